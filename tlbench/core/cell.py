@@ -1,0 +1,133 @@
+"""A cell: one method, backbone, dataset, shots and seed under one protocol, named by a hash of what decides its result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from tlbench.core.hashing import canonical, digest
+from tlbench.core.info import BackboneInfo, DatasetInfo, Shots, TaskInfo
+
+
+@dataclass(frozen=True)
+class MethodChoice:
+    """A method with its parameters resolved.
+
+    Attributes:
+        name: The method's file name.
+        params: All parameters, defaults filled in.
+        label: What people read: the name, with the parameters that differ from the defaults.
+    """
+
+    name: str
+    params: dict[str, Any]
+    label: str
+
+    @cached_property
+    def key(self) -> str:
+        """Canonical text of what decides the result."""
+        return canonical({"name": self.name, "params": self.params})
+
+
+@dataclass(frozen=True)
+class ProtocolChoice:
+    """A protocol with its options resolved; ``version`` changes when its draws or scores change meaning."""
+
+    name: str
+    version: int
+    options: dict[str, Any]
+
+    @cached_property
+    def key(self) -> str:
+        """Canonical text of what decides the result."""
+        return canonical({"name": self.name, "version": self.version, "options": self.options})
+
+
+@dataclass(frozen=True)
+class DatasetChoice:
+    """A dataset as the suite asks for it (``name`` and ``params`` open it) and the facts found when it was opened."""
+
+    name: str
+    params: dict[str, Any]
+    info: DatasetInfo
+
+
+@dataclass(frozen=True)
+class BackboneChoice:
+    """A backbone with its recipe resolved, and the pre-training run that makes its weights, if any.
+
+    Attributes:
+        info: Facts and recipe.
+        key: Hash of the recipe.
+        pretrain: How to make the weights (``method``, ``params``, ``dataset``, ``seed``) when the recipe names a
+            pre-training run; None otherwise. All of it is also part of the recipe, datasets by fingerprint.
+        weights_file: The user's weights file where the recipe has weights of kind ``file``; the recipe itself holds
+            the hash of its content.
+    """
+
+    info: BackboneInfo
+    key: str
+    pretrain: Pretrain | None = None
+    weights_file: str | None = None
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """A pre-training run: method and parameters, corpus, the starting backbone, and its seed."""
+
+    method: MethodChoice
+    dataset: DatasetChoice
+    start: BackboneChoice
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One point of a grid. ``id`` never depends on paths, machines, slots or scheduling."""
+
+    id: str
+    protocol: ProtocolChoice
+    method: MethodChoice
+    backbone: BackboneChoice
+    dataset: DatasetChoice
+    shots: Shots
+    seed: int
+
+    def describe(self) -> dict[str, Any]:
+        """Return the JSON-like facts that are stored with the result."""
+        return {
+            "id": self.id,
+            "protocol": self.protocol.name,
+            "protocol_version": self.protocol.version,
+            "options": self.protocol.options,
+            "method": self.method.name,
+            "method_label": self.method.label,
+            "params": self.method.params,
+            "backbone": self.backbone.info.name,
+            "backbone_label": self.backbone.info.label,
+            "weights": self.backbone.info.weights,
+            "recipe": self.backbone.info.recipe,
+            "dataset": self.dataset.info.name,
+            "dataset_fingerprint": self.dataset.info.fingerprint,
+            "shots": self.shots,
+            "seed": self.seed,
+        }
+
+
+def cell_id(
+    protocol: ProtocolChoice,
+    method: MethodChoice,
+    backbone: BackboneChoice,
+    dataset: DatasetChoice,
+    shots: Shots,
+    seed: int,
+) -> str:
+    """Return the content-addressed id of a cell."""
+    return digest([protocol.key, method.key, backbone.key, dataset.info.fingerprint, shots, seed], length=20)
+
+
+def task_info(protocol: ProtocolChoice, dataset: DatasetInfo, shots: Shots) -> TaskInfo:
+    """Return the facts of the task that a cell with these parts poses."""
+    classes = int(protocol.options.get("ways", len(dataset.classes)))
+    return TaskInfo(protocol.name, dataset, shots, classes, protocol.options)

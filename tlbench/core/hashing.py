@@ -1,0 +1,23 @@
+"""Content hashes and the seeds derived from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+
+def canonical(value: Any) -> str:
+    """Return the one JSON text of a value: keys sorted, no blanks, NaN refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any, length: int = 16) -> str:
+    """Return the first ``length`` hexadecimal digits of the SHA-256 of a JSON-like value."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+
+
+def derive_seed(*parts: str | int) -> int:
+    """Return a 63-bit seed that depends on every part, so that two purposes never share a stream."""
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

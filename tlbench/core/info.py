@@ -1,0 +1,82 @@
+"""What a method may know of its task and backbone before any tensor exists: plain, frozen facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Modality = Literal["image", "text"]
+Shots = int | Literal["full"]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """Facts of a decoded dataset.
+
+    Attributes:
+        name: Name as the suite wrote it, e.g. ``digits`` or ``folder(birds)``.
+        modality: ``image`` or ``text``.
+        fingerprint: Hash of the decoded content (inputs, labels, splits, class names), never of a path.
+        classes: Class names; the label is the position.
+        shape: (channels, height, width) of an image; empty for texts.
+        counts: Examples per class in each example split: ``{"train": (..), "test": (..)}`` and ``"val"``
+            where the source ships one.
+        class_splits: Class labels of the ``train``, ``val`` and ``test`` parts for episodic use; empty when
+            the source declares none (the episodic protocol then deals the classes itself).
+        domains: Domain names, empty when the source has none.
+        warnings: What a reader of the results must know (merged classes, skipped files, ...).
+    """
+
+    name: str
+    modality: Modality
+    fingerprint: str
+    classes: tuple[str, ...]
+    shape: tuple[int, ...]
+    counts: dict[str, tuple[int, ...]]
+    class_splits: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    domains: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneInfo:
+    """Facts of a backbone: an architecture plus where its weights come from.
+
+    Attributes:
+        name: Architecture name, e.g. ``resnet18`` or ``conv4``.
+        family: The file in ``tlbench/backbones`` that builds it, e.g. ``torchvision``.
+        modality: What it reads.
+        label: Short text that names architecture and weights, for people, e.g. ``conv4/supervised@glyphs``.
+        recipe: Everything that decides its function, JSON-like: ``name``, ``family``, ``weights`` (a mapping with
+            ``kind``), ``image_size``, ``channels``, ``stem``, architecture options. Hashed into the cell id.
+    """
+
+    name: str
+    family: str
+    modality: Modality
+    label: str
+    recipe: dict[str, Any]
+
+    @property
+    def weights(self) -> str:
+        """Where the weights come from: ``random``, ``torchvision``, ``file`` or ``pretrain``."""
+        return str(self.recipe["weights"]["kind"])
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInfo:
+    """Facts of one task, the same for every method that meets it.
+
+    Attributes:
+        protocol: ``classification``, ``episodic``, ...
+        dataset: Facts of the target dataset.
+        shots: Labelled examples per class, validation included, or ``full``.
+        classes: Number of classes to predict (the ways of an episode in ``episodic``).
+        options: The protocol's own settings (``ways``, ``queries``, ``episodes``, ...).
+    """
+
+    protocol: str
+    dataset: DatasetInfo
+    shots: Shots
+    classes: int
+    options: dict[str, Any]

@@ -1,0 +1,122 @@
+"""Record: the stored result of one cell. The one schema that is written, sent to MLflow and reported."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from typing import Any, Literal
+
+from pydantic import Field
+
+from tlbench.core.config import Settings
+from tlbench.core.hashing import digest
+
+Status = Literal["done", "failed"]
+
+
+class Footprint(Settings):
+    """What a fitted method costs to keep.
+
+    Attributes:
+        trainable: Number of parameters that were trained.
+        total: Number of parameters of the whole predictor.
+        stored_bytes: Bytes to store per task beside a backbone shared by all tasks.
+    """
+
+    trainable: int = Field(ge=0)
+    total: int = Field(ge=0)
+    stored_bytes: int = Field(ge=0)
+
+
+class Outcome(Settings):
+    """The part of a record that is the same whenever and wherever the cell runs, bit for bit on CPU.
+
+    Attributes:
+        scores: Test scores by name, fractions in [0, 1] where they are rates: ``accuracy``, ``macro_f1``, ``nll``,
+            ``ece``.
+        validation: Scores on validation that the method selected by; empty where it had none.
+        curves: Values by epoch or step, by name (``train_loss``, ``val_accuracy``, ...): ``[[step, value], ...]``.
+        selected: What was chosen on validation, e.g. ``{"C": 1.0, "epoch": 7}``.
+        tests: Number of test predictions.
+        correct: One bit a test prediction (see :func:`pack_bits`), in the protocol's fixed order.
+        group: Consecutive test predictions that belong together (queries of one episode), 1 when each is alone.
+        logits: Hash of the test logits, which shows whether two runs agree to the last bit.
+        footprint: What the fitted method costs to keep.
+        notes: Warnings the method or the protocol raised.
+    """
+
+    scores: dict[str, float]
+    validation: dict[str, float] = {}
+    curves: dict[str, list[tuple[int, float]]] = {}
+    selected: dict[str, Any] = {}
+    tests: int = Field(0, ge=0)
+    correct: str = ""
+    group: int = Field(1, ge=1)
+    logits: str = ""
+    footprint: Footprint | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Cost(Settings):
+    """What the cell took. Never part of the digest.
+
+    Attributes:
+        seconds: Wall seconds of the whole cell in its slot.
+        train_seconds: Wall seconds inside the method's ``fit``.
+        cpu_seconds: CPU seconds of the process over the cell.
+        peak_memory: Peak bytes: device memory on a GPU, resident memory of the process on a CPU.
+        gpus: GPUs held.
+        cpus: CPUs held.
+        started: Start, seconds since the epoch.
+    """
+
+    seconds: float
+    train_seconds: float
+    cpu_seconds: float
+    peak_memory: int
+    gpus: float
+    cpus: float
+    started: float
+
+
+class Record(Settings):
+    """One cell's result.
+
+    Attributes:
+        cell: :meth:`tlbench.core.cell.Cell.describe`.
+        status: ``done``, or ``failed`` with ``error``.
+        outcome: What was measured; None when failed.
+        cost: What it took.
+        provenance: Versions, hardware, git commit, source hashes of method and protocol, attempt, host.
+        error: ``{"type", "message", "traceback"}`` of a failure.
+    """
+
+    cell: dict[str, Any]
+    status: Status
+    outcome: Outcome | None = None
+    cost: Cost
+    provenance: dict[str, Any] = {}
+    error: dict[str, str] | None = None
+
+    @property
+    def id(self) -> str:
+        """The cell's id."""
+        return str(self.cell["id"])
+
+    @property
+    def digest(self) -> str:
+        """Hash of everything that must not depend on when and where the cell ran."""
+        body = self.model_dump(mode="json", include={"cell", "status", "outcome"})
+        if self.error is not None:
+            body["error"] = {key: self.error[key] for key in ("type", "message")}
+        return digest(body, length=32)
+
+
+def pack_bits(bits: bytes) -> str:
+    """Return bytes of packed bits (``numpy.packbits``) as compressed base64 text."""
+    return base64.b64encode(zlib.compress(bits, 9)).decode()
+
+
+def unpack_bits(text: str) -> bytes:
+    """Undo :func:`pack_bits`; read the result with ``numpy.unpackbits(..., count=tests)``."""
+    return zlib.decompress(base64.b64decode(text))

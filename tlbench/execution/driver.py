@@ -1,0 +1,187 @@
+"""The driver's loop: hands cells to slots, commits what comes back, and deals with deaths, overruns and limits."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from tlbench.core.cell import Cell
+from tlbench.core.record import Cost, Record
+from tlbench.core.suite import Limits
+from tlbench.execution.queue import Job, Queue, Weights
+from tlbench.execution.slots import Died, Finished, Slots
+from tlbench.store.ledger import Ledger
+
+LEASE_SECONDS = 60.0
+MAX_DEATHS = 3
+_WAIT = 0.5
+
+
+@dataclass
+class Drive:
+    """One run of a list of cells to its end.
+
+    Args:
+        cells: What to run, in order of preference.
+        slots: Where to run it.
+        ledger: Where results are committed.
+        owner: This driver, for leases.
+        limits: Caps of the suite.
+        spent: Hours of GPU (of CPU, where cells hold no GPU) that the suite has used before.
+        on_record: Called with each record that was committed here.
+        stopping: Says whether to start nothing more.
+    """
+
+    cells: Iterable[Cell]
+    slots: Slots
+    ledger: Ledger
+    owner: str
+    limits: Limits
+    spent: float = 0.0
+    on_record: Callable[[Record], None] = lambda record: None
+    stopping: Callable[[], bool] = lambda: False
+    capped: bool = False
+    _queue: Queue = field(init=False)
+    _attempts: dict[str, int] = field(default_factory=dict)
+    _deaths: Counter[str] = field(default_factory=Counter)
+    _elsewhere: list[Cell] = field(default_factory=list)
+    _renewed: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._queue = Queue(self.cells)
+
+    def run(self) -> None:
+        """Run until every cell is committed, here or by another driver, or until told to stop."""
+        while True:
+            if time.monotonic() - self._renewed > LEASE_SECONDS / 4:
+                self.ledger.renew(self.owner, LEASE_SECONDS)
+                self._renewed = time.monotonic()
+            halted = self.stopping() or self._over_limit()
+            if not halted:
+                self._fill()
+            if self.slots.running():
+                self._handle(self.slots.events(_WAIT))
+                self._end_overruns()
+            elif halted or not self._take_over():
+                return
+
+    def _fill(self) -> None:
+        # A second job in a slot hides the driver's latency; towards the end it would only wait behind a long one.
+        depth = 2 if len(self._queue) > 4 * len(self.slots) else 1
+        handed: list[tuple[int, Job]] = []
+        for slot in self.slots.free(depth):
+            job = self._queue.take(slot)
+            if job is None:
+                break
+            handed.append((slot, job))
+        leases = self.ledger.lease([job.id for _, job in handed if isinstance(job, Cell)], self.owner, LEASE_SECONDS)
+        self._attempts.update(leases)
+        for slot, job in handed:
+            if isinstance(job, Cell) and job.id not in leases:
+                self._elsewhere.append(job)
+            else:
+                self.slots.submit(slot, job, self._attempts.get(job.id, 1))
+
+    def _handle(self, events: list[Finished | Died]) -> None:
+        records: list[Record] = []
+        for event in events:
+            if isinstance(event, Died):
+                records.extend(self._bereave(event))
+            elif isinstance(event.job, Weights):
+                records.extend(self._weighed(event.job, event.error))
+            elif event.value is not None:
+                records.append(event.value)
+            else:
+                records.append(failure(event.job, event.error or RuntimeError("no result"), self._seconds(event.slot)))
+        for record, kept in zip(records, self._commit(records), strict=True):
+            self.spent += record.cost.seconds * (record.cost.gpus or record.cost.cpus) / 3600
+            if kept:
+                self.on_record(record)
+
+    def _commit(self, records: list[Record]) -> list[bool]:
+        if not records:
+            return []
+        return self.ledger.commit_many([(record, self._attempts[record.id]) for record in records])
+
+    def _weighed(self, job: Weights, error: Exception | None) -> list[Record]:
+        if error is None:
+            self._queue.unblock(job.choice)
+            return []
+        return self._forsake(job, RuntimeError(f"pre-training {job.choice.info.label} failed: {error}"))
+
+    def _forsake(self, job: Weights, error: Exception) -> list[Record]:
+        cells = self._queue.drop(job.choice)
+        leases = self.ledger.lease([cell.id for cell in cells], self.owner, LEASE_SECONDS)
+        self._attempts.update(leases)
+        return [failure(cell, error, 0.0) for cell in cells if cell.id in leases]
+
+    def _bereave(self, death: Died) -> list[Record]:
+        for job in reversed(death.waiting):
+            self._return(job)
+        job = death.running
+        self._deaths[job.id] += 1
+        if self._deaths[job.id] < MAX_DEATHS and not death.stopped:
+            self._return(job)
+            return []
+        times = "" if death.stopped else f"its worker died {self._deaths[job.id]} times: "
+        error = WorkerDied(f"{times}{death.reason}")
+        if isinstance(job, Weights):
+            return self._forsake(job, error)
+        return [failure(job, error, 0.0)]
+
+    def _return(self, job: Job) -> None:
+        if isinstance(job, Cell):
+            self.ledger.release([job.id], self.owner)
+        self._queue.put_back(job)
+
+    def _end_overruns(self) -> None:
+        if self.limits.cell_minutes is None:
+            return
+        for slot, job, seconds in self.slots.running():
+            if isinstance(job, Cell) and seconds > 60 * self.limits.cell_minutes:
+                self.slots.stop(slot, f"over the limit of {self.limits.cell_minutes:g} minutes a cell")
+
+    def _over_limit(self) -> bool:
+        cap = self.limits.gpu_hours
+        self.capped = cap is not None and self.spent >= cap
+        return self.capped
+
+    def _take_over(self) -> bool:
+        """Wait for cells that another driver holds; take those it gave up. Say whether anything is left."""
+        if not self._elsewhere:
+            return len(self._queue) > 0
+        settled = self.ledger.done(cell.id for cell in self._elsewhere)
+        self._elsewhere = [cell for cell in self._elsewhere if cell.id not in settled]
+        for cell in self._elsewhere:
+            self._queue.put_back(cell)
+        if self._elsewhere:
+            time.sleep(_WAIT)
+        self._elsewhere = []
+        return len(self._queue) > 0
+
+    def _seconds(self, slot: int) -> float:
+        return next((seconds for number, _, seconds in self.slots.running() if number == slot), 0.0)
+
+
+class WorkerDied(RuntimeError):
+    """The process that ran a cell ended before the cell did."""
+
+
+def failure(cell: Cell, error: Exception, seconds: float) -> Record:
+    """Return the record of a cell that ended outside its own code."""
+    return Record(
+        cell=cell.describe(),
+        status="failed",
+        cost=Cost(
+            seconds=seconds,
+            train_seconds=0,
+            cpu_seconds=0,
+            peak_memory=0,
+            gpus=0,
+            cpus=0,
+            started=time.time() - seconds,
+        ),
+        error={"type": type(error).__name__, "message": str(error), "traceback": ""},
+    )

@@ -1,0 +1,36 @@
+"""Where a project keeps what it makes: one folder, ``.tlbench`` beside the suites unless told otherwise."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlbench.store.artifacts import Artifacts
+from tlbench.store.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder and the places in it.
+
+    Attributes:
+        root: Absolute path of the folder.
+    """
+
+    root: Path
+
+    @classmethod
+    def at(cls, path: Path | None) -> Home:
+        """Return the home at ``path``, else at ``$TLBENCH_HOME``, else ``.tlbench`` in the current directory."""
+        return cls((path or Path(os.environ.get("TLBENCH_HOME") or ".tlbench")).expanduser().absolute())
+
+    @property
+    def artifacts(self) -> Artifacts:
+        """Decoded datasets, pre-trained weights and features; ``$TLBENCH_ARTIFACTS`` puts them elsewhere."""
+        return Artifacts(Path(os.environ.get("TLBENCH_ARTIFACTS") or self.root / "artifacts"))
+
+    def ledger(self) -> Ledger:
+        """Open the results of every suite run here."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        return Ledger(self.root / "ledger.sqlite")

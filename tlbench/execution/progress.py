@@ -1,0 +1,94 @@
+"""One line that tells how a run stands: a live one in a terminal, now and then a plain one elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from tlbench.core.record import Record
+
+_PLAIN_EVERY = 10.0
+
+
+class Progress:
+    """Counts records as they come in; use it as a context manager.
+
+    Args:
+        console: Where to write.
+        total: Cells of the plan.
+        done: Cells of the plan that were done before.
+        expected: Seconds that the cells to do are thought to take, all together.
+        slots: How many run at once.
+    """
+
+    def __init__(self, console: Console, total: int, done: int, expected: float, slots: int) -> None:
+        self.failed = 0
+        self.finished = 0
+        self._console = console
+        self._total = total
+        self._done = done
+        self._expected = max(expected, 1e-9)
+        self._slots = max(slots, 1)
+        self._begun = time.monotonic()
+        self._hours = {"GPU": 0.0, "CPU": 0.0}
+        self._todo = total - done
+        self._spoken = 0.0
+        self._live = Live(Text(), console=console, refresh_per_second=4) if console.is_terminal else None
+
+    def __enter__(self) -> Progress:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.update(Text(self.line()))
+            self._live.stop()
+        else:
+            self._console.print(self.line(), highlight=False)
+
+    def add(self, record: Record) -> None:
+        """Count one record."""
+        self.finished += 1
+        self.failed += record.status == "failed"
+        unit, share = ("GPU", record.cost.gpus) if record.cost.gpus else ("CPU", record.cost.cpus)
+        self._hours[unit] += record.cost.seconds * share / 3600
+        if self._live is not None:
+            self._live.update(Text(self.line()))
+        elif time.monotonic() - self._spoken > _PLAIN_EVERY:
+            self._spoken = time.monotonic()
+            self._console.print(self.line(), highlight=False)
+
+    def line(self) -> str:
+        """Return the line, e.g. ``312/480 · 3 failed · 41.2 GPU-h · ETA 2h10``."""
+        parts = [f"{self._done + self.finished}/{self._total}"]
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        parts += [f"{hours:.3g} {unit}-h" for unit, hours in self._hours.items() if hours]
+        if self.finished < self._todo:
+            parts.append(f"ETA {clock(self._remaining())}")
+        return " · ".join(parts)
+
+    def _remaining(self) -> float:
+        share = self.finished / self._todo
+        prior = self._expected / self._slots * (1 - share)
+        if not share:
+            return prior
+        measured = (time.monotonic() - self._begun) * (1 - share) / share
+        return share * measured + (1 - share) * prior
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as people write it: ``8s``, ``4m10``, ``2h05``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}"

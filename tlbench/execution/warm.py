@@ -1,0 +1,99 @@
+"""What a process keeps between cells: opened datasets, built backbones, frozen features."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.backbones.catalog import build
+from tlbench.core.cell import BackboneChoice, DatasetChoice
+from tlbench.core.errors import UserError
+from tlbench.core.hashing import digest
+from tlbench.data.catalog import open_dataset
+from tlbench.data.dataset import Dataset
+from tlbench.execution.pretrain import pretrained_weights
+from tlbench.store.artifacts import Artifacts
+from tlbench.training.features import Features
+
+T = TypeVar("T")
+
+
+class Warm:
+    """Shared pieces of the cells that one process runs; everything in it can be made again from a cell alone.
+
+    Args:
+        artifacts: Files shared with other processes of this machine.
+        device: Where this process trains.
+        keep: How many datasets, backbones and feature tables to keep open.
+    """
+
+    def __init__(self, artifacts: Artifacts, device: torch.device, keep: int = 4) -> None:
+        self.artifacts = artifacts
+        self.device = device
+        self._keep = keep
+        self._datasets: OrderedDict[str, Dataset] = OrderedDict()
+        self._backbones: OrderedDict[str, Backbone] = OrderedDict()
+        self._features: OrderedDict[str, Features] = OrderedDict()
+
+    def dataset(self, choice: DatasetChoice) -> Dataset:
+        """Open a dataset, decoding it where this machine has not done so yet.
+
+        Raises:
+            UserError: It no longer has the content that was planned with.
+        """
+
+        def open_and_check() -> Dataset:
+            dataset = open_dataset(choice.name, choice.params, self.artifacts)
+            if dataset.info.fingerprint != choice.info.fingerprint:
+                raise UserError(
+                    f"dataset {choice.info.name}: its content here is not the content this run was planned with",
+                    "it changed meanwhile, or this node decodes it differently; run the suite again",
+                )
+            return dataset
+
+        return self._recall(self._datasets, choice.info.fingerprint, open_and_check)
+
+    def backbone(self, choice: BackboneChoice, seed: int) -> Backbone:
+        """Return the one shared instance of a backbone; whoever changes it takes a :func:`copy.deepcopy` first."""
+        start = initial_seed(choice, seed)
+        return self._recall(self._backbones, f"{choice.key}-{start}", lambda: self._build(choice, start))
+
+    def own_backbone(self, choice: BackboneChoice, seed: int) -> Backbone:
+        """Return a backbone that the caller may change."""
+        return copy.deepcopy(self.backbone(choice, seed))
+
+    def features(self, choice: BackboneChoice, seed: int, dataset: Dataset) -> Features:
+        """Return the frozen features of a dataset under a backbone; they are computed when first read."""
+        key = digest([choice.key, initial_seed(choice, seed), dataset.info.fingerprint], length=32)
+        return self._recall(
+            self._features,
+            key,
+            lambda: Features(self.artifacts, key, lambda: self.backbone(choice, seed), dataset, self.device),
+        )
+
+    def _build(self, choice: BackboneChoice, seed: int) -> Backbone:
+        weights: Path | None = None
+        if choice.pretrain is not None:
+            weights = pretrained_weights(choice.pretrain, choice.key, self)
+        elif choice.weights_file is not None:
+            weights = Path(choice.weights_file)
+        return build(choice.info, seed, weights).to(self.device)
+
+    def _recall(self, cache: OrderedDict[str, T], key: str, make: Callable[[], T]) -> T:
+        if key not in cache:
+            cache[key] = make()
+            while len(cache) > self._keep:
+                cache.popitem(last=False)
+        cache.move_to_end(key)
+        return cache[key]
+
+
+def initial_seed(choice: BackboneChoice, seed: int) -> int:
+    """Return the seed of a backbone's initialisation: the cell's for random weights, else one for all."""
+    return seed if choice.info.weights == "random" else 0

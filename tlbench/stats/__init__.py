@@ -1,0 +1,16 @@
+"""What a few seeds and a few datasets can honestly say: intervals, paired contrasts and their correction.
+
+How results are pooled, from the inside out:
+
+* **Episodes within a seed** are many draws of one fitted learner: ``1.96 sd / sqrt(n)``. This says nothing about what
+  another training run would give, so it is never added to, or mixed with, the interval over seeds.
+* **Seeds within a stratum** (one dataset at one number of shots) are independent repeats of draw, training and test
+  episodes: Student's t with ``n - 1`` degrees of freedom.
+* **Strata** have unequal variances and equal weights: the mean of their means, with Welch-Satterthwaite degrees of
+  freedom. It is a claim about *these* datasets; new datasets may behave differently.
+* **Two methods** are compared seed by seed (same seed = same shots and episodes) on the cells that both have. A
+  missing cell is never imputed.
+* Fewer than two seeds give no interval; fewer than :data:`RANKED_SEEDS` are shown, but not ranked.
+"""
+
+RANKED_SEEDS = 3

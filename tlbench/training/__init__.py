@@ -1,0 +1,1 @@
+"""The torch pieces that methods share: context, loop, schedules, parameter groups, heads, features."""

@@ -1,0 +1,117 @@
+"""What a method is handed besides its task and backbone: device, randomness, the epoch loop, data-parallel pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tlbench.core.hashing import derive_seed
+from tlbench.data.dataset import Split
+from tlbench.training.distributed import data_parallel
+from tlbench.training.epochs import Epochs, Stateful
+from tlbench.training.features import Features
+
+
+@dataclass
+class Context:
+    """One cell's surroundings, alike in a test, in a slot, and in each process of a data-parallel run.
+
+    Attributes:
+        cell: The cell's id, the root of all its randomness.
+        device: Where to train.
+        features: Frozen features of the task's dataset under the given backbone; None where there are none.
+        rank: This process among ``world``.
+        world: Number of processes that train together.
+        folder: Where checkpoints are kept; None keeps none.
+        interval: Seconds of work between two checkpoints.
+        on_epoch: Told (epochs done, epochs in all).
+        curves: Values logged by step, by name.
+        selected: What the method chose on validation; filled by the method.
+        validation: The validation scores it chose by; filled by the method.
+        notes: Warnings for the record.
+    """
+
+    cell: str
+    device: torch.device
+    features: Features | None = None
+    rank: int = 0
+    world: int = 1
+    folder: Path | None = None
+    interval: float = 5.0
+    on_epoch: Callable[[int, int], None] | None = None
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    selected: dict[str, float | int | str] = field(default_factory=dict)
+    validation: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def seed(self, *purpose: str | int) -> int:
+        """Return a seed for one purpose."""
+        return derive_seed(self.cell, *purpose)
+
+    def generator(self, *purpose: str | int) -> torch.Generator:
+        """Return a CPU generator for one purpose; the same in every process of a data-parallel run."""
+        return torch.Generator().manual_seed(self.seed(*purpose))
+
+    def log(self, step: int, **values: float) -> None:
+        """Append values to the curves of those names."""
+        for name, value in values.items():
+            self.curves.setdefault(name, []).append((step, float(value)))
+
+    def epochs(
+        self, total: int, model: nn.Module, *, patience: int | None = None, name: str = "fit", **others: Stateful
+    ) -> Epochs:
+        """Return the loop over epochs of one training; see :class:`Epochs`.
+
+        Args:
+            total: Number of epochs.
+            model: The module trained (not the one :meth:`wrap` returned).
+            patience: Epochs without improvement before stopping; None never stops early.
+            name: Tells the trainings of one cell apart.
+            **others: Optimiser, schedule, ...
+        """
+        return Epochs(
+            total,
+            model,
+            others,
+            curves=self.curves,
+            seed=self.seed(name),
+            file=self.folder / f"{name}.ckpt" if self.folder is not None else None,
+            patience=patience,
+            interval=self.interval,
+            writes=self.rank == 0,
+            on_epoch=self.on_epoch if self.rank == 0 else None,
+        )
+
+    def frozen_features(self, split: Split) -> Tensor:
+        """Return the given backbone's features (n, out_dim) of a split, computed once and shared by all cells.
+
+        Raises:
+            RuntimeError: This context has no features.
+        """
+        if self.features is None:
+            raise RuntimeError("no frozen features in this context")
+        return self.features.take(split.rows).to(self.device)
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Return the module to call in training: itself, or its data-parallel form over ``world`` processes.
+
+        Batch normalisation then uses the statistics of the global batch.
+        """
+        return data_parallel(module, self.device) if self.world > 1 else module
+
+    def shard(self, batch: Tensor) -> Tensor:
+        """Return this process's part of a global batch (B, ...), a contiguous piece; pieces differ by at most one."""
+        return batch.tensor_split(self.world)[self.rank]
+
+    def mean(self, losses: Tensor, total: int) -> Tensor:
+        """Return the loss to differentiate: over all processes its average is the mean of the global batch.
+
+        Args:
+            losses: Losses of this process's examples (b,).
+            total: Number of examples in the global batch.
+        """
+        return losses.sum() * (self.world / total)

@@ -1,0 +1,62 @@
+"""Data-parallel training that equals one process at the same global batch, on GPUs (NCCL) and CPUs (gloo)."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+
+class GlobalBatchNorm(_BatchNorm):
+    """Batch normalisation over the global batch, with gradients across processes, on any device.
+
+    ``torch.nn.SyncBatchNorm`` does the same on GPUs alone. Statistics are computed from global sums; pieces of
+    unequal (even zero) size are weighted by their size.
+    """
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.dim() < 2:
+            raise ValueError(f"expected at least 2 dimensions, got {input.dim()}")
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise (B, C, ...)."""
+        if not self.training:
+            return super().forward(input)
+        axes = [0, *range(2, input.dim())]
+        shape = [1, -1] + [1] * (input.dim() - 2)
+        local = input.new_tensor([input.numel() / input.shape[1]])
+        sums = all_reduce(torch.cat([input.sum(axes), local]))
+        count = sums[-1]
+        mean = sums[:-1] / count
+        centred = input - mean.view(shape)
+        variance = all_reduce(centred.square().sum(axes)) / count
+        self._track(mean.detach(), variance.detach(), count.detach())
+        out = centred * torch.rsqrt(variance + self.eps).view(shape)
+        return out * self.weight.view(shape) + self.bias.view(shape) if self.affine else out
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked += 1
+        momentum = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(variance * count / (count - 1), momentum)
+
+
+def data_parallel(module: nn.Module, device: torch.device) -> nn.Module:
+    """Return ``module`` wrapped for training over all processes of the default group.
+
+    The module's own batch normalisation layers are switched, in place, to global statistics; its parameter and
+    buffer names stay as they are.
+    """
+    if not dist.is_initialized():
+        raise RuntimeError("no process group: data-parallel training runs inside Ray Train")
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
+            layer.__class__ = GlobalBatchNorm
+    ids = [device.index] if device.type == "cuda" else None
+    return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)

@@ -1,0 +1,76 @@
+"""Frozen features: every example of a dataset through a backbone once, kept as a file that all slots map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.data.dataset import Dataset
+from tlbench.store.artifacts import Artifacts
+
+BATCH = 256
+
+
+@torch.no_grad()
+def embed(
+    encode: Callable[[Tensor], Tensor], x: Any, rows: NDArray[np.int64] | None, device: torch.device
+) -> Tensor:
+    """Return what ``encode`` makes of images, in batches of a fixed size, on the CPU in float32.
+
+    Args:
+        encode: A function of raw inputs (B, C, H, W); a module is put into evaluation mode first.
+        x: ``uint8`` images (N, C, H, W), memory-mapped or not.
+        rows: The rows to take, or None for all.
+        device: Where to run.
+    """
+    if isinstance(encode, nn.Module):
+        encode.eval().to(device)
+    count = len(x) if rows is None else len(rows)
+    out = []
+    for start in range(0, count, BATCH):
+        piece = slice(start, start + BATCH)
+        batch = x[piece] if rows is None else x[rows[piece]]
+        out.append(encode(torch.from_numpy(np.ascontiguousarray(batch)).to(device)).float().cpu())
+    return torch.cat(out)
+
+
+class Features:
+    """Features (N, out_dim) of one dataset under one backbone, made when first asked for.
+
+    Args:
+        artifacts: Where the file is kept.
+        key: Names backbone recipe, initialisation seed and dataset content.
+        make: Builds the backbone in the state in which methods are given it.
+        dataset: The dataset.
+        device: Where to run the backbone.
+    """
+
+    def __init__(
+        self, artifacts: Artifacts, key: str, make: Callable[[], Backbone], dataset: Dataset, device: torch.device
+    ) -> None:
+        self._artifacts = artifacts
+        self._key = key
+        self._make = make
+        self._dataset = dataset
+        self._device = device
+        self._array: NDArray[np.float32] | None = None
+
+    def take(self, rows: NDArray[np.int64]) -> Tensor:
+        """Return the features (n, out_dim) of the given rows."""
+        if self._array is None:
+            folder = self._artifacts.get("features", self._key, self._build)
+            self._array = np.load(folder / "features.npy", mmap_mode="c")
+        return torch.from_numpy(self._array[rows])
+
+    def _build(self, folder: Path) -> None:
+        if not isinstance(self._dataset.x, np.ndarray):
+            raise TypeError("frozen features of texts need a tokenised dataset")
+        z = embed(self._make(), self._dataset.x, None, self._device)
+        np.save(folder / "features.npy", z.numpy())
