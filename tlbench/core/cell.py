@@ -1,4 +1,4 @@
-"""A cell: one method, backbone, dataset, shots and seed under one protocol, named by a hash of what decides its result."""
+"""A cell: one method, backbone, dataset, shots and seed under one protocol, named by a hash of what decides it."""
 
 from __future__ import annotations
 

@@ -46,9 +46,9 @@ class Outcome(Settings):
     """
 
     scores: dict[str, float]
-    validation: dict[str, float] = {}
-    curves: dict[str, list[tuple[int, float]]] = {}
-    selected: dict[str, Any] = {}
+    validation: dict[str, float] = Field(default_factory=dict)
+    curves: dict[str, list[tuple[int, float]]] = Field(default_factory=dict)
+    selected: dict[str, Any] = Field(default_factory=dict)
     tests: int = Field(0, ge=0)
     correct: str = ""
     group: int = Field(1, ge=1)
@@ -95,7 +95,7 @@ class Record(Settings):
     status: Status
     outcome: Outcome | None = None
     cost: Cost
-    provenance: dict[str, Any] = {}
+    provenance: dict[str, Any] = Field(default_factory=dict)
     error: dict[str, str] | None = None
 
     @property

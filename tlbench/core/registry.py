@@ -81,7 +81,10 @@ def declaration(kind: Kind, name: str) -> Declaration:
         raise UserError(f"unknown {kind[:-1]} {name!r}", nearest(name, modules))
     module, path = modules[name]
     source = path.read_bytes()
-    tree = ast.parse(source, filename=str(path))
+    try:
+        tree = ast.parse(source, filename=str(path))
+    except SyntaxError as error:
+        raise UserError(f"{path}:{error.lineno}: is not valid Python: {error.msg}") from error
     namespace = _execute_declaration(tree, module, path)
     doc = ast.get_docstring(tree) or ""
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
@@ -109,7 +112,10 @@ def _modules(kind: Kind) -> dict[str, tuple[str, Path]]:
         if not path.stem.startswith("_")
     }
     for point in entry_points(group=f"tlbench.{kind}"):
-        spec = importlib.util.find_spec(point.value)
+        try:
+            spec = importlib.util.find_spec(point.value)
+        except ModuleNotFoundError:  # the package that declared it is half removed
+            continue
         if spec is not None and spec.origin is not None and point.name not in found:
             found[point.name] = (point.value, Path(spec.origin))
     return found

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from tlbench.core.cell import Cell
 from tlbench.core.record import Cost, Record
 from tlbench.core.suite import Limits
-from tlbench.execution.queue import Job, Queue, Weights
+from tlbench.execution.queue import Job, MakeWeights, Queue
 from tlbench.execution.slots import Died, Finished, Slots
 from tlbench.store.ledger import Ledger
 
@@ -29,7 +29,7 @@ class Drive:
         ledger: Where results are committed.
         owner: This driver, for leases.
         limits: Caps of the suite.
-        spent: Hours of GPU (of CPU, where cells hold no GPU) that the suite has used before.
+        spent: Hours that the suite has used before, by ``gpu`` and ``cpu``.
         on_record: Called with each record that was committed here.
         stopping: Says whether to start nothing more.
     """
@@ -39,7 +39,7 @@ class Drive:
     ledger: Ledger
     owner: str
     limits: Limits
-    spent: float = 0.0
+    spent: dict[str, float] = field(default_factory=lambda: {"gpu": 0.0, "cpu": 0.0})
     on_record: Callable[[Record], None] = lambda record: None
     stopping: Callable[[], bool] = lambda: False
     capped: bool = False
@@ -89,14 +89,15 @@ class Drive:
         for event in events:
             if isinstance(event, Died):
                 records.extend(self._bereave(event))
-            elif isinstance(event.job, Weights):
+            elif isinstance(event.job, MakeWeights):
                 records.extend(self._weighed(event.job, event.error))
             elif event.value is not None:
                 records.append(event.value)
             else:
                 records.append(failure(event.job, event.error or RuntimeError("no result"), self._seconds(event.slot)))
         for record, kept in zip(records, self._commit(records), strict=True):
-            self.spent += record.cost.seconds * (record.cost.gpus or record.cost.cpus) / 3600
+            self.spent["gpu"] += record.cost.seconds * record.cost.gpus / 3600
+            self.spent["cpu"] += record.cost.seconds * record.cost.cpus / 3600
             if kept:
                 self.on_record(record)
 
@@ -105,13 +106,13 @@ class Drive:
             return []
         return self.ledger.commit_many([(record, self._attempts[record.id]) for record in records])
 
-    def _weighed(self, job: Weights, error: Exception | None) -> list[Record]:
+    def _weighed(self, job: MakeWeights, error: Exception | None) -> list[Record]:
         if error is None:
             self._queue.unblock(job.choice)
             return []
         return self._forsake(job, RuntimeError(f"pre-training {job.choice.info.label} failed: {error}"))
 
-    def _forsake(self, job: Weights, error: Exception) -> list[Record]:
+    def _forsake(self, job: MakeWeights, error: Exception) -> list[Record]:
         cells = self._queue.drop(job.choice)
         leases = self.ledger.lease([cell.id for cell in cells], self.owner, LEASE_SECONDS)
         self._attempts.update(leases)
@@ -126,8 +127,8 @@ class Drive:
             self._return(job)
             return []
         times = "" if death.stopped else f"its worker died {self._deaths[job.id]} times: "
-        error = WorkerDied(f"{times}{death.reason}")
-        if isinstance(job, Weights):
+        error = WorkerDeathError(f"{times}{death.reason}")
+        if isinstance(job, MakeWeights):
             return self._forsake(job, error)
         return [failure(job, error, 0.0)]
 
@@ -144,8 +145,8 @@ class Drive:
                 self.slots.stop(slot, f"over the limit of {self.limits.cell_minutes:g} minutes a cell")
 
     def _over_limit(self) -> bool:
-        cap = self.limits.gpu_hours
-        self.capped = cap is not None and self.spent >= cap
+        caps = {"gpu": self.limits.gpu_hours, "cpu": self.limits.cpu_hours}
+        self.capped = any(cap is not None and self.spent[unit] >= cap for unit, cap in caps.items())
         return self.capped
 
     def _take_over(self) -> bool:
@@ -165,7 +166,7 @@ class Drive:
         return next((seconds for number, _, seconds in self.slots.running() if number == slot), 0.0)
 
 
-class WorkerDied(RuntimeError):
+class WorkerDeathError(RuntimeError):
     """The process that ran a cell ended before the cell did."""
 
 

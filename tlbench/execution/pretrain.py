@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 
 def corpus(dataset: Dataset) -> Split:
-    """Return what pre-training may read: training examples only and, where the dataset declares a class split,
-    training classes only, so that neither the test examples nor the test classes of any protocol are seen.
+    """Return what pre-training may read of a dataset.
+
+    Training examples only and, where the dataset declares a class split, training classes only: so neither the test
+    examples nor the test classes of any protocol are seen.
     """
     rows = dataset.rows(TRAIN)
     classes = dataset.info.class_splits.get("train", tuple(range(len(dataset.info.classes))))

@@ -1,4 +1,4 @@
-"""Which job a free slot takes next: weights before the cells that need them, and cells that share artifacts together."""
+"""Which job a free slot takes next: weights before the cells that need them, cells that share artifacts together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tlbench.core.cell import BackboneChoice, Cell
 
 
 @dataclass(frozen=True)
-class Weights:
+class MakeWeights:
     """Make a pre-trained backbone's weights file."""
 
     choice: BackboneChoice
@@ -21,7 +21,7 @@ class Weights:
         return f"weights {self.choice.info.label}"
 
 
-Job = Cell | Weights
+Job = Cell | MakeWeights
 _Group = tuple[str, str]
 
 
@@ -35,7 +35,7 @@ class Queue:
     def __init__(self, cells: Iterable[Cell]) -> None:
         self._groups: OrderedDict[_Group, deque[Cell]] = OrderedDict()
         self._blocked: dict[str, list[Cell]] = {}
-        self._weights: deque[Weights] = deque()
+        self._weights: deque[MakeWeights] = deque()
         self._group_of: dict[int, _Group] = {}
         self._size = 0
         for cell in cells:
@@ -45,7 +45,7 @@ class Queue:
                 self._add(cell)
                 continue
             if choice.key not in self._blocked:
-                self._weights.append(Weights(choice))
+                self._weights.append(MakeWeights(choice))
             self._blocked.setdefault(choice.key, []).append(cell)
 
     def __len__(self) -> int:
@@ -69,7 +69,7 @@ class Queue:
 
     def put_back(self, job: Job) -> None:
         """Take a job back that was handed out and not done; it comes first again."""
-        if isinstance(job, Weights):
+        if isinstance(job, MakeWeights):
             self._weights.appendleft(job)
             return
         self._size += 1

@@ -1,19 +1,18 @@
-"""Slots: long-lived Ray actors that own a share of a machine, keep shared pieces warm, and run cells under Ray Train."""
+"""The pool of slots: hands jobs to Ray actors, tells what became of them, and replaces actors that die."""
 
 from __future__ import annotations
 
-import os
-import secrets
 import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlbench.core.cell import BackboneChoice, Cell
-from tlbench.core.errors import UserError
+from tlbench.core.cell import BackboneChoice
 from tlbench.core.suite import Resources
-from tlbench.execution.queue import Job, Weights
+from tlbench.execution.cluster import capacity, connect, first_line
+from tlbench.execution.queue import Job, MakeWeights
+from tlbench.execution.slot import Place, Slot
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -22,146 +21,6 @@ if TYPE_CHECKING:
 
 RECYCLE = 5000  # cells after which a slot's process is replaced
 _START_SECONDS = 180.0
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a slot lives.
-
-    Attributes:
-        node: Ray's id of the machine.
-        pid: The process.
-        store: Identity of the artifact folder it sees; slots with the same one share files.
-        gpu: Name of its GPU, or empty.
-    """
-
-    node: str
-    pid: int
-    store: str
-    gpu: str
-
-
-class Slot:
-    """The actor. Every training in it is a Ray Train run: in-process for one worker, a worker group for several.
-
-    Args:
-        root: The artifact folder; the environment variable ``TLBENCH_ARTIFACTS`` of the node goes before it.
-        resources: CPUs, GPUs and workers of a cell.
-        facts: Provenance that the driver knows.
-    """
-
-    def __init__(self, root: str, resources: Resources, facts: dict[str, Any]) -> None:
-        threads = max(1, int(resources.cpus))
-        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
-        import torch
-
-        from tlbench.execution.warm import Warm
-        from tlbench.store.artifacts import Artifacts
-
-        torch.set_num_threads(threads)
-        if torch.cuda.is_available():
-            torch.backends.cudnn.deterministic = True
-        self._resources = resources
-        self._facts = facts
-        self._root = Path(os.environ.get("TLBENCH_ARTIFACTS") or root)
-        gpu = resources.gpus > 0 and resources.workers == 1
-        self._warm = Warm(Artifacts(self._root), torch.device("cuda" if gpu else "cpu"))
-
-    def place(self) -> Place:
-        """Say where this slot lives."""
-        import ray
-        import torch
-
-        self._root.mkdir(parents=True, exist_ok=True)
-        mark = self._root / ".identity"
-        if not mark.exists():
-            draft = self._root / f".identity-{os.getpid()}"
-            draft.write_text(secrets.token_hex(8))
-            try:
-                os.link(draft, mark)  # fails where another slot was first
-            except FileExistsError:
-                pass
-            draft.unlink()
-        gpu = torch.cuda.get_device_name() if self._warm.device.type == "cuda" else ""
-        return Place(ray.get_runtime_context().get_node_id(), os.getpid(), mark.read_text(), gpu)
-
-    def run(self, cell: Cell, attempt: int) -> Record:
-        """Run a cell and return its record."""
-        facts = self._facts | {"attempt": attempt, "pid": os.getpid()}
-        return _train(cell, self._warm, self._resources, facts)
-
-    def make_weights(self, choice: BackboneChoice) -> None:
-        """Make a pre-trained backbone's weights file, or find it made."""
-        self._warm.backbone(choice, 0)
-
-    def export_weights(self, choice: BackboneChoice) -> bytes:
-        """Return the weights file for a slot that does not share this one's artifact folder."""
-        return (self._warm.artifacts.path("pretrained", choice.key) / "weights.safetensors").read_bytes()
-
-    def adopt_weights(self, choice: BackboneChoice, content: bytes) -> None:
-        """Keep a weights file that another slot made."""
-
-        def write(folder: Path) -> None:
-            (folder / "weights.safetensors").write_bytes(content)
-
-        self._warm.artifacts.get("pretrained", choice.key, write)
-
-
-def _train(cell: Cell, warm: Any, resources: Resources, facts: dict[str, Any]) -> Record:
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
-
-    from tlbench.execution.run_cell import run_cell
-
-    def alone() -> Record:
-        return run_cell(cell, warm, cpus=resources.cpus, gpus=resources.gpus, facts=facts)
-
-    if resources.workers == 1:
-        trainer = TorchTrainer(alone, scaling_config=ScalingConfig(num_workers=0), run_config=RunConfig(name=cell.id))
-    else:
-        per_worker = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
-        trainer = TorchTrainer(
-            _together,
-            train_loop_config={"cell": cell, "root": str(warm.artifacts.root), "resources": resources, "facts": facts},
-            scaling_config=ScalingConfig(
-                num_workers=resources.workers, use_gpu=resources.gpus > 0, resources_per_worker=per_worker
-            ),
-            run_config=RunConfig(
-                name=f"{cell.id}-{facts['attempt']}",
-                storage_path=str(warm.artifacts.root.parent / "train"),
-                failure_config=FailureConfig(max_failures=0, controller_failure_limit=1),
-            ),
-        )
-    record: Record = trainer.fit().return_value
-    return record
-
-
-def _together(config: dict[str, Any]) -> Record:
-    """Run one process's part of a data-parallel cell; a failure in any process ends the group."""
-    import torch
-    from ray import train
-    from ray.train.torch import get_device
-
-    from tlbench.execution.run_cell import run_cell
-    from tlbench.execution.warm import Warm
-    from tlbench.store.artifacts import Artifacts
-
-    resources: Resources = config["resources"]
-    torch.set_num_threads(max(1, int(resources.cpus)))
-    context = train.get_context()
-    device = torch.device(get_device())
-    record = run_cell(
-        config["cell"],
-        Warm(Artifacts(Path(os.environ.get("TLBENCH_ARTIFACTS") or config["root"])), device),
-        cpus=resources.cpus,
-        gpus=resources.gpus,
-        rank=context.get_world_rank(),
-        world=context.get_world_size(),
-        facts=config["facts"],
-    )
-    if record.error is not None:
-        raise RuntimeError(f"{record.error['type']}: {record.error['message']}\n{record.error['traceback']}")
-    return record
 
 
 @dataclass(frozen=True)
@@ -207,7 +66,7 @@ class Slots:
         resources: What one cell needs.
         address: A running cluster's address, or None for one of this machine's own.
         facts: Provenance for every record.
-        count: Number of slots; None fills the cluster.
+        most: Number of slots beyond which more would stand idle.
     """
 
     def __init__(
@@ -217,13 +76,13 @@ class Slots:
         *,
         address: str | None = None,
         facts: dict[str, Any] | None = None,
-        count: int | None = None,
+        most: int | None = None,
     ) -> None:
         self._root = root
         self._resources = resources
         self._address = address
         self._facts = facts or {}
-        self._count = count
+        self._most = most
         self._seats: dict[int, _Seat] = {}
         self._holders: dict[str, set[str]] = {}
         self._next = 0
@@ -233,7 +92,8 @@ class Slots:
 
         connect(self._root.parent, self._address)
         try:
-            for _ in range(self._count or _capacity(self._resources)):
+            fits = capacity(self._resources)
+            for _ in range(fits if self._most is None else max(1, min(fits, self._most))):
                 self._seat()
         except BaseException:
             ray.shutdown()
@@ -269,7 +129,7 @@ class Slots:
         seat = self._seats[slot]
         if not seat.jobs:
             seat.began = time.monotonic()
-        if isinstance(job, Weights):
+        if isinstance(job, MakeWeights):
             reference = seat.actor.make_weights.remote(job.choice)
         else:
             if job.backbone.pretrain is not None:
@@ -313,7 +173,7 @@ class Slots:
         seat.jobs.popleft()
         seat.began = time.monotonic()
         seat.finished += 1
-        if isinstance(job, Weights) and isinstance(event, Finished) and event.error is None:
+        if isinstance(job, MakeWeights) and isinstance(event, Finished) and event.error is None:
             self._holders.setdefault(job.choice.key, set()).add(self._place(seat).store)
         if seat.finished >= RECYCLE and not seat.jobs:
             self._replace(number)
@@ -323,7 +183,7 @@ class Slots:
         seat = self._seats[number]
         jobs = [job for job, _ in seat.jobs]
         self._replace(number)
-        return Died(number, jobs[0], jobs[1:], seat.doomed or _first_line(error), stopped=bool(seat.doomed))
+        return Died(number, jobs[0], jobs[1:], seat.doomed or first_line(error), stopped=bool(seat.doomed))
 
     def _replace(self, number: int) -> None:
         import ray
@@ -362,74 +222,5 @@ class Slots:
         self._holders[choice.key].add(here)
 
 
-def connect(home: Path, address: str | None) -> None:
-    """Start a cluster of this machine's own on the loopback address, or join the one at ``address``.
-
-    Raises:
-        UserError: No cluster answers at the address.
-    """
-    _prepare_environment(home, own=address is None)
-    import ray
-
-    if address is None:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
-        return
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"no Ray cluster at {address!r}: {_first_line(error)}", "start one with `ray start --head`, or leave --address out"
-        ) from error
-
-
-def _prepare_environment(home: Path, own: bool) -> None:
-    """Set what Ray reads when it is imported, unless the user did."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
-    os.environ.setdefault("RAY_TRAIN_METRICS_ENABLED", "0")
-    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
-    # Workers use this very environment; without this, `uv run` would make Ray rebuild it for each of them.
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if own:
-        # Ray's switch for a machine that stands alone, whatever its system: every port on the loopback address.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    if own and "RAY_AUTH_MODE" not in os.environ:
-        home.mkdir(parents=True, exist_ok=True)
-        token = home / "ray.token"
-        if not token.exists():
-            with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-                stream.write(secrets.token_hex(32))
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
-
-
-def _capacity(resources: Resources) -> int:
-    """Return how many cells the cluster can run at once."""
-    import ray
-
-    total = ray.cluster_resources()
-    cpus, gpus = resources.cpus * resources.workers, resources.gpus * resources.workers
-    fits = int(total.get("CPU", 0) // cpus)
-    if gpus:
-        fits = min(fits, int(total.get("GPU", 0) // gpus))
-    if fits < 1:
-        raise UserError(
-            f"one cell needs {cpus:g} CPUs and {gpus:g} GPUs; the cluster has {total.get('CPU', 0):g} and "
-            f"{total.get('GPU', 0):g}",
-            "lower `resources` in the suite, or give --address of a larger cluster",
-        )
-    return fits
-
-
 def _cause(error: Exception) -> Exception:
     return error.cause if isinstance(getattr(error, "cause", None), Exception) else error
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

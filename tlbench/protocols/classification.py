@@ -46,9 +46,7 @@ def draw(info: TaskInfo, dataset: Dataset, seed: int) -> Task:
     )
 
 
-def run(
-    info: TaskInfo, dataset: Dataset, seed: int, fit: Callable[[Task], Predictor], ctx: Context
-) -> Outcome | None:
+def run(info: TaskInfo, dataset: Dataset, seed: int, fit: Callable[[Task], Predictor], ctx: Context) -> Outcome | None:
     """Draw the task, fit, and score on the test split; None in every process but the first.
 
     Args:

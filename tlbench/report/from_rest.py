@@ -61,7 +61,8 @@ class _Server:
             text = error.read(10_000).decode(errors="replace")
             if error.code == 404 and "RESOURCE_DOES_NOT_EXIST" in text:
                 return None
-            raise UserError(f"{self.address}: the MLflow server answers {error.code} {error.reason}", _hint(error.code)) from error
+            said = f"{self.address}: the MLflow server answers {error.code} {error.reason}"
+            raise UserError(said, _hint(error.code)) from error
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             raise UserError(

@@ -5,6 +5,7 @@ Through MLflow's own client 10,000 runs take half a minute; this takes about a s
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 from contextlib import closing
@@ -56,11 +57,12 @@ def _read(link: sqlite3.Connection, path: Path, suite: str) -> StoredExperiment:
         run: StoredRun(run, status, (ended or 0) / 1000.0)
         for run, status, ended in link.execute(f"SELECT run_uuid, status, end_time {_RUNS}", which)
     }
-    for run, key, value in link.execute(f"SELECT run_uuid, key, value FROM params WHERE {_OF_RUNS}", which):
-        runs[run].params[key] = value
-    chosen = f"SELECT run_uuid, key, value FROM tags WHERE key GLOB '{TAG_PREFIX}*' AND {_OF_RUNS}"
-    for run, key, value in link.execute(chosen, which):
-        runs[run].tags[key] = value
+    # Packed by SQLite: a row a run instead of one a parameter takes a third of the time.
+    packed = "SELECT run_uuid, json_group_object(key, value) FROM {} WHERE {} GROUP BY run_uuid"
+    for run, pairs in link.execute(packed.format("params", _OF_RUNS), which):
+        runs[run].params = json.loads(pairs)
+    for run, pairs in link.execute(packed.format("tags", f"key GLOB '{TAG_PREFIX}*' AND {_OF_RUNS}"), which):
+        runs[run].tags = json.loads(pairs)
     chosen = f"""
         SELECT run_uuid, key, value, is_nan FROM latest_metrics
         WHERE key NOT GLOB '{CURVE_PREFIX}*' AND {_OF_RUNS}"""

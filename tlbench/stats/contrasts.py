@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from scipy.stats import t as student
+from scipy.special import stdtr
 
 from tlbench.stats.intervals import Estimate, stratified_mean
+
+Stratum = TypeVar("Stratum", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,8 @@ def paired(ours: Mapping[int, float], theirs: Mapping[int, float], level: float 
 
 
 def paired_strata(
-    ours: Mapping[Hashable, Mapping[int, float]],
-    theirs: Mapping[Hashable, Mapping[int, float]],
+    ours: Mapping[Stratum, Mapping[int, float]],
+    theirs: Mapping[Stratum, Mapping[int, float]],
     level: float = 0.95,
 ) -> Contrast | None:
     """Compare two methods over several strata: paired within each, Welch-Satterthwaite across.
@@ -72,7 +75,7 @@ def _p_value(estimate: Estimate) -> float | None:
         return None
     if estimate.error == 0.0 or estimate.dof is None:
         return 1.0 if estimate.mean == 0.0 else None
-    return float(2.0 * student.sf(abs(estimate.mean) / estimate.error, estimate.dof))
+    return float(2.0 * stdtr(estimate.dof, -abs(estimate.mean) / estimate.error))
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 _ROUNDING = 1e-12  # a spread below this share of the values is rounding, not spread
 
@@ -80,7 +80,7 @@ def stratified_mean(strata: Iterable[Sequence[float]], level: float = 0.95) -> E
     shares = variances / total  # squaring shares, not variances, which may be tiny
     dof = 1.0 / float((shares**2 / freedom).sum())
     error = total**0.5 / len(arrays)
-    reach = float(student.ppf(0.5 + level / 2, dof)) * error
+    reach = float(stdtrit(dof, 0.5 + level / 2)) * error
     return Estimate(mean, n, error, dof, mean - reach, mean + reach)
 
 

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
+
+
+class _GlobalSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        total = value.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _GlobalSum.forward(ctx, gradients[0])
+
+
+def global_sum(value: Tensor) -> Tensor:
+    """Return the sum of a tensor over all processes; its gradient is the sum of the processes' gradients."""
+    total: Tensor = _GlobalSum.apply(value)
+    return total
 
 
 class GlobalBatchNorm(_BatchNorm):
@@ -28,11 +47,11 @@ class GlobalBatchNorm(_BatchNorm):
         axes = [0, *range(2, input.dim())]
         shape = [1, -1] + [1] * (input.dim() - 2)
         local = input.new_tensor([input.numel() / input.shape[1]])
-        sums = all_reduce(torch.cat([input.sum(axes), local]))
+        sums = global_sum(torch.cat([input.sum(axes), local]))
         count = sums[-1]
         mean = sums[:-1] / count
         centred = input - mean.view(shape)
-        variance = all_reduce(centred.square().sum(axes)) / count
+        variance = global_sum(centred.square().sum(axes)) / count
         self._track(mean.detach(), variance.detach(), count.detach())
         out = centred * torch.rsqrt(variance + self.eps).view(shape)
         return out * self.weight.view(shape) + self.bias.view(shape) if self.affine else out
@@ -60,3 +79,12 @@ def data_parallel(module: nn.Module, device: torch.device) -> nn.Module:
             layer.__class__ = GlobalBatchNorm
     ids = [device.index] if device.type == "cuda" else None
     return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
+
+
+def from_first_process(value: Any) -> Any:
+    """Return rank 0's value in every process; the value itself where there is one process."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]

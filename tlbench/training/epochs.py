@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from tlbench.core.hashing import derive_seed
+from tlbench.training.distributed import from_first_process
 
 
 class Stateful(Protocol):
@@ -122,9 +123,12 @@ class Epochs:
         draft.replace(self._file)
 
     def _resume(self) -> None:
-        if self._file is None or not self._file.exists():
+        state = None
+        if self._file is not None and self._writes and self._file.exists():
+            state = torch.load(self._file, weights_only=True, map_location="cpu")
+        state = from_first_process(state)
+        if state is None:
             return
-        state = torch.load(self._file, weights_only=True)
         self._epoch = state["epoch"]
         for name, part in self._parts.items():
             part.load_state_dict(state["parts"][name])

@@ -1,0 +1,118 @@
+"""What the machinery adds to cells that take milliseconds: slots and ledger against a bare loop, in one run.
+
+    uv run python tests/benchmarks/tiny_cells.py [--cells 1000] [--slots 1]
+
+Both sides run the same cells (heads on cached features) on one thread a process. The bare loop calls protocol and
+method with everything warm and keeps nothing. MLflow is written behind, apart, and timed by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import torch
+
+from tlbench.core import registry
+from tlbench.core.cell import Cell, task_info
+from tlbench.core.suite import Limits
+from tlbench.execution.driver import Drive
+from tlbench.execution.home import Home
+from tlbench.execution.prepare import Prepared, prepare
+from tlbench.execution.run_suite import owner, send
+from tlbench.execution.slots import Slots
+from tlbench.execution.warm import Warm
+from tlbench.training.context import Context
+
+METHODS = ("linear_probe", "knn", "nearest_centroid")
+
+
+def suite(folder: Path, cells: int) -> Path:
+    body = {
+        "name": "tiny_cells",
+        "grids": [
+            {
+                "protocol": "classification",
+                "methods": list(METHODS),
+                "backbones": [
+                    {
+                        "name": "conv4",
+                        "width": 32,
+                        "pretrain": {"method": "supervised", "dataset": "rendered_digits", "params": {"epochs": 1}},
+                    }
+                ],
+                "datasets": ["digits"],
+                "shots": [5],
+                "seeds": -(-cells // len(METHODS)),
+            }
+        ],
+    }
+    path = folder / "tiny_cells.yaml"
+    path.write_text(json.dumps(body))
+    return path
+
+
+def bare(cells: list[Cell], warm: Warm) -> list[float]:
+    """Run the cells in a plain loop and return the seconds of each."""
+    seconds = []
+    for cell in cells:
+        start = time.perf_counter()
+        method = registry.declaration("methods", cell.method.name).load()
+        protocol = registry.declaration("protocols", cell.protocol.name).load()
+        dataset = warm.dataset(cell.dataset)
+        backbone = warm.backbone(cell.backbone, cell.seed)
+        features = warm.features(cell.backbone, cell.seed, dataset)
+        ctx = Context(cell=cell.id, device=warm.device, features=features)
+        config = method.Config(**cell.method.params)
+        info = task_info(cell.protocol, dataset.info, cell.shots)
+        protocol.run(info, dataset, cell.seed, lambda t, m=method, c=config, x=ctx, b=backbone: m.fit(t, b, c, x), ctx)
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def through_slots(cells: list[Cell], prepared: Prepared, home: Home, slots: Slots) -> float:
+    """Run the cells through slots into the ledger and return the seconds from first to last."""
+    with home.ledger() as ledger:
+        start = time.perf_counter()
+        Drive(cells, slots, ledger, owner(), Limits()).run()
+        return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cells", type=int, default=1000)
+    parser.add_argument("--slots", type=int, default=1)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Home.at(Path(folder) / "home")
+        prepared = prepare(suite(Path(folder), asked.cells + 2 * len(METHODS)), home.artifacts)
+        cells = prepared.plan.cells
+        warmup, cells = cells[: asked.slots * len(METHODS)], cells[-asked.cells :]
+        warm = Warm(home.artifacts, torch.device("cpu"))
+        bare(warmup, warm)
+        with Slots(home.artifacts.root, prepared.suite.resources, most=asked.slots) as slots:
+            through_slots(warmup, prepared, home, slots)
+            alone = bare(cells, warm)
+            wall = through_slots(cells, prepared, home, slots)
+        added = (wall * asked.slots - sum(alone)) / len(cells)
+        print(f"{len(cells)} cells, {asked.slots} slot(s)")
+        print(f"bare loop       {1e3 * sum(alone) / len(cells):7.2f} ms a cell (median {1e3 * statistics.median(alone):.2f})")
+        print(f"slots + ledger  {1e3 * wall / len(cells):7.2f} ms a cell of wall time")
+        print(f"added           {1e3 * added:7.2f} ms a cell and slot   (target: at most 10)")
+        start = time.perf_counter()
+        backlog = send(prepared, home, None)
+        seconds = time.perf_counter() - start
+        print(f"MLflow          {len(cells) / seconds:7.1f} cells a second, written behind (target: at least 15)")
+        assert backlog.count == 0, backlog
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""Every method that is found keeps the contract; a new method file is tested without touching this one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tlbench.testing import contract
+
+
+@pytest.mark.parametrize("case", contract.cases(), ids=str)
+@pytest.mark.parametrize("check", contract.CHECKS, ids=contract.title)
+def test_contract(check: Callable[[contract.Case, Path], None], case: contract.Case, tmp_path: Path) -> None:
+    try:
+        check(case, tmp_path)
+    except contract.Refused as reason:
+        pytest.skip(f"not applicable to the fake: {reason}")
+
+
+def test_declarations_are_read_without_torch() -> None:
+    code = (
+        "import sys\n"
+        "from tlbench.core import registry\n"
+        "for name in registry.names('methods'):\n"
+        "    declared = registry.declaration('methods', name)\n"
+        "    declared.settings.model_json_schema()\n"
+        "    assert declared.roles, name\n"
+        "print(*(name for name in ('torch', 'numpy', 'scipy', 'ray', 'mlflow') if name in sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []

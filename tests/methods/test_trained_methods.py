@@ -1,0 +1,151 @@
+"""Fine-tuning, training from scratch, supervised pre-training and prototypical networks: what sets each apart."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from tlbench.core import registry
+from tlbench.core.errors import UserError
+from tlbench.data.dataset import Task
+from tlbench.data.sampling import draw_episodes
+from tlbench.testing.contract import Case, run
+from tlbench.testing.fakes import CPU, fake_backbone, fake_task
+from tlbench.training.context import Context
+from tlbench.training.episodes import validation_episodes
+from tlbench.training.features import embed
+
+
+def _method(name: str) -> ModuleType:
+    return registry.declaration("methods", name).load()
+
+
+def _context(**changes: Any) -> Context:
+    return Context(**{"cell": "methods-test", "device": CPU, **changes})
+
+
+def test_from_scratch_reads_nothing_of_the_given_weights() -> None:
+    method, fake = _method("from_scratch"), fake_task("classification")
+    logits = []
+    for seed in (0, 1):
+        given = fake_backbone(seed)
+        before = copy.deepcopy(given.state_dict())
+        predictor = method.fit(fake.task, given, method.Config(epochs=2), _context())
+        logits.append(embed(predictor.logits, fake.test.x, None, CPU))
+        assert all(torch.equal(before[name], value) for name, value in given.state_dict().items())
+    assert torch.equal(*logits)
+
+
+def test_from_scratch_starts_where_its_seed_says() -> None:
+    method, fake = _method("from_scratch"), fake_task("classification")
+    logits = [
+        embed(method.fit(fake.task, fake_backbone(), method.Config(epochs=1), _context(cell=cell)).logits, fake.test.x, None, CPU)
+        for cell in ("a", "b")
+    ]
+    assert not torch.equal(*logits)
+
+
+def test_fine_tuning_starts_from_the_given_weights() -> None:
+    method, fake = _method("finetune"), fake_task("classification")
+    given = fake_backbone(1)
+    before = {name: p.detach().clone() for name, p in given.named_parameters()}
+    config = method.Config(epochs=1, lr=1e-9, head_multiplier=1.0)
+    predictor = method.fit(fake.task, given, config, _context())
+    for name, p in predictor.module.backbone.named_parameters():
+        torch.testing.assert_close(p, before[name], rtol=0, atol=1e-6)
+
+
+def test_fine_tuning_applies_its_batch_norm_policy() -> None:
+    method, fake = _method("finetune"), fake_task("classification")
+    for policy, moved in (("frozen", False), ("train", True)):
+        given = fake_backbone()
+        before = {name: b.clone() for name, b in given.named_buffers()}
+        method.fit(fake.task, given, method.Config(epochs=1, batch_norm=policy), _context())
+        assert any(not torch.equal(b, before[name]) for name, b in given.named_buffers()) is moved
+
+
+def test_supervised_pretraining_makes_features_in_which_classes_are_nearer(tmp_path: Path) -> None:
+    fitted = run(Case("supervised", "pretrain"), tmp_path)
+    labels = torch.from_numpy(fitted.fake.test.labels)
+
+    def spread(backbone: torch.nn.Module) -> float:
+        z = embed(backbone, fitted.fake.test.x, None, CPU)
+        centres = torch.stack([z[labels == label].mean(0) for label in range(10)])
+        return ((z - centres[labels]).square().sum() / (z - z.mean(0)).square().sum()).item()
+
+    assert spread(fitted.backbone) < 0.5 * spread(fitted.given)
+
+
+def _loss_by_hand(z: Tensor, ways: int, shots: int, queries: int) -> Tensor:
+    """Section 2.2 in loops: class means, squared distances, negative log-likelihood of the true class."""
+    support, query = z[: ways * shots].view(ways, shots, -1), z[ways * shots :].view(ways, queries, -1)
+    losses = []
+    for label in range(ways):
+        for one in query[label]:
+            distances = torch.stack([(one - support[other].mean(0)).square().sum() for other in range(ways)])
+            losses.append(cross_entropy(-distances[None], torch.tensor([label])))
+    return torch.stack(losses).mean()
+
+
+def test_the_loss_of_an_episode_is_the_papers() -> None:
+    method, fake = _method("protonet"), fake_task("episodic")
+    backbone, ctx = fake_backbone(), _context()
+    twin = copy.deepcopy(backbone).train()
+    method.fit(fake.task, backbone, method.Config(episodes=1, ways=4, queries=3, lr=1e-3), ctx)
+    train = fake.task.train
+    drawn = draw_episodes(
+        train.labels, np.arange(len(train)), tuple(range(6)), ways=4, shots=5, queries=3, count=1, seed=ctx.seed("episodes", 0)
+    )
+    rows = np.concatenate([drawn.support[0].ravel(), drawn.query[0].ravel()])
+    assert len(set(rows.tolist())) == 4 * 8, "a query is also a support example"
+    loss = _loss_by_hand(twin(torch.from_numpy(train.x[rows])), 4, 5, 3)
+    assert ctx.curves["train_loss"] == [(1, pytest.approx(loss.item(), rel=1e-4))]
+
+
+def test_protonet_returns_the_encoder_that_was_best_on_validation() -> None:
+    method, fake = _method("protonet"), fake_task("episodic")
+    backbone, ctx = fake_backbone(), _context()
+    config = method.Config(episodes=30, check_every=3, checks=30, ways=6, lr=0.3)  # a rate that does harm
+    learner = method.fit(fake.task, backbone, config, ctx)
+    accuracy = [value for _, value in ctx.curves["val_accuracy"]]
+    nll = [value for _, value in ctx.curves["val_nll"]]
+    best = max(range(10), key=lambda check: (accuracy[check], -nll[check]))
+    assert best < 9, "this test needs a last check that is not the best"
+    assert ctx.selected == {"episode": 3 * (best + 1)}
+    assert ctx.validation == {"accuracy": accuracy[best], "nll": nll[best]}
+    episodes = validation_episodes(fake.task.info, fake.task.val, 30, ctx.seed("validation episodes"))
+    assert episodes is not None
+    assert fake.task.val is not None
+    z = embed(learner.encoder, fake.task.val.x, None, CPU)
+    right = []
+    for support, query in zip(episodes.support, episodes.query, strict=True):
+        centres = torch.stack([z[torch.from_numpy(rows)].mean(0) for rows in support])
+        for label, rows in enumerate(query):
+            right += [label == int(torch.cdist(z[row][None], centres).argmin()) for row in rows]
+    assert float(np.mean(right)) == pytest.approx(accuracy[best])
+
+
+def test_protonet_says_when_classes_are_too_small() -> None:
+    method, fake = _method("protonet"), fake_task("episodic")
+    task = Task(replace(fake.task.info, shots=18), fake.task.train, fake.task.val)
+    with pytest.raises(UserError, match="18 shots and 5 queries"):
+        method.fit(task, fake_backbone(), method.Config(), _context())
+
+
+def test_protonet_leaves_small_classes_out_and_says_so() -> None:
+    method, fake = _method("protonet"), fake_task("episodic")
+    train = fake.task.train
+    kept = np.flatnonzero((train.labels != 0) | (np.arange(len(train)) < 3))
+    smaller = replace(train, x=train.x[kept], y=train.labels[kept], rows=train.rows[kept])
+    ctx = _context()
+    method.fit(replace(fake.task, train=smaller), fake_backbone(), method.Config(episodes=1), ctx)
+    assert ctx.notes == ["1 training classes have fewer than 10 examples and were left out"]

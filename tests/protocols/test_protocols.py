@@ -1,0 +1,222 @@
+"""What a protocol promises: the test split stays with it, draws are paired, scores and evidence agree."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tlbench.core.info import DatasetInfo, TaskInfo
+from tlbench.core.record import Footprint, Outcome, unpack_bits
+from tlbench.data.dataset import TEST, TRAIN, Dataset, Task
+from tlbench.protocols import classification, episodic
+from tlbench.training.context import Context
+
+CLASSES, EACH = 12, 40
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    """Images whose first pixels spell out their row number, so that a split can be traced back to rows."""
+    count = CLASSES * EACH
+    x = np.zeros((count, 1, 4, 4), np.uint8)
+    x[:, 0, 0, 0], x[:, 0, 0, 1] = np.arange(count) // 256, np.arange(count) % 256
+    y = np.repeat(np.arange(CLASSES), EACH)
+    x[:, 0, 1, 0] = y * 20
+    part = np.where(np.arange(count) % 4 == 3, TEST, TRAIN).astype(np.uint8)
+    info = DatasetInfo(
+        name="traced",
+        modality="image",
+        fingerprint="f" * 16,
+        classes=tuple(f"c{k}" for k in range(CLASSES)),
+        shape=(1, 4, 4),
+        counts={"train": (EACH * 3 // 4,) * CLASSES, "test": (EACH // 4,) * CLASSES},
+        class_splits={"train": (0, 2, 4, 6), "val": (1, 3), "test": (5, 7, 8, 9, 10, 11)},
+    )
+    return Dataset(info, x, y, part, np.zeros(count, np.int64))
+
+
+def context() -> Context:
+    return Context(cell="cell", device=torch.device("cpu"))
+
+
+def rows_of(x: np.ndarray) -> np.ndarray:
+    return x[:, 0, 0, 0].astype(int) * 256 + x[:, 0, 0, 1]
+
+
+class ByPixel:
+    """Predicts from the pixel that holds the class, wrong where ``wrong`` says so."""
+
+    def __init__(self, classes: int, shift: int = 0) -> None:
+        self.classes, self.shift = classes, shift
+
+    def logits(self, x: Tensor) -> Tensor:
+        label = (x[:, 0, 1, 0].long() // 20 + self.shift) % self.classes
+        return 4 * torch.eye(self.classes)[label]
+
+    def footprint(self) -> Footprint:
+        return Footprint(trainable=0, total=0, stored_bytes=0)
+
+
+def classify(dataset: Dataset, shots: int | str, seed: int, fit: object) -> Outcome:
+    info = TaskInfo("classification", dataset.info, shots, CLASSES, {})
+    outcome = classification.run(info, dataset, seed, fit, context())
+    assert outcome is not None
+    return outcome
+
+
+def test_classification_never_hands_out_a_test_example(dataset: Dataset) -> None:
+    seen: list[Task] = []
+
+    def fit(task: Task) -> ByPixel:
+        seen.append(task)
+        return ByPixel(CLASSES)
+
+    for shots in (1, 5, "full"):
+        classify(dataset, shots, 0, fit)
+    for task in seen:
+        for split in (task.train, task.val, task.unlabeled):
+            if split is not None:
+                assert (dataset.part[rows_of(split.x)] == TRAIN).all()
+                np.testing.assert_array_equal(rows_of(split.x), split.rows)
+        assert task.source is None
+
+
+@pytest.mark.parametrize("shots", [2, 5, 20])
+def test_the_label_budget_includes_validation_and_the_rest_comes_without_labels(dataset: Dataset, shots: int) -> None:
+    info = TaskInfo("classification", dataset.info, shots, CLASSES, {})
+    task = classification.draw(info, dataset, seed=3)
+    labelled = np.concatenate([task.train.labels, task.val.labels])
+    np.testing.assert_array_equal(np.bincount(labelled, minlength=CLASSES), shots)
+    assert task.unlabeled.y is None
+    parts = [task.train.rows, task.val.rows, task.unlabeled.rows]
+    assert len(np.unique(np.concatenate(parts))) == sum(map(len, parts)) == (dataset.part == TRAIN).sum()
+
+
+def test_one_shot_leaves_nothing_to_select_by(dataset: Dataset) -> None:
+    task = classification.draw(TaskInfo("classification", dataset.info, 1, CLASSES, {}), dataset, seed=0)
+    assert task.val is None
+    assert len(task.train) == CLASSES
+
+
+def test_draws_are_paired_across_methods_and_differ_between_seeds(dataset: Dataset) -> None:
+    info = TaskInfo("classification", dataset.info, 5, CLASSES, {})
+    first, again, other = (classification.draw(info, dataset, seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first.train.rows, again.train.rows)
+    assert set(first.train.rows) != set(other.train.rows)
+
+
+def test_classification_scores_agree_with_the_stored_bits(dataset: Dataset) -> None:
+    perfect = classify(dataset, 5, 0, lambda task: ByPixel(CLASSES))
+    assert perfect.scores["accuracy"] == perfect.scores["macro_f1"] == 1.0
+    wrong = classify(dataset, 5, 0, lambda task: ByPixel(CLASSES, shift=1))
+    assert wrong.scores["accuracy"] == 0.0
+    for outcome, bit in ((perfect, 1), (wrong, 0)):
+        bits = np.unpackbits(np.frombuffer(unpack_bits(outcome.correct), np.uint8), count=outcome.tests)
+        assert outcome.tests == (dataset.part == TEST).sum()
+        assert (bits == bit).all()
+    # logits 4 for one class, 0 for the others: nll and confidence in closed form
+    top = np.exp(4) / (np.exp(4) + CLASSES - 1)
+    assert perfect.scores["nll"] == pytest.approx(-np.log(top), rel=1e-6)
+    assert perfect.scores["ece"] == pytest.approx(1 - top, rel=1e-5)
+    assert wrong.scores["ece"] == pytest.approx(top, rel=1e-5)
+    assert perfect.logits != wrong.logits
+
+
+def test_logits_that_are_not_finite_are_an_error(dataset: Dataset) -> None:
+    class Broken(ByPixel):
+        def logits(self, x: Tensor) -> Tensor:
+            return super().logits(x) * float("nan")
+
+    with pytest.raises(FloatingPointError, match="not finite"):
+        classify(dataset, 5, 0, lambda task: Broken(CLASSES))
+
+
+class Centroids:
+    """Nearest class mean; embeds an image as its class pixel and its row number."""
+
+    def __init__(self) -> None:
+        self.encoder = _ClassPixel()
+        self.supports: list[Tensor] = []
+        self.queries: list[Tensor] = []
+        self.labels: list[Tensor] = []
+
+    def classify(self, support: Tensor, labels: Tensor, query: Tensor, ways: int) -> Tensor:
+        self.supports.append(support)
+        self.queries.append(query)
+        self.labels.append(labels)
+        member = nn.functional.one_hot(labels, ways).float()
+        means = member.transpose(1, 2) @ support[..., :1] / member.sum(1).unsqueeze(-1)
+        return -torch.cdist(query[..., :1], means)
+
+    def footprint(self) -> Footprint:
+        return Footprint(trainable=0, total=0, stored_bytes=0)
+
+
+class _ClassPixel(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.float()
+        return torch.stack([x[:, 0, 1, 0], x[:, 0, 0, 0] * 256 + x[:, 0, 0, 1]], 1)
+
+
+def play(dataset: Dataset, seed: int = 0, shots: int = 2, episodes: int = 50) -> tuple[Outcome, Centroids, Task]:
+    learner, seen = Centroids(), []
+
+    def fit(task: Task) -> Centroids:
+        seen.append(task)
+        return learner
+
+    options = {"ways": 5, "queries": 3, "episodes": episodes}
+    outcome = episodic.run(TaskInfo("episodic", dataset.info, shots, 5, options), dataset, seed, fit, context())
+    assert outcome is not None
+    return outcome, learner, seen[0]
+
+
+def test_episodic_classes_do_not_overlap_and_labels_count_from_zero(dataset: Dataset) -> None:
+    _, learner, task = play(dataset)
+    train, val = (set(dataset.y[rows_of(split.x)]) for split in (task.train, task.val))
+    tested = set(dataset.y[torch.cat(learner.queries)[..., 1].long().unique().numpy()])
+    assert train == {0, 2, 4, 6}
+    assert val == {1, 3}
+    assert tested <= {5, 7, 8, 9, 10, 11}
+    assert set(task.train.labels) == {0, 1, 2, 3}
+    assert task.unlabeled is None
+
+
+def test_support_and_query_are_disjoint_and_support_is_not_sorted_by_class(dataset: Dataset) -> None:
+    _, learner, _ = play(dataset)
+    support, query = torch.cat(learner.supports)[..., 1], torch.cat(learner.queries)[..., 1]
+    for one, other in zip(support.tolist(), query.tolist(), strict=True):
+        assert not set(one) & set(other)
+        assert len(set(one)) == len(one) == 10
+        assert len(set(other)) == len(other) == 15
+    labels = torch.cat(learner.labels)
+    assert (labels.sort(1).values == torch.arange(5).repeat_interleave(2)).all()
+    assert not (labels == torch.arange(5).repeat_interleave(2)).all(1).any(), "sorted support invites positional labels"
+
+
+def test_every_method_meets_the_same_episodes_and_seeds_differ(dataset: Dataset) -> None:
+    (_, one, _), (_, two, _), (_, three, _) = play(dataset), play(dataset), play(dataset, seed=1)
+    assert torch.equal(torch.cat(one.queries), torch.cat(two.queries))
+    assert torch.equal(torch.cat(one.supports), torch.cat(two.supports))
+    assert not torch.equal(torch.cat(one.queries), torch.cat(three.queries))
+
+
+def test_episodic_scores_are_right_for_a_learner_that_is_right(dataset: Dataset) -> None:
+    outcome, _, _ = play(dataset)
+    assert outcome.scores["accuracy"] == 1.0
+    assert outcome.scores["accuracy_ci95"] == 0.0
+    assert outcome.tests == 50 * 15
+    assert outcome.group == 15
+
+
+def test_episodes_scored_in_many_pieces_equal_those_scored_at_once(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, learner, _ = play(dataset)
+    assert len(learner.queries) == 1
+    monkeypatch.setattr(episodic, "_CHUNK", 2 * 25 * 7)
+    pieces, learner, _ = play(dataset)
+    assert len(learner.queries) == 8
+    assert pieces == whole

@@ -1,0 +1,205 @@
+"""The training loop against steps made by hand, and what it must leave alone."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core.info import BackboneInfo
+from tlbench.data.dataset import Split
+from tlbench.testing.fakes import CPU, FakeTask, fake_backbone, fake_task
+from tlbench.training.augment import Augment
+from tlbench.training.batches import Batches, Examples
+from tlbench.training.classifier import Classifier
+from tlbench.training.context import Context
+from tlbench.training.evaluate import evaluate, score_logits
+from tlbench.training.groups import OptimizerName, parameter_groups
+from tlbench.training.loop import train_classifier
+
+
+@dataclass(frozen=True)
+class Recipe:
+    epochs: int = 3
+    batch_size: int = 16
+    optimizer: OptimizerName = "adamw"
+    warmup: float = 0.1
+    smoothing: float = 0.0
+    augment: Augment = "none"
+
+
+@pytest.fixture(scope="module")
+def fake() -> FakeTask:
+    return fake_task("classification")
+
+
+def _context(**changes: object) -> Context:
+    return Context(**{"cell": "loop-test", "device": CPU, **changes})  # type: ignore[arg-type]
+
+
+def _state(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_no_rate_and_no_decay_leave_every_parameter_as_it_was(fake: FakeTask, optimizer: OptimizerName) -> None:
+    model = Classifier(fake_backbone(), 10)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    groups = parameter_groups(model, 0.0, 10, 0.0)
+    train_classifier(model, groups, fake.task.train, None, Recipe(optimizer=optimizer), _context())
+    assert [name for name, p in model.named_parameters() if not torch.equal(p, before[name])] == []
+
+
+def test_one_step_of_sgd_is_minus_rate_times_gradient(fake: FakeTask) -> None:
+    model = Classifier(fake_backbone(), 10)
+    nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
+    model = model.double()  # in single precision the order of a batch decides which way a near tie of max-pooling goes
+    twin = copy.deepcopy(model)
+    recipe = Recipe(epochs=1, batch_size=1000, optimizer="sgd", warmup=0.0)
+    train_classifier(model, parameter_groups(model, 0.1, 3.0, 0.0), fake.task.train, None, recipe, _context())
+    x, y = torch.from_numpy(fake.task.train.x), torch.from_numpy(fake.task.train.labels)
+    twin.train()
+    cross_entropy(twin(x), y).backward()
+    for (name, after), before in zip(model.named_parameters(), twin.parameters(), strict=True):
+        assert before.grad is not None
+        rate = 0.3 if name.startswith("head") else 0.1
+        torch.testing.assert_close(after, before - rate * before.grad, rtol=1e-10, atol=1e-12)
+
+
+def test_the_returned_model_is_the_best_one_and_scores_exactly_what_was_logged(fake: FakeTask) -> None:
+    model, ctx = Classifier(fake_backbone(), 10), _context()
+    assert fake.task.val is not None
+    groups = parameter_groups(model, 3.0, 1.0, 0.0)  # a rate so large that the last epochs are worse than earlier ones
+    recipe = Recipe(epochs=12, optimizer="sgd", warmup=0.95)
+    train_classifier(model, groups, fake.task.train, fake.task.val, recipe, ctx)
+    accuracy = [value for _, value in ctx.curves["val_accuracy"]]
+    nll = [value for _, value in ctx.curves["val_nll"]]
+    best = max(range(12), key=lambda epoch: (accuracy[epoch], -nll[epoch]))
+    assert best < 11, "this test needs a last epoch that is not the best"
+    assert ctx.selected == {"epoch": best}
+    assert ctx.validation == {"accuracy": accuracy[best], "nll": nll[best]}
+    again = evaluate(model, Examples(fake.task.val, CPU), ctx)
+    assert (again.accuracy, again.nll) == (accuracy[best], nll[best])
+
+
+def test_frozen_batch_norm_keeps_its_statistics_and_train_moves_them(fake: FakeTask) -> None:
+    for policy, moved in (("frozen", False), ("train", True)):
+        model = Classifier(fake_backbone(), 10)
+        before = {name: b.clone() for name, b in model.named_buffers()}
+        groups = parameter_groups(model, 1e-3, 1.0, 0.0)
+        train_classifier(model, groups, fake.task.train, fake.task.val, Recipe(), _context(), batch_norm=policy)  # type: ignore[arg-type]
+        changed = [name for name, b in model.named_buffers() if not torch.equal(b, before[name])]
+        assert bool(changed) is moved
+
+
+def test_training_a_head_on_a_frozen_body_equals_training_it_on_cached_features(fake: FakeTask) -> None:
+    model = Classifier(fake_backbone(), 10)
+    model.backbone.requires_grad_(False)
+    with torch.no_grad():
+        z = model.backbone.eval()(torch.from_numpy(fake.task.train.x)).numpy()
+    body = nn.Identity()
+    info = BackboneInfo("cached", "test", "image", "cached", {"weights": {"kind": "random"}})
+    cached = Classifier(Backbone(info, nn.Identity(), body, z.shape[1], [], []), 10)
+    features = Split(z, fake.task.train.y, fake.task.train.rows)
+    for net, split in ((model, fake.task.train), (cached, features)):
+        groups = parameter_groups(net, 1e-2, 1.0, 1e-2)
+        train_classifier(net, groups, split, None, Recipe(epochs=5), _context(), batch_norm="frozen")
+    torch.testing.assert_close(model.head.weight, cached.head.weight, rtol=1e-4, atol=1e-6)
+    assert model.head.weight.abs().max() > 0.01
+
+
+def test_a_run_killed_after_any_epoch_continues_bit_for_bit(fake: FakeTask, tmp_path: Path) -> None:
+    recipe = Recipe(epochs=4, augment="shift")
+
+    def train(ctx: Context) -> dict[str, torch.Tensor]:
+        model = Classifier(fake_backbone(), 10)
+        train_classifier(model, parameter_groups(model, 1e-2, 1.0, 1e-2), fake.task.train, fake.task.val, recipe, ctx)
+        return _state(model)
+
+    straight = _context()
+    expected = train(straight)
+    for end in (2, 3, 4):
+        folder = tmp_path / str(end)
+        folder.mkdir()
+
+        def kill(done: int, total: int, end: int = end) -> None:
+            if done == end:
+                raise InterruptedError
+
+        with pytest.raises(InterruptedError):
+            train(_context(folder=folder, interval=0.0, on_epoch=kill))
+        resumed = _context(folder=folder, interval=0.0)
+        found = train(resumed)
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+        assert resumed.curves == straight.curves
+        assert resumed.validation == straight.validation
+
+
+def test_patience_stops_early(fake: FakeTask) -> None:
+    model, ctx = Classifier(fake_backbone(), 10), _context()
+    groups = parameter_groups(model, 0.0, 1.0, 0.0)
+    train_classifier(
+        model, groups, fake.task.train, fake.task.val, Recipe(epochs=30), ctx, batch_norm="frozen", patience=2
+    )
+    assert [step for step, _ in ctx.curves["val_accuracy"]] == [0, 1, 2]
+    assert ctx.selected == {"epoch": 0}
+
+
+def test_the_logged_loss_is_the_mean_over_all_examples(fake: FakeTask) -> None:
+    model, ctx = Classifier(fake_backbone(), 10), _context()
+    train_classifier(model, parameter_groups(model, 0.0, 1.0, 0.0), fake.task.train, None, Recipe(epochs=1), ctx)
+    assert ctx.curves["train_loss"] == [(0, pytest.approx(np.log(10), rel=1e-6))]
+
+
+def test_evaluation_covers_every_example_once_whatever_the_batches() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(601, 4, generator=generator)
+    y = torch.randint(0, 4, (601,), generator=generator)
+    found = evaluate(nn.Identity(), Examples(Split(x.numpy(), y.numpy(), np.arange(601)), CPU), _context())
+    expected = score_logits(x, y)
+    assert found.accuracy == (x.argmax(1) == y).double().mean().item() == expected.accuracy
+    assert found.nll == pytest.approx(cross_entropy(x.double(), y).item(), abs=1e-12)
+    assert found.nll == pytest.approx(expected.nll, abs=1e-12)
+
+
+@pytest.mark.parametrize(("count", "size"), [(33, 32), (64, 32), (5, 4), (100, 7)])
+def test_batches_hold_every_example_once_and_none_is_tiny(count: int, size: int) -> None:
+    split = Split(np.arange(count)[:, None], np.zeros(count, np.int64), np.arange(count))
+    batches = Batches(Examples(split, CPU), size, "none", _context(), "fit")
+    seen = [x.flatten() for x, _, _ in batches.epoch(0)]
+    assert sorted(torch.cat(seen).tolist()) == list(range(count))
+    assert len(seen) == batches.count == -(-count // size)
+    assert max(map(len, seen)) - min(map(len, seen)) <= 1
+    assert min(map(len, seen)) > 1
+    other = torch.cat([x.flatten() for x, _, _ in batches.epoch(1)])
+    assert not torch.equal(other, torch.cat(seen))
+
+
+def test_shards_of_all_processes_make_up_the_batches_of_one(fake: FakeTask) -> None:
+    def batches(**place: int) -> list[tuple[torch.Tensor, torch.Tensor, int]]:
+        examples = Examples(fake.task.train, CPU)
+        return list(Batches(examples, 16, "shift_flip", _context(**place), "fit").epoch(2))
+
+    whole, shards = batches(), [batches(rank=rank, world=3) for rank in range(3)]
+    for step, (x, y, size) in enumerate(whole):
+        assert size == len(x)
+        assert all(shard[step][2] == size for shard in shards)
+        assert torch.equal(torch.cat([shard[step][0] for shard in shards]), x)
+        assert torch.equal(torch.cat([shard[step][1] for shard in shards]), y)
+
+
+def test_label_smoothing_reaches_the_loss(fake: FakeTask) -> None:
+    losses = []
+    for smoothing in (0.0, 0.1):
+        model, ctx = Classifier(fake_backbone(), 10), _context()
+        groups = parameter_groups(model, 3e-2, 1.0, 0.0)
+        train_classifier(model, groups, fake.task.train, None, Recipe(epochs=8, smoothing=smoothing), ctx)
+        losses.append(ctx.curves["train_loss"][-1][1])
+    assert losses[1] > losses[0] + 0.1

@@ -1,0 +1,117 @@
+"""Turns what a suite says into resolved choices: parameters filled in, labels and keys made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tlbench.core.catalog import Catalog
+from tlbench.core.cell import BackboneChoice, DatasetChoice, MethodChoice, Pretrain, ProtocolChoice
+from tlbench.core.config import Settings
+from tlbench.core.errors import UserError
+from tlbench.core.hashing import canonical, digest
+from tlbench.core.problems import check
+from tlbench.core.registry import Declaration
+from tlbench.core.suite import BackboneSpec, Grid, Suite
+
+
+def choose_protocol(grid: Grid, catalog: Catalog) -> ProtocolChoice:
+    """Resolve a grid's protocol and its options.
+
+    Raises:
+        UserError: The protocol is unknown, or an option is.
+    """
+    declared = catalog.declare("protocols", grid.protocol)
+    options = resolve(declared, grid.options).model_dump(mode="json")
+    return ProtocolChoice(declared.name, int(declared.constants.get("VERSION", 1)), options)
+
+
+def choose_method(name: str, params: dict[str, Any], catalog: Catalog) -> MethodChoice:
+    """Resolve a method and its parameters.
+
+    Raises:
+        UserError: The method is unknown, or a parameter is.
+    """
+    declared = catalog.declare("methods", name)
+    config = resolve(declared, params)
+    return MethodChoice(declared.name, config.model_dump(mode="json"), method_label(declared.name, config))
+
+
+def choose_backbone(
+    spec: BackboneSpec, datasets: dict[str, DatasetChoice], catalog: Catalog, weights_file: str | None, sha256: str
+) -> BackboneChoice:
+    """Resolve a backbone and the pre-training run it names, if any.
+
+    Args:
+        spec: What the suite says.
+        datasets: Opened datasets by ``DatasetSpec.key``.
+        catalog: Describes architectures and declares pre-training methods.
+        weights_file: Absolute path of the weights, where the suite names a file.
+        sha256: Hash of that file's content, else empty.
+    """
+    kind = spec.weights.kind
+    weights: dict[str, Any] = {"kind": kind}
+    if kind == "torchvision":
+        weights["name"] = spec.weights.name
+    elif kind == "file":
+        weights["sha256"] = sha256
+    info = catalog.describe_backbone(spec.name, spec.params, weights)
+    plain = BackboneChoice(info, digest(info.recipe), weights_file=weights_file)
+    if spec.pretrain is None:
+        return plain
+    method = choose_method(spec.pretrain.method, spec.pretrain.params, catalog)
+    dataset, seed = datasets[spec.pretrain.dataset.key], spec.pretrain.seed
+    weights = {
+        "kind": "pretrain",
+        "method": method.name,
+        "params": method.params,
+        "dataset": dataset.info.fingerprint,
+        "seed": seed,
+    }
+    info = catalog.describe_backbone(spec.name, spec.params, weights)
+    architecture = plain.info.label.removesuffix("/random")
+    label = f"{architecture}/{method.label}@{dataset.info.name}" + (f"#{seed}" if seed else "")
+    info = replace(info, label=label)
+    return BackboneChoice(info, digest(info.recipe), Pretrain(method, dataset, plain, seed))
+
+
+def resolve(declared: Declaration, values: dict[str, Any]) -> Settings:
+    """Return a declaration's settings with the given values.
+
+    Raises:
+        UserError: A value is unknown or out of bounds.
+    """
+    settings, problems = check(declared.settings, values)
+    if settings is None:
+        raise UserError(f"{declared.name}: {problems[0].what}", problems[0].hint)
+    return settings
+
+
+def method_label(name: str, config: Settings) -> str:
+    """Return the method's name with the parameters that differ from the defaults, e.g. ``lora(rank=4)``."""
+    changed = []
+    values = config.model_dump(mode="json")
+    for key, field in type(config).model_fields.items():
+        default = field.get_default(call_default_factory=True) if not field.is_required() else None
+        if field.is_required() or getattr(config, key) != default:
+            changed.append(f"{key}={values[key] if isinstance(values[key], str) else canonical(values[key])}")
+    return f"{name}({', '.join(changed)})" if changed else name
+
+
+def baseline_label(suite: Suite, catalog: Catalog) -> str | None:
+    """Return the label of the suite's baseline, which the suite gives by name or by label.
+
+    Raises:
+        UserError: No grid lists it, or its name fits several.
+    """
+    if suite.baseline is None:
+        return None
+    chosen = [choose_method(spec.name, spec.params, catalog) for grid in suite.grids for spec in grid.methods]
+    labels = sorted({choice.label for choice in chosen})
+    named = sorted({choice.label for choice in chosen if choice.name == suite.baseline})
+    if suite.baseline in labels:
+        return suite.baseline
+    if len(named) == 1:
+        return named[0]
+    fits = "no grid lists it" if not named else "it fits several methods"
+    raise UserError(f"baseline {suite.baseline!r}: {fits}", f"valid: {', '.join(named or labels)}")

@@ -1,0 +1,245 @@
+"""Suite file -> Suite: every mistake is reported with its file and line and the nearest valid choice, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tlbench.core.catalog import Catalog
+from tlbench.core.choose import baseline_label
+from tlbench.core.errors import UserError, nearest
+from tlbench.core.problems import Problem, check, refuse
+from tlbench.core.search import Distribution
+from tlbench.core.source import Location, Source, parse, read
+from tlbench.core.suite import BackboneSpec, DatasetSpec, Grid, Suite
+
+_GRID_KEYS = frozenset(Grid.model_fields) - {"options"}
+_BACKBONE_KEYS = frozenset(BackboneSpec.model_fields) - {"params"}
+_DATASET_KEYS = frozenset(DatasetSpec.model_fields) - {"params"}
+
+
+def load(path: Path, catalog: Catalog) -> Suite:
+    """Read a suite file and check all that can be checked before any data is opened.
+
+    Args:
+        path: The YAML file.
+        catalog: What a suite may name.
+
+    Raises:
+        UserError: With one line ``file:line: what`` for each mistake.
+    """
+    return _checked(read(path), path.absolute().parent, catalog)
+
+
+def loads(text: str, catalog: Catalog, name: str = "suite", folder: Path | None = None) -> Suite:
+    """Do what :func:`load` does with a text.
+
+    Args:
+        text: YAML.
+        catalog: What a suite may name.
+        name: What stands for the file in messages.
+        folder: Where relative paths start; the working directory by default.
+    """
+    return _checked(parse(text, name), folder or Path.cwd(), catalog)
+
+
+def _checked(source: Source, folder: Path, catalog: Catalog) -> Suite:
+    if not isinstance(source.value, dict):
+        kind = "a list" if isinstance(source.value, list) else "a single value"
+        raise UserError(f"{source.at(())}: a suite is a mapping with name and grids, not {kind}")
+    shaped = _shape(source.value)
+    suite, problems = check(Suite, shaped)
+    named = list(_misnamed(shaped, folder, catalog))
+    said = {problem.where for problem in named}
+    problems = named + [problem for problem in problems if problem.where not in said]
+    if suite is None or problems:
+        raise refuse(problems, source)
+    try:
+        baseline_label(suite, catalog)
+    except UserError as error:
+        raise UserError(f"{source.at(('baseline',))}: {error.message}", error.hint) from error
+    return suite
+
+
+def _shape(value: dict[str, Any]) -> dict[str, Any]:
+    """Give each part its one form: names become mappings, and flat keys move under ``options`` or ``params``."""
+    shaped = dict(value)
+    if isinstance(value.get("grids"), list):
+        shaped["grids"] = [_shape_grid(grid) for grid in value["grids"]]
+    return shaped
+
+
+def _shape_grid(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    grid = _gather(value, _GRID_KEYS, "options")
+    for key, shape in (("methods", _named), ("datasets", _shape_dataset), ("backbones", _shape_backbone)):
+        if isinstance(grid.get(key), list):
+            grid[key] = [shape(item) for item in grid[key]]
+    return grid
+
+
+def _shape_dataset(value: Any) -> Any:
+    named = _named(value)
+    return _gather(named, _DATASET_KEYS, "params") if isinstance(named, dict) else named
+
+
+def _shape_backbone(value: Any) -> Any:
+    named = _named(value)
+    if not isinstance(named, dict):
+        return named
+    backbone = _gather(named, _BACKBONE_KEYS, "params")
+    pretrain = backbone.get("pretrain")
+    if isinstance(pretrain, dict) and "dataset" in pretrain:
+        backbone["pretrain"] = pretrain | {"dataset": _shape_dataset(pretrain["dataset"])}
+    return backbone
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _gather(value: dict[str, Any], own: frozenset[str], under: str) -> dict[str, Any]:
+    rest = {key: item for key, item in value.items() if key not in own}
+    return {key: item for key, item in value.items() if key in own} | ({under: rest} if rest else {})
+
+
+def _misnamed(shaped: dict[str, Any], folder: Path, catalog: Catalog) -> Iterator[Problem]:
+    """Look up every name, and check the parameters that go with it."""
+    listed: set[str] = set()
+    for g, grid in enumerate(_list(shaped.get("grids"))):
+        if not isinstance(grid, dict):
+            continue
+        here: Location = ("grids", g)
+        yield from _check_options(grid, here, catalog)
+        for m, method in enumerate(_mappings(grid.get("methods"))):
+            listed.add(str(method.get("name")))
+            yield from _check_method(method, (*here, "methods", m), "name", catalog)
+        for d, dataset in enumerate(_mappings(grid.get("datasets"))):
+            yield from _check_dataset(dataset, (*here, "datasets", d), catalog)
+        for b, backbone in enumerate(_mappings(grid.get("backbones"))):
+            yield from _check_backbone(backbone, (*here, "backbones", b), folder, catalog)
+    if not listed or not listed.issubset(catalog.methods):
+        return  # what follows would only repeat that a method is misnamed
+    baseline = shaped.get("baseline")
+    if isinstance(baseline, str) and baseline.partition("(")[0] not in listed:
+        yield Problem(("baseline",), f"baseline {baseline!r}: no grid lists it", nearest(baseline, listed))
+    yield from _check_space(shaped.get("search"), listed, catalog)
+
+
+def _check_options(grid: dict[str, Any], here: Location, catalog: Catalog) -> Iterator[Problem]:
+    name = grid.get("protocol")
+    if not isinstance(name, str):
+        return
+    if name not in catalog.protocols:
+        yield Problem((*here, "protocol"), f"unknown protocol {name!r}", nearest(name, catalog.protocols))
+        return
+    settings = catalog.declare("protocols", name).settings
+    _, problems = check(settings, grid.get("options", {}), here, _GRID_KEYS)
+    for problem in problems:
+        owner = next((o for o in catalog.protocols if o != name and _knows(o, problem, here, catalog)), None)
+        hint = f"{owner} takes it, {name} does not" if owner else problem.hint
+        yield Problem(problem.where, problem.what, hint)
+
+
+def _knows(protocol: str, problem: Problem, here: Location, catalog: Catalog) -> bool:
+    if not problem.what.startswith("unknown key") or len(problem.where) != len(here) + 1:
+        return False
+    return problem.where[-1] in catalog.declare("protocols", protocol).settings.model_fields
+
+
+def _check_method(method: dict[str, Any], here: Location, key: str, catalog: Catalog) -> Iterator[Problem]:
+    name, params = method.get(key), method.get("params", {})
+    if not isinstance(name, str):
+        return
+    if name not in catalog.methods:
+        yield Problem((*here, key), f"unknown method {name!r}", nearest(name, catalog.methods))
+        return
+    settings = catalog.declare("methods", name).settings
+    if isinstance(params, dict):
+        yield from check(settings, params, (*here, "params"))[1]
+    if key == "name":
+        yield from (
+            Problem((*here, stray), f"{name} takes {stray!r} under params", f"params: {{{stray}: ...}}")
+            for stray in method
+            if stray in settings.model_fields and stray not in ("name", "params")
+        )
+
+
+def _check_dataset(dataset: dict[str, Any], here: Location, catalog: Catalog) -> Iterator[Problem]:
+    name, params = dataset.get("name"), dataset.get("params", {})
+    if not isinstance(name, str):
+        return
+    if name not in catalog.datasets:
+        yield Problem((*here, "name"), f"unknown dataset {name!r}", nearest(name, catalog.datasets))
+        return
+    try:
+        catalog.validate_dataset(name, dict(params))
+    except UserError as error:
+        yield Problem(_culprit(error, params, here), error.message, error.hint)
+
+
+def _check_backbone(backbone: dict[str, Any], here: Location, folder: Path, catalog: Catalog) -> Iterator[Problem]:
+    pretrain, weights = backbone.get("pretrain"), backbone.get("weights", "random")
+    if isinstance(pretrain, dict):
+        yield from _check_pretrain(pretrain, (*here, "pretrain"), catalog)
+    recipe: dict[str, Any] = {"kind": "random"}
+    if weights == "torchvision":
+        recipe = {"kind": "torchvision", "name": "DEFAULT"}
+    elif isinstance(weights, dict) and isinstance(weights.get("torchvision"), str):
+        recipe = {"kind": "torchvision", "name": weights["torchvision"]}
+    elif isinstance(weights, dict) and isinstance(weights.get("file"), str):
+        file = folder / Path(weights["file"]).expanduser()
+        if not file.is_file():
+            yield Problem((*here, "weights", "file"), f"no weights file {weights['file']!r}", f"looked for {file}")
+    name, params = backbone.get("name"), backbone.get("params", {})
+    if not isinstance(name, str):
+        return
+    if name not in catalog.backbones:
+        yield Problem((*here, "name"), f"unknown backbone {name!r}", nearest(name, catalog.backbones))
+        return
+    try:
+        catalog.describe_backbone(name, dict(params), recipe)
+    except UserError as error:
+        yield Problem(_culprit(error, params, here), error.message, error.hint)
+
+
+def _check_pretrain(pretrain: dict[str, Any], here: Location, catalog: Catalog) -> Iterator[Problem]:
+    yield from _check_method(pretrain, here, "method", catalog)
+    name = pretrain.get("method")
+    if name in catalog.methods and "pretrain" not in catalog.declare("methods", name).roles:
+        yield Problem((*here, "method"), f"{name} does not pre-train", nearest(name, catalog.declared("pretrain")))
+    if isinstance(pretrain.get("dataset"), dict):
+        yield from _check_dataset(pretrain["dataset"], (*here, "dataset"), catalog)
+
+
+def _check_space(search: Any, listed: set[str], catalog: Catalog) -> Iterator[Problem]:
+    space = search.get("space") if isinstance(search, dict) else None
+    for name, params in space.items() if isinstance(space, dict) else ():
+        here: Location = ("search", "space", name)
+        if name not in listed:
+            yield Problem(here, f"no grid lists a method {name!r}", nearest(name, listed))
+            continue
+        settings = catalog.declare("methods", name).settings
+        for key, wanted in params.items() if isinstance(params, dict) else ():
+            if key not in settings.model_fields:
+                yield Problem((*here, key), f"{name} has no parameter {key!r}", nearest(key, settings.model_fields))
+                continue
+            distribution, _ = check(Distribution, wanted)
+            for value in distribution.probes if distribution else ():
+                problems = check(settings, {key: value}, here)[1]
+                yield from (p for p in problems if (*here, key) == p.where[: len(here) + 1])
+
+
+def _culprit(error: UserError, params: dict[str, Any], here: Location) -> Location:
+    """Return where the parameter stands that the message quotes, else where the whole thing stands."""
+    return next(((*here, key) for key in params if repr(key) in error.message), here)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _mappings(value: Any) -> Iterable[dict[str, Any]]:
+    return (item if isinstance(item, dict) else {} for item in _list(value))

@@ -1,0 +1,81 @@
+"""The JSON Schema of a suite file, so that editors complete and check it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from tlbench.core.catalog import Catalog
+from tlbench.core.suite import BackboneSpec, Grid, PretrainSpec, Suite
+
+_MODELS: tuple[type[BaseModel], ...] = (Suite, Grid, BackboneSpec, PretrainSpec)
+
+
+def schema(catalog: Catalog) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of suite files that name what the catalog holds."""
+    _, combined = models_json_schema([(model, "validation") for model in _MODELS])
+    parts: dict[str, Any] = combined["$defs"]
+    suite = parts.pop("Suite")
+    parts |= {
+        "MethodSpec": _method(catalog.methods, "name", {}),
+        "DatasetSpec": _open(catalog.datasets),
+        "BackboneSpec": _backbone(parts["BackboneSpec"], catalog),
+        "PretrainSpec": _method(catalog.declared("pretrain"), "method", parts["PretrainSpec"]["properties"]),
+        "Grid": _grid(parts["Grid"], catalog, parts),
+    }
+    for name in catalog.methods:
+        parts[f"{name} parameters"] = _settings(catalog.declare("methods", name).settings, parts)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "tlbench suite", "$defs": parts, **{
+        key: suite[key] for key in ("type", "properties", "required", "additionalProperties")
+    }}  # fmt: skip
+
+
+def _method(names: tuple[str, ...], key: str, more: dict[str, Any]) -> dict[str, Any]:
+    full = {
+        "type": "object",
+        "properties": {**more, key: {"enum": list(names)}, "params": {"type": "object"}},
+        "required": [key] + ["dataset"] * ("dataset" in more),
+        "additionalProperties": False,
+        "allOf": [
+            _when(key, name, {"properties": {"params": {"$ref": f"#/$defs/{name} parameters"}}}) for name in names
+        ],
+    }
+    return full if more else {"anyOf": [{"enum": list(names)}, full]}
+
+
+def _open(names: tuple[str, ...], properties: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the schema of a name, or a mapping with the name and the source's own keys beside it."""
+    known = {**(properties or {}), "name": {"enum": list(names)}}
+    return {"anyOf": [{"enum": list(names)}, {"type": "object", "properties": known, "required": ["name"]}]}
+
+
+def _backbone(model: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
+    own = {key: model["properties"][key] for key in ("weights", "pretrain")}
+    spec = _open(catalog.backbones, own)
+    spec["anyOf"][1]["not"] = {"required": ["weights", "pretrain"]}
+    return spec
+
+
+def _grid(model: dict[str, Any], catalog: Catalog, parts: dict[str, Any]) -> dict[str, Any]:
+    common = {key: value for key, value in model["properties"].items() if key != "options"}
+    common["protocol"] = {"enum": list(catalog.protocols)}
+    branches = []
+    for name in catalog.protocols:
+        options = _settings(catalog.declare("protocols", name).settings, parts)
+        keys = {**common, **options.get("properties", {})}
+        then = {"properties": keys, "additionalProperties": False, "required": options.get("required", [])}
+        branches.append(_when("protocol", name, then))
+    return {"type": "object", "properties": common, "required": model["required"], "allOf": branches}
+
+
+def _when(key: str, value: str, then: dict[str, Any]) -> dict[str, Any]:
+    return {"if": {"properties": {key: {"const": value}}, "required": [key]}, "then": then}
+
+
+def _settings(settings: type[BaseModel], parts: dict[str, Any]) -> dict[str, Any]:
+    """Return a settings class's schema; what it refers to moves among the shared parts."""
+    own = settings.model_json_schema()
+    parts |= own.pop("$defs", {})
+    return own

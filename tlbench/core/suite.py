@@ -1,0 +1,238 @@
+"""Suite, Grid and their parts: what a suite file says, before any name in it is looked up."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, field_validator, model_validator
+
+from tlbench.core.config import Settings
+from tlbench.core.errors import nearest
+from tlbench.core.hashing import canonical
+from tlbench.core.info import Shots
+from tlbench.core.search import Search
+
+MAX_SEEDS = 10_000
+Name = Annotated[str, StringConstraints(min_length=1)]
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+WeightsKind = Literal["random", "torchvision", "file"]
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _shots(value: Any) -> Shots:
+    if value == "full" or (_whole(value) and value >= 1):
+        return value  # type: ignore[no-any-return]
+    raise ValueError(f"must be a whole number of 1 or more, or full, not {value!r}")
+
+
+def _seeds(value: Any) -> tuple[int, ...]:
+    if isinstance(value, (list, tuple)):
+        if not value or not all(_whole(seed) and 0 <= seed < 2**31 for seed in value):
+            raise ValueError("must be whole numbers of 0 or more, at least one")
+        if len(set(value)) < len(value):
+            raise ValueError("lists a seed twice")
+        return tuple(value)
+    if _whole(value) and 1 <= value <= MAX_SEEDS:
+        return tuple(range(value))
+    raise ValueError(f"must be a number of seeds from 1 to {MAX_SEEDS}, or a list of seeds, not {value!r}")
+
+
+class Weights(Settings):
+    """Where a backbone's weights come from when the suite does not pre-train them.
+
+    Attributes:
+        kind: ``random``, ``torchvision`` or ``file``.
+        name: Which of torchvision's weights; ``DEFAULT`` is its newest.
+        path: The file, as the suite wrote it; a relative path starts from the suite's folder.
+    """
+
+    kind: WeightsKind = "random"
+    name: str = ""
+    path: str = ""
+
+
+def _weights(value: Any) -> Weights:
+    if isinstance(value, Weights):
+        return value
+    if value == "random":
+        return Weights()
+    if value == "torchvision":
+        return Weights(kind="torchvision", name="DEFAULT")
+    if isinstance(value, dict) and len(value) == 1:
+        (kind, text), *_ = value.items()
+        if kind == "torchvision" and isinstance(text, str) and text:
+            return Weights(kind="torchvision", name=text)
+        if kind == "file" and isinstance(text, str) and text:
+            return Weights(kind="file", path=text)
+    forms = "random, torchvision, {torchvision: NAME} or {file: PATH}"
+    close = nearest(value, ("random", "torchvision")) if isinstance(value, str) else ""
+    raise ValueError(f"must be {forms}, not {value!r}{'; ' + close if close.startswith('did') else ''}")
+
+
+class MethodSpec(Settings):
+    """A method, with the parameters that differ from its defaults."""
+
+    name: Name
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @cached_property
+    def key(self) -> str:
+        """Canonical text."""
+        return canonical([self.name, self.params])
+
+
+class DatasetSpec(Settings):
+    """A dataset source, with the parameters that open it (flat keys beside ``name`` in the file)."""
+
+    name: Name
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @cached_property
+    def key(self) -> str:
+        """Canonical text, by which an opened dataset is found."""
+        return canonical([self.name, self.params])
+
+
+class PretrainSpec(Settings):
+    """A pre-training run that makes a backbone's weights."""
+
+    method: Name
+    dataset: DatasetSpec
+    params: dict[str, Any] = Field(default_factory=dict)
+    seed: int = Field(0, ge=0, lt=2**31)
+
+
+class BackboneSpec(Settings):
+    """An architecture with its options (flat keys beside ``name`` in the file) and where its weights come from."""
+
+    name: Name
+    weights: Annotated[
+        Weights,
+        BeforeValidator(_weights),
+        WithJsonSchema(
+            {
+                "description": "where the weights come from",
+                "default": "random",
+                "anyOf": [
+                    {"enum": ["random", "torchvision"]},
+                    *(
+                        {
+                            "type": "object",
+                            "properties": {kind: {"type": "string", "minLength": 1}},
+                            "required": [kind],
+                            "additionalProperties": False,
+                        }
+                        for kind in ("torchvision", "file")
+                    ),
+                ],
+            }
+        ),
+    ] = Weights()
+    pretrain: PretrainSpec | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> BackboneSpec:
+        if self.pretrain is not None and "weights" in self.model_fields_set:
+            raise ValueError("weights and pretrain exclude each other: both say where the weights come from")
+        return self
+
+    @cached_property
+    def key(self) -> str:
+        """Canonical text, by which a resolved backbone is found."""
+        return canonical(self.model_dump(mode="json"))
+
+
+ShotsField = Annotated[
+    Shots,
+    BeforeValidator(_shots),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "full"}]}),
+]
+SeedsField = Annotated[
+    tuple[int, ...],
+    BeforeValidator(_seeds),
+    WithJsonSchema(
+        {
+            "description": "a number of seeds (n means 0 to n-1), or a list of seeds",
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS},
+                {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "uniqueItems": True},
+            ],
+        }
+    ),
+]
+
+
+class Grid(Settings):
+    """All combinations of some methods, backbones, datasets, shots and seeds under one protocol.
+
+    ``options`` are the protocol's own settings as the file gives them, flat beside the other keys.
+    """
+
+    protocol: Name
+    methods: tuple[MethodSpec, ...] = Field(min_length=1)
+    backbones: tuple[BackboneSpec, ...] = Field(min_length=1)
+    datasets: tuple[DatasetSpec, ...] = Field(min_length=1)
+    shots: tuple[ShotsField, ...] = Field(
+        ("full",), min_length=1, description="labelled examples a class, validation included, or full"
+    )
+    seeds: SeedsField = (0,)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("shots")
+    @classmethod
+    def _distinct(cls, shots: tuple[Shots, ...]) -> tuple[Shots, ...]:
+        twice = [value for position, value in enumerate(shots) if value in shots[:position]]
+        if twice:
+            raise ValueError(f"lists {twice[0]} twice")
+        return shots
+
+
+class Resources(Settings):
+    """What one cell holds while it runs."""
+
+    cpus: int = Field(1, ge=1, description="CPUs of each worker")
+    gpus: float = Field(0, ge=0, description="GPUs of each worker; below 1 is a share")
+    workers: int = Field(1, ge=1, description="processes that train one cell together")
+
+    @field_validator("gpus")
+    @classmethod
+    def _share_or_whole(cls, gpus: float) -> float:
+        if gpus > 1 and gpus != int(gpus):
+            raise ValueError(f"must be a share up to 1 or a whole number, not {gpus:g}")
+        return gpus
+
+
+class Limits(Settings):
+    """Hard caps; None is no cap."""
+
+    gpu_hours: float | None = Field(None, gt=0, description="GPU-hours of the whole suite; no cell starts beyond")
+    cpu_hours: float | None = Field(None, gt=0, description="CPU-hours of the whole suite; no cell starts beyond")
+    cell_minutes: float | None = Field(None, gt=0, description="minutes after which a cell is stopped as failed")
+
+
+class Suite(Settings):
+    """A suite file: a name, a baseline, and one or more grids."""
+
+    name: FileName
+    baseline: str | None = None
+    grids: tuple[Grid, ...] = Field(min_length=1)
+    search: Search | None = None
+    resources: Resources = Resources()
+    limits: Limits = Limits()
+
+    @property
+    def datasets(self) -> dict[str, DatasetSpec]:
+        """Every dataset that must be opened, targets and pre-training corpora, by key."""
+        corpora = (spec.pretrain.dataset for spec in self.backbones.values() if spec.pretrain is not None)
+        targets = (spec for grid in self.grids for spec in grid.datasets)
+        return {spec.key: spec for spec in (*targets, *corpora)}
+
+    @property
+    def backbones(self) -> dict[str, BackboneSpec]:
+        """Every backbone, by key."""
+        return {spec.key: spec for grid in self.grids for spec in grid.backbones}

@@ -1,0 +1,274 @@
+"""Draws labelled examples, splits of classes, and episodes, from stated seeds only.
+
+All randomness is raw output of PCG64, whose stream numpy promises to keep; so a draw is the same under any version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlbench.core.errors import UserError
+from tlbench.core.hashing import derive_seed
+from tlbench.core.info import DatasetInfo, Shots
+
+Rows = NDArray[np.int64]
+
+_VAL_OF_SHOTS = 0.2
+_VAL_OF_FULL = 0.1
+_CLASSES_HELD_OUT = 0.2
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Row numbers, ascending: labelled to fit on, labelled to select by, and the rest without labels."""
+
+    train: Rows
+    val: Rows
+    unlabeled: Rows
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Row numbers of E episodes.
+
+    Attributes:
+        support: (E, ways, shots).
+        query: (E, ways, queries).
+        classes: Labels of the classes (E, ways); way ``w`` of episode ``e`` is class ``classes[e, w]``.
+    """
+
+    support: Rows
+    query: Rows
+    classes: Rows
+
+
+def draw_shots(
+    labels: NDArray[np.int64],
+    pool: Rows,
+    shots: Shots,
+    seed: int,
+    fingerprint: str,
+    *,
+    source_val: Rows | None = None,
+    names: Sequence[str] = (),
+) -> Draw:
+    """Draw the label budget: ``shots`` examples of each class, of which a fifth is for validation.
+
+    Each class is shuffled once by (fingerprint, seed), whatever the shots: so budgets nest, and so do their training
+    parts. One shot leaves no validation. ``full`` is the whole pool; its validation is the source's own where it has
+    one, else a tenth of each class (at least one example). With a number of shots the source's own validation part
+    is not used at all: its labels are not in the budget, and it is not in the pool.
+
+    Args:
+        labels: Labels of the whole dataset (N,).
+        pool: Row numbers that may be labelled, usually the training part.
+        shots: Labelled examples per class, or ``full``.
+        seed: The cell's seed.
+        fingerprint: The dataset's.
+        source_val: Row numbers of the source's own validation part.
+        names: Class names, for messages.
+
+    Raises:
+        UserError: A class has too few examples.
+    """
+    pool = np.sort(pool)
+    keys = _raw(derive_seed("shots", fingerprint, seed), len(labels))[pool]
+    order = np.lexsort((keys, labels[pool]))
+    of_class, count = labels[pool][order], np.bincount(labels[pool], minlength=int(labels.max(initial=-1)) + 1)
+    rank = np.arange(len(pool)) - (np.cumsum(count) - count)[of_class]
+    present = np.unique(labels)
+    if shots == "full":
+        own = source_val is not None and len(source_val) > 0
+        _refuse_few(count, present, 1 if own else 2, names, "all training examples")
+        held = np.zeros_like(count) if own else np.maximum(1, np.round(_VAL_OF_FULL * count)).astype(np.int64)
+        budget = count
+    else:
+        _refuse_few(count, present, shots, names, f"{shots} shots")
+        held = np.full_like(count, max(1, round(_VAL_OF_SHOTS * shots)) if shots > 1 else 0)
+        budget = np.full_like(count, shots)
+    train = rank < (budget - held)[of_class]
+    val = ~train & (rank < budget[of_class])
+    rows = pool[order]
+    return Draw(
+        train=np.sort(rows[train]),
+        val=np.sort(source_val) if shots == "full" and own and source_val is not None else np.sort(rows[val]),
+        unlabeled=np.sort(rows[~train & ~val]),
+    )
+
+
+def check_shots(info: DatasetInfo, shots: Shots) -> None:
+    """Refuse a budget that a dataset cannot give, before anything is trained.
+
+    Raises:
+        UserError: Naming the class and its count.
+    """
+    count = np.asarray(info.counts.get("train", (0,) * len(info.classes)))
+    need, what = (1 if "val" in info.counts else 2, "all training examples") if shots == "full" else (shots, f"{shots} shots")
+    try:
+        _refuse_few(count, np.arange(len(info.classes)), need, info.classes, what)
+    except UserError as error:
+        raise UserError(f"{info.name}: {error.message}", error.hint) from None
+
+
+def deal_classes(info: DatasetInfo) -> dict[str, tuple[int, ...]]:
+    """Return the class labels of ``train``, ``val`` and ``test`` for episodic use.
+
+    They are the source's own where it declares them; else 60%, 20% and 20% of the classes, dealt by the fingerprint
+    alone, so that every method, seed and number of shots meets the same split.
+
+    Raises:
+        UserError: There are fewer than three classes.
+    """
+    if info.class_splits:
+        return dict(info.class_splits)
+    count = len(info.classes)
+    if count < 3:
+        raise UserError(
+            f"{info.name}: {count} classes cannot be split into training, validation and test classes",
+            "episodic needs at least 3 classes",
+        )
+    order = np.argsort(_raw(derive_seed("class split", info.fingerprint), count), kind="stable").tolist()
+    held = max(1, round(_CLASSES_HELD_OUT * count))
+    return {
+        "train": tuple(sorted(order[2 * held :])),
+        "val": tuple(sorted(order[held : 2 * held])),
+        "test": tuple(sorted(order[:held])),
+    }
+
+
+def check_episodes(info: DatasetInfo, ways: int, shots: Shots, queries: int) -> None:
+    """Refuse test episodes that a dataset cannot pose, before anything is trained.
+
+    Raises:
+        UserError: Naming the class and its count, or the number of test classes.
+    """
+    if shots == "full":
+        raise UserError(f"{info.name}: episodes need a number of shots, not full", "give shots: [1, 5]")
+    classes = np.asarray(deal_classes(info)["test"])
+    count = np.sum([np.asarray(counts) for counts in info.counts.values()], axis=0)
+    try:
+        _refuse_episodes(count, classes, ways, shots + queries, info.classes)
+    except UserError as error:
+        raise UserError(f"{info.name}: {error.message}", error.hint) from None
+
+
+def draw_episodes(
+    labels: NDArray[np.int64],
+    rows: Rows,
+    classes: Sequence[int],
+    *,
+    ways: int,
+    shots: int,
+    queries: int,
+    count: int,
+    seed: int,
+    names: Sequence[str] = (),
+) -> Episodes:
+    """Draw episodes: classes without replacement, then support and queries of each without replacement.
+
+    Args:
+        labels: Labels that ``rows`` point into.
+        rows: Row numbers that may be drawn.
+        classes: Labels of the classes that may be drawn.
+        ways: Classes in an episode.
+        shots: Support examples of each class.
+        queries: Queries of each class.
+        count: Number of episodes.
+        seed: Decides everything.
+        names: Class names, for messages.
+
+    Raises:
+        UserError: Too few classes for the ways, or too few examples of a class.
+    """
+    rows = np.sort(rows)
+    rows = rows[np.argsort(labels[rows], kind="stable")]
+    sizes = np.bincount(labels[rows], minlength=int(max(classes, default=0)) + 1)
+    starts = np.cumsum(sizes) - sizes
+    known = np.unique(np.asarray(classes, np.int64))
+    _refuse_episodes(sizes, known, ways, shots + queries, names)
+    pick = _subsets(derive_seed("classes", seed), np.full(count, len(known)), ways)
+    chosen = known[pick]
+    flat = chosen.reshape(-1)
+    place = _subsets(derive_seed("examples", seed), sizes[flat], shots + queries)
+    drawn = rows[starts[flat][:, None] + place].reshape(count, ways, shots + queries)
+    return Episodes(support=drawn[..., :shots], query=drawn[..., shots:], classes=chosen)
+
+
+def hold_out(strata: Sequence[str], fraction: float) -> NDArray[np.bool_]:
+    """Choose a fraction of each stratum, at random but the same for ever.
+
+    The choice within a stratum depends on its name and size only. A stratum of two or more gives at least one and
+    keeps at least one; a stratum of one keeps it.
+
+    Args:
+        strata: Stratum name of each example (N,).
+        fraction: Part to choose.
+
+    Returns:
+        True where chosen (N,).
+    """
+    known, member = np.unique(np.asarray(strata, dtype=object).astype(str), return_inverse=True)
+    chosen = np.zeros(len(member), bool)
+    order = np.argsort(member, kind="stable")
+    for name, rows in zip(known, np.split(order, np.cumsum(np.bincount(member))[:-1]), strict=True):
+        size = len(rows)
+        take = min(size - 1, max(1, round(fraction * size)))
+        keys = _raw(derive_seed("hold out", str(name), size), size)
+        chosen[rows[np.argsort(keys, kind="stable")[:take]]] = True
+    return chosen
+
+
+def _raw(seed: int, count: int) -> NDArray[np.uint64]:
+    return np.random.PCG64(seed).random_raw(count) if count else np.zeros(0, np.uint64)
+
+
+def _subsets(seed: int, sizes: Rows, k: int) -> Rows:
+    """Return random k-subsets of 0 ... size - 1 in random order, one a row (n, k).
+
+    Floyd's sampling (Bentley and Floyd, A sample of brilliance, 1987) on all rows at once, then a shuffle.
+    """
+    raw = _raw(seed, 2 * len(sizes) * k).reshape(2, len(sizes), k)
+    fraction = (raw[0] >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    chosen = np.empty((len(sizes), k), np.int64)
+    for step in range(k):
+        last = sizes - k + step
+        guess = (fraction[:, step] * (last + 1)).astype(np.int64)
+        taken = (chosen[:, :step] == guess[:, None]).any(1)
+        chosen[:, step] = np.where(taken, last, guess)
+    return np.take_along_axis(chosen, np.argsort(raw[1], axis=1, kind="stable"), axis=1)
+
+
+def _class_name(label: int, names: Sequence[str]) -> str:
+    return repr(names[label]) if label < len(names) else str(label)
+
+
+def _refuse_few(count: NDArray[np.int64], classes: Rows, need: int, names: Sequence[str], what: str) -> None:
+    short = [int(label) for label in classes if count[label] < need]
+    if not short:
+        return
+    least = int(count[classes].min())
+    more = f" (and {len(short) - 1} more classes have too few)" if len(short) > 1 else ""
+    raise UserError(
+        f"class {_class_name(short[0], names)} has {int(count[short[0]])} training examples, "
+        f"but {what} need{'s' if need == 1 else ''} {need}{more}",
+        f"every class has at least {least}: ask for at most {least} shots" if least else "leave that class out",
+    )
+
+
+def _refuse_episodes(count: NDArray[np.int64], classes: Rows, ways: int, need: int, names: Sequence[str]) -> None:
+    if len(classes) < ways:
+        raise UserError(
+            f"episodes of {ways} ways need {ways} classes, but there are {len(classes)} to draw from",
+            f"ask for at most {len(classes)} ways",
+        )
+    short = [int(label) for label in classes if count[label] < need]
+    if short:
+        raise UserError(
+            f"class {_class_name(short[0], names)} has {int(count[short[0]])} examples, "
+            f"but shots and queries together need {need}",
+            "ask for fewer queries or fewer shots",
+        )

@@ -1,0 +1,81 @@
+"""The Ray cluster that slots live on: one of this machine's own on the loopback address, or one that is running."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from tlbench.core.errors import UserError
+from tlbench.core.suite import Resources
+
+
+def connect(home: Path, address: str | None) -> None:
+    """Start a cluster of this machine's own on the loopback address, or join the one at ``address``.
+
+    Raises:
+        UserError: No cluster answers at the address.
+    """
+    _prepare_environment(home, own=address is None)
+    import ray
+
+    if address is None:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+        return
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"no Ray cluster at {address!r}: {first_line(error)}",
+            "start one with `ray start --head`, or leave --address out",
+        ) from error
+
+
+def _prepare_environment(home: Path, own: bool) -> None:
+    """Set what Ray reads when it is imported, unless the user did."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+    os.environ.setdefault("RAY_TRAIN_METRICS_ENABLED", "0")
+    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    # Workers use this very environment; without this, `uv run` would make Ray rebuild it for each of them.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if own:
+        # Ray's switch for a machine that stands alone, whatever its system: every port on the loopback address.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    if own and "RAY_AUTH_MODE" not in os.environ:
+        home.mkdir(parents=True, exist_ok=True)
+        token = home / "ray.token"
+        if not token.exists():
+            with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+                stream.write(secrets.token_hex(32))
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+
+
+def capacity(resources: Resources) -> int:
+    """Return how many cells the cluster can run at once."""
+    import ray
+
+    total = ray.cluster_resources()
+    cpus, gpus = resources.cpus * resources.workers, resources.gpus * resources.workers
+    fits = int(total.get("CPU", 0) // cpus)
+    if gpus:
+        fits = min(fits, int(total.get("GPU", 0) // gpus))
+    if fits < 1:
+        raise UserError(
+            f"one cell needs {cpus:g} CPUs and {gpus:g} GPUs; the cluster has {total.get('CPU', 0):g} and "
+            f"{total.get('GPU', 0):g}",
+            "lower `resources` in the suite, or give --address of a larger cluster",
+        )
+    return fits
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its type where it has none."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,0 +1,167 @@
+"""From a suite file to its plan: opens the datasets, resolves the backbones, expands the grids. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlbench.backbones import catalog as architectures
+from tlbench.core import registry
+from tlbench.core.catalog import Catalog
+from tlbench.core.cell import BackboneChoice, DatasetChoice
+from tlbench.core.choose import baseline_label, choose_backbone, choose_protocol
+from tlbench.core.errors import UserError
+from tlbench.core.info import DatasetInfo
+from tlbench.core.load import load
+from tlbench.core.plan import Plan, expand
+from tlbench.core.suite import BackboneSpec, Suite
+from tlbench.data import catalog as data
+from tlbench.data.sampling import check_episodes, check_shots
+from tlbench.store.artifacts import Artifacts
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A suite that may run.
+
+    Attributes:
+        suite: What the file says.
+        text: The file itself.
+        plan: Its cells.
+        baseline: Label of the baseline, or empty.
+        warnings: What a reader of the results must know of the data.
+    """
+
+    suite: Suite
+    text: str
+    plan: Plan
+    baseline: str
+    warnings: tuple[str, ...]
+
+
+def prepare(path: Path, artifacts: Artifacts, opening: Callable[[str], None] = lambda name: None) -> Prepared:
+    """Read a suite, open its data and plan its cells.
+
+    Args:
+        path: The suite file.
+        artifacts: Where decoded data are kept.
+        opening: Told the name of each dataset before it is opened.
+
+    Raises:
+        UserError: Something in the file, the data or the weights is wrong.
+    """
+    names = catalog()
+    suite = load(path, names)
+    base = path.absolute().parent
+    datasets = open_datasets(suite, base, artifacts, opening)
+    backbones = resolve_backbones(suite, base, datasets, names)
+    check_tasks(suite, names, datasets, backbones)
+    return Prepared(
+        suite=suite,
+        text=path.read_text(encoding="utf-8"),
+        plan=expand(suite, names, datasets, backbones),
+        baseline=baseline_label(suite, names) or "",
+        warnings=tuple(f"{c.info.name}: {text}" for c in datasets.values() for text in c.info.warnings),
+    )
+
+
+def check_tasks(
+    suite: Suite, names: Catalog, datasets: dict[str, DatasetChoice], backbones: dict[str, BackboneChoice]
+) -> None:
+    """Refuse tasks that the data cannot pose: too few examples or classes, or test classes seen in pre-training.
+
+    Raises:
+        UserError: Naming dataset and class.
+    """
+    for grid in suite.grids:
+        options = choose_protocol(grid, names).options
+        for spec in grid.datasets:
+            info = datasets[spec.key].info
+            for shots in grid.shots:
+                if "ways" not in options:
+                    check_shots(info, shots)
+                    continue
+                check_episodes(info, options["ways"], shots, options["queries"])
+            for backbone in grid.backbones if "ways" in options else ():
+                _check_unseen(info, backbones[backbone.key])
+
+
+def _check_unseen(info: DatasetInfo, backbone: BackboneChoice) -> None:
+    run = backbone.pretrain
+    if run is not None and run.dataset.info.fingerprint == info.fingerprint and not info.class_splits:
+        raise UserError(
+            f"{backbone.info.label}: pre-training on {info.name} has seen the test classes of its episodes",
+            "pre-train on another dataset, or use one that declares a split of its classes",
+        )
+
+
+def catalog() -> Catalog:
+    """Return everything that a suite may name."""
+    return Catalog(
+        datasets=data.names(),
+        backbones=architectures.names(),
+        validate_dataset=data.validate,
+        describe_backbone=architectures.describe,
+        methods=registry.names("methods"),
+        protocols=registry.names("protocols"),
+    )
+
+
+def open_datasets(
+    suite: Suite, base: Path, artifacts: Artifacts, opening: Callable[[str], None] = lambda name: None
+) -> dict[str, DatasetChoice]:
+    """Open every dataset of a suite, decoding what this machine has not decoded yet.
+
+    Args:
+        suite: The suite.
+        base: The folder that relative paths start from.
+        artifacts: Where decoded data are kept.
+        opening: Told the name of each dataset before it is opened.
+
+    Returns:
+        Choices by the key of the dataset's specification.
+    """
+    found = {}
+    for key, spec in suite.datasets.items():
+        opening(spec.name)
+        params = _absolute(data.validate(spec.name, spec.params), base)
+        found[key] = DatasetChoice(spec.name, params, data.open_dataset(spec.name, params, artifacts).info)
+    return found
+
+
+def resolve_backbones(
+    suite: Suite, base: Path, datasets: dict[str, DatasetChoice], names: Catalog
+) -> dict[str, BackboneChoice]:
+    """Return the backbones of a suite, recipes resolved, by the key of their specification.
+
+    Raises:
+        UserError: A weights file cannot be read.
+    """
+    return {key: _backbone(spec, base, datasets, names) for key, spec in suite.backbones.items()}
+
+
+def _absolute(params: dict[str, Any], base: Path) -> dict[str, Any]:
+    return {
+        key: str((base / Path(value).expanduser()).resolve()) if key in ("path", "root") and value else value
+        for key, value in params.items()
+    }
+
+
+def _backbone(spec: BackboneSpec, base: Path, datasets: dict[str, DatasetChoice], names: Catalog) -> BackboneChoice:
+    if spec.weights.kind != "file":
+        return choose_backbone(spec, datasets, names, None, "")
+    file = (base / Path(spec.weights.path).expanduser()).resolve()
+    return choose_backbone(spec, datasets, names, str(file), _sha256(file))
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"weights file {file}: {error.strerror}", "give the path of a .safetensors or .pt file"
+        ) from error

@@ -1,0 +1,57 @@
+"""What a result was produced by: versions, host, hardware, git commit, and the source of method and protocol."""
+
+from __future__ import annotations
+
+import platform
+import socket
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tlbench.core import registry
+from tlbench.core.cell import Cell
+
+
+@cache
+def machine() -> dict[str, Any]:
+    """Return what this process runs on: versions, host, hardware, git commit."""
+    packages = ("tlbench", "torch", "torchvision", "ray", "numpy", "scipy")
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
+        "commit": _commit(),
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()
+
+
+def _commit() -> str:
+    folder = Path(__file__).parent
+    found = subprocess.run(
+        ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True
+    )
+    return found.stdout.strip()
+
+
+def sources(cell: Cell) -> dict[str, str]:
+    """Return the hashes of the method's and the protocol's source files, by which a result is known to be stale."""
+    return {
+        "method_source": registry.declaration("methods", cell.method.name).source,
+        "protocol_source": registry.declaration("protocols", cell.protocol.name).source,
+    }

@@ -1,0 +1,176 @@
+"""Runs a suite from plan to leaderboard: what is to do, on Ray, into the ledger, behind it into MLflow."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from rich.console import Console
+
+from tlbench.core.cell import Cell
+from tlbench.core.cost import Timings
+from tlbench.core.plan import Progress as Standing
+from tlbench.core.record import Record
+from tlbench.core.select import select
+from tlbench.execution.driver import Drive
+from tlbench.execution.home import Home
+from tlbench.execution.prepare import Prepared
+from tlbench.execution.progress import Progress
+from tlbench.execution.slots import Slots
+from tlbench.store.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asks of this run beside the suite.
+
+    Attributes:
+        only: Selector of the cells to run; ``failed`` and ``stale`` in it ask for those too.
+        skip: Selector of cells to leave out.
+        force: Selector of cells to run again though they are done.
+        retry_failed: Run failed cells again.
+        address: A running Ray cluster, or None.
+    """
+
+    only: str = ""
+    skip: str = ""
+    force: str = ""
+    retry_failed: bool = False
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run ended.
+
+    Attributes:
+        ran: Cells committed by this run.
+        failed: Cells of the suite that stand as failed.
+        left: Cells still to do.
+        interrupted: The user stopped it.
+        capped: A limit of the suite stopped it.
+    """
+
+    ran: int
+    failed: int
+    left: int
+    interrupted: bool
+    capped: bool
+
+
+def choose(standing: Standing, wish: Wish, ledger: Ledger) -> list[Cell]:
+    """Return the cells to run, and take back the results of those that are to run again.
+
+    Raises:
+        UserError: A selector is not understood.
+    """
+    only, skip = select(wish.only, ("failed", "stale")), select(wish.skip)
+    force = select(wish.force) if wish.force else None
+    again = list(standing.failed) if wish.retry_failed or "failed" in only.words else []
+    if "stale" in only.words:
+        again += standing.stale
+    fresh = [] if only.words else standing.todo
+    if force is not None:
+        chosen = {cell.id for cell in again}
+        everything = [*standing.done, *standing.stale, *standing.failed]
+        again += [cell for cell in force.of(everything) if cell.id not in chosen]
+    skipped = {cell.id for cell in skip.of([*fresh, *again])} if wish.skip else set()
+    again = [cell for cell in only.of(again) if cell.id not in skipped]
+    ledger.forget([cell.id for cell in again])
+    return [*again, *(cell for cell in only.of(fresh) if cell.id not in skipped)]
+
+
+def run_cells(
+    cells: list[Cell],
+    prepared: Prepared,
+    home: Home,
+    ledger: Ledger,
+    console: Console,
+    *,
+    address: str | None,
+    on_commit: Callable[[], None],
+) -> tuple[int, bool, bool]:
+    """Run cells on Ray and commit their records.
+
+    Args:
+        cells: What to run.
+        prepared: The suite they belong to.
+        home: Where artifacts are kept.
+        ledger: Where records are committed.
+        console: Where progress is shown.
+        address: A running Ray cluster, or None for one of this machine's own.
+        on_commit: Called after each record.
+
+    Returns:
+        Number of records committed, whether the user stopped the run, whether a limit did.
+    """
+    suite, total = prepared.suite, len(prepared.plan.cells)
+    expected = Timings(ledger.durations()).total(cells, suite.resources).seconds
+    with (
+        Slots(home.artifacts.root, suite.resources, address=address, most=len(cells)) as slots,
+        _draining(console) as drained,
+        Progress(console, total, total - len(cells), expected, len(slots)) as shown,
+    ):
+
+        def committed(record: Record) -> None:
+            shown.add(record)
+            on_commit()
+
+        drive = Drive(
+            cells,
+            slots,
+            ledger,
+            owner(),
+            suite.limits,
+            spent=_spent(prepared, ledger),
+            on_record=committed,
+            stopping=drained.is_set,
+        )
+        drive.run()
+    return shown.finished, drained.is_set(), drive.capped
+
+
+def owner() -> str:
+    """Return a name for this driver that no other has: host, process, and a random mark."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+
+def _spent(prepared: Prepared, ledger: Ledger) -> dict[str, float]:
+    """Return the hours by ``gpu`` and ``cpu`` that the suite's finished cells took."""
+    limits = prepared.suite.limits
+    hours = {"gpu": 0.0, "cpu": 0.0}
+    if limits.gpu_hours is None and limits.cpu_hours is None:
+        return hours
+    for record in ledger.records(cell.id for cell in prepared.plan.cells):
+        hours["gpu"] += record.cost.seconds * record.cost.gpus / 3600
+        hours["cpu"] += record.cost.seconds * record.cost.cpus / 3600
+    return hours
+
+
+@contextmanager
+def _draining(console: Console) -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C (or SIGTERM) into a wish to stop after the cells under way; a second one stops at once."""
+    asked = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        console.print("finishing the cells under way; Ctrl-C once more stops at once", highlight=False)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

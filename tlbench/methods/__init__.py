@@ -1,0 +1,1 @@
+"""Methods: one way to transfer, one file; the file's name is the method's name."""

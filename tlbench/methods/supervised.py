@@ -1,0 +1,44 @@
+"""Supervised pre-training: train the backbone to classify a labelled corpus, then throw the head away.
+
+The source of most transferred weights and the reference for every self-supervised recipe (Yosinski et al. 2014, "How
+transferable are features in deep neural networks?", arXiv:1411.1792). There is no validation: the weights of the last
+epoch are kept, at the end of a cosine, so that no choice looks at any target.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core.config import MethodConfig
+from tlbench.data.dataset import Split
+from tlbench.training.classifier import Classifier
+from tlbench.training.context import Context
+from tlbench.training.groups import parameter_groups
+from tlbench.training.loop import train_classifier
+
+PROTOCOLS = ()
+
+
+class Config(MethodConfig):
+    """Parameters of supervised pre-training."""
+
+    epochs: int = Field(20, ge=1, description="passes over the corpus")
+    batch_size: int = Field(128, ge=4, description="largest global batch")
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="sgd has momentum 0.9 and wants a larger lr")
+    lr: float = Field(3e-3, gt=0, description="rate of all layers")
+    weight_decay: float = Field(1e-2, ge=0, description="of matrices and kernels only")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps over which the rate rises")
+    smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing")
+    augment: Literal["none", "shift", "shift_flip"] = Field(
+        "shift", description="how training images are moved; shift_flip is wrong for characters"
+    )
+
+
+def pretrain(corpus: Split, backbone: Backbone, cfg: Config, ctx: Context) -> None:
+    """Train the backbone in place on a labelled corpus with labels 0 ... classes - 1."""
+    model = Classifier(backbone, int(corpus.labels.max()) + 1)
+    groups = parameter_groups(model, cfg.lr, 1.0, cfg.weight_decay)
+    train_classifier(model, groups, corpus, None, cfg, ctx, name="pretrain")

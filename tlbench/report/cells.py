@@ -1,0 +1,128 @@
+"""Measured cells that can be compared: labels that mean one thing, and one cell for each setting and seed."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+_SETTING = ["protocol", "method_label", "backbone_label", "dataset", "shots"]
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A finished cell as the tables need it; None where nothing was stored.
+
+    Attributes:
+        protocol: Label: the name, and the options in which it differs from the suite's other uses of it.
+        protocol_name: The protocol's file name.
+        method: Label.
+        method_name: The method's file name.
+        accuracy: Test accuracy, a fraction of 1.
+        reach: Half-width of the interval over test episodes.
+        nll: Nats.
+        seconds: Wall seconds of the cell.
+        peak_memory: Bytes.
+    """
+
+    protocol: str
+    protocol_name: str
+    method: str
+    method_name: str
+    backbone: str
+    dataset: str
+    shots: str
+    seed: int
+    accuracy: float
+    reach: float | None = None
+    macro_f1: float | None = None
+    nll: float | None = None
+    ece: float | None = None
+    seconds: float | None = None
+    trainable: float | None = None
+    stored_bytes: float | None = None
+    peak_memory: float | None = None
+
+
+_COLUMNS = (
+    "protocol", "protocol_name", "method_label", "method", "backbone_label", "dataset", "shots", "seed",
+    "test/accuracy", "test/accuracy_ci95", "test/macro_f1", "test/nll", "test/ece", "cost/seconds",
+    "footprint/trainable", "footprint/stored_bytes", "cost/peak_memory",
+)  # fmt: skip  # in the order of Measured's fields
+
+
+def settle(done: pd.DataFrame) -> tuple[tuple[Measured, ...], tuple[str, ...]]:
+    """Return the cells that the tables are made of, and what was done to them.
+
+    * A protocol that was run with several options is several: ``episodic (ways=5)`` and ``episodic (ways=20)``.
+    * Datasets that share a name but not their content are told apart by their fingerprint.
+    * When a setting was run again after its parameters or its protocol changed, only the newest version counts.
+    * A cell without a finite test accuracy counts as missing.
+
+    Args:
+        done: :attr:`tlbench.report.data.Results.done`.
+
+    Returns:
+        The cells, where setting and seed name one, and notes for the reader.
+    """
+    notes: list[str] = []
+    scored = done[done["test/accuracy"].map(math.isfinite).astype(bool)].copy()
+    if len(scored) < len(done):
+        notes.append(f"finished cells without a finite test accuracy, counted as missing: {len(done) - len(scored)}")
+    if scored.empty:
+        return (), tuple(notes)
+    scored["protocol_name"] = scored["protocol"]
+    scored["protocol"] = _with_options(scored)
+    scored["dataset"] = _with_fingerprint(scored, notes)
+    newest = _newest(scored, notes)
+    columns = [newest[name].tolist() for name in _COLUMNS]
+    return tuple(Measured(*map(_known, row)) for row in zip(*columns, strict=True)), tuple(notes)
+
+
+def by_shots(shots: str) -> float:
+    """Sort key of a number of shots: ``full`` comes last."""
+    return math.inf if shots == "full" else float(shots)
+
+
+def _known(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _with_options(cells: pd.DataFrame) -> pd.Series:
+    labels: dict[tuple[str, str], str] = {}
+    for protocol, group in cells.groupby("protocol"):
+        options = {text: json.loads(text) for text in group["options"].unique()}
+        keys = sorted({key for each in options.values() for key in each})
+        varying = [key for key in keys if len({each.get(key) for each in options.values()}) > 1]
+        for text, each in options.items():
+            told = ", ".join(f"{key}={each.get(key, '-')}" for key in varying)
+            labels[str(protocol), text] = f"{protocol} ({told})" if told else str(protocol)
+    pairs = zip(cells["protocol"], cells["options"], strict=True)
+    return pd.Series([labels[pair] for pair in pairs], index=cells.index)
+
+
+def _with_fingerprint(cells: pd.DataFrame, notes: list[str]) -> pd.Series:
+    versions = cells.groupby("dataset")["dataset_fingerprint"].nunique()
+    several = sorted(str(name) for name in versions.index[versions > 1])
+    if several:
+        notes.append("names that stand for several contents are told apart by fingerprint: " + ", ".join(several))
+    told = cells["dataset"] + "#" + cells["dataset_fingerprint"].str[:6]
+    return cells["dataset"].where(~cells["dataset"].isin(several), told)
+
+
+def _newest(cells: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    newest_first = cells.sort_values(["ended", "run_id"], ascending=[False, True])
+    recipe = newest_first["protocol_version"] + "|" + newest_first["weights"] + "|" + newest_first["params"]
+    current = recipe == recipe.groupby([newest_first[key] for key in _SETTING]).transform("first")
+    kept = newest_first[current].drop_duplicates([*_SETTING, "seed"])
+    dropped = cells.loc[cells.index.difference(kept.index)]
+    if len(dropped):
+        named = dropped[_SETTING].drop_duplicates()
+        shown = "; ".join(" | ".join(map(str, row)) for row in named.head(_EXAMPLES).itertuples(index=False))
+        more = ", ..." if len(named) > _EXAMPLES else ""
+        notes.append(f"results of earlier parameters or code, left out: {len(dropped)} ({shown}{more})")
+    return kept.sort_index()

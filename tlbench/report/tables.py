@@ -1,0 +1,316 @@
+"""The tables of a report: settings with their intervals and differences, and the leaderboard made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, median
+from typing import TypeVar
+
+from tlbench.report import baseline as baselines
+from tlbench.report.baseline import Baseline
+from tlbench.report.cells import Measured, by_shots
+from tlbench.stats import RANKED_SEEDS
+from tlbench.stats.contrasts import Contrast, holm, paired_strata
+from tlbench.stats.intervals import Estimate, pooled_episode_reach, stratified_mean
+
+Stratum = tuple[str, str]
+Scores = dict[Stratum, dict[int, float]]
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a row's cells took: medians over them, None where nothing was stored.
+
+    Attributes:
+        seconds: Wall seconds of a cell.
+        trainable: Trained parameters.
+        stored_bytes: Bytes to store per task beside a shared backbone.
+        peak_memory: Peak bytes.
+    """
+
+    seconds: float | None
+    trainable: float | None
+    stored_bytes: float | None
+    peak_memory: float | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A row's paired difference to the baseline of its backbone.
+
+    Attributes:
+        contrast: The difference as a fraction of 1; None where there is nothing to compare.
+        p_holm: Its p-value, corrected for all differences of the same family.
+        remark: Why there is no difference, or what it lacks; empty where it is whole.
+    """
+
+    contrast: Contrast | None
+    p_holm: float | None = None
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class SettingRow:
+    """A setting: its cells differ in their seed only. Scores are fractions of 1.
+
+    Attributes:
+        episodes: Half-width of the mean over test episodes with the fitted learners held fixed, where a protocol
+            stores one.
+        macro_f1: Mean over seeds; None where the protocol has none. Likewise ``nll`` (nats) and ``ece``.
+    """
+
+    protocol: str
+    method: str
+    backbone: str
+    dataset: str
+    shots: str
+    is_baseline: bool
+    accuracy: Estimate
+    episodes: float | None
+    difference: Difference
+    macro_f1: float | None
+    nll: float | None
+    ece: float | None
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class LeaderRow:
+    """A method on a backbone, averaged over the strata (dataset, shots) of its board.
+
+    Attributes:
+        rank: Place by mean accuracy; None below the line.
+        seeds: Seeds of the stratum that has fewest.
+        have: Cells that the row has.
+        expected: Cells that the rows of the board have between them.
+        remark: Why the row is below the line; empty above it.
+    """
+
+    rank: int | None
+    method: str
+    backbone: str
+    is_baseline: bool
+    accuracy: Estimate
+    seeds: int
+    difference: Difference
+    have: int
+    expected: int
+    remark: str
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Board:
+    """Rows that met on the same datasets under one protocol, and may be compared."""
+
+    protocol: str
+    datasets: tuple[str, ...]
+    shots: tuple[str, ...]
+    baseline: Baseline
+    rows: tuple[LeaderRow, ...]
+
+    @property
+    def ranked(self) -> tuple[LeaderRow, ...]:
+        """Rows above the line, best first."""
+        return tuple(row for row in self.rows if row.rank is not None)
+
+    @property
+    def unranked(self) -> tuple[LeaderRow, ...]:
+        """Rows below the line: incomplete, or with too few seeds."""
+        return tuple(row for row in self.rows if row.rank is None)
+
+
+def settings(cells: Iterable[Measured], baseline: str) -> tuple[SettingRow, ...]:
+    """Make one row a setting, by protocol, dataset and shots, best first.
+
+    The family of Holm's correction is one protocol, backbone, dataset and shots: the k - 1 methods beside the baseline.
+
+    Args:
+        cells: See :func:`tlbench.report.cells.settle`.
+        baseline: The baseline as the suite names it.
+    """
+    rows: list[SettingRow] = []
+    for of_protocol in _grouped(cells, lambda cell: cell.protocol).values():
+        chosen = baselines.find(of_protocol, baseline)
+        for family in _grouped(of_protocol, lambda cell: (cell.dataset, cell.shots, cell.backbone)).values():
+            rows += _setting_rows(family, chosen)
+    return tuple(
+        sorted(
+            rows,
+            key=lambda row: (
+                row.protocol, row.dataset, by_shots(row.shots), -row.accuracy.mean, row.method, row.backbone
+            ),  # fmt: skip
+        )
+    )
+
+
+def _setting_rows(family: Sequence[Measured], baseline: Baseline) -> list[SettingRow]:
+    groups = _grouped(family, lambda cell: cell.method)
+    scores = {method: _scores(group) for method, group in groups.items()}
+    theirs = scores.get(baseline.label)
+    differences = _differences([(method, ours, theirs) for method, ours in scores.items()], baseline)
+    return [
+        SettingRow(
+            protocol=group[0].protocol,
+            method=method,
+            backbone=group[0].backbone,
+            dataset=group[0].dataset,
+            shots=group[0].shots,
+            is_baseline=method == baseline.label,
+            accuracy=_accuracy(scores[method]),
+            episodes=_pooled(pooled_episode_reach, [cell.reach for cell in group]),
+            difference=difference,
+            macro_f1=_pooled(fmean, [cell.macro_f1 for cell in group]),
+            nll=_pooled(fmean, [cell.nll for cell in group]),
+            ece=_pooled(fmean, [cell.ece for cell in group]),
+            cost=_cost(group),
+        )
+        for (method, group), difference in zip(groups.items(), differences, strict=True)
+    ]
+
+
+def leaderboard(cells: Iterable[Measured], baseline: str) -> tuple[Board, ...]:
+    """Make the boards: for each protocol, methods on backbones by mean accuracy.
+
+    Strata (dataset, shots) weigh the same. Backbones that share no dataset, as those for images and for texts, stand on
+    boards of their own. A row that lacks a cell others have, or has a stratum with fewer than
+    :data:`tlbench.stats.RANKED_SEEDS` seeds, is listed below the line without a rank. The family of Holm's correction
+    is the board.
+
+    Args:
+        cells: See :func:`tlbench.report.cells.settle`.
+        baseline: The baseline as the suite names it.
+    """
+    boards = []
+    for _, of_protocol in sorted(_grouped(cells, lambda cell: cell.protocol).items()):
+        chosen = baselines.find(of_protocol, baseline)
+        for datasets in _companies(of_protocol):
+            boards.append(_board([cell for cell in of_protocol if cell.dataset in datasets], chosen))
+    return tuple(boards)
+
+
+def _companies(cells: Iterable[Measured]) -> list[set[str]]:
+    """Split the datasets into groups that no backbone reaches across."""
+    companies: list[set[str]] = []
+    for group in _grouped(cells, lambda cell: cell.backbone).values():
+        joined = {cell.dataset for cell in group}
+        for company in [each for each in companies if each & joined]:
+            joined |= company
+            companies.remove(company)
+        companies.append(joined)
+    return sorted(companies, key=min)
+
+
+def _board(cells: Sequence[Measured], baseline: Baseline) -> Board:
+    groups = _grouped(cells, lambda cell: (cell.method, cell.backbone))
+    scores = {names: _scores(group) for names, group in groups.items()}
+    asked = [(method, own, scores.get((baseline.label, backbone))) for (method, backbone), own in scores.items()]
+    expected = len({(cell.dataset, cell.shots, cell.seed) for cell in cells})
+    strata = {(cell.dataset, cell.shots) for cell in cells}
+    rows = []
+    for ((method, backbone), own), difference in zip(scores.items(), _differences(asked, baseline), strict=True):
+        group = groups[method, backbone]
+        seeds = min(map(len, own.values()))
+        row = LeaderRow(
+            rank=None,
+            method=method,
+            backbone=backbone,
+            is_baseline=method == baseline.label,
+            accuracy=_accuracy(own),
+            seeds=seeds,
+            difference=difference,
+            have=len(group),
+            expected=expected,
+            remark=_below(len(group), expected, len(strata) - len(own), seeds),
+            cost=_cost(group),
+        )
+        rows.append(row)
+    return Board(
+        protocol=cells[0].protocol,
+        datasets=tuple(sorted({dataset for dataset, _ in strata})),
+        shots=tuple(sorted({shots for _, shots in strata}, key=by_shots)),
+        baseline=baseline,
+        rows=_ranked(rows),
+    )
+
+
+def _below(have: int, expected: int, missing_strata: int, seeds: int) -> str:
+    if have < expected:
+        return f"{expected - have} of {expected} cells missing" + (
+            f", {missing_strata} combinations of dataset and shots among them" if missing_strata else ""
+        )
+    return f"fewer than {RANKED_SEEDS} seeds" if seeds < RANKED_SEEDS else ""
+
+
+def _ranked(rows: Iterable[LeaderRow]) -> tuple[LeaderRow, ...]:
+    ordered = sorted(rows, key=lambda row: (bool(row.remark), -row.accuracy.mean, row.method, row.backbone))
+    ranked: list[LeaderRow] = []
+    for position, row in enumerate(ordered, start=1):
+        equal = bool(ranked) and ranked[-1].accuracy.mean == row.accuracy.mean
+        rank = ranked[-1].rank if equal else position
+        ranked.append(row if row.remark else replace(row, rank=rank))
+    return tuple(ranked)
+
+
+def _differences(asked: Sequence[tuple[str, Scores, Scores | None]], baseline: Baseline) -> list[Difference]:
+    """Compare each (label, its scores, its baseline's scores) of one family, and correct the p-values."""
+    found = [_difference(label, ours, theirs, baseline) for label, ours, theirs in asked]
+    adjusted = holm([each.contrast.p if each.contrast else None for each in found])
+    return [replace(each, p_holm=p) for each, p in zip(found, adjusted, strict=True)]
+
+
+def _difference(label: str, ours: Scores, theirs: Scores | None, baseline: Baseline) -> Difference:
+    if baseline.absence:
+        return Difference(None, remark=baseline.absence)
+    if label == baseline.label:
+        return Difference(None, remark="baseline")
+    if theirs is None:
+        return Difference(None, remark=f"{baseline.label} has no result here")
+    contrast = paired_strata(ours, theirs)
+    if contrast is None:
+        return Difference(None, remark=f"no dataset, shots and seed in common with {baseline.label}")
+    missing = sum(map(len, ours.values())) - contrast.estimate.n
+    if contrast.estimate.error is None:
+        return Difference(contrast, remark="too few seeds for an interval")
+    if contrast.p is None:
+        return Difference(contrast, remark="the same for every seed: no test")
+    return Difference(contrast, remark=f"{missing} cells without a partner" if missing else "")
+
+
+def _grouped(cells: Iterable[Measured], key: Callable[[Measured], Key]) -> dict[Key, list[Measured]]:
+    groups: dict[Key, list[Measured]] = {}
+    for cell in cells:
+        groups.setdefault(key(cell), []).append(cell)
+    return groups
+
+
+def _scores(group: Iterable[Measured]) -> Scores:
+    scores: Scores = {}
+    for cell in group:
+        scores.setdefault((cell.dataset, cell.shots), {})[cell.seed] = cell.accuracy
+    return scores
+
+
+def _accuracy(scores: Scores) -> Estimate:
+    return stratified_mean([tuple(values.values()) for values in scores.values()]).clipped(0.0, 1.0)
+
+
+def _pooled(pool: Callable[[list[float]], float], values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return pool(known) if len(known) == len(values) else None
+
+
+def _cost(group: Sequence[Measured]) -> Cost:
+    return Cost(
+        seconds=_median(cell.seconds for cell in group),
+        trainable=_median(cell.trainable for cell in group),
+        stored_bytes=_median(cell.stored_bytes for cell in group),
+        peak_memory=_median(cell.peak_memory for cell in group),
+    )
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None

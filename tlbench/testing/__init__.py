@@ -1,0 +1,1 @@
+"""What authors of methods test with: tiny fakes, and the contract that every method keeps."""

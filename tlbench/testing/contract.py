@@ -1,0 +1,300 @@
+"""The contract that every method keeps, as checks that a method's author runs over its name.
+
+    @pytest.mark.parametrize("case", contract.cases("my_method"), ids=str)
+    @pytest.mark.parametrize("check", contract.CHECKS, ids=contract.title)
+    def test_contract(check, case, tmp_path):
+        check(case, tmp_path)
+
+Methods whose defaults train for long declare ``QUICK``, the parameters that make a fit on the fakes take a second.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core import registry
+from tlbench.core.config import MethodConfig
+from tlbench.core.record import Footprint
+from tlbench.data.dataset import TRAIN, take
+from tlbench.testing.fakes import FakeTask, fake_backbone, fake_context, fake_task
+from tlbench.training.context import Context
+from tlbench.training.features import embed
+from tlbench.training.predictor import EpisodeLearner, FeaturePredictor, ModulePredictor
+
+PRETRAIN = "pretrain"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method in one of its roles: a protocol it fits into, or ``pretrain``."""
+
+    method: str
+    role: str
+
+    def __str__(self) -> str:
+        return f"{self.method}-{self.role}"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What came of a fit.
+
+    Attributes:
+        logits: Logits of the fake test examples (or, of a pre-trained backbone, features).
+        result: What ``fit`` returned; the backbone after ``pretrain``.
+        given: The backbone as it was given.
+        backbone: The same object after the fit.
+        ctx: The context after the fit.
+        fake: The task.
+    """
+
+    logits: Tensor
+    result: Any
+    given: Backbone
+    backbone: Backbone
+    ctx: Context
+    fake: FakeTask
+
+
+class Refused(Exception):
+    """The method skips the fake task, with a reason."""
+
+
+class _Killed(Exception):
+    pass
+
+
+def cases(*methods: str) -> list[Case]:
+    """Return every role of the given methods, or of all discovered ones."""
+    found = []
+    for name in methods or registry.names("methods"):
+        declared = registry.declaration("methods", name)
+        found += [Case(name, protocol) for protocol in declared.protocols]
+        found += [Case(name, PRETRAIN)] if PRETRAIN in declared.roles else []
+    return found
+
+
+def title(check: Callable[..., None]) -> str:
+    """Return a check's name without its prefix."""
+    return check.__name__.removeprefix("check_")
+
+
+def quick_config(method: str) -> MethodConfig:
+    """Return the method's configuration with its ``QUICK`` parameters."""
+    declared = registry.declaration("methods", method)
+    config = declared.load().Config(**declared.constants.get("QUICK", {}))
+    assert isinstance(config, MethodConfig)
+    return config
+
+
+def run(case: Case, folder: Path, /, **context: Any) -> Fitted:
+    """Fit a method on its fake task.
+
+    Args:
+        case: Method and role.
+        folder: A folder of its own.
+        **context: Changes to the context.
+
+    Raises:
+        Refused: The method skips the task.
+    """
+    declared = registry.declaration("methods", case.method)
+    module, config = declared.load(), quick_config(case.method)
+    fake = fake_task("classification" if case.role == PRETRAIN else case.role)
+    backbone = fake_backbone()
+    reason = declared.skip(fake.task.info, backbone.info, config) if declared.skip is not None else None
+    if reason is not None and case.role != PRETRAIN:
+        raise Refused(reason)
+    given = copy.deepcopy(backbone)
+    ctx = fake_context(folder, fake.dataset, given, **context)
+    torch.manual_seed(0)
+    if case.role == PRETRAIN:
+        rows = fake.dataset.rows(TRAIN)
+        module.pretrain(take(fake.dataset, rows, fake.dataset.y[rows]), backbone, config, ctx)
+        return Fitted(embed(backbone, fake.test.x, None, ctx.device), backbone, given, backbone, ctx, fake)
+    result = module.fit(fake.task, backbone, config, ctx)
+    return Fitted(_predict(result, fake, ctx, slice(None)), result, given, backbone, ctx, fake)
+
+
+def check_declaration(case: Case, folder: Path) -> None:
+    """What is declared without torch is what the module has: docstring, paper, schema, searchable defaults."""
+    declared = registry.declaration("methods", case.method)
+    module = declared.load()
+    assert declared.summary, "the docstring opens with the idea, in a sentence"
+    assert declared.paper.startswith("arXiv:"), "the docstring names the paper as arXiv:NNNN.NNNNN"
+    assert module.Config.model_json_schema() == declared.settings.model_json_schema()
+    assert issubclass(module.Config, MethodConfig)
+    for name, field in module.Config.model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and "space" in extra:
+            _check_space(module.Config, name, field.default, extra["space"])
+
+
+def check_refusal(case: Case, folder: Path) -> None:
+    """``skip`` answers None, or a reason in words."""
+    declared = registry.declaration("methods", case.method)
+    if declared.skip is None or case.role == PRETRAIN:
+        return
+    reason = declared.skip(fake_task(case.role).task.info, fake_backbone().info, quick_config(case.method))
+    assert reason is None or (isinstance(reason, str) and len(reason.split()) > 2)
+
+
+def check_learns(case: Case, folder: Path) -> None:
+    """Predictions are finite, of the right shape, and far better than chance on the fake."""
+    fitted = run(case, folder)
+    assert torch.isfinite(fitted.logits).all()
+    if case.role == PRETRAIN:
+        return
+    labels = _truth(fitted.fake)
+    assert fitted.logits.shape == (len(labels), fitted.fake.task.info.classes)
+    accuracy = (fitted.logits.argmax(1) == labels).double().mean().item()
+    chance = 1 / fitted.fake.task.info.classes
+    assert accuracy > chance + 0.3 * (1 - chance), f"accuracy {accuracy:.2f} where chance is {chance:.2f}"
+
+
+def check_reproducible(case: Case, folder: Path) -> None:
+    """The same cell gives the same logits, bit for bit, and leaves its inputs and the data alone."""
+    first, second = run(case, folder / "1"), run(case, folder / "2")
+    assert torch.equal(first.logits, second.logits)
+    assert first.ctx.curves == second.ctx.curves
+    assert first.ctx.selected == second.ctx.selected
+    untouched = fake_task("classification" if case.role == PRETRAIN else case.role)
+    assert (first.fake.dataset.x == untouched.dataset.x).all()
+    assert (first.fake.task.train.x == untouched.task.train.x).all()
+    assert (first.fake.task.train.labels == untouched.task.train.labels).all()
+
+
+def check_resumes(case: Case, folder: Path) -> None:
+    """A fit that is killed after its second epoch and started again equals one that was not, bit for bit."""
+    straight = run(case, folder / "straight")
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    killed = []
+
+    def kill(done: int, total: int) -> None:
+        if done == 2 and not killed:
+            killed.append(done)
+            raise _Killed
+
+    try:
+        resumed = run(case, folder / "killed", folder=scratch, interval=0.0, on_epoch=kill)
+    except _Killed:
+        resumed = run(case, folder / "again", folder=scratch, interval=0.0, on_epoch=kill)
+        assert list(scratch.glob("*.ckpt")), "nothing was kept to continue from"
+    assert torch.equal(straight.logits, resumed.logits)
+    assert straight.ctx.curves == resumed.ctx.curves
+    assert straight.ctx.selected == resumed.ctx.selected
+    assert straight.ctx.validation == resumed.ctx.validation
+
+
+def check_frozen_backbone(case: Case, folder: Path) -> None:
+    """A method that says ``FROZEN_BACKBONE`` leaves every parameter and buffer of the given backbone as it was."""
+    if not registry.declaration("methods", case.method).constants.get("FROZEN_BACKBONE", False):
+        return
+    fitted = run(case, folder)
+    before, after = fitted.given.state_dict(), fitted.backbone.state_dict()
+    assert [name for name in before if not torch.equal(before[name], after[name])] == []
+
+
+def check_footprint(case: Case, folder: Path) -> None:
+    """The footprint counts exactly the parameters that are not those of the given backbone, bit for bit."""
+    if case.role == PRETRAIN:
+        return
+    fitted = run(case, folder)
+    footprint = fitted.result.footprint()
+    assert isinstance(footprint, Footprint)
+    assert 0 <= footprint.trainable <= footprint.total
+    module = _module(fitted.result)
+    if module is not None:
+        given = list(fitted.given.parameters())
+        changed = sum(p.numel() for p in module.parameters() if not any(_same(p, q) for q in given))
+        assert footprint.trainable == changed
+        assert footprint.total == sum(p.numel() for p in module.parameters())
+        assert footprint.stored_bytes >= 4 * changed
+
+
+def check_inductive(case: Case, folder: Path) -> None:
+    """The prediction for one example does not depend on the others that are predicted with it."""
+    if case.role == PRETRAIN:
+        return
+    fitted = run(case, folder)
+    alone = _predict(fitted.result, fitted.fake, fitted.ctx, slice(3, 4))
+    few = _predict(fitted.result, fitted.fake, fitted.ctx, slice(3, 9))
+    torch.testing.assert_close(alone, fitted.logits[3:4], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(few, fitted.logits[3:9], rtol=1e-4, atol=1e-4)
+
+
+CHECKS = (
+    check_declaration,
+    check_refusal,
+    check_learns,
+    check_reproducible,
+    check_resumes,
+    check_frozen_backbone,
+    check_footprint,
+    check_inductive,
+)
+
+
+def _predict(result: Any, fake: FakeTask, ctx: Context, queries: slice) -> Tensor:
+    """Logits of the chosen test examples; in an episode, of those after the first three of each class."""
+    if isinstance(result, EpisodeLearner):
+        support, labels, query = _episode(result, fake, ctx)
+        return result.classify(support[None], labels[None], query[queries][None], fake.task.info.classes)[0]
+    if isinstance(result, FeaturePredictor):
+        assert ctx.features is not None
+        cached = result.head(ctx.features.take(fake.test.rows[queries]))
+        live = result.logits(torch.from_numpy(fake.test.x[queries]))
+        torch.testing.assert_close(live, cached, rtol=1e-3, atol=1e-3)
+        return cached
+    return embed(result.logits, fake.test.x[queries], None, ctx.device)
+
+
+def _episode(learner: EpisodeLearner, fake: FakeTask, ctx: Context) -> tuple[Tensor, Tensor, Tensor]:
+    if learner.encoder is None:
+        assert ctx.features is not None
+        z = ctx.features.take(fake.test.rows)
+    else:
+        z = embed(learner.encoder, fake.test.x, None, ctx.device)
+    support = _is_support(fake)
+    return z[support], torch.from_numpy(fake.test.labels)[support], z[~support]
+
+
+def _is_support(fake: FakeTask) -> Tensor:
+    labels = fake.test.labels
+    return torch.tensor([(labels[:place] == label).sum() < 3 for place, label in enumerate(labels)])
+
+
+def _truth(fake: FakeTask) -> Tensor:
+    labels = torch.from_numpy(fake.test.labels)
+    return labels[~_is_support(fake)] if fake.task.info.protocol == "episodic" else labels
+
+
+def _module(result: Any) -> nn.Module | None:
+    if isinstance(result, ModulePredictor):
+        return result.module
+    return result.encoder if isinstance(result, EpisodeLearner) else None
+
+
+def _same(p: Tensor, q: Tensor) -> bool:
+    return p.shape == q.shape and torch.equal(p, q)
+
+
+def _check_space(config: type[MethodConfig], name: str, default: Any, space: Any) -> None:
+    if space["distribution"] == "choice":
+        assert default in space["values"], f"{name}: the default {default!r} is none of its choices"
+        ends = space["values"]
+    else:
+        assert space["low"] < space["high"]
+        assert space["low"] <= default <= space["high"], f"{name}: the default {default!r} lies outside its space"
+        ends = [space["low"], space["high"]]
+    for value in ends:
+        config(**{name: value})

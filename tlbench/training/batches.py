@@ -1,0 +1,71 @@
+"""Examples of a split as tensors, and the batches of each epoch, the same in every process of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from tlbench.data.dataset import Split
+from tlbench.training.augment import Augment, draw_moves, move
+from tlbench.training.context import Context
+
+_RESIDENT = 2**31  # bytes of examples that are kept on the device; larger splits are moved batch by batch
+
+
+class Examples:
+    """A labelled split ready to be indexed.
+
+    Args:
+        split: Raw inputs (n, ...) and labels (n,).
+        device: Where batches are wanted.
+    """
+
+    def __init__(self, split: Split, device: torch.device) -> None:
+        self.device = device
+        x = torch.from_numpy(split.x)
+        self._x = x.to(device) if split.x.nbytes <= _RESIDENT else x
+        self.y = torch.from_numpy(split.labels).to(device)
+        self.shape = x.shape[1:]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return inputs and labels of some rows (positions in the split), on the device."""
+        x = self._x[rows.to(self._x.device)].to(self.device, non_blocking=True)
+        return x, self.y[rows.to(self.device)]
+
+
+class Batches:
+    """The batches of every epoch: all examples once, in a fresh order, in pieces of nearly equal size.
+
+    No piece is left over to be tiny, as a last batch of one example has no batch statistics. Order and
+    augmentation are drawn for the global batch, of which each process then takes its shard.
+
+    Args:
+        examples: What to train on.
+        size: Largest global batch.
+        augment: How images are moved; anything that is not an image is left alone.
+        ctx: Randomness and shards.
+        name: Tells the trainings of one cell apart.
+    """
+
+    def __init__(self, examples: Examples, size: int, augment: Augment, ctx: Context, name: str) -> None:
+        self._examples = examples
+        self._augment: Augment = augment if len(examples.shape) == 3 else "none"
+        self._ctx = ctx
+        self._name = name
+        self.count = -(-len(examples) // size)
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """Yield (inputs, labels, size of the global batch) for one epoch."""
+        generator = self._ctx.generator(self._name, "batches", epoch)
+        order = torch.randperm(len(self._examples), generator=generator)
+        for rows in order.tensor_split(self.count):
+            moves = draw_moves(self._augment, len(rows), self._examples.shape, generator)
+            x, y = self._examples.take(self._ctx.shard(rows))
+            if self._augment != "none":
+                x = move(x, self._ctx.shard(moves))
+            yield x, y, len(rows)
