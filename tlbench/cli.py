@@ -18,6 +18,7 @@ from tlbench.core.errors import UserError
 if TYPE_CHECKING:
     from tlbench.execution.home import Home
     from tlbench.execution.prepare import Prepared
+    from tlbench.store.sync import Backlog
 
 app = typer.Typer(
     help="Compare transfer-learning methods fairly: one YAML suite in, one leaderboard out.",
@@ -121,7 +122,9 @@ def plan(suite: SuitePath, home: HomePath = None, as_json: Json = False) -> None
 @app.command()
 def run(
     suite: SuitePath,
-    only: Annotated[str, typer.Option(help='Run only these cells, e.g. "method=lora* shots<=5", "failed", "stale".')] = "",
+    only: Annotated[
+        str, typer.Option(help='Run only these cells, e.g. "method=lora* shots<=5", "failed", "stale".')
+    ] = "",
     skip: Annotated[str, typer.Option(help="Leave these cells out.")] = "",
     force: Annotated[str, typer.Option(help="Run these cells again though they are done.")] = "",
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cells again.")] = False,
@@ -137,13 +140,8 @@ def run(
     prepared = _prepare(suite, place)
     wish = Wish(only=only, skip=skip, force=force, retry_failed=retry_failed, address=address)
     summary = run_suite(prepared, place, wish, tracking_uri, out)
-    uri = summary.tracking_uri
-    if summary.backlog:
-        err.print(
-            f"[yellow]{summary.backlog} results are not in MLflow yet[/]: {escape(summary.backlog_reason)}\n"
-            f"  they are safe; `tlbench sync {escape(str(suite))}` or the next run sends them"
-        )
-    _report(prepared.suite.name, uri, reports)
+    _tell_backlog(summary.backlog, suite)
+    _report(prepared.suite.name, summary.tracking, reports, must=not summary.backlog.count)
     if summary.interrupted or summary.capped:
         why = "stopped" if summary.interrupted else "a limit of the suite is reached"
         out.print(f"{why}, {summary.left} cells left; the same command continues")
@@ -183,12 +181,14 @@ def cell(
 def sync(suite: SuitePath, home: HomePath = None, tracking_uri: TrackingUri = None) -> None:
     """Send results to MLflow that a run could not send."""
     from tlbench.execution.run_suite import send
+    from tlbench.store.on_mlflow import without_credentials
 
     place = _home(home)
-    backlog = send(_prepare(suite, place), place, tracking_uri)
+    uri, backlog = send(_prepare(suite, place), place, tracking_uri)
+    _tell_backlog(backlog, suite)
     if backlog.count:
-        raise UserError(f"{backlog.count} results are still not in MLflow: {backlog.error}", "they are safe; try again")
-    out.print("every result is in MLflow")
+        raise typer.Exit(1)
+    out.print(f"every result is in MLflow: {escape(without_credentials(uri))}")
 
 
 @app.command()
@@ -199,7 +199,7 @@ def report(
     reports: Reports = Path("reports"),
 ) -> None:
     """Write the leaderboard, from MLflow alone."""
-    from tlbench.store.tracking import tracking_uri as resolve
+    from tlbench.store.on_mlflow import prepare as resolve
 
     _report(_suite_name(suite), resolve(tracking_uri, _home(home).root), reports)
 
@@ -213,7 +213,7 @@ def ui(
     """Serve MLflow's own pages on this machine only."""
     import subprocess
 
-    from tlbench.store.tracking import tracking_uri as resolve
+    from tlbench.store.on_mlflow import prepare as resolve
 
     uri = resolve(tracking_uri, _home(home).root)
     command = ["mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
@@ -253,12 +253,28 @@ def _suite_name(text: str) -> str:
     return load(path, catalog()).name
 
 
-def _report(name: str, uri: str, folder: Path) -> None:
+def _tell_backlog(backlog: Backlog, suite: Path) -> None:
+    if backlog.count:
+        err.print(
+            f"[yellow]{backlog.count} results are not in MLflow yet[/]: {escape(backlog.error)}\n"
+            f"  they are safe here; `tlbench sync {escape(str(suite))}` or the next run sends them"
+        )
+
+
+def _report(name: str, uri: str, folder: Path, must: bool = True) -> None:
+    """Write and show the report; where MLflow lacks results anyway, a report that cannot be made is a note."""
     from tlbench.report.page import gather, save
     from tlbench.report.terminal import terminal_table
+    from tlbench.store.on_mlflow import without_credentials
 
-    gathered = gather(name, uri)
+    try:
+        gathered = gather(name, uri)
+    except UserError as error:
+        if must:
+            raise
+        err.print(f"[yellow]no report[/]: {escape(error.message)}")
+        return
     paths = save(gathered, folder)
     out.print(terminal_table(name, gathered.boards))
     out.print(f"leaderboard  {escape(str(paths.index))}   (open it in a browser)")
-    out.print(f"MLflow       {escape(uri)}   (`tlbench ui` shows it)")
+    out.print(f"MLflow       {escape(without_credentials(uri))}   (`tlbench ui` shows it)")

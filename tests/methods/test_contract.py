@@ -17,7 +17,7 @@ from tlbench.testing import contract
 def test_contract(check: Callable[[contract.Case, Path], None], case: contract.Case, tmp_path: Path) -> None:
     try:
         check(case, tmp_path)
-    except contract.Refused as reason:
+    except contract.RefusedError as reason:
         pytest.skip(f"not applicable to the fake: {reason}")
 
 

@@ -92,9 +92,7 @@ def test_probe_chooses_c_by_accuracy_then_likelihood_on_validation_alone(problem
     grid = _method("linear_probe").GRID
     z, train, val = _standardised(problem), problem.train, problem.val
     fits = [LogisticRegression(C=c, tol=1e-8, max_iter=5000).fit(z[train], problem.y[train]) for c in grid]
-    scored = [
-        (fit.score(z[val], problem.y[val]), -log_loss(problem.y[val], fit.predict_proba(z[val]))) for fit in fits
-    ]
+    scored = [(fit.score(z[val], problem.y[val]), -log_loss(problem.y[val], fit.predict_proba(z[val]))) for fit in fits]
     best = max(range(len(grid)), key=lambda place: scored[place])
     _, ctx = _fit("linear_probe", problem)
     assert 0 < best < len(grid) - 1, "this test needs a best C inside the grid"

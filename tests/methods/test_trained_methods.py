@@ -47,11 +47,10 @@ def test_from_scratch_reads_nothing_of_the_given_weights() -> None:
 
 def test_from_scratch_starts_where_its_seed_says() -> None:
     method, fake = _method("from_scratch"), fake_task("classification")
-    logits = [
-        embed(method.fit(fake.task, fake_backbone(), method.Config(epochs=1), _context(cell=cell)).logits, fake.test.x, None, CPU)
-        for cell in ("a", "b")
-    ]
-    assert not torch.equal(*logits)
+    config = method.Config(epochs=1)
+    fits = [method.fit(fake.task, fake_backbone(), config, _context(cell=cell)) for cell in ("a", "b")]
+    first, second = (embed(predictor.logits, fake.test.x, None, CPU) for predictor in fits)
+    assert not torch.equal(first, second)
 
 
 def test_fine_tuning_starts_from_the_given_weights() -> None:
@@ -102,9 +101,8 @@ def test_the_loss_of_an_episode_is_the_papers() -> None:
     twin = copy.deepcopy(backbone).train()
     method.fit(fake.task, backbone, method.Config(episodes=1, ways=4, queries=3, lr=1e-3), ctx)
     train = fake.task.train
-    drawn = draw_episodes(
-        train.labels, np.arange(len(train)), tuple(range(6)), ways=4, shots=5, queries=3, count=1, seed=ctx.seed("episodes", 0)
-    )
+    rows, seed = np.arange(len(train)), ctx.seed("episodes", 0)
+    drawn = draw_episodes(train.labels, rows, range(6), ways=4, shots=5, queries=3, count=1, seed=seed)
     rows = np.concatenate([drawn.support[0].ravel(), drawn.query[0].ravel()])
     assert len(set(rows.tolist())) == 4 * 8, "a query is also a support example"
     loss = _loss_by_hand(twin(torch.from_numpy(train.x[rows])), 4, 5, 3)

@@ -109,7 +109,8 @@ def test_draws_are_paired_across_methods_and_differ_between_seeds(dataset: Datas
 
 def test_classification_scores_agree_with_the_stored_bits(dataset: Dataset) -> None:
     perfect = classify(dataset, 5, 0, lambda task: ByPixel(CLASSES))
-    assert perfect.scores["accuracy"] == perfect.scores["macro_f1"] == 1.0
+    assert perfect.scores["accuracy"] == 1.0
+    assert perfect.scores["macro_f1"] == pytest.approx(1.0)
     wrong = classify(dataset, 5, 0, lambda task: ByPixel(CLASSES, shift=1))
     assert wrong.scores["accuracy"] == 0.0
     for outcome, bit in ((perfect, 1), (wrong, 0)):
@@ -122,6 +123,20 @@ def test_classification_scores_agree_with_the_stored_bits(dataset: Dataset) -> N
     assert perfect.scores["ece"] == pytest.approx(1 - top, rel=1e-5)
     assert wrong.scores["ece"] == pytest.approx(top, rel=1e-5)
     assert perfect.logits != wrong.logits
+
+
+def test_scores_agree_with_scikit_learn() -> None:
+    from sklearn.metrics import accuracy_score, f1_score, log_loss
+
+    from tlbench.protocols._scores import classification_scores
+
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(400, 7, generator=generator)
+    labels = torch.randint(0, 7, (400,), generator=generator)
+    scores = classification_scores(logits, labels)
+    assert scores["accuracy"] == accuracy_score(labels, logits.argmax(1))
+    assert scores["macro_f1"] == pytest.approx(f1_score(labels, logits.argmax(1), average="macro"), rel=1e-5)
+    assert scores["nll"] == pytest.approx(log_loss(labels, logits.double().softmax(1)), rel=1e-6)
 
 
 def test_logits_that_are_not_finite_are_an_error(dataset: Dataset) -> None:

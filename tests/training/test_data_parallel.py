@@ -8,7 +8,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import torch
@@ -113,7 +112,7 @@ def test_two_processes_equal_one(name: str, both: dict[str, dict[str, torch.Tens
     for key, value in alone.items():
         # The distances between embeddings are computed in single precision by design.
         tolerance = 1e-4 if name == "protonet" else 1e-9
-        torch.testing.assert_close(both[name][key], value, rtol=tolerance, atol=tolerance, msg=lambda m, k=key: f"{k}: {m}")
+        torch.testing.assert_close({key: both[name][key]}, {key: value}, rtol=tolerance, atol=tolerance)
 
 
 if __name__ == "__main__":

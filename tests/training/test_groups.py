@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from tlbench.core.info import BackboneInfo
 from tlbench.backbones.backbone import Backbone
+from tlbench.core.info import BackboneInfo
 from tlbench.training.classifier import Classifier
 from tlbench.training.groups import check_cover, make_optimizer, parameter_groups, set_rate
 
@@ -24,7 +24,7 @@ def _classifier() -> Classifier:
 
 def test_every_trainable_parameter_is_in_exactly_one_group() -> None:
     model = _classifier()
-    model.backbone.body[0].weight.requires_grad_(False)
+    next(model.backbone.parameters()).requires_grad_(False)
     groups = parameter_groups(model, 0.1, 10, 0.01)
     grouped = [id(p) for group in groups for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in model.parameters() if p.requires_grad)
@@ -59,7 +59,7 @@ def test_a_cover_that_is_not_exact_is_refused(fault: str) -> None:
         groups[0]["params"].append(nn.Parameter(torch.zeros(2)))
     else:
         model.head.bias.requires_grad_(False)
-    with pytest.raises(ValueError, match="exactly|once"):
+    with pytest.raises(ValueError, match="must cover"):
         check_cover(model, groups)
 
 

@@ -11,7 +11,8 @@ from tlbench.training.prototypes import distance_logits, prototypes
 def _episode(shots: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     support = torch.randn(3, 5 * shots, 8, generator=generator)
-    labels = torch.stack([torch.arange(5).repeat(shots)[torch.randperm(5 * shots, generator=generator)] for _ in range(3)])
+    orders = [torch.randperm(5 * shots, generator=generator) for _ in range(3)]
+    labels = torch.stack([torch.arange(5).repeat(shots)[order] for order in orders])
     return support, labels, torch.randn(3, 11, 8, generator=generator)
 
 
@@ -36,7 +37,7 @@ def test_softmax_is_that_of_the_linear_classifier() -> None:
 
 
 def test_order_of_the_support_does_not_matter() -> None:
-    support, labels, query = _episode()
+    support, labels, _ = _episode()
     order = torch.randperm(support.shape[1], generator=torch.Generator().manual_seed(1))
     shuffled = prototypes(support[:, order], labels[:, order], 5)
     torch.testing.assert_close(shuffled, prototypes(support, labels, 5))

@@ -10,7 +10,8 @@ from tlbench.training.schedules import halving, warmup_cosine
 
 
 def test_warmup_rises_in_equal_steps_to_one() -> None:
-    assert [warmup_cosine(step, 100, 0.1) for step in range(10)] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    expected = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    assert [warmup_cosine(step, 100, 0.1) for step in range(10)] == pytest.approx(expected)
 
 
 def test_cosine_starts_at_one_is_half_way_at_a_half_and_falls_to_the_end() -> None:

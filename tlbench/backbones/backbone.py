@@ -20,7 +20,8 @@ class Backbone(nn.Module):
         body: The network; (B, ...) -> (B, out_dim).
         out_dim: Width of the feature vector.
         layer_groups: Names of the direct or nested submodules of ``body``, from stem to top; each parameter of
-            ``body`` lies under exactly one of them.
+            ``body`` lies under exactly one of them. A parameter that lies beside the submodules (the class token of
+            a transformer) stands there by its own name; :meth:`group_parameters` resolves both.
         blocks: Names of the submodules of ``body`` after which an adapter belongs (residual or transformer blocks).
     """
 
@@ -45,6 +46,14 @@ class Backbone(nn.Module):
         """Return features (B, out_dim) of raw inputs (B, C, H, W)."""
         return self.body(self.prepare(x))
 
+    def group_parameters(self) -> list[list[nn.Parameter]]:
+        """Return the parameters of each layer group, from stem to top."""
+        named = list(self.body.named_parameters())
+        return [
+            [p for name, p in named if any(name == part or name.startswith(f"{part}.") for part in group)]
+            for group in self.layer_groups
+        ]
+
 
 @dataclass(frozen=True)
 class ImageInput:
@@ -61,6 +70,12 @@ class ImageInput:
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+
+def image_input(info: BackboneInfo) -> ImageInput:
+    """Return how the recipe of an image backbone has images prepared."""
+    size, channels, mean, std = (info.recipe[key] for key in ("image_size", "channels", "mean", "std"))
+    return ImageInput(size, channels, tuple(mean), tuple(std))
 
 
 class Prepare(nn.Module):

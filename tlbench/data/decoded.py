@@ -16,6 +16,7 @@ from tlbench.core.hashing import canonical
 from tlbench.core.info import DatasetInfo
 from tlbench.data.dataset import TEST, TRAIN, VAL, Dataset
 
+VERSION = 1
 _CHUNK = 4096
 _PARTS = {"train": TRAIN, "val": VAL, "test": TEST}
 
@@ -73,7 +74,7 @@ class Texts(Sequence[str]):
 
 
 def canvas(folder: Path, count: int, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Return a writable array (count, *shape) that lies in the dataset's folder, for images that may not fit in memory."""
+    """Return a writable array (count, *shape) in the dataset's folder, for images that may not fit in memory."""
     return np.lib.format.open_memmap(folder / "x.npy", mode="w+", dtype=np.uint8, shape=(count, *shape))
 
 
@@ -85,7 +86,7 @@ def save(decoded: Decoded, name: str, folder: Path) -> None:
         name: How people call it.
         folder: An existing folder; an ``x.npy`` that is there is the canvas of ``decoded``.
     """
-    x, shape = decoded.x, ()
+    x = decoded.x
     if isinstance(x, np.memmap):
         x.flush()
     elif isinstance(x, np.ndarray):
@@ -94,8 +95,7 @@ def save(decoded: Decoded, name: str, folder: Path) -> None:
         blob, offsets = _pack(x)
         np.save(folder / "x.npy", blob)
         np.save(folder / "offsets.npy", offsets)
-    if isinstance(x, np.ndarray):
-        shape = x.shape[1:]
+    shape = tuple(int(side) for side in x.shape[1:]) if isinstance(x, np.ndarray) else ()
     domain = np.zeros(len(decoded.y), np.int64) if decoded.domain is None else decoded.domain
     np.save(folder / "y.npy", decoded.y.astype(np.int64))
     np.save(folder / "part.npy", decoded.part.astype(np.uint8))
@@ -105,7 +105,7 @@ def save(decoded: Decoded, name: str, folder: Path) -> None:
         modality="image" if shape else "text",
         fingerprint=fingerprint(decoded),
         classes=decoded.classes,
-        shape=tuple(int(side) for side in shape),
+        shape=shape,
         counts=_counts(decoded),
         class_splits=decoded.class_splits,
         domains=decoded.domains,

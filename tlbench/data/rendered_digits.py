@@ -66,7 +66,8 @@ def _counts(y: NDArray[np.int64], face: NDArray[np.int64]) -> NDArray[np.int64]:
     maps *= (_FILL / extents[face, y])[:, None, None]
     shifts = generator.uniform(-1, 1, (len(y), 2))
     pictures = warp(ink[face, y], maps, centres[face, y], shifts, _SIDE)
-    return (pictures >= _INK).reshape(-1, 8, 4, 8, 4).sum((2, 4))
+    inked = (pictures >= _INK).astype(np.int64)
+    return np.asarray(inked.reshape(-1, 8, 4, 8, 4).sum((2, 4)))
 
 
 def _boxes(ink: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

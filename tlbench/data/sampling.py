@@ -80,22 +80,20 @@ def draw_shots(
     order = np.lexsort((keys, labels[pool]))
     of_class, count = labels[pool][order], np.bincount(labels[pool], minlength=int(labels.max(initial=-1)) + 1)
     rank = np.arange(len(pool)) - (np.cumsum(count) - count)[of_class]
-    present = np.unique(labels)
-    if shots == "full":
-        own = source_val is not None and len(source_val) > 0
-        _refuse_few(count, present, 1 if own else 2, names, "all training examples")
-        held = np.zeros_like(count) if own else np.maximum(1, np.round(_VAL_OF_FULL * count)).astype(np.int64)
-        budget = count
-    else:
-        _refuse_few(count, present, shots, names, f"{shots} shots")
+    own = source_val if shots == "full" and source_val is not None and len(source_val) else None
+    _refuse_few(count, np.unique(labels), shots, own is not None, names)
+    if shots != "full":
         held = np.full_like(count, max(1, round(_VAL_OF_SHOTS * shots)) if shots > 1 else 0)
         budget = np.full_like(count, shots)
+    else:
+        held = np.zeros_like(count) if own is not None else np.maximum(1, np.round(_VAL_OF_FULL * count)).astype(int)
+        budget = count
     train = rank < (budget - held)[of_class]
     val = ~train & (rank < budget[of_class])
     rows = pool[order]
     return Draw(
         train=np.sort(rows[train]),
-        val=np.sort(source_val) if shots == "full" and own and source_val is not None else np.sort(rows[val]),
+        val=np.sort(rows[val] if own is None else own),
         unlabeled=np.sort(rows[~train & ~val]),
     )
 
@@ -107,9 +105,8 @@ def check_shots(info: DatasetInfo, shots: Shots) -> None:
         UserError: Naming the class and its count.
     """
     count = np.asarray(info.counts.get("train", (0,) * len(info.classes)))
-    need, what = (1 if "val" in info.counts else 2, "all training examples") if shots == "full" else (shots, f"{shots} shots")
     try:
-        _refuse_few(count, np.arange(len(info.classes)), need, info.classes, what)
+        _refuse_few(count, np.arange(len(info.classes)), shots, "val" in info.counts, info.classes)
     except UserError as error:
         raise UserError(f"{info.name}: {error.message}", error.hint) from None
 
@@ -246,7 +243,8 @@ def _class_name(label: int, names: Sequence[str]) -> str:
     return repr(names[label]) if label < len(names) else str(label)
 
 
-def _refuse_few(count: NDArray[np.int64], classes: Rows, need: int, names: Sequence[str], what: str) -> None:
+def _refuse_few(count: NDArray[np.int64], classes: Rows, shots: Shots, has_val: bool, names: Sequence[str]) -> None:
+    need = shots if shots != "full" else 1 if has_val else 2
     short = [int(label) for label in classes if count[label] < need]
     if not short:
         return
@@ -254,7 +252,7 @@ def _refuse_few(count: NDArray[np.int64], classes: Rows, need: int, names: Seque
     more = f" (and {len(short) - 1} more classes have too few)" if len(short) > 1 else ""
     raise UserError(
         f"class {_class_name(short[0], names)} has {int(count[short[0]])} training examples, "
-        f"but {what} need{'s' if need == 1 else ''} {need}{more}",
+        f"but shots: {shots} needs {need}{more}",
         f"every class has at least {least}: ask for at most {least} shots" if least else "leave that class out",
     )
 

@@ -61,8 +61,7 @@ class Queue:
             open_groups = [name for name, cells in self._groups.items() if cells]
             if not open_groups:
                 return None
-            crowd = list(self._group_of.values())
-            group = min(open_groups, key=lambda name: (crowd.count(name), -len(self._groups[name])))
+            group = min(open_groups, key=self._crowd)
             self._group_of[slot] = group
         self._size -= 1
         return self._groups[group].popleft()
@@ -85,6 +84,11 @@ class Queue:
         cells = self._blocked.pop(choice.key, [])
         self._size -= len(cells)
         return cells
+
+    def _crowd(self, group: _Group) -> tuple[int, int]:
+        """Rank groups: first those nobody works on, in order; then the least crowded, the largest first."""
+        crowd = sum(name == group for name in self._group_of.values())
+        return crowd, -len(self._groups[group]) if crowd else 0
 
     def _add(self, cell: Cell) -> None:
         self._groups.setdefault(_group(cell), deque()).append(cell)

@@ -24,7 +24,10 @@ from tlbench.execution.home import Home
 from tlbench.execution.prepare import Prepared
 from tlbench.execution.progress import Progress
 from tlbench.execution.slots import Slots
+from tlbench.store import mlflow_layout as layout
 from tlbench.store.ledger import Ledger
+from tlbench.store.on_mlflow import prepare as prepare_tracking
+from tlbench.store.sync import Backlog, Writer, sync
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,11 @@ class Summary:
     Attributes:
         ran: Cells committed by this run.
         failed: Cells of the suite that stand as failed.
-        left: Cells still to do.
+        left: Cells of the suite without a result.
         interrupted: The user stopped it.
         capped: A limit of the suite stopped it.
+        tracking: MLflow's store.
+        backlog: What MLflow still lacks.
     """
 
     ran: int
@@ -63,6 +68,64 @@ class Summary:
     left: int
     interrupted: bool
     capped: bool
+    tracking: str
+    backlog: Backlog
+
+
+def run_suite(prepared: Prepared, home: Home, wish: Wish, tracking: str | None, console: Console) -> Summary:
+    """Run what the user asks for and is not done yet; results go to the ledger at once and to MLflow behind it.
+
+    Args:
+        prepared: The suite.
+        home: Where results and artifacts are kept.
+        wish: What to run.
+        tracking: MLflow's store as the user gave it, or None.
+        console: Where progress is shown.
+
+    Raises:
+        UserError: A selector, the cluster's address or the tracking URI is wrong.
+    """
+    uri = prepare_tracking(tracking, home.root)
+    ended = (0, False, False)
+    with home.ledger() as ledger:
+        claim(prepared, ledger)
+        standing = prepared.plan.against(ledger.known(cell.id for cell in prepared.plan.cells))
+        cells = choose(standing, wish, ledger)
+        writer = Writer(ledger.path, uri, home.root, prepared.suite.name)
+        if cells:
+            ended = run_cells(
+                cells,
+                prepared,
+                home,
+                ledger,
+                console,
+                address=wish.address,
+                on_begin=writer.start,
+                on_commit=writer.notify,
+            )
+        else:
+            writer.start()
+        backlog = writer.close()
+        after = prepared.plan.against(ledger.known(cell.id for cell in prepared.plan.cells))
+    ran, interrupted, capped = ended
+    return Summary(ran, len(after.failed), len(after.todo), interrupted, capped, uri, backlog)
+
+
+def send(prepared: Prepared, home: Home, tracking: str | None) -> tuple[str, Backlog]:
+    """Write to MLflow what it lacks of a suite; return the store and what is left."""
+    uri = prepare_tracking(tracking, home.root)
+    with home.ledger() as ledger:
+        claim(prepared, ledger)
+        path = ledger.path
+    return uri, sync(path, uri, home.root, [prepared.suite.name])[prepared.suite.name]
+
+
+def claim(prepared: Prepared, ledger: Ledger) -> None:
+    """Note in the ledger which cells the suite has, and what MLflow is to say of the suite."""
+    tags = layout.experiment_tags(
+        prepared.baseline, prepared.text, len(prepared.plan.cells), prepared.plan.reasons()
+    )
+    ledger.claim(prepared.suite.name, (cell.id for cell in prepared.plan.cells), tags)
 
 
 def choose(standing: Standing, wish: Wish, ledger: Ledger) -> list[Cell]:
@@ -95,6 +158,7 @@ def run_cells(
     console: Console,
     *,
     address: str | None,
+    on_begin: Callable[[], None],
     on_commit: Callable[[], None],
 ) -> tuple[int, bool, bool]:
     """Run cells on Ray and commit their records.
@@ -106,6 +170,7 @@ def run_cells(
         ledger: Where records are committed.
         console: Where progress is shown.
         address: A running Ray cluster, or None for one of this machine's own.
+        on_begin: Called once the slots stand.
         on_commit: Called after each record.
 
     Returns:
@@ -123,6 +188,7 @@ def run_cells(
             shown.add(record)
             on_commit()
 
+        on_begin()
         drive = Drive(
             cells,
             slots,

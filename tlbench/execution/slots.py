@@ -88,9 +88,9 @@ class Slots:
         self._next = 0
 
     def __enter__(self) -> Slots:
-        import ray
-
         connect(self._root.parent, self._address)
+        import ray  # not before: Ray reads its environment when it is imported
+
         try:
             fits = capacity(self._resources)
             for _ in range(fits if self._most is None else max(1, min(fits, self._most))):

@@ -47,7 +47,5 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train the whole network on the labelled examples."""
     model = Classifier(backbone, task.info.classes)
     groups = parameter_groups(model, cfg.lr, cfg.head_multiplier, cfg.weight_decay)
-    train_classifier(
-        model, groups, task.train, task.val, cfg, ctx, batch_norm=cfg.batch_norm, patience=cfg.patience
-    )
+    train_classifier(model, groups, task.train, task.val, cfg, ctx, batch_norm=cfg.batch_norm, patience=cfg.patience)
     return ModulePredictor(model, list(model.parameters()))

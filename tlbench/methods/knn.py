@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import normalize, one_hot
+from torch.nn.functional import normalize
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import MethodConfig, log_uniform, tunable
@@ -40,25 +40,34 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Keep the normalised features of the training examples, and choose k."""
     bank = normalize(ctx.frozen_features(task.train), dim=1)
     labels = torch.from_numpy(task.train.labels).to(bank.device)
-    head = partial(_vote, bank=bank, labels=labels, classes=task.info.classes, temperature=cfg.temperature)
+    vote = partial(_vote, classes=task.info.classes, temperature=cfg.temperature)
     k = min(cfg.k or UNTUNED, len(bank))
     if task.val is not None:
-        z, truth = ctx.frozen_features(task.val), torch.from_numpy(task.val.labels).to(bank.device)
         grid = [k] if cfg.k else [candidate for candidate in GRID if candidate <= len(bank)]
-        scores = {candidate: score_logits(head(z, k=candidate), truth) for candidate in grid}
-        k = max(grid, key=lambda candidate: scores[candidate].order)
+        similarity, found = _nearest(ctx.frozen_features(task.val), bank, labels, grid[-1])
+        truth = torch.from_numpy(task.val.labels).to(bank.device)
+        scores = {count: score_logits(vote(similarity[:, :count], found[:, :count]), truth) for count in grid}
+        k = max(grid, key=lambda count: scores[count].order)
         ctx.validation.update(scores[k]._asdict())
     ctx.selected["k"] = k
-    return FeaturePredictor(backbone, partial(head, k=k), trainable=0, stored=bank.numel() + len(labels))
+    head = partial(_head, bank=bank, labels=labels, k=k, vote=vote)
+    return FeaturePredictor(backbone, head, trainable=0, stored=bank.numel() + len(labels))
 
 
-def _vote(z: Tensor, *, bank: Tensor, labels: Tensor, classes: int, temperature: float, k: int) -> Tensor:
-    """Return log-probabilities (B, classes) of features (B, D)."""
-    member = one_hot(labels, classes).to(bank.dtype)
-    out = []
-    for piece in normalize(z.float(), dim=1).split(max(1, _CHUNK // len(bank))):
-        similarity, nearest = (piece @ bank.T).topk(k)
-        weights = (similarity / temperature).softmax(1)
-        votes = torch.einsum("bk,bkc->bc", weights, member[nearest])
-        out.append(((k * votes + 1 / classes) / (k + 1)).log())
-    return torch.cat(out)
+def _head(z: Tensor, *, bank: Tensor, labels: Tensor, k: int, vote: partial[Tensor]) -> Tensor:
+    pieces = z.split(max(1, _CHUNK // len(bank)))
+    return torch.cat([vote(*_nearest(piece, bank, labels, k)) for piece in pieces])
+
+
+def _nearest(z: Tensor, bank: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k largest cosines (B, k), descending, of features (B, D), and the labels they belong to."""
+    similarity, nearest = (normalize(z.float(), dim=1) @ bank.T).topk(k)
+    return similarity, labels[nearest]
+
+
+def _vote(similarity: Tensor, labels: Tensor, *, classes: int, temperature: float) -> Tensor:
+    """Return log-probabilities (B, classes) from the neighbours' cosines (B, k) and labels (B, k)."""
+    rows, k = similarity.shape
+    weights = (similarity / temperature).softmax(1)
+    votes = weights.new_zeros(rows, classes).scatter_add_(1, labels, weights)
+    return ((k * votes + 1 / classes) / (k + 1)).log()

@@ -27,7 +27,7 @@ from tlbench.training.predictor import FeaturePredictor, Predictor
 
 PROTOCOLS = ("classification",)
 FROZEN_BACKBONE = True
-GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)
+GRID = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)
 UNTUNED = 1.0  # C where there is no validation to choose it on
 ROUGH = 1e-4  # tolerance of the fits that are only compared
 

@@ -113,9 +113,7 @@ def _training_classes(task: Task, cfg: Config, ctx: Context) -> tuple[int, ...]:
     return tuple(classes.tolist())
 
 
-def _draw(
-    train: Split, classes: tuple[int, ...], shots: int | str, cfg: Config, count: int, seed: int
-) -> Episodes:
+def _draw(train: Split, classes: tuple[int, ...], shots: int | str, cfg: Config, count: int, seed: int) -> Episodes:
     assert isinstance(shots, int)
     return draw_episodes(
         train.labels,

@@ -34,7 +34,13 @@ class Options(Settings):
 def draw(info: TaskInfo, dataset: Dataset, seed: int) -> Task:
     """Draw the labelled, validation and unlabelled parts of the training examples."""
     chosen = draw_shots(
-        dataset.y, dataset.rows(TRAIN), info.shots, seed, info.dataset.fingerprint, source_val=dataset.rows(VAL)
+        dataset.y,
+        dataset.rows(TRAIN),
+        info.shots,
+        seed,
+        info.dataset.fingerprint,
+        source_val=dataset.rows(VAL),
+        names=info.dataset.classes,
     )
     labelled = [take(dataset, rows, dataset.y[rows]) if len(rows) else None for rows in (chosen.train, chosen.val)]
     assert labelled[0] is not None

@@ -82,6 +82,7 @@ def run(
         queries=options.queries,
         count=options.episodes,
         seed=derive_seed(info.dataset.fingerprint, info.shots, seed, "test episodes"),
+        names=info.dataset.classes,
     )
     if learner.encoder is not None:
         z = embed(learner.encoder, dataset.x, rows, ctx.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +13,10 @@ import pandas as pd
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import canonical
 from tlbench.report import from_rest, from_sqlite
-from tlbench.report import stored as layout
 from tlbench.report.stored import StoredExperiment, StoredRun
+from tlbench.store import mlflow_layout as layout
 
-TEXTS = (
-    "protocol", "protocol_version", "method", "method_label", "backbone", "backbone_label", "weights", "dataset",
-    "dataset_fingerprint", "shots",
-)  # fmt: skip
+TEXTS = tuple(name for name in layout.PARAMS if name != "seed")
 NUMBERS = (
     "test/accuracy", "test/accuracy_ci95", "test/macro_f1", "test/nll", "test/ece", "validation/accuracy",
     "cost/seconds", "cost/train_seconds", "cost/peak_memory", "footprint/trainable", "footprint/total",
@@ -124,13 +122,16 @@ def tidy(suite: str, place: str, stored: StoredExperiment) -> Results:
 def _complete(runs: Iterable[StoredRun], notes: list[str]) -> list[StoredRun]:
     """Keep finished runs with a digest: the last thing written before a run is finished."""
     finished = [run for run in runs if run.status == "FINISHED"]
+    needed = set(layout.PARAMS)
     complete = [
         run
         for run in finished
-        if run.tags.get(layout.DIGEST_TAG) and run.tags.get(layout.CELL_TAG) and {*TEXTS, "seed"} <= run.params.keys()
+        if run.tags.get(layout.DIGEST_TAG) and run.tags.get(layout.CELL_TAG) and run.params.keys() >= needed
     ]
     if len(complete) < len(finished):
-        notes.append(f"finished runs left out because they are not tlbench's or lack a digest: {len(finished) - len(complete)}")
+        notes.append(
+            f"finished runs left out because they are not tlbench's or lack a digest: {len(finished) - len(complete)}"
+        )
     return complete
 
 
@@ -173,12 +174,12 @@ def _under(pairs: dict[str, str], prefix: str) -> dict[str, str]:
 
 
 def _provenance(runs: Iterable[StoredRun]) -> dict[str, dict[str, int]]:
+    pairs = Counter(pair for run in runs for pair in run.tags.items())
     counts: dict[str, dict[str, int]] = {}
-    for run in runs:
-        for key, value in _under(run.tags, layout.PROVENANCE_PREFIX).items():
-            values = counts.setdefault(key, {})
-            values[value] = values.get(value, 0) + 1
-    return dict(sorted(counts.items()))
+    for (key, value), cells in sorted(pairs.items()):
+        if key.startswith(layout.PROVENANCE_PREFIX):
+            counts.setdefault(key[len(layout.PROVENANCE_PREFIX) :], {})[value] = cells
+    return counts
 
 
 def _failures(runs: Iterable[StoredRun], done: set[str]) -> tuple[Failure, ...]:

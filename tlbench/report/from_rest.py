@@ -13,7 +13,8 @@ from typing import IO, Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from tlbench.core.errors import UserError
-from tlbench.report.stored import CURVE_PREFIX, STATUSES, TAG_PREFIX, StoredExperiment, StoredRun, unknown_suite
+from tlbench.report.stored import STATUSES, TAG_PREFIX, StoredExperiment, StoredRun, unknown_suite
+from tlbench.store.mlflow_layout import CURVE_PREFIX
 
 SCHEMES = ("http://", "https://")
 _PAGE = 1000

@@ -13,7 +13,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from tlbench.core.errors import UserError
-from tlbench.report.stored import CURVE_PREFIX, STATUSES, TAG_PREFIX, StoredExperiment, StoredRun, unknown_suite
+from tlbench.report.stored import STATUSES, TAG_PREFIX, StoredExperiment, StoredRun, unknown_suite
+from tlbench.store.mlflow_layout import CURVE_PREFIX
 
 SCHEME = "sqlite:///"
 _WAIT_S = 30.0

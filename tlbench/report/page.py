@@ -20,6 +20,7 @@ from tlbench.report.flat import leaderboard_csv, leaderboard_md, settings_csv, s
 from tlbench.report.tables import Board, SettingRow, leaderboard, settings
 
 _SMALL = 5
+_CUT, _TAIL = "[cut; sha256 ", 60  # how the store marks a text that it had to cut
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def _warnings(results: Results, boards: tuple[Board, ...]) -> list[str]:
         found.append(f"cells that failed: {len(results.failed)}, listed under failures")
     absent = sorted({f"{board.protocol}: {board.baseline.absence}" for board in boards if board.baseline.absence})
     found += [f"no differences are shown for {reason}" for reason in absent]
+    if _CUT in results.suite_text[-_TAIL:]:
+        found.append("the suite's text is too long for MLflow and was stored in part: reproduce from the file itself")
     small = sum(not board.ranked for board in boards)
     if small:
         found.append(f"leaderboards without a single row that can be ranked: {small} of {len(boards)}")

@@ -8,17 +8,7 @@ from dataclasses import dataclass, field
 from tlbench.core.errors import UserError, nearest
 
 STATUSES = ("FINISHED", "FAILED")
-CELL_TAG = "tlbench.cell"
-DIGEST_TAG = "tlbench.digest"
-ERROR_TAG = "tlbench.error"
-PLAN_TAG = "tlbench.plan"
-BASELINE_TAG = "tlbench.baseline"
-SUITE_TAG = "tlbench.suite"
-PROVENANCE_PREFIX = "tlbench.provenance."
-OPTION_PREFIX = "option."
-PARAM_PREFIX = "param."
 TAG_PREFIX = "tlbench."
-CURVE_PREFIX = "curve/"  # by epoch: not part of any table, and most of the rows
 
 
 @dataclass(slots=True)

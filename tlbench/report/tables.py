@@ -136,14 +136,11 @@ def settings(cells: Iterable[Measured], baseline: str) -> tuple[SettingRow, ...]
         chosen = baselines.find(of_protocol, baseline)
         for family in _grouped(of_protocol, lambda cell: (cell.dataset, cell.shots, cell.backbone)).values():
             rows += _setting_rows(family, chosen)
-    return tuple(
-        sorted(
-            rows,
-            key=lambda row: (
-                row.protocol, row.dataset, by_shots(row.shots), -row.accuracy.mean, row.method, row.backbone
-            ),  # fmt: skip
-        )
-    )
+    return tuple(sorted(rows, key=_order))
+
+
+def _order(row: SettingRow) -> tuple[str, str, float, float, str, str]:
+    return row.protocol, row.dataset, by_shots(row.shots), -row.accuracy.mean, row.method, row.backbone
 
 
 def _setting_rows(family: Sequence[Measured], baseline: Baseline) -> list[SettingRow]:

@@ -21,7 +21,12 @@ def terminal_table(suite: str, boards: Iterable[Board]) -> Table:
         suite: Name, for the title.
         boards: From :func:`tlbench.report.tables.leaderboard`.
     """
-    table = Table(title=Text(f"{suite}: test accuracy in %, 95% intervals over seeds"), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=Text(f"{suite}: test accuracy in %, 95% intervals over seeds"),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("method\nbackbone", overflow="fold", ratio=1)
     for heading in ("accuracy", "to baseline"):

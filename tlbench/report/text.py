@@ -6,7 +6,7 @@ import math
 
 from tlbench.stats.intervals import Estimate
 
-NONE = "–"  # noqa: RUF001 - an en dash, as in print
+NONE = "–"
 MINUS = "\N{MINUS SIGN}"
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -64,11 +65,11 @@ class Fitted:
     fake: FakeTask
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The method skips the fake task, with a reason."""
 
 
-class _Killed(Exception):
+class _KilledError(Exception):
     pass
 
 
@@ -104,7 +105,7 @@ def run(case: Case, folder: Path, /, **context: Any) -> Fitted:
         **context: Changes to the context.
 
     Raises:
-        Refused: The method skips the task.
+        RefusedError: The method skips the task.
     """
     declared = registry.declaration("methods", case.method)
     module, config = declared.load(), quick_config(case.method)
@@ -112,7 +113,7 @@ def run(case: Case, folder: Path, /, **context: Any) -> Fitted:
     backbone = fake_backbone()
     reason = declared.skip(fake.task.info, backbone.info, config) if declared.skip is not None else None
     if reason is not None and case.role != PRETRAIN:
-        raise Refused(reason)
+        raise RefusedError(reason)
     given = copy.deepcopy(backbone)
     ctx = fake_context(folder, fake.dataset, given, **context)
     torch.manual_seed(0)
@@ -167,7 +168,7 @@ def check_reproducible(case: Case, folder: Path) -> None:
     assert first.ctx.curves == second.ctx.curves
     assert first.ctx.selected == second.ctx.selected
     untouched = fake_task("classification" if case.role == PRETRAIN else case.role)
-    assert (first.fake.dataset.x == untouched.dataset.x).all()
+    assert np.array_equal(first.fake.dataset.x, untouched.dataset.x)
     assert (first.fake.task.train.x == untouched.task.train.x).all()
     assert (first.fake.task.train.labels == untouched.task.train.labels).all()
 
@@ -177,16 +178,16 @@ def check_resumes(case: Case, folder: Path) -> None:
     straight = run(case, folder / "straight")
     scratch = folder / "scratch"
     scratch.mkdir()
-    killed = []
+    killed: list[int] = []
 
     def kill(done: int, total: int) -> None:
         if done == 2 and not killed:
             killed.append(done)
-            raise _Killed
+            raise _KilledError
 
     try:
         resumed = run(case, folder / "killed", folder=scratch, interval=0.0, on_epoch=kill)
-    except _Killed:
+    except _KilledError:
         resumed = run(case, folder / "again", folder=scratch, interval=0.0, on_epoch=kill)
         assert list(scratch.glob("*.ckpt")), "nothing was kept to continue from"
     assert torch.equal(straight.logits, resumed.logits)

@@ -12,9 +12,8 @@ import torch
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.backbones.catalog import build, describe
-from tlbench.core import registry
 from tlbench.core.info import DatasetInfo, TaskInfo
-from tlbench.data.dataset import TEST, TRAIN, Dataset, Split, Task
+from tlbench.data.dataset import TEST, TRAIN, Dataset, Split, Task, take
 from tlbench.protocols import classification, episodic
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.context import Context
@@ -104,10 +103,10 @@ def fake_task(protocol: str, shots: int = 5) -> FakeTask:
     if protocol == "classification":
         task = classification.draw(make(classes=10, options={}), dataset, seed=0)
         rows = dataset.rows(TEST)
-        return FakeTask(task, dataset, Split(dataset.x[rows], dataset.y[rows], rows))
+        return FakeTask(task, dataset, take(dataset, rows, dataset.y[rows]))
     if protocol == "episodic":
-        options = registry.declaration("protocols", "episodic").settings(ways=2, queries=3, episodes=20).model_dump()
+        options = episodic.Options(ways=2, queries=3, episodes=20).model_dump()
         task, classes = episodic.draw(make(classes=2, options=options), dataset)
         rows = np.flatnonzero(np.isin(dataset.y, classes))
-        return FakeTask(task, dataset, Split(dataset.x[rows], dataset.y[rows] - min(classes), rows))
+        return FakeTask(task, dataset, take(dataset, rows, dataset.y[rows] - min(classes)))
     raise ValueError(f"no fake task for the protocol {protocol!r}")

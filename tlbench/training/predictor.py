@@ -60,9 +60,7 @@ class ModulePredictor:
         stored: The tensors to store per task; by default the trained parameters and every buffer.
     """
 
-    def __init__(
-        self, module: nn.Module, trained: Sequence[Tensor], stored: Sequence[Tensor] | None = None
-    ) -> None:
+    def __init__(self, module: nn.Module, trained: Sequence[Tensor], stored: Sequence[Tensor] | None = None) -> None:
         self.module = module
         self._trained = list(trained)
         self._stored = list(stored) if stored is not None else [*trained, *module.buffers()]

@@ -1,0 +1,121 @@
+"""One small suite in a real MLflow database, with everything that can go wrong in one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+from typing import Any
+
+FOLLY = "<script>alert('method')</script>"
+BOOM = "ValueError: <img src=x onerror=alert(1)>\nTraceback: line two"
+PROVENANCE = {"tlbench.provenance.torch": "2.15.0", "tlbench.provenance.commit": "abc123"}
+SEEDS = (0, 1, 2)
+LEVEL = {"linear_probe": 0.60, "lora(rank=8)": 0.66, FOLLY: 0.50, "patchy": 0.70}
+BONUS = {("digits", "1"): 0.0, ("digits", "full"): 0.2, ("glyphs", "1"): -0.1, ("glyphs", "full"): 0.05}
+
+
+def accuracy(method: str, dataset: str, shots: str, seed: int) -> float:
+    """Return the made-up accuracy of a cell; it varies over seeds, and depends on nothing else."""
+    wobble = Random(f"{method} {dataset} {shots} {seed}").gauss(0, 0.03)
+    return round(LEVEL[method] + BONUS[dataset, shots] + wobble, 6)
+
+
+def params(method: str, dataset: str, shots: str, seed: int, **changed: str) -> dict[str, str]:
+    """Return the parameters of a run of the suite."""
+    return {
+        "protocol": "classification",
+        "protocol_version": "1",
+        "method": method.partition("(")[0],
+        "method_label": method,
+        "backbone": "resnet18",
+        "backbone_label": "resnet18/random",
+        "weights": "random",
+        "dataset": dataset,
+        "dataset_fingerprint": "f" * 60 + dataset[:4],
+        "shots": shots,
+        "seed": str(seed),
+        "param.lr": "0.1",
+        **changed,
+    }
+
+
+class Writer:
+    """Stores runs as the sync does: everything first, the final status last."""
+
+    def __init__(self, client: Any, experiment: str) -> None:
+        self._client = client
+        self._experiment = experiment
+        self._clock = 1_700_000_000_000
+        self.ids: list[str] = []
+
+    def run(
+        self,
+        cell: str,
+        params: dict[str, str],
+        metrics: dict[str, float],
+        *,
+        status: str | None = "FINISHED",
+        digest: str = "d",
+        tags: dict[str, str] | None = None,
+    ) -> str:
+        """Store one run and return its id; ``status`` None leaves it running."""
+        from mlflow.entities import Metric, Param
+
+        self._clock += 1000
+        told = {"tlbench.cell": cell, "tlbench.digest": f"{digest}{cell}"} | (tags or {})
+        run = self._client.create_run(self._experiment, start_time=self._clock, tags=told)
+        cost = {"cost/seconds": 2.0, "cost/peak_memory": 5e8}
+        cost |= {"footprint/trainable": 650, "footprint/stored_bytes": 2600}
+        self._client.log_batch(
+            run.info.run_id,
+            [Metric(key, value, self._clock, 0) for key, value in (cost | metrics).items()],
+            [Param(key, value) for key, value in params.items()],
+        )
+        if status:
+            self._client.set_terminated(run.info.run_id, status, end_time=self._clock + 500)
+        self.ids.append(run.info.run_id)
+        return str(run.info.run_id)
+
+
+def fill(uri: str, artifacts: Path) -> None:
+    """Store the suite ``demo`` and an empty suite ``fewshot``."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    client.create_experiment("fewshot", artifact_location=str(artifacts))
+    experiment = client.create_experiment("demo", artifact_location=str(artifacts))
+    reason = {"count": 6, "reason": "needs <b>episodes</b>", "what": "maml | classification"}
+    plan = {"cells": 55, "not_applicable": [reason]}
+    client.set_experiment_tag(experiment, "tlbench.baseline", "linear_probe")
+    client.set_experiment_tag(experiment, "tlbench.plan", json.dumps(plan))
+    client.set_experiment_tag(experiment, "tlbench.suite", "name: demo\nbaseline: linear_probe\n")
+    writer = Writer(client, experiment)
+    for method in LEVEL:
+        for dataset, shots in BONUS:
+            for seed in SEEDS:
+                if (method, dataset, shots, seed) == ("patchy", "glyphs", "full", 2):
+                    continue
+                value = accuracy(method, dataset, shots, seed)
+                metrics = {"test/accuracy": value, "test/nll": float("nan") if seed else 1.0, "curve/train_loss": 0.3}
+                cell = f"{method[:4]}-{dataset}-{shots}-{seed}"
+                writer.run(cell, params(method, dataset, shots, seed), metrics, tags=PROVENANCE)
+    for seed in (0, 1):
+        told = params("protonet", "glyphs", "1", seed, protocol="episodic", backbone_label="conv4/random")
+        scores = {"test/accuracy": 0.7 + seed / 10, "test/accuracy_ci95": 0.03 + seed / 100}
+        writer.run(f"protonet-{seed}", told | {"option.ways": "5"}, scores, tags=PROVENANCE)
+    _mishaps(writer, client)
+
+
+def _mishaps(writer: Writer, client: Any) -> None:
+    good = {"test/accuracy": 0.123}
+    told = params("patchy", "glyphs", "full", 2)
+    writer.run("patc-glyphs-full-2", told, {}, status="FAILED", tags={"tlbench.error": BOOM})
+    told = params("linear_probe", "digits", "1", 0)
+    writer.run("line-digits-1-0", told, {}, status="FAILED", tags={"tlbench.error": "first attempt"})
+    writer.run("orphan", params("linear_probe", "digits", "1", 7), good, status=None)
+    client.delete_run(writer.run("deleted", params("linear_probe", "digits", "1", 8), good))
+    foreign = client.create_run(client.get_experiment_by_name("demo").experiment_id)
+    client.set_terminated(foreign.info.run_id, "FINISHED")
+    twin = {"test/accuracy": accuracy("linear_probe", "digits", "1", 1)}
+    writer.run("line-digits-1-1", params("linear_probe", "digits", "1", 1), twin, tags=PROVENANCE)

@@ -1,0 +1,99 @@
+"""Every backbone by name: what there is, what it is made of, and how to build it. Imports torch only to build."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tlbench.backbones import conv4, torchvision
+from tlbench.core.errors import UserError, nearest
+from tlbench.core.hashing import canonical, derive_seed
+from tlbench.core.info import BackboneInfo
+
+if TYPE_CHECKING:
+    from tlbench.backbones.backbone import Backbone
+
+
+class Family(Protocol):
+    """What the file of a family offers; none of it imports torch but ``construct``."""
+
+    def summaries(self) -> dict[str, str]:
+        """Return one line about each name of the family."""
+
+    def describe(self, name: str, params: dict[str, Any], weights: dict[str, Any]) -> BackboneInfo:
+        """Return the facts of one backbone; raises UserError."""
+
+    def construct(self, info: BackboneInfo) -> Backbone:
+        """Return the backbone with fresh weights from torch's global CPU generator."""
+
+
+_FAMILIES: MappingProxyType[str, Family] = MappingProxyType({"conv4": conv4, "torchvision": torchvision})
+
+
+@cache
+def families() -> dict[str, str]:
+    """Return the family of each backbone by name."""
+    return {name: key for key, family in _FAMILIES.items() for name in family.summaries()}
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all backbones."""
+    return tuple(families())
+
+
+def summaries() -> dict[str, str]:
+    """Return one line about each backbone by name."""
+    return {name: line for family in _FAMILIES.values() for name, line in family.summaries().items()}
+
+
+def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> BackboneInfo:
+    """Return the facts and the recipe of a backbone.
+
+    Args:
+        name: The architecture.
+        params: Its options, as the suite gives them.
+        weights: Where its weights come from: ``{"kind": "random"}``, ``{"kind": "torchvision", "name": "DEFAULT"}``,
+            ``{"kind": "file", "sha256": ...}`` or ``{"kind": "pretrain", "method": ..., "dataset": ..., ...}``.
+
+    Raises:
+        UserError: The name, an option or the weights' name is unknown, or they do not go together.
+    """
+    if name not in families():
+        raise UserError(f"unknown backbone {name!r}", nearest(name, families()))
+    return _FAMILIES[families()[name]].describe(name, params, weights)
+
+
+def build(info: BackboneInfo, seed: int, weights_file: Path | None) -> Backbone:
+    """Return the backbone that a recipe describes, on the CPU, in training mode.
+
+    Fresh weights depend on the recipe without its weights and on the seed, and on nothing else; torch's global
+    generators are left as they were.
+
+    Args:
+        info: What :func:`describe` returned.
+        seed: Decides random weights.
+        weights_file: The file of the weights, for the kinds ``file`` and ``pretrain``.
+
+    Raises:
+        UserError: The weights cannot be had, or do not fit.
+    """
+    import torch
+
+    from tlbench.backbones import weights
+
+    kind = info.weights
+    if kind in ("file", "pretrain") and weights_file is None:
+        raise ValueError(f"{info.label}: weights of kind {kind} need a file")
+    architecture = {key: value for key, value in info.recipe.items() if key != "weights"}
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed: that would also reseed the GPUs, whose state is not restored here.
+        torch.default_generator.manual_seed(derive_seed("backbone", canonical(architecture), seed))
+        backbone = _FAMILIES[info.family].construct(info)
+    if kind == "torchvision":
+        weights.load_weights(backbone, torchvision.published(info), f"torchvision's {info.label}")
+    elif weights_file is not None:
+        state = weights.read_weights(weights_file)
+        weights.load_weights(backbone, state, str(weights_file), exact=kind == "pretrain")
+    return backbone

@@ -1,0 +1,116 @@
+"""Reads one image of any format into bytes (channels, height, width)."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlbench.core.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_PIXELS = 100_000_000
+_GREY = ("1", "L", "LA", "I;16", "I;16B", "I;16L")
+_ORIENTATION = 0x0112
+
+
+def look(data: bytes, name: str) -> tuple[tuple[int, int], bool]:
+    """Return (height, width) as it will be shown and whether the image is grey, from its header alone.
+
+    Raises:
+        UserError: It is no image, or too large a one.
+    """
+    with _opened(data, name) as image:
+        width, height = image.size
+        turned = image.getexif().get(_ORIENTATION, 1) >= 5
+        return ((width, height) if turned else (height, width)), image.mode in _GREY
+
+
+def read(data: bytes, name: str, channels: int, size: int | None) -> NDArray[np.uint8]:
+    """Decode an image file.
+
+    Args:
+        data: The file.
+        name: Its name, for messages.
+        channels: 1 (grey) or 3 (colour).
+        size: Side of the square to bring it to, see :func:`fit`; None keeps its size.
+
+    Raises:
+        UserError: It is no image, damaged, too large, or of a kind that has no 8-bit meaning.
+    """
+    from PIL import ImageOps
+
+    with _opened(data, name) as image:
+        return fit(ImageOps.exif_transpose(image), name, channels, size)
+
+
+def fit(image: Image, name: str, channels: int, size: int | None) -> NDArray[np.uint8]:
+    """Return pixels (channels, height, width) of an opened image.
+
+    A size scales the shorter side to it, smoothed, and cuts the middle square. What is transparent becomes white.
+
+    Args:
+        image: Any image.
+        name: Its name, for messages.
+        channels: 1 (grey) or 3 (colour).
+        size: Side of the square; None keeps the size.
+
+    Raises:
+        UserError: The image's kind has no 8-bit meaning.
+    """
+    from PIL import Image as Images
+    from PIL import ImageOps
+
+    if image.mode.startswith("I;16"):
+        image = Images.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise UserError(f"{name}: pixels of 32 bits", "save it with 8 or 16 bits a channel")
+    elif image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Images.alpha_composite(Images.new("RGBA", image.size, "white"), image)
+    image = image.convert("L" if channels == 1 else "RGB")
+    if size is not None and image.size != (size, size):
+        image = ImageOps.fit(image, (size, size), Images.Resampling.BICUBIC)
+    pixels = np.asarray(image)
+    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def sizes_differ(where: str, sizes: Sequence[tuple[int, int]]) -> UserError:
+    """Return the error that asks for an image size, naming those that were seen as width x height."""
+    seen = sorted(set(sizes))
+    shown = ", ".join(f"{width}x{height}" for height, width in seen[:4])
+    more = f", ... ({len(seen)} sizes in all)" if len(seen) > 4 else ""
+    return UserError(
+        f"{where}: the images differ in size: {shown}{more}",
+        f"give image_size, e.g. image_size: {max(8, min(min(pair) for pair in seen))}",
+    )
+
+
+@contextmanager
+def _opened(data: bytes, name: str) -> Iterator[Image]:
+    from PIL import Image as Images
+    from PIL import UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Images.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        raise UserError(f"{name} is no image", "move it out, or mend it") from None
+    except Images.DecompressionBombError:
+        raise UserError(f"{name} is larger than {MAX_PIXELS // 10**6} megapixels", "scale it down") from None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(f"{name} cannot be read as an image: {error}", "move it out, or mend it") from error
+    if image.width * image.height > MAX_PIXELS:
+        raise UserError(f"{name} is larger than {MAX_PIXELS // 10**6} megapixels", "scale it down")
+    try:
+        yield image
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise UserError(f"{name} is damaged: {error}", "move it out, or mend it") from error

@@ -1,0 +1,170 @@
+"""How a record reads in MLflow: names and values of its parameters, tags and metrics. Imports no mlflow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tlbench.core.hashing import canonical
+from tlbench.core.record import Record
+
+CELL_TAG = "tlbench.cell"
+DIGEST_TAG = "tlbench.digest"
+STATUS_TAG = "tlbench.status"
+ERROR_TAG = "tlbench.error"
+SYNC_TAG = "tlbench.sync"
+BASELINE_TAG = "tlbench.baseline"
+SUITE_TAG = "tlbench.suite"
+PLAN_TAG = "tlbench.plan"
+PROVENANCE_PREFIX = "tlbench.provenance."
+OPTION_PREFIX = "option."
+PARAM_PREFIX = "param."
+CURVE_PREFIX = "curve/"
+ARTIFACT = "record.json"
+
+# MLflow's own limits.
+KEY_LENGTH = 250
+PARAM_LENGTH = 6000
+TAG_LENGTH = 8000
+EXPERIMENT_TAG_LENGTH = 20_000
+_FORBIDDEN = re.compile(r"[^\w\-. :/]", re.ASCII)
+
+PARAMS = (
+    "protocol", "protocol_version", "method", "method_label", "backbone", "backbone_label", "weights", "dataset",
+    "dataset_fingerprint", "shots", "seed",
+)  # fmt: skip
+
+
+class Point(NamedTuple):
+    """One value of a metric."""
+
+    key: str
+    value: float
+    step: int
+
+
+def run_name(record: Record) -> str:
+    """Return what MLflow's pages call the run."""
+    cell = record.cell
+    shots = "full" if cell["shots"] == "full" else f"{cell['shots']} shots"
+    return f"{cell['method_label']} | {cell['backbone_label']} | {cell['dataset']} | {shots} | seed {cell['seed']}"
+
+
+def times(record: Record) -> tuple[int, int]:
+    """Return start and end of the cell in milliseconds since the epoch."""
+    return round(1000 * record.cost.started), round(1000 * (record.cost.started + record.cost.seconds))
+
+
+def tags(record: Record) -> dict[str, str]:
+    """Return the tags of a record's run."""
+    found = {CELL_TAG: record.id, DIGEST_TAG: record.digest, STATUS_TAG: record.status}
+    if record.error is not None:
+        found[ERROR_TAG] = f"{record.error.get('type', 'error')}: {record.error.get('message', '')}"
+    found |= _under(PROVENANCE_PREFIX, record.provenance)
+    return {name: fit(value, TAG_LENGTH) for name, value in found.items()}
+
+
+def params(record: Record) -> dict[str, str]:
+    """Return the parameters of a record's run."""
+    cell = record.cell
+    found = {name: text(cell[name]) for name in PARAMS}
+    found |= _under(OPTION_PREFIX, cell["options"]) | _under(PARAM_PREFIX, cell["params"])
+    return {name: fit(value, PARAM_LENGTH) for name, value in found.items()}
+
+
+def metrics(record: Record) -> list[Point]:
+    """Return the metrics of a record's run; scores and costs at step 0, curves at theirs."""
+    cost = record.cost.model_dump(exclude={"started"})
+    points = [Point(key(f"cost/{name}"), value, 0) for name, value in cost.items()]
+    if (outcome := record.outcome) is not None:
+        singles = {f"test/{name}": value for name, value in outcome.scores.items()}
+        singles |= {f"validation/{name}": value for name, value in outcome.validation.items()}
+        singles |= {"tests": outcome.tests, "group": outcome.group}
+        if outcome.footprint is not None:
+            singles |= {f"footprint/{name}": value for name, value in outcome.footprint.model_dump().items()}
+        points += [Point(key(name), value, 0) for name, value in singles.items()]
+        for name, curve in outcome.curves.items():
+            points += [Point(key(CURVE_PREFIX + name), value, step) for step, value in dict(curve).items()]
+    # MLflow would turn infinity into 1.8e308, and NaN reads as 0 in its tables.
+    return [point for point in points if math.isfinite(point.value)]
+
+
+def experiment_tags(
+    baseline: str, suite_text: str, cells: int, not_applicable: Iterable[Mapping[str, Any]] = ()
+) -> dict[str, str]:
+    """Return the tags of a suite's experiment.
+
+    Args:
+        baseline: Label of the baseline, or empty.
+        suite_text: The suite file; cut where it is longer than MLflow takes.
+        cells: Number of cells of the plan.
+        not_applicable: ``count``, ``reason`` and ``what`` of the combinations left out; where they are too many for
+            MLflow, the last ones are counted together.
+    """
+    return {
+        BASELINE_TAG: fit(baseline, EXPERIMENT_TAG_LENGTH),
+        SUITE_TAG: fit(suite_text, EXPERIMENT_TAG_LENGTH),
+        PLAN_TAG: _plan(cells, [dict(each) for each in not_applicable]),
+    }
+
+
+def chunks(points: Sequence[Point], named: Mapping[str, str]) -> Iterator[tuple[Sequence[Point], dict[str, str]]]:
+    """Deal metrics and parameters out in portions of at most 800 and 100, which one ``log_batch`` takes."""
+    pairs = list(named.items())
+    for number in range(max(-(-len(points) // 800), -(-len(pairs) // 100))):
+        yield points[800 * number : 800 * (number + 1)], dict(pairs[100 * number : 100 * (number + 1)])
+
+
+def text(value: Any) -> str:
+    """Return a value as text: strings as they are, anything else as canonical JSON."""
+    if isinstance(value, str):
+        return value
+    try:
+        return canonical(value)
+    except ValueError:  # NaN or infinity inside
+        return json.dumps(value, sort_keys=True)
+
+
+def fit(value: str, limit: int) -> str:
+    """Return a text that keeps to a limit: a longer one is cut and ends in its hash, so that two never become one."""
+    if len(value) <= limit:
+        return value
+    mark = f" ... [cut; sha256 {_hash(value)}]"
+    return value[: limit - len(mark)] + mark
+
+
+def key(name: str) -> str:
+    """Return a name as a key that MLflow takes: ``_`` for what it forbids, and a hash to tell such names apart."""
+    clean = _FORBIDDEN.sub("_", name)
+    head, slash, tail = clean.partition("/")
+    if slash and posixpath.normpath(clean) != clean:
+        clean = f"{head}/{tail.replace('/', '_')}"
+    if posixpath.normpath(clean) != clean or clean.startswith((".", "/")):
+        clean = "_" + clean.replace("/", "_")
+    if clean == name and len(name) <= KEY_LENGTH:
+        return name
+    return f"{clean[: KEY_LENGTH - 9]}-{_hash(name)[:8]}"
+
+
+def _under(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
+    return {key(f"{prefix}{name}"): text(value) for name, value in values.items()}
+
+
+def _hash(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()[:16]
+
+
+def _plan(cells: int, left_out: list[dict[str, Any]]) -> str:
+    kept = list(left_out)
+    while True:
+        rest = left_out[len(kept) :]
+        more = {"count": sum(each["count"] for each in rest), "reason": "further combinations", "what": "see the suite"}
+        plan = canonical({"cells": cells, "not_applicable": [*kept, *([more] if rest else [])]})
+        if len(plan) <= EXPERIMENT_TAG_LENGTH:
+            return plan
+        del kept[-max(1, len(kept) // 10) :]
