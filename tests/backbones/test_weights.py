@@ -138,12 +138,13 @@ def test_names_that_older_published_files_use_are_understood(name: str, old: str
         state = dict(backbone.body.state_dict())
     outdated = {}
     for key, tensor in state.items():
+        name = key
         for current, previous in (
             *((f"{kind}{n}.", f"{kind}.{n}.") for kind in ("norm", "conv") for n in (1, 2) if ".denselayer" in key),
             *((f".mlp.{3 * n}.", f".mlp.linear_{n + 1}.") for n in (0, 1)),
         ):
-            key = key.replace(current, previous)  # noqa: PLW2901
-        outdated[key] = tensor
+            name = name.replace(current, previous)
+        outdated[name] = tensor
     assert any(old in key for key in outdated)
     assert new not in outdated
     load_weights(backbone, outdated, "old file")

@@ -22,6 +22,7 @@ from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
 from tlbench.training.episodes import validation_episodes
+from tlbench.training.evaluate import Scores
 from tlbench.training.features import embed
 
 
@@ -109,17 +110,29 @@ def test_the_loss_of_an_episode_is_the_papers() -> None:
     assert ctx.curves["train_loss"] == [(1, pytest.approx(loss.item(), rel=1e-4))]
 
 
-def test_protonet_returns_the_encoder_that_was_best_on_validation() -> None:
+def test_protonet_returns_the_encoder_that_was_best_on_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     method, fake = _method("protonet"), fake_task("episodic")
-    backbone, ctx = fake_backbone(), _context()
-    config = method.Config(episodes=30, check_every=3, checks=30, ways=6, lr=0.3)  # a rate that does harm
-    learner = method.fit(fake.task, backbone, config, ctx)
-    accuracy = [value for _, value in ctx.curves["val_accuracy"]]
-    nll = [value for _, value in ctx.curves["val_nll"]]
-    best = max(range(10), key=lambda check: (accuracy[check], -nll[check]))
-    assert best < 9, "this test needs a last check that is not the best"
-    assert ctx.selected == {"episode": 3 * (best + 1)}
-    assert ctx.validation == {"accuracy": accuracy[best], "nll": nll[best]}
+    scripted = [Scores(0.5, 1.0), Scores(0.8, 0.9), Scores(0.8, 0.7), Scores(0.8, 0.7), Scores(0.7, 0.1)]
+    seen: list[dict[str, Tensor]] = []
+
+    def score(learner: Any, *_: Any) -> Scores:
+        seen.append(copy.deepcopy(learner.encoder.state_dict()))
+        return scripted[len(seen) - 1]
+
+    monkeypatch.setattr(method, "episode_scores", score)
+    ctx = _context()
+    learner = method.fit(fake.task, fake_backbone(), method.Config(episodes=5, check_every=1), ctx)
+    assert ctx.selected == {"episode": 3}, "larger accuracy, then smaller nll, then earlier"
+    assert ctx.validation == {"accuracy": 0.8, "nll": 0.7}
+    kept = learner.encoder.state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in seen[2].items())
+    assert not all(torch.equal(kept[name], value) for name, value in seen[4].items())
+
+
+def test_validation_episodes_are_scored_as_by_hand() -> None:
+    method, fake = _method("protonet"), fake_task("episodic")
+    ctx = _context()
+    learner = method.fit(fake.task, fake_backbone(), method.Config(episodes=2, ways=6, checks=30), ctx)
     episodes = validation_episodes(fake.task.info, fake.task.val, 30, ctx.seed("validation episodes"))
     assert episodes is not None
     assert fake.task.val is not None
@@ -129,7 +142,7 @@ def test_protonet_returns_the_encoder_that_was_best_on_validation() -> None:
         centres = torch.stack([z[torch.from_numpy(rows)].mean(0) for rows in support])
         for label, rows in enumerate(query):
             right += [label == int(torch.cdist(z[row][None], centres).argmin()) for row in rows]
-    assert float(np.mean(right)) == pytest.approx(accuracy[best])
+    assert ctx.validation["accuracy"] == pytest.approx(float(np.mean(right)), abs=1 / len(right))
 
 
 def test_protonet_says_when_classes_are_too_small() -> None:

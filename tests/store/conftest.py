@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +23,8 @@ def free_port() -> int:
 class Server:
     """A real ``mlflow server`` on the loopback address, which can be killed and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: Path) -> None:
+        shutil.copy(database, folder / "server.db")
         self.folder, self.port = folder, free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -56,22 +58,30 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Server(tmp_path_factory.mktemp("server"))
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables without rows; making them takes seconds, copying them none."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments(max_results=1)
+    return path
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("server"), empty_database)
     running.start()
     yield running
     running.kill()
 
 
 @pytest.fixture(autouse=True)
-def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no setting of the developer's shell reach MLflow, and none of a test the next one."""
+def _plain_environment() -> Iterator[None]:
+    """Let no setting of the developer's shell reach MLflow, and none that a test makes outlive it."""
+    before = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("MLFLOW_")}
+    os.environ["MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR"] = "0"  # a test need not wait between retries
+    os.environ["MLFLOW_HTTP_REQUEST_BACKOFF_JITTER"] = "0.0"
+    yield
     for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")  # a test need not wait long for a retry
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0.0")
-    # What `prepare` sets must not outlive the test: monkeypatch takes back only what it knows.
-    for name in ("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        del os.environ[name]
+    os.environ.update(before)

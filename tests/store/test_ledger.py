@@ -309,13 +309,14 @@ def test_a_full_disk_is_said_and_what_was_committed_stays(tmp_path: Path) -> Non
         link = ledger._database.link
         pages = link.execute("PRAGMA page_count").fetchone()[0]
         link.execute(f"PRAGMA max_page_count = {pages + 8}")
-        kept = 0
-        with pytest.raises(UserError, match=r"l: database or disk is full\n  make room"):
+
+        def commit_all() -> None:
             for cell, attempt in attempts.items():
                 ledger.commit(make_record(cell), attempt)
-                kept += 1
-        assert kept
-        assert len(ledger.done()) == kept
+
+        with pytest.raises(UserError, match=r"l: database or disk is full\n  make room"):
+            commit_all()
+        kept = assert_prefix(ledger, at_least=1)
         link.execute("PRAGMA max_page_count = 100000")
         assert ledger.commit(make_record(name(kept)), attempts[name(kept)])
     with Ledger(path) as ledger:

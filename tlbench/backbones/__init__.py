@@ -1,1 +1,1 @@
-"""Backbones: one family of architectures, one file. Nothing here imports torch at the top of a module that lists names."""
+"""Backbones: one family of architectures, one file. What lists and describes them imports no torch."""

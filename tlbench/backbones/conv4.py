@@ -45,7 +45,15 @@ def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> Back
     values = options.model_dump(mode="json")
     changed = {key: value for key, value in values.items() if value != getattr(Params(), key)}
     half = [0.5] * options.channels
-    recipe = {"name": name, "family": "conv4", "weights": weights, "stem": "standard", "mean": half, "std": half, **values}
+    recipe = {
+        "name": name,
+        "family": "conv4",
+        "weights": weights,
+        "stem": "standard",
+        "mean": half,
+        "std": half,
+        **values,
+    }
     return BackboneInfo(name, "conv4", "image", label(name, changed, weights), recipe)
 
 

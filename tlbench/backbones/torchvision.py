@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from tlbench.backbones.options import label, read_options
+from tlbench.backbones.torchvision_layouts import LAYOUTS, Layout, Small, layout_of
 from tlbench.backbones.torchvision_sources import Model, Published, models
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError, nearest
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 _SMALL_SIZE = 32
 _LARGEST_SMALL = 64
 _HALF = (0.5, 0.5, 0.5)
-_NORMALIZATIONS = {"half": (_HALF, _HALF), "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}
+_NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "half": (_HALF, _HALF),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
 
 
 class Params(Settings):
@@ -33,79 +36,6 @@ class Params(Settings):
     normalization: Literal["half", "imagenet"] | None = Field(
         None, description="half maps [0, 1] to [-1, 1]; imagenet uses ImageNet's mean and deviation"
     )
-
-
-@dataclass(frozen=True)
-class Small:
-    """A stem for small images: the first convolution is replaced, the pooling after it taken out.
-
-    Attributes:
-        kernel: Side of the new kernel.
-        was: Side of the published kernel; weights fit where it stays the same.
-        stride: Stride of the new convolution.
-        pool: Name of the pooling to take out, or empty.
-        smallest: Least image size.
-    """
-
-    kernel: int
-    was: int
-    stride: int = 1
-    pool: str = ""
-    smallest: int = 8
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What must be known of the networks of one source file.
-
-    Attributes:
-        blocks: Class names of the blocks; see :mod:`tlbench.backbones.depth`.
-        small: The stem for small images, where it makes sense.
-        size: Image size with the standard stem when neither weights nor user decide.
-        smallest: Least image size with the standard stem.
-        step: Image sizes are multiples of it (times the patch of a transformer).
-        size_argument: The constructor's argument for the image size, where the network is made for one size.
-        centred: The published weights read images mapped to [-1, 1], into which torchvision converts inside the net.
-        arguments: Further arguments of the constructor.
-    """
-
-    blocks: tuple[str, ...] = ()
-    small: Small | None = None
-    size: int = 224
-    smallest: int = 8
-    step: int = 1
-    size_argument: str = ""
-    centred: bool = False
-    arguments: dict[str, Any] = field(default_factory=dict)
-
-
-_NO_AUX = {"aux_logits": False, "init_weights": True}
-_LAYOUTS = {
-    "alexnet": Layout(("MaxPool2d",), size=64, smallest=63),
-    "convnext": Layout(("CNBlock",), Small(2, was=4, stride=2, smallest=16), smallest=32),
-    "densenet": Layout(("_DenseBlock",), Small(3, was=7, pool="features.pool0"), smallest=29),
-    "efficientnet": Layout(("MBConv", "FusedMBConv"), Small(3, was=3)),
-    "googlenet": Layout(
-        ("Inception",), Small(3, was=7, pool="maxpool1"), smallest=15, centred=True, arguments=_NO_AUX
-    ),
-    "inception": Layout(
-        tuple(f"Inception{letter}" for letter in "ABCDE"), size=75, smallest=75, centred=True, arguments=_NO_AUX
-    ),
-    "maxvit": Layout(("MaxVitLayer",), step=224, smallest=224, size_argument="input_size"),
-    "mnasnet": Layout(("_InvertedResidual",), Small(3, was=3)),
-    "mobilenetv2": Layout(("InvertedResidual",), Small(3, was=3)),
-    "mobilenetv3": Layout(("InvertedResidual",), Small(3, was=3)),
-    "regnet": Layout(("ResBottleneckBlock",), Small(3, was=3)),
-    "resnet": Layout(("BasicBlock", "Bottleneck"), Small(3, was=7, pool="maxpool")),
-    "shufflenetv2": Layout(("InvertedResidual",), Small(3, was=3, pool="maxpool")),
-    "squeezenet": Layout(("Fire",), Small(3, was=3, pool="features.2"), smallest=17),
-    "squeezenet1_0": Layout(("Fire",), Small(3, was=7, pool="features.2"), smallest=21),
-    "swin_transformer": Layout(
-        ("SwinTransformerBlock", "SwinTransformerBlockV2"), Small(2, was=4, stride=2), smallest=16
-    ),
-    "vgg": Layout(("MaxPool2d",), size=32, smallest=32),
-    "vision_transformer": Layout(("EncoderBlock",), size_argument="image_size"),
-}
 
 
 def summaries() -> dict[str, str]:
@@ -146,7 +76,7 @@ def construct(info: BackboneInfo) -> Backbone:
     from tlbench.backbones.backbone import Backbone, Prepare, image_input
     from tlbench.backbones.depth import find_blocks, layer_groups
 
-    layout, size = _layout(models()[info.name]), info.recipe["image_size"]
+    layout, size = layout_of(models()[info.name]), info.recipe["image_size"]
     sized = {"image_size": size, "input_size": (size, size)}
     arguments = {key: value for key, value in sized.items() if key == layout.size_argument}
     body = torchvision.models.get_model(info.name, weights=None, **layout.arguments, **arguments)
@@ -201,10 +131,6 @@ def _summary(model: Model) -> str:
     return f"{model.paper or 'torchvision'}; weights {', '.join(ordered)}"
 
 
-def _layout(model: Model) -> Layout:
-    return _LAYOUTS.get(model.name) or _LAYOUTS.get(model.file) or Layout()
-
-
 def _published(model: Model, weights: dict[str, Any]) -> tuple[dict[str, Any], Published | None]:
     """Return the weights of a recipe with the real name for ``DEFAULT``, and torchvision's facts about them."""
     if weights["kind"] != "torchvision":
@@ -228,7 +154,7 @@ def _resolve(model: Model, options: Params, published: Published | None) -> dict
     Raises:
         UserError: They do not go together; the message quotes the option at fault.
     """
-    layout = _layout(model)
+    layout = layout_of(model)
     size, stem = options.image_size, options.stem
     if stem is None:
         wanted = published is None and layout.small and (size is None or size <= _LARGEST_SMALL)
@@ -251,7 +177,7 @@ def _check_stem(model: Model, layout: Layout, published: Published | None) -> No
     if layout.small is None:
         raise UserError(
             f"{model.name}: 'stem' small makes no sense for it",
-            f"networks that have one: {', '.join(sorted(key for key, value in _LAYOUTS.items() if value.small))}",
+            f"networks that have one: {', '.join(sorted(key for key, value in LAYOUTS.items() if value.small))}",
         )
     if published is not None and layout.small.kernel != layout.small.was:
         raise UserError(
@@ -264,7 +190,9 @@ def _check_size(model: Model, layout: Layout, stem: str, size: int, published: P
     smallest = layout.small.smallest if stem == "small" and layout.small else layout.smallest
     step = layout.step * model.patch
     if size < smallest:
-        raise UserError(f"{model.name}: 'image_size' {size} is too small", f"{smallest} is the least with a {stem} stem")
+        raise UserError(
+            f"{model.name}: 'image_size' {size} is too small", f"{smallest} is the least with a {stem} stem"
+        )
     if size % step:
         below = max(size // step, 1) * step
         raise UserError(f"{model.name}: 'image_size' must be a multiple of {step}, not {size}", f"e.g. {below}")
@@ -301,9 +229,7 @@ def _shrink_stem(body: nn.Module, small: Small) -> None:
 
     name, old = _first_convolution(body)
     padding = small.kernel // 2 if small.stride < small.kernel else 0
-    new = nn.Conv2d(
-        old.in_channels, old.out_channels, small.kernel, small.stride, padding, bias=old.bias is not None
-    )
+    new = nn.Conv2d(old.in_channels, old.out_channels, small.kernel, small.stride, padding, bias=old.bias is not None)
     side = old.kernel_size[0]
     start = (side - small.kernel) // 2
     middle = slice(start, start + small.kernel)

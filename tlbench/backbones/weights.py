@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -55,7 +56,8 @@ def read_weights(path: Path) -> State:
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(
-            f"weights file {path}: cannot be read ({reason})", "give a .safetensors file or a torch file of tensors only"
+            f"weights file {path}: cannot be read ({reason})",
+            "give a .safetensors file, or a torch file of tensors only",
         ) from error
     while isinstance(content, Mapping) and (inner := next((k for k in _CONTAINERS if _holds(content, k)), None)):
         content = content[inner]
@@ -97,7 +99,10 @@ def load_weights(backbone: Backbone, state: Mapping[str, Tensor], origin: str, *
         if _first(backbone.body) in shapes and backbone.info.recipe.get("stem") == "small":
             hint = "the first convolution differs: say stem: standard, and the image_size it was trained with"
         raise UserError(f"{origin}: does not fit {backbone.info.label}: {'; '.join(faults)}", hint)
-    backbone.body.load_state_dict(dict(state))
+    fitting = OrderedDict(state)
+    # Names and shapes are those of today, so no network need convert anything, whatever version the file claims.
+    fitting._metadata = own._metadata  # type: ignore[attr-defined]
+    backbone.body.load_state_dict(fitting)
 
 
 def _holds(content: Mapping[str, object], key: str) -> bool:
