@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlbench.stats.intervals import episode_interval, mean_interval, pooled_episode_reach, stratified_mean
+from tlbench.stats.intervals import episode_interval, mean_interval, nested_mean, pooled_episode_reach, stratified_mean
 
 
 def test_mean_interval_is_student_t() -> None:
@@ -69,6 +69,21 @@ def test_tiny_variances_do_not_underflow() -> None:
     tiny = [1e-160, 2e-160, 4e-160]
     big = [1.0, 2.0, 4.0]
     assert stratified_mean([tiny, tiny]).dof == pytest.approx(stratified_mean([big, big]).dof)
+
+
+def test_shots_of_a_dataset_are_averaged_seed_by_seed_and_weigh_what_went_into_them() -> None:
+    scores = {
+        ("digits", "1"): {0: 0.2, 1: 0.4, 2: 0.3},
+        ("digits", "5"): {0: 0.6, 1: 0.9, 2: 0.6},
+        ("glyphs", "5"): {0: 0.8, 1: 0.7},
+    }
+    estimate = nested_mean(scores)
+    by_seed = [0.4, 0.65, 0.45]
+    expected = stratified_mean([by_seed, [0.8, 0.7]], weights=[2, 1])
+    assert estimate == expected
+    assert estimate.mean == pytest.approx(np.mean([0.3, 0.7, 0.75]))
+    error = np.sqrt((2 / 3) ** 2 * np.var(by_seed, ddof=1) / 3 + (1 / 3) ** 2 * 0.005 / 2)
+    assert estimate.error == pytest.approx(error)
 
 
 def test_clipping_keeps_the_mean_inside() -> None:

@@ -37,22 +37,30 @@ class Dataset:
         return np.flatnonzero(self.part == part)
 
 
-@dataclass(frozen=True)
 class Split:
-    """Some rows of a dataset, copied out, so that nothing else of it can be reached.
+    """Some rows of a dataset, and nothing else of it.
 
-    Attributes:
-        x: ``uint8`` images (n, C, H, W), or n texts.
+    Args:
+        x: ``uint8`` images (n, C, H, W), or n texts; or a function that copies them out, called when they are first
+            asked for. Methods on cached features never ask.
         y: Labels (n,) counted from 0 within the task, or None for unlabelled examples.
         rows: Row numbers in the dataset (n,): the key into cached features, no more.
     """
 
-    x: Any
-    y: NDArray[np.int64] | None
-    rows: NDArray[np.int64]
+    def __init__(self, x: Any, y: NDArray[np.int64] | None, rows: NDArray[np.int64]) -> None:
+        self._x = x
+        self.y = y
+        self.rows = rows
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def x(self) -> Any:
+        """The inputs: ``uint8`` images (n, C, H, W), or n texts."""
+        if callable(self._x):
+            self._x = self._x()
+        return self._x
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -87,6 +95,9 @@ class Task:
 
 
 def take(dataset: Dataset, rows: NDArray[np.int64], labels: NDArray[np.int64] | None) -> Split:
-    """Copy rows out of a dataset, with the given labels (already counted within the task) or none."""
-    x = dataset.x[rows] if isinstance(dataset.x, np.ndarray) else [dataset.x[int(row)] for row in rows]
-    return Split(x=np.ascontiguousarray(x) if isinstance(x, np.ndarray) else x, y=labels, rows=rows)
+    """Return some rows of a dataset, with the given labels (already counted within the task) or none."""
+    return Split(lambda: _copy(dataset.x, rows), labels, rows)
+
+
+def _copy(x: NDArray[np.uint8] | Sequence[str], rows: NDArray[np.int64]) -> Any:
+    return np.ascontiguousarray(x[rows]) if isinstance(x, np.ndarray) else [x[int(row)] for row in rows]

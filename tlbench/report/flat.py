@@ -76,7 +76,7 @@ def _difference(difference: Difference) -> dict[str, Value]:
     nothing: dict[str, Value] = {"difference": None, "difference_low": None, "difference_high": None}
     return {
         **(_estimate("difference", contrast.estimate) if contrast else nothing),
-        "pairs": contrast.estimate.n if contrast else 0,
+        "pairs": contrast.pairs if contrast else 0,
         "p": contrast.p if contrast else None,
         "p_holm": difference.p_holm,
         "difference_remark": difference.remark,

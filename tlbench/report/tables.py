@@ -11,8 +11,8 @@ from tlbench.report import baseline as baselines
 from tlbench.report.baseline import Baseline
 from tlbench.report.cells import Measured, by_shots
 from tlbench.stats import RANKED_SEEDS
-from tlbench.stats.contrasts import Contrast, holm, paired_strata
-from tlbench.stats.intervals import Estimate, pooled_episode_reach, stratified_mean
+from tlbench.stats.contrasts import Contrast, holm, paired
+from tlbench.stats.intervals import Estimate, nested_mean, pooled_episode_reach
 
 Stratum = tuple[str, str]
 Scores = dict[Stratum, dict[int, float]]
@@ -171,7 +171,7 @@ def _setting_rows(family: Sequence[Measured], baseline: Baseline) -> list[Settin
 def leaderboard(cells: Iterable[Measured], baseline: str) -> tuple[Board, ...]:
     """Make the boards: for each protocol, methods on backbones by mean accuracy.
 
-    Strata (dataset, shots) weigh the same. Backbones that share no dataset, as those for images and for texts, stand on
+    Every (dataset, shots) weighs the same. Backbones that share no dataset, as those for images and for texts, stand on
     boards of their own. A row that lacks a cell others have, or has a stratum with fewer than
     :data:`tlbench.stats.RANKED_SEEDS` seeds, is listed below the line without a rank. The family of Holm's correction
     is the board.
@@ -265,10 +265,10 @@ def _difference(label: str, ours: Scores, theirs: Scores | None, baseline: Basel
         return Difference(None, remark="baseline")
     if theirs is None:
         return Difference(None, remark=f"{baseline.label} has no result here")
-    contrast = paired_strata(ours, theirs)
+    contrast = paired(ours, theirs)
     if contrast is None:
         return Difference(None, remark=f"no dataset, shots and seed in common with {baseline.label}")
-    missing = sum(map(len, ours.values())) - contrast.estimate.n
+    missing = sum(map(len, ours.values())) - contrast.pairs
     if contrast.estimate.error is None:
         return Difference(contrast, remark="too few seeds for an interval")
     if contrast.p is None:
@@ -291,7 +291,7 @@ def _scores(group: Iterable[Measured]) -> Scores:
 
 
 def _accuracy(scores: Scores) -> Estimate:
-    return stratified_mean([tuple(values.values()) for values in scores.values()]).clipped(0.0, 1.0)
+    return nested_mean(scores).clipped(0.0, 1.0)
 
 
 def _pooled(pool: Callable[[list[float]], float], values: Sequence[float | None]) -> float | None:

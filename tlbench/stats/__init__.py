@@ -6,7 +6,8 @@ How results are pooled, from the inside out:
   another training run would give, so it is never added to, or mixed with, the interval over seeds.
 * **Seeds within a stratum** (one dataset at one number of shots) are independent repeats of draw, training and test
   episodes: Student's t with ``n - 1`` degrees of freedom.
-* **Strata** have unequal variances and equal weights: the mean of their means, with Welch-Satterthwaite degrees of
+* **Shots within a dataset** are nested draws of one seed, hence not independent: they are averaged seed by seed.
+* **Datasets** are independent strata of unequal variance: the mean of their means, with Welch-Satterthwaite degrees of
   freedom. It is a claim about *these* datasets; new datasets may behave differently.
 * **Two methods** are compared seed by seed (same seed = same shots and episodes) on the cells that both have. A
   missing cell is never imputed.

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from scipy.special import stdtr
 
-from tlbench.stats.intervals import Estimate, stratified_mean
-
-Stratum = TypeVar("Stratum", bound=Hashable)
+from tlbench.stats.intervals import Estimate, nested_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,56 +15,42 @@ class Contrast:
     """A mean paired difference.
 
     Attributes:
-        estimate: The difference (ours minus theirs) with its interval; ``estimate.n`` counts pairs.
+        estimate: The difference (ours minus theirs) with its interval; ``estimate.n`` counts independent ones.
         p: Two-sided p-value of "no difference"; None without a standard error, and where a difference does not vary
             over seeds at all, since no spread is no evidence of precision. Two equal rows have p = 1.
-        strata: Number of strata with at least one pair.
+        pairs: Number of pairs of cells.
     """
 
     estimate: Estimate
     p: float | None
-    strata: int
+    pairs: int
 
 
-def paired(ours: Mapping[int, float], theirs: Mapping[int, float], level: float = 0.95) -> Contrast | None:
-    """Compare two methods on one stratum, seed by seed.
-
-    Args:
-        ours: Score by seed.
-        theirs: Score by seed, on the same draws.
-        level: Coverage of the interval.
-
-    Returns:
-        The contrast over the seeds that both have, or None when they share no seed.
-    """
-    return paired_strata({0: ours}, {0: theirs}, level)
-
-
-def paired_strata(
-    ours: Mapping[Stratum, Mapping[int, float]],
-    theirs: Mapping[Stratum, Mapping[int, float]],
+def paired(
+    ours: Mapping[tuple[str, str], Mapping[int, float]],
+    theirs: Mapping[tuple[str, str], Mapping[int, float]],
     level: float = 0.95,
 ) -> Contrast | None:
-    """Compare two methods over several strata: paired within each, Welch-Satterthwaite across.
+    """Compare two methods on the cells that both have: paired by seed, pooled as :func:`nested_mean` pools.
 
     Args:
-        ours: Score by seed, by stratum.
-        theirs: Score by seed, by stratum, on the same draws.
+        ours: Score by seed, by (dataset, shots).
+        theirs: Score by seed, by (dataset, shots), on the same draws.
         level: Coverage of the interval.
 
     Returns:
-        The contrast over the cells that both have, or None when they share none.
+        The contrast, or None when they share no cell.
     """
-    differences = []
+    differences = {}
     for stratum, scores in ours.items():
         others = theirs.get(stratum, {})
-        shared = sorted(scores.keys() & others.keys())
+        shared = scores.keys() & others.keys()
         if shared:
-            differences.append([scores[seed] - others[seed] for seed in shared])
+            differences[stratum] = {seed: scores[seed] - others[seed] for seed in sorted(shared)}
     if not differences:
         return None
-    estimate = stratified_mean(differences, level)
-    return Contrast(estimate, _p_value(estimate), len(differences))
+    estimate = nested_mean(differences, level)
+    return Contrast(estimate, _p_value(estimate), sum(map(len, differences.values())))
 
 
 def _p_value(estimate: Estimate) -> float | None:

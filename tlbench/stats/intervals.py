@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import numpy as np
 from scipy.special import stdtrit
@@ -51,16 +52,19 @@ def mean_interval(values: Iterable[float], level: float = 0.95) -> Estimate:
     return stratified_mean([tuple(values)], level)
 
 
-def stratified_mean(strata: Iterable[Sequence[float]], level: float = 0.95) -> Estimate:
-    """Return the unweighted mean of the strata's means with a Welch-Satterthwaite t interval.
+def stratified_mean(
+    strata: Iterable[Sequence[float]], level: float = 0.95, weights: Sequence[float] | None = None
+) -> Estimate:
+    """Return the weighted mean of the strata's means with a Welch-Satterthwaite t interval.
 
-    The variance is the sum of the strata's own (``s^2 / n``), over the squared number of strata, and the degrees of
-    freedom are ``(sum v)^2 / sum(v^2 / (n - 1))`` (Satterthwaite 1946; Welch 1947). One stratum with a single value
-    leaves the variance unknown: no interval.
+    With weights ``w`` that sum to 1, the variance is ``sum v`` with ``v = w^2 s^2 / n`` of each stratum, and the
+    degrees of freedom are ``(sum v)^2 / sum(v^2 / (n - 1))`` (Satterthwaite 1946; Welch 1947). One stratum with a
+    single value leaves the variance unknown: no interval.
 
     Args:
         strata: At least one stratum; the values of each are independent, and variances may differ between strata.
         level: Coverage of the interval.
+        weights: Positive weight of each stratum; equal by default.
 
     Raises:
         ValueError: There is no stratum, one is empty, or a value is not finite.
@@ -68,20 +72,43 @@ def stratified_mean(strata: Iterable[Sequence[float]], level: float = 0.95) -> E
     arrays = [np.asarray(stratum, dtype=np.float64) for stratum in strata]
     if not arrays or any(array.size == 0 or not np.isfinite(array).all() for array in arrays):
         raise ValueError("every stratum needs at least one finite value, and there must be a stratum")
-    mean = float(np.mean([array.mean() for array in arrays]))
+    weight = np.ones(len(arrays)) if weights is None else np.asarray(weights, dtype=np.float64)
+    weight = weight / weight.sum()
+    mean = float(weight @ [array.mean() for array in arrays])
     n = sum(array.size for array in arrays)
     if any(array.size < 2 for array in arrays):
         return Estimate(mean, n)
-    variances = np.array([_variance(array) / array.size for array in arrays])
+    variances = weight**2 * [_variance(array) / array.size for array in arrays]
     total = float(variances.sum())
     if total == 0.0:
         return Estimate(mean, n, error=0.0, low=mean, high=mean)
     freedom = np.array([array.size - 1 for array in arrays])
     shares = variances / total  # squaring shares, not variances, which may be tiny
     dof = 1.0 / float((shares**2 / freedom).sum())
-    error = total**0.5 / len(arrays)
+    error = total**0.5
     reach = float(stdtrit(dof, 0.5 + level / 2)) * error
     return Estimate(mean, n, error, dof, mean - reach, mean + reach)
+
+
+def nested_mean(scores: Mapping[tuple[str, str], Mapping[int, float]], level: float = 0.95) -> Estimate:
+    """Return the mean over (dataset, shots) with an interval that knows that the shots of one dataset are nested.
+
+    The 1-shot draw of a seed is part of its 5-shot draw, so the shots of a dataset rise and fall together with the
+    seed and are no independent strata. Shots of one dataset with the same seeds are therefore averaged seed by seed
+    first; what is left are strata that share no draw, each weighing as many shots as went into it.
+
+    Args:
+        scores: Score by seed, by (dataset, shots).
+        level: Coverage of the interval.
+
+    Raises:
+        ValueError: There is no score, or one is not finite.
+    """
+    blocks: dict[tuple[str, frozenset[int]], list[Mapping[int, float]]] = {}
+    for (dataset, _), by_seed in scores.items():
+        blocks.setdefault((dataset, frozenset(by_seed)), []).append(by_seed)
+    strata = [[fmean(one[seed] for one in members) for seed in seeds] for (_, seeds), members in blocks.items()]
+    return stratified_mean(strata, level, [len(members) for members in blocks.values()])
 
 
 def _variance(values: np.ndarray) -> float:
