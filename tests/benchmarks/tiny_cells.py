@@ -108,7 +108,7 @@ def main() -> None:
         print(f"slots + ledger  {1e3 * wall / len(cells):7.2f} ms a cell of wall time")
         print(f"added           {1e3 * added:7.2f} ms a cell and slot   (target: at most 10)")
         start = time.perf_counter()
-        backlog = send(prepared, home, None)
+        _, backlog = send(prepared, home, None)
         seconds = time.perf_counter() - start
         print(f"MLflow          {len(cells) / seconds:7.1f} cells a second, written behind (target: at least 15)")
         assert backlog.count == 0, backlog

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from tlbench.core import registry
 from tlbench.core.errors import UserError
-from tlbench.data.dataset import Task
+from tlbench.data.dataset import Split, Task
 from tlbench.data.sampling import draw_episodes
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
@@ -156,7 +156,7 @@ def test_protonet_leaves_small_classes_out_and_says_so() -> None:
     method, fake = _method("protonet"), fake_task("episodic")
     train = fake.task.train
     kept = np.flatnonzero((train.labels != 0) | (np.arange(len(train)) < 3))
-    smaller = replace(train, x=train.x[kept], y=train.labels[kept], rows=train.rows[kept])
+    smaller = Split(train.x[kept], train.labels[kept], train.rows[kept])
     ctx = _context()
     method.fit(replace(fake.task, train=smaller), fake_backbone(), method.Config(episodes=1), ctx)
     assert ctx.notes == ["1 training classes have fewer than 10 examples and were left out"]

@@ -146,7 +146,7 @@ def test_the_cells_of_a_killed_driver_are_free_at_once(tmp_path: Path) -> None:
     assert not list(path.with_name("l-owners").iterdir())
 
 
-def lease_all(path: Path, number: int, results: multiprocessing.SimpleQueue[list[str]]) -> None:
+def lease_all(path: Path, number: int, results: multiprocessing.Queue[list[str]]) -> None:
     mine: set[str] = set()
     with Ledger(path) as ledger:
         for start in random.sample(range(300), 300):
@@ -159,11 +159,11 @@ def lease_all(path: Path, number: int, results: multiprocessing.SimpleQueue[list
 
 
 def test_drivers_that_lease_at_the_same_moment_never_share_a_cell(tmp_path: Path) -> None:
-    results = FORK.SimpleQueue()
+    results = FORK.Queue()
     drivers = [FORK.Process(target=lease_all, args=(tmp_path / "l", number, results)) for number in range(3)]
     for driver in drivers:  # they also make the file, all at once
         driver.start()
-    leased = [results.get() for _ in drivers]
+    leased = [results.get(timeout=60) for _ in drivers]
     for driver in drivers:
         driver.join()
         assert driver.exitcode == 0

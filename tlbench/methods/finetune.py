@@ -29,8 +29,8 @@ class Config(MethodConfig):
     epochs: int = Field(40, ge=1, description="passes over the training examples")
     batch_size: int = Field(32, ge=4, description="largest global batch")
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="sgd has momentum 0.9 and wants a larger lr")
-    lr: float = tunable(1e-3, log_uniform(1e-5, 3e-3), "rate of the backbone", gt=0)
-    head_multiplier: float = tunable(10.0, choice(1.0, 3.0, 10.0), "rate of the head over that of the backbone", gt=0)
+    lr: float = tunable(1e-3, log_uniform(1e-5, 1e-2), "rate of the backbone", gt=0)
+    head_multiplier: float = tunable(3.0, choice(1.0, 3.0, 10.0), "rate of the head over that of the backbone", gt=0)
     weight_decay: float = tunable(1e-2, log_uniform(1e-6, 1e-1), "of matrices and kernels only", ge=0)
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps over which the rate rises")
     smoothing: float = tunable(0.0, choice(0.0, 0.1), "label smoothing", ge=0, lt=1)
@@ -38,7 +38,7 @@ class Config(MethodConfig):
         "train", choice("train", "frozen"), "whether running statistics move or stay"
     )
     augment: Literal["none", "shift", "shift_flip"] = tunable(
-        "shift", choice("none", "shift"), "how training images are moved; shift_flip is wrong for characters"
+        "none", choice("none", "shift"), "how training images are moved; shift_flip is wrong for characters"
     )
     patience: int | None = Field(None, ge=1, description="epochs without improvement before stopping early")
 

@@ -36,7 +36,7 @@ class Config(MethodConfig):
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps over which the rate rises")
     smoothing: float = tunable(0.0, choice(0.0, 0.1), "label smoothing", ge=0, lt=1)
     augment: Literal["none", "shift", "shift_flip"] = tunable(
-        "shift", choice("none", "shift"), "how training images are moved; shift_flip is wrong for characters"
+        "none", choice("none", "shift"), "how training images are moved; shift_flip is wrong for characters"
     )
     patience: int | None = Field(None, ge=1, description="epochs without improvement before stopping early")
 

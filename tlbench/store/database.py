@@ -73,11 +73,13 @@ class Database:
                 raise
 
     def _prepare(self, schema: str, version: int) -> None:
-        self._recognise(version)
+        self.link.execute("BEGIN")  # one snapshot: another process may be making the tables
+        made = self._recognise(version)
+        self.link.execute("COMMIT")
         _write_ahead(self.link)
         self.link.execute("PRAGMA synchronous = NORMAL")
         self.link.execute("PRAGMA temp_store = MEMORY")
-        if not self._recognise(version):
+        if not made:
             with self.write():
                 if not self._recognise(version):  # another process may have been faster
                     for statement in filter(str.strip, schema.split(";")):
