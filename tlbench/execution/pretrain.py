@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.distributed as dist
 
 from tlbench.backbones.weights import save_weights
 from tlbench.core import registry
 from tlbench.core.cell import Pretrain
 from tlbench.core.hashing import derive_seed
 from tlbench.data.dataset import TRAIN, Dataset, Split, take
+from tlbench.store.artifacts import Artifacts
 from tlbench.training.context import Context
+from tlbench.training.distributed import from_first_process
 
 if TYPE_CHECKING:
     from tlbench.execution.warm import Warm
+
+KIND = "pretrained"
 
 
 def corpus(dataset: Dataset) -> Split:
@@ -36,27 +43,95 @@ def corpus(dataset: Dataset) -> Split:
 def pretrained_weights(run: Pretrain, key: str, warm: Warm) -> Path:
     """Return the weights file of a pre-training run, training it if no process of this machine has done so yet.
 
-    A killed run continues from its last checkpoint.
+    A killed run continues from its last checkpoint. Where several processes make backbones together, all of them
+    must call this; they train together, and each machine gets the file.
 
     Args:
         run: What to train.
         key: The resulting backbone's key.
         warm: Shared pieces of this process.
     """
+    if warm.world > 1:
+        _make_together(run, key, warm)
+    else:
+        warm.artifacts.get(KIND, key, partial(_train, run, key, warm))
+    return weights_file(warm.artifacts, key)
+
+
+def weights_file(artifacts: Artifacts, key: str) -> Path:
+    """Return where the weights of a pre-trained backbone lie, made or not."""
+    return artifacts.path(KIND, key) / "weights.safetensors"
+
+
+def adopt(artifacts: Artifacts, key: str, content: bytes) -> None:
+    """Keep a weights file that was made on another machine."""
+
+    def write(folder: Path) -> None:
+        (folder / weights_file(artifacts, key).name).write_bytes(content)
+
+    artifacts.get(KIND, key, write)
+
+
+def _train(run: Pretrain, key: str, warm: Warm, folder: Path | None) -> None:
+    """Train, and save into a folder if one is given; in one process, or as one of several."""
+    declared = registry.declaration("methods", run.method.name)
+    # Another version of the method must not continue from this one's checkpoint.
+    scratch = warm.artifacts.root / "running" / f"pretrain-{key}-{declared.source}"
+    if folder is not None:
+        scratch.mkdir(parents=True, exist_ok=True)
+    dataset = warm.dataset(run.dataset)
+    backbone = warm.own_backbone(run.start, run.seed)
+    module = declared.load()
+    ctx = Context(
+        cell=f"pretrain-{key}",
+        device=warm.device,
+        rank=warm.rank,
+        world=warm.world,
+        folder=None if folder is None else scratch,
+    )
+    torch.manual_seed(derive_seed(ctx.cell, "global"))
+    module.pretrain(corpus(dataset), backbone, module.Config(**run.method.params), ctx)
+    if folder is None:
+        return
+    save_weights(backbone, folder / "weights.safetensors")
+    (folder / "training.json").write_text(json.dumps({"curves": ctx.curves, "selected": ctx.selected}))
+    shutil.rmtree(scratch)
+
+
+def _make_together(run: Pretrain, key: str, warm: Warm) -> None:
+    """Train in all processes unless one has the weights; then carry the file to the machines that lack it."""
+    has = _told_by_all(warm.artifacts.has(KIND, key))
+    if not any(has):
+        _train_together(run, key, warm)
+        has = _told_by_all(warm.artifacts.has(KIND, key))
+    if all(has):
+        return
+    source = has.index(True)
+    box = [weights_file(warm.artifacts, key).read_bytes() if warm.rank == source else None]
+    dist.broadcast_object_list(box, src=source)
+    if box[0] is not None:
+        adopt(warm.artifacts, key, box[0])
+
+
+def _train_together(run: Pretrain, key: str, warm: Warm) -> None:
+    """Train in all processes, the first of which saves; or in none, if that one finds the weights made meanwhile."""
+    if warm.rank != 0:
+        if from_first_process(None):
+            _train(run, key, warm, None)
+        return
+    trained = False
 
     def train(folder: Path) -> None:
-        scratch = warm.artifacts.root / "running" / f"pretrain-{key}"
-        scratch.mkdir(parents=True, exist_ok=True)
-        dataset = warm.dataset(run.dataset)
-        backbone = warm.own_backbone(run.start, run.seed)
-        module = registry.declaration("methods", run.method.name).load()
-        ctx = Context(cell=f"pretrain-{key}", device=warm.device, folder=scratch)
-        torch.manual_seed(derive_seed(ctx.cell, "global"))
-        module.pretrain(corpus(dataset), backbone, module.Config(**run.method.params), ctx)
-        save_weights(backbone, folder / "weights.safetensors")
-        (folder / "training.json").write_text(json.dumps({"curves": ctx.curves, "selected": ctx.selected}))
-        for file in scratch.glob("*"):
-            file.unlink()
-        scratch.rmdir()
+        nonlocal trained
+        trained = from_first_process(True)
+        _train(run, key, warm, folder)
 
-    return warm.artifacts.get("pretrained", key, train) / "weights.safetensors"
+    warm.artifacts.get(KIND, key, train)
+    if not trained:
+        from_first_process(False)
+
+
+def _told_by_all(value: bool) -> list[bool]:
+    told = [False] * dist.get_world_size()
+    dist.all_gather_object(told, value)
+    return told

@@ -82,7 +82,8 @@ def _attempt(
     dataset = warm.dataset(cell.dataset)
     frozen = declared.constants.get("FROZEN_BACKBONE", False)
     backbone = (warm.backbone if frozen else warm.own_backbone)(cell.backbone, cell.seed)
-    if not frozen:
+    keeps = not frozen and rank == 0
+    if keeps:
         scratch.mkdir(parents=True, exist_ok=True)
     ctx = Context(
         cell=cell.id,
@@ -90,7 +91,7 @@ def _attempt(
         features=warm.features(cell.backbone, cell.seed, dataset),
         rank=rank,
         world=world,
-        folder=None if frozen else scratch,
+        folder=scratch if keeps else None,
     )
     config = method.Config(**cell.method.params)
     torch.manual_seed(derive_seed(cell.id, "global"))

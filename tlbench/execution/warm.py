@@ -31,11 +31,17 @@ class Warm:
         artifacts: Files shared with other processes of this machine.
         device: Where this process trains.
         keep: How many datasets, backbones and feature tables to keep open.
+        rank: This process among those that make backbones together.
+        world: How many do.
     """
 
-    def __init__(self, artifacts: Artifacts, device: torch.device, keep: int = 4) -> None:
+    def __init__(
+        self, artifacts: Artifacts, device: torch.device, keep: int = 4, *, rank: int = 0, world: int = 1
+    ) -> None:
         self.artifacts = artifacts
         self.device = device
+        self.rank = rank
+        self.world = world
         self._keep = keep
         self._datasets: OrderedDict[str, Dataset] = OrderedDict()
         self._backbones: OrderedDict[str, Backbone] = OrderedDict()

@@ -19,9 +19,7 @@ BATCH = 256
 
 
 @torch.no_grad()
-def embed(
-    encode: Callable[[Tensor], Tensor], x: Any, rows: NDArray[np.int64] | None, device: torch.device
-) -> Tensor:
+def embed(encode: Callable[[Tensor], Tensor], x: Any, rows: NDArray[np.int64] | None, device: torch.device) -> Tensor:
     """Return what ``encode`` makes of images, in batches of a fixed size, on the CPU in float32.
 
     Args:
