@@ -52,6 +52,7 @@ class Total:
         cpu_hours: CPUs held, times hours.
         gpu_hours: GPUs held, times hours.
         sources: Number of cells by the source of their estimate.
+        guessed: Number of cells whose method was never measured.
     """
 
     cells: int
@@ -59,6 +60,7 @@ class Total:
     cpu_hours: float
     gpu_hours: float
     sources: Mapping[str, int] = field(default_factory=dict)
+    guessed: int = 0
 
 
 class Timings:
@@ -86,7 +88,7 @@ class Timings:
 
     def total(self, cells: Iterable[Cell], resources: Resources) -> Total:
         """Sum up the estimates of cells that each hold these resources."""
-        seconds, count = 0.0, 0
+        seconds, count, guessed = 0.0, 0, 0
         sources: dict[str, int] = {}
         cache: dict[tuple[object, ...], Estimate] = {}
         for cell in cells:
@@ -95,9 +97,10 @@ class Timings:
                 cache[key] = self.estimate(cell)
             seconds += cache[key].seconds
             count += 1
+            guessed += cache[key].cells == 0
             sources[cache[key].source] = sources.get(cache[key].source, 0) + 1
         hours = seconds * resources.workers / 3600
-        return Total(count, seconds, hours * resources.cpus, hours * resources.gpus, sources)
+        return Total(count, seconds, hours * resources.cpus, hours * resources.gpus, sources, guessed)
 
     def _estimate(self, method: str, backbone: str, dataset: str, protocol: str, shots: Shots) -> Estimate:
         for kin, key in _kin(method, backbone, dataset, protocol, shots):

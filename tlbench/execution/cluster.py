@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tlbench.core.errors import UserError
@@ -20,12 +22,8 @@ def connect(home: Path, address: str | None) -> None:
     import ray
 
     if address is None:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
+        with _without_tracking():
+            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         return
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
@@ -34,6 +32,16 @@ def connect(home: Path, address: str | None) -> None:
             f"no Ray cluster at {address!r}: {first_line(error)}",
             "start one with `ray start --head`, or leave --address out",
         ) from error
+
+
+@contextmanager
+def _without_tracking() -> Iterator[None]:
+    """Keep MLflow's address and credentials out of the environment that workers inherit: only the driver writes."""
+    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("MLFLOW_")}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 def _prepare_environment(home: Path, own: bool) -> None:

@@ -21,17 +21,17 @@ class Progress:
         console: Where to write.
         total: Cells of the plan.
         done: Cells of the plan that were done before.
-        expected: Seconds that the cells to do are thought to take, all together.
+        expected: Seconds that the cells to do are known to take, all together; None where some were never measured.
         slots: How many run at once.
     """
 
-    def __init__(self, console: Console, total: int, done: int, expected: float, slots: int) -> None:
+    def __init__(self, console: Console, total: int, done: int, expected: float | None, slots: int) -> None:
         self.failed = 0
         self.finished = 0
         self._console = console
         self._total = total
         self._done = done
-        self._expected = max(expected, 1e-9)
+        self._expected = expected
         self._slots = max(slots, 1)
         self._begun = time.monotonic()
         self._hours = {"GPU": 0.0, "CPU": 0.0}
@@ -71,17 +71,21 @@ class Progress:
         if self.failed:
             parts.append(f"{self.failed} failed")
         parts += [f"{hours:.3g} {unit}-h" for unit, hours in self._hours.items() if hours]
-        if self.finished < self._todo:
-            parts.append(f"ETA {clock(self._remaining())}")
+        remaining = self._remaining()
+        if remaining is not None:
+            parts.append(f"ETA {clock(remaining)}")
         return " · ".join(parts)
 
-    def _remaining(self) -> float:
+    def _remaining(self) -> float | None:
+        """Return the seconds still to go: as estimated at first, more and more as measured; None without either."""
         share = self.finished / self._todo
+        if share == 1:
+            return None
+        measured = (time.monotonic() - self._begun) * (1 - share) / share if share else None
+        if self._expected is None:
+            return measured
         prior = self._expected / self._slots * (1 - share)
-        if not share:
-            return prior
-        measured = (time.monotonic() - self._begun) * (1 - share) / share
-        return share * measured + (1 - share) * prior
+        return prior if measured is None else share * measured + (1 - share) * prior
 
 
 def clock(seconds: float) -> str:

@@ -122,9 +122,7 @@ def send(prepared: Prepared, home: Home, tracking: str | None) -> tuple[str, Bac
 
 def claim(prepared: Prepared, ledger: Ledger) -> None:
     """Note in the ledger which cells the suite has, and what MLflow is to say of the suite."""
-    tags = layout.experiment_tags(
-        prepared.baseline, prepared.text, len(prepared.plan.cells), prepared.plan.reasons()
-    )
+    tags = layout.experiment_tags(prepared.baseline, prepared.text, len(prepared.plan.cells), prepared.plan.reasons())
     ledger.claim(prepared.suite.name, (cell.id for cell in prepared.plan.cells), tags)
 
 
@@ -177,7 +175,8 @@ def run_cells(
         Number of records committed, whether the user stopped the run, whether a limit did.
     """
     suite, total = prepared.suite, len(prepared.plan.cells)
-    expected = Timings(ledger.durations()).total(cells, suite.resources).seconds
+    estimate = Timings(ledger.durations()).total(cells, suite.resources)
+    expected = None if estimate.guessed else estimate.seconds
     with (
         Slots(home.artifacts.root, suite.resources, address=address, most=len(cells)) as slots,
         _draining(console) as drained,

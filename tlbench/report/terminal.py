@@ -11,8 +11,6 @@ from rich.text import Text
 from tlbench.report import text
 from tlbench.report.tables import Board, LeaderRow
 
-_NARROW = ("p (Holm)", "cells", "time")
-
 
 def terminal_table(suite: str, boards: Iterable[Board]) -> Table:
     """Return the leaderboard; boards follow each other, rows without a rank are dimmed.
@@ -21,21 +19,15 @@ def terminal_table(suite: str, boards: Iterable[Board]) -> Table:
         suite: Name, for the title.
         boards: From :func:`tlbench.report.tables.leaderboard`.
     """
-    table = Table(
-        title=Text(f"{suite}: test accuracy in %, 95% intervals over seeds"),
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-    )
+    title = Text(f"{suite}: test accuracy in %, 95% intervals over seeds")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("method\nbackbone", overflow="fold", ratio=1)
-    for heading in ("accuracy", "to baseline"):
-        table.add_column(f"{heading}\ninterval", justify="right", no_wrap=True)
-    for heading in _NARROW:
-        table.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
+    for heading in ("accuracy", "to baseline", "cells", "time"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("method | backbone", overflow="fold", ratio=1)  # last, where long names wrap without harm
     for board in boards:
         table.add_section()
-        table.add_row("", Text(f"{board.protocol}: {', '.join(board.datasets)}", style="bold"))
+        table.add_row(*[""] * 5, Text(f"{board.protocol}: {', '.join(board.datasets)}", style="bold"))
         for row in board.rows:
             table.add_row(*_cells(row), style="dim" if row.rank is None else None)
     return table
@@ -43,16 +35,15 @@ def terminal_table(suite: str, boards: Iterable[Board]) -> Table:
 
 def _cells(row: LeaderRow) -> list[Text]:
     contrast = row.difference.contrast
-    difference, p = "baseline" if row.is_baseline else text.NONE, ""
+    difference = Text("baseline" if row.is_baseline else text.NONE)
     if contrast is not None:
-        difference = f"{text.points(contrast.estimate.mean)}\n{text.points_interval(contrast.estimate)}"
-        p = text.p_value(row.difference.p_holm)
+        difference = Text(text.points(contrast.estimate.mean))
+        difference.append(f"\n{text.points_interval(contrast.estimate)}", style="dim")
     return [
         Text("" if row.rank is None else str(row.rank)),
-        Text(row.method).append(f"\n{row.backbone}", style="dim"),
-        Text(f"{text.percent(row.accuracy.mean)}\n{text.percent_interval(row.accuracy)}"),
-        Text(difference),
-        Text(p),
+        Text(text.percent(row.accuracy.mean)).append(f"\n{text.percent_interval(row.accuracy)}", style="dim"),
+        difference,
         Text(f"{row.have}/{row.expected}"),
         Text(text.seconds(row.cost.seconds)),
+        Text(row.method).append(f"\n{row.backbone}", style="dim"),
     ]

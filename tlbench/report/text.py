@@ -68,4 +68,4 @@ def _scaled(number: float, step: int, units: tuple[str, ...]) -> str:
     while power + 1 < len(units) and abs(number) >= step * 0.9995:
         number /= step
         power += 1
-    return f"{number:.0f}{units[power]}" if power == 0 else f"{number:.3g}{units[power]}"
+    return f"{number:.0f}{units[power]}" if power == 0 or abs(number) >= 999.5 else f"{number:.3g}{units[power]}"
