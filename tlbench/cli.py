@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -13,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+import tlbench
 from tlbench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Compare transfer-learning methods fairly: one YAML suite in, one leaderboard out.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -32,42 +34,65 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 SuitePath = Annotated[Path, typer.Argument(metavar="SUITE", help="The suite file, e.g. suites/quickstart.yaml.")]
 HomePath = Annotated[
-    Path | None, typer.Option("--home", help="Where results and artifacts are kept. [default: .tlbench]")
+    Path | None,
+    typer.Option("--home", help="Where results and artifacts are kept.", show_default="$TLBENCH_HOME, else .tlbench"),
 ]
 TrackingUri = Annotated[
     str | None,
     typer.Option(
-        "--tracking-uri", help="MLflow's store or server. [default: $MLFLOW_TRACKING_URI, else SQLite in the home]"
+        "--tracking-uri",
+        help="MLflow's store or server.",
+        show_default="$MLFLOW_TRACKING_URI, else SQLite in the home",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Reports = Annotated[Path, typer.Option("--reports", help="Where reports are written.")]
 
+# What the system says of a path that the user chose badly; any other such error is ours.
+_ON_PATHS = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST
+}  # fmt: skip
+
 
 def main() -> NoReturn:
     """Run the command line; a user's mistake ends with one message and exit code 2."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False) or 0
     except UserError as error:
-        _complain(error)
-        sys.exit(2)
-    except typer.Exit as wish:
-        sys.exit(wish.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
-        err.print("stopped")
-        sys.exit(130)
+        code = _complain(error)
+    except KeyboardInterrupt:
+        code = 130
+    except OSError as error:
+        if error.errno not in _ON_PATHS or error.filename is None:
+            raise
+        code = _complain(UserError(f"{error.filename}: {os.strerror(error.errno or 0).lower()}"))
     except Exception as error:
-        if hasattr(error, "format_message"):  # a wrong command or option, as click words it
-            error.show()
-            sys.exit(2)
-        raise
-    sys.exit(0)
+        if not hasattr(error, "format_message"):
+            raise
+        error.show()  # type: ignore[attr-defined]  # a wrong command or option, as click words it
+        code = 2
+    if code == 130:
+        err.print("stopped")
+    sys.exit(code)
 
 
-def _complain(error: UserError) -> None:
+@app.callback(invoke_without_command=True)
+def _tlbench(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(tlbench.__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def _complain(error: UserError) -> int:
     err.print(f"[bold red]error[/] {escape(error.message)}")
     if error.hint:
         err.print(f"  {escape(error.hint)}")
+    return 2
 
 
 @app.command(name="list")
@@ -83,6 +108,8 @@ def list_(
         typer.echo(json.dumps([{"name": name, "about": about} for name, about in rows], indent=2))
         return
     width = max((len(name) for name, _ in rows), default=0)
+    if not rows:
+        err.print(f"there are no {what} here" + (": no file suites/*.yaml" if what == "suites" else ""))
     for name, about in rows:
         out.print(f"[bold]{escape(name.ljust(width))}[/]  {escape(about)}")
 
@@ -99,9 +126,12 @@ def schema() -> None:
 @app.command()
 def check(suite: SuitePath, home: HomePath = None) -> None:
     """Check a suite and its data without running anything."""
+    from tlbench.execution.telling import counted
+
     prepared = _prepare(suite, _home(home))
-    cells, absent = len(prepared.plan.cells), sum(entry.count for entry in prepared.plan.not_applicable)
-    out.print(f"{escape(str(suite))}: fine, {cells} cells" + (f", {absent} not applicable" if absent else ""))
+    absent = sum(entry.count for entry in prepared.plan.not_applicable)
+    why = f", {absent} not applicable (`tlbench plan {escape(str(suite))}` says why)" if absent else ""
+    out.print(f"{escape(str(suite))}: fine, {counted(len(prepared.plan.cells))}{why}")
 
 
 @app.command()
@@ -115,66 +145,101 @@ def plan(suite: SuitePath, home: HomePath = None, as_json: Json = False) -> None
         seen = outlook(prepared, ledger)
     if as_json:
         typer.echo(json.dumps(seen.as_json(), indent=2))
-    else:
-        out.print(seen.as_text())
+        return
+    out.print(seen.as_text())
+    if seen.standing.todo:
+        out.print(f"  `tlbench run {escape(str(suite))}` runs what is to do")
 
 
 @app.command()
 def run(
     suite: SuitePath,
     only: Annotated[
-        str, typer.Option(help='Run only these cells, e.g. "method=lora* shots<=5", "failed", "stale".')
+        str,
+        typer.Option(
+            help='Run only these cells, e.g. "method=fine* shots<=5 seed!=0"; also "failed" or "stale".',
+            show_default=False,
+        ),
     ] = "",
-    skip: Annotated[str, typer.Option(help="Leave these cells out.")] = "",
-    force: Annotated[str, typer.Option(help="Run these cells again though they are done.")] = "",
+    skip: Annotated[str, typer.Option(help="Leave these cells out.", show_default=False)] = "",
+    force: Annotated[str, typer.Option(help="Run these cells again though they are done.", show_default=False)] = "",
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cells again.")] = False,
-    address: Annotated[str | None, typer.Option(help="A running Ray cluster. [default: this machine]")] = None,
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster.", show_default="this machine")] = None,
     home: HomePath = None,
     tracking_uri: TrackingUri = None,
     reports: Reports = Path("reports"),
 ) -> None:
     """Run what a suite lists and is not done yet; the same command continues after any interruption."""
-    from tlbench.execution.run_suite import Wish, run_suite
+    from tlbench.execution.asked import Wish, continuing, refuse_idle_selectors
+    from tlbench.execution.outlook import outlook
+    from tlbench.execution.run_suite import run_suite
+    from tlbench.execution.telling import counted
 
     place = _home(home)
     prepared = _prepare(suite, place)
     wish = Wish(only=only, skip=skip, force=force, retry_failed=retry_failed, address=address)
+    refuse_idle_selectors(wish, prepared.plan.cells)
+    with place.ledger() as ledger:
+        out.print(outlook(prepared, ledger).headline())
     summary = run_suite(prepared, place, wish, tracking_uri, out)
+    if not summary.ran and not summary.left:
+        out.print("nothing left to run")
     _tell_backlog(summary.backlog, suite)
-    _report(prepared.suite.name, summary.tracking, reports, must=not summary.backlog.count)
-    if summary.interrupted or summary.capped:
-        why = "stopped" if summary.interrupted else "a limit of the suite is reached"
-        out.print(f"{why}, {summary.left} cells left; the same command continues")
+    if prepared.plan.cells:
+        _report(prepared.suite.name, summary.tracking, reports, must=not summary.backlog.count)
+    if summary.left:
+        with place.ledger() as ledger:
+            limits = outlook(prepared, ledger).limits()
+        why, then = ("; ".join(limits), f"raise it in {suite}, then") if summary.capped else ("stopped", "to continue")
+        elsewhere = reports if reports != Path("reports") else None
+        options = {"--home": home, "--tracking-uri": tracking_uri, "--reports": elsewhere}
+        err.print(f"[yellow]{escape(why)}[/]; {counted(summary.left)} left")
+        err.print(f"  {escape(then)}: {escape(continuing(wish, suite, options))}")
     if summary.failed:
-        err.print(f"[red]{summary.failed} cells failed[/]: `tlbench status {escape(str(suite))}` tells why")
+        err.print(f"[red]{counted(summary.failed)} failed[/]: `tlbench status {escape(str(suite))}` tells why")
     if summary.failed or summary.left:
         raise typer.Exit(1)
 
 
 @app.command()
-def status(suite: SuitePath, home: HomePath = None) -> None:
+def status(
+    suite: SuitePath,
+    cells: Annotated[bool, typer.Option("--cells", help="List every cell with its id and how it stands.")] = False,
+    home: HomePath = None,
+) -> None:
     """Show how a suite stands, and why cells failed."""
     from tlbench.execution.outlook import failures, outlook
+    from tlbench.execution.telling import what
 
     place = _home(home)
     prepared = _prepare(suite, place)
     with place.ledger() as ledger:
-        out.print(outlook(prepared, ledger).as_text())
+        seen = outlook(prepared, ledger)
+        out.print(seen.as_text())
         for text in failures(prepared, ledger):
             out.print(escape(text))
+    for each, standing in seen.by_cell() if cells else ():
+        out.print(f"{each.id}  {standing.ljust(6)}  {escape(what(each.describe()))}")
 
 
 @app.command()
 def cell(
     cell_id: Annotated[str, typer.Argument(metavar="ID", help="A cell's id, or its first few characters.")],
     home: HomePath = None,
+    as_json: Json = False,
 ) -> None:
     """Print one cell's stored record: settings, scores, cost, environment, traceback."""
+    from tlbench.execution.telling import told
+
     place = _home(home)
     with place.ledger() as ledger:
         record = ledger.record(cell_id)
-    body = record.model_dump(mode="json", exclude={"outcome": {"correct"}})
-    typer.echo(json.dumps({**body, "digest": record.digest}, indent=2))
+    if as_json:
+        body = record.model_dump(mode="json", exclude={"outcome": {"correct"}})
+        typer.echo(json.dumps({**body, "digest": record.digest}, indent=2))
+        return
+    for line in told(record):
+        out.print(escape(line))
 
 
 @app.command()
@@ -184,7 +249,12 @@ def sync(suite: SuitePath, home: HomePath = None, tracking_uri: TrackingUri = No
     from tlbench.store.on_mlflow import without_credentials
 
     place = _home(home)
-    uri, backlog = send(_prepare(suite, place), place, tracking_uri)
+    prepared = _prepare(suite, place)
+    with place.ledger() as ledger:
+        if not ledger.done(cell.id for cell in prepared.plan.cells):
+            out.print(f"nothing to send: no cell of {escape(prepared.suite.name)} has run")
+            return
+    uri, backlog = send(prepared, place, tracking_uri)
     _tell_backlog(backlog, suite)
     if backlog.count:
         raise typer.Exit(1)
@@ -211,13 +281,26 @@ def ui(
     port: Annotated[int, typer.Option(help="Port on the loopback address.")] = 5000,
 ) -> None:
     """Serve MLflow's own pages on this machine only."""
+    import signal
     import subprocess
 
     from tlbench.store.on_mlflow import prepare as resolve
 
     uri = resolve(tracking_uri, _home(home).root)
-    command = ["mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
-    raise typer.Exit(subprocess.run([sys.executable, "-m", *command], check=False).returncode)
+    where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, *where]
+    env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
+    out.print(f"http://127.0.0.1:{port} in a moment; Ctrl-C ends it")
+    # A session of its own: on Ctrl-C all its processes are ended here, where by themselves they take up to a minute.
+    server = subprocess.Popen(command, env=env, start_new_session=True)
+    try:
+        code = server.wait()
+    except KeyboardInterrupt:
+        code = 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+    raise typer.Exit(code)
 
 
 def _home(path: Path | None) -> Home:
@@ -229,11 +312,27 @@ def _home(path: Path | None) -> Home:
 def _prepare(suite: Path, home: Home) -> Prepared:
     from tlbench.execution.prepare import prepare
 
+    _must_exist(suite)
     with _telling() as opening:
         prepared = prepare(suite, home.artifacts, opening)
     for warning in prepared.warnings:
         err.print(f"[yellow]note[/] {escape(warning)}")
+    if prepared.suite.search is not None:
+        err.print(
+            f"[yellow]note[/] {escape(str(suite))}: this version does not search yet: "
+            "every method runs with its default parameters and those under params"
+        )
     return prepared
+
+
+def _must_exist(suite: Path) -> None:
+    if suite.exists():
+        return
+    from tlbench.core.errors import nearest
+    from tlbench.execution.listing import suite_files
+
+    near = [str(path) for path in suite_files()]
+    raise UserError(f"{suite}: no such file", nearest(str(suite), near) if near else "give the path of a suite file")
 
 
 @contextmanager
@@ -247,6 +346,7 @@ def _suite_name(text: str) -> str:
     path = Path(text)
     if path.suffix not in (".yaml", ".yml"):
         return text
+    _must_exist(path)
     from tlbench.core.load import load
     from tlbench.execution.prepare import catalog
 
@@ -255,10 +355,16 @@ def _suite_name(text: str) -> str:
 
 def _tell_backlog(backlog: Backlog, suite: Path) -> None:
     if backlog.count:
+        results = "1 result is" if backlog.count == 1 else f"{backlog.count} results are"
         err.print(
-            f"[yellow]{backlog.count} results are not in MLflow yet[/]: {escape(backlog.error)}\n"
-            f"  they are safe here; `tlbench sync {escape(str(suite))}` or the next run sends them"
+            f"[yellow]{results} not in MLflow yet[/]: {escape(_cut(backlog.error))}\n"
+            f"  safe in the ledger; `tlbench sync {escape(str(suite))}` or the next run sends what is missing"
         )
+
+
+def _cut(text: str) -> str:
+    """Return a text without its middle where it is long: libraries say what they tried first, and the reason last."""
+    return text if len(text) <= 200 else f"{text[:95]} ... {text[-100:]}"
 
 
 def _report(name: str, uri: str, folder: Path, must: bool = True) -> None:
@@ -276,5 +382,7 @@ def _report(name: str, uri: str, folder: Path, must: bool = True) -> None:
         return
     paths = save(gathered, folder)
     out.print(terminal_table(name, gathered.boards))
+    for warning in gathered.warnings:
+        err.print(f"[yellow]note[/] {escape(warning)}")
     out.print(f"leaderboard  {escape(str(paths.index))}   (open it in a browser)")
     out.print(f"MLflow       {escape(without_credentials(uri))}   (`tlbench ui` shows it)")

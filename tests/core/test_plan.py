@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tlbench.core.catalog import Catalog
-from tlbench.core.cell import cell_id
+from tlbench.core.cell import cell_id, method_source
 from tlbench.core.plan import Known, Plan, expand
 
 HEAD = "name: x\ngrids:\n"
@@ -70,10 +70,10 @@ def test_ids_depend_neither_on_key_order_nor_on_spelling_nor_on_repetition(
 
 
 def test_every_part_of_a_cell_changes_its_id(plan_text: Callable[[str], Plan]) -> None:
-    base = ["classification", "[{name: lora, params: {rank: 4}}]", "[conv4]", "[digits]", "[5]", "[0]"]
+    base = ["classification", "[{name: lora, params: {rank: 4}}]", "[conv4]", "[digits]", "[full]", "[0]"]
     changes = [
         (1, "[{name: lora, params: {rank: 5}}]"), (1, "[linear_probe]"), (2, "[resnet18]"),
-        (2, "[{name: conv4, width: 9}]"), (3, "[glyphs]"), (4, "[6]"), (4, "[full]"), (5, "[1]"),
+        (2, "[{name: conv4, width: 9}]"), (3, "[glyphs]"), (4, "[6]"), (4, "[5]"), (5, "[1]"),
         (2, "[{name: conv4, pretrain: {method: simclr, dataset: glyphs}}]"),
         (2, "[{name: conv4, pretrain: {method: simclr, dataset: glyphs, seed: 1}}]"),
         (2, "[{name: conv4, pretrain: {method: simclr, dataset: glyphs, params: {epochs: 3}}}]"),
@@ -190,3 +190,31 @@ def test_a_hundred_thousand_cells_are_planned_in_seconds_without_torch() -> None
     assert figures["seconds"] < 30  # target 10 on an idle machine; this one may be crowded
     assert figures["peak_mb"] < 500
     assert figures["torch"] is False
+
+
+def test_pre_training_on_the_target_s_labels_breaks_the_budget_except_with_all_labels(
+    plan_text: Callable[[str], Plan],
+) -> None:
+    backbone = "[{name: conv4, pretrain: {method: supervised, dataset: digits}}]"
+    plan = plan_text(suite(("classification", "[linear_probe]", backbone, "[digits, glyphs]", "[5, full]", "[0]")))
+    assert [(cell.dataset.name, cell.shots) for cell in plan.cells] == [
+        ("digits", "full"),
+        ("glyphs", 5),
+        ("glyphs", "full"),
+    ]
+    (refused,) = plan.not_applicable
+    assert "read every training label of digits" in refused.reason
+
+
+def test_a_changed_pre_training_method_makes_its_cells_stale(plan_text: Callable[[str], Plan]) -> None:
+    backbone = "[{name: conv4, pretrain: {method: supervised, dataset: glyphs}}]"
+    plan = plan_text(suite(("classification", "[linear_probe]", backbone, "[digits]", "[5]", "[0]")))
+    (cell,) = plan.cells
+    assert cell.backbone.pretrain is not None
+    method, protocol = plan.sources["methods", "linear_probe"], plan.sources["protocols", "classification"]
+    today = method_source(method, cell.backbone)
+    assert plan.against({cell.id: Known("done", today, protocol)}).done == [cell]
+    before = replace(cell.backbone, pretrain=replace(cell.backbone.pretrain, source="old"))
+    assert before.key == cell.backbone.key
+    assert before.artifact != cell.backbone.artifact
+    assert plan.against({cell.id: Known("done", method_source(method, before), protocol)}).stale == [cell]

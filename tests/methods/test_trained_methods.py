@@ -34,24 +34,13 @@ def _context(**changes: Any) -> Context:
     return Context(**{"cell": "methods-test", "device": CPU, **changes})
 
 
-def test_from_scratch_reads_nothing_of_the_given_weights() -> None:
-    method, fake = _method("from_scratch"), fake_task("classification")
-    logits = []
-    for seed in (0, 1):
-        given = fake_backbone(seed)
-        before = copy.deepcopy(given.state_dict())
-        predictor = method.fit(fake.task, given, method.Config(epochs=2), _context())
-        logits.append(embed(predictor.logits, fake.test.x, None, CPU))
-        assert all(torch.equal(before[name], value) for name, value in given.state_dict().items())
-    assert torch.equal(*logits)
-
-
-def test_from_scratch_starts_where_its_seed_says() -> None:
-    method, fake = _method("from_scratch"), fake_task("classification")
-    config = method.Config(epochs=1)
-    fits = [method.fit(fake.task, fake_backbone(), config, _context(cell=cell)) for cell in ("a", "b")]
-    first, second = (embed(predictor.logits, fake.test.x, None, CPU) for predictor in fits)
-    assert not torch.equal(first, second)
+def test_from_scratch_takes_random_weights_only() -> None:
+    declared = registry.declaration("methods", "from_scratch")
+    info, task = fake_backbone().info, fake_task("classification").task.info
+    assert declared.skip is not None
+    assert declared.skip(task, info, declared.settings()) is None
+    taught = replace(info, recipe=info.recipe | {"weights": {"kind": "torchvision", "name": "DEFAULT"}})
+    assert "random weights" in str(declared.skip(task, taught, declared.settings()))
 
 
 def test_fine_tuning_starts_from_the_given_weights() -> None:

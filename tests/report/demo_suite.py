@@ -31,6 +31,7 @@ def params(method: str, dataset: str, shots: str, seed: int, **changed: str) -> 
         "backbone": "resnet18",
         "backbone_label": "resnet18/random",
         "weights": "random",
+        "backbone_key": "0" * 16,
         "dataset": dataset,
         "dataset_fingerprint": "f" * 60 + dataset[:4],
         "shots": shots,

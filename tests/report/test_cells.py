@@ -16,7 +16,7 @@ def frame(*rows: dict[str, Any]) -> pd.DataFrame:
     """Return finished cells that differ from one another in what is given."""
     usual: dict[str, Any] = dict.fromkeys(COLUMNS, float("nan")) | {
         "ended": 1.0, "protocol": "classification", "protocol_version": "1", "method": "lora", "method_label": "lora",
-        "backbone": "conv4", "backbone_label": "conv4", "weights": "random", "dataset": "digits",
+        "backbone": "conv4", "backbone_label": "conv4", "weights": "random", "backbone_key": "k", "dataset": "digits",
         "dataset_fingerprint": "aaaaaaaa", "shots": "5", "seed": 0, "options": "{}", "params": "{}",
         "test/accuracy": 0.5,
     }  # fmt: skip
@@ -42,7 +42,7 @@ def test_one_name_for_two_contents_is_told_apart() -> None:
     assert "digits" in notes[0]
 
 
-@pytest.mark.parametrize("changed", [{"params": '{"lr":"1"}'}, {"protocol_version": "2"}, {"weights": "file"}])
+@pytest.mark.parametrize("changed", [{"params": '{"lr":"1"}'}, {"protocol_version": "2"}, {"backbone_key": "l"}])
 def test_only_the_newest_version_of_a_setting_counts(changed: dict[str, str]) -> None:
     old = [{"seed": seed, "ended": 5.0, "test/accuracy": 0.1} for seed in range(3)]
     new = [{"seed": seed, "ended": 6.0, "test/accuracy": 0.9, **changed} for seed in range(2)]

@@ -95,7 +95,7 @@ def test_a_record_comes_back_as_it_was_stored() -> None:
     cell = {
         "id": "c1", "protocol": "episodic", "protocol_version": 1, "options": {"ways": 5, "episodes": 600},
         "method": "lora", "method_label": "lora(rank=4)", "params": {"rank": 4, "lr": 0.1}, "backbone": "conv4",
-        "backbone_label": "conv4/random", "weights": "random", "recipe": {}, "dataset": "digits",
+        "backbone_label": "conv4/random", "weights": "random", "backbone_key": "k", "recipe": {}, "dataset": "digits",
         "dataset_fingerprint": "ff", "shots": "full", "seed": 3,
     }  # fmt: skip
     record = Record(

@@ -233,7 +233,7 @@ def test_what_a_tracking_store_lacks_is_known_by_suite_and_store(tmp_path: Path)
         assert ledger.untagged("one", "here")
         ledger.mark_tagged("one", "here", '{"k":"v"}')
         assert not ledger.untagged("one", "here")
-        ledger.claim("one", [], {"k": "w"})
+        ledger.claim("one", "ab", {"k": "w"})
         assert ledger.untagged("one", "here")
         ledger.forget_synced("one", "here")
         assert len(ledger.unsynced("one", "here")) == 2

@@ -32,11 +32,17 @@ from tlbench.store.sync import Backlog, Writer, sync
 TAGS = layout.experiment_tags("linear_probe", "name: demo\n", 4, [{"count": 2, "reason": "no sense", "what": "x | y"}])
 
 
+CLAIMED: dict[tuple[Path, str], dict[str, None]] = {}
+
+
 def commit(home: Path, records: list[Record], suite: str = "demo") -> None:
+    """Commit records of a suite that has them besides those committed before."""
     home.mkdir(exist_ok=True)
+    claimed = CLAIMED.setdefault((home, suite), {})
+    claimed.update(dict.fromkeys(record.id for record in records))
     with Ledger(home / "ledger") as ledger:
         ids = [record.id for record in records]
-        ledger.claim(suite, ids, TAGS)
+        ledger.claim(suite, claimed, TAGS)
         ledger.forget(ids)
         attempts = ledger.lease(ids, "me", 60)
         assert all(ledger.commit_many([(record, attempts[record.id]) for record in records]))

@@ -108,3 +108,22 @@ def test_a_forced_cell_takes_the_place_of_its_older_run(ledger: Ledger) -> None:
     ledger.commit(better, ledger.lease("a", "me", 60)["a"])
     assert Replay(ledger, shelf, "s", "here", "me").run() == 1
     assert [each.digest for each in shelf.find("a")] == [better.digest]
+
+
+def test_runs_of_cells_that_the_suite_dropped_are_withdrawn_and_come_back_with_them(ledger: Ledger) -> None:
+    foreign = Run("theirs", "FINISHED", "c", "theirs", sync_mark("you"))
+    shelf = Shelf()
+    replay = Replay(ledger, shelf, "s", "here", "me")
+    assert replay.run() == 3
+    shelf.runs["theirs"] = foreign
+    ledger.claim("s", "ab", {})
+    assert ledger.disowned("s", "here") == ["c"]
+    replay.withdraw()
+    assert sorted(each.cell for each in shelf.runs.values() if each is not foreign) == ["a", "b"]
+    assert "theirs" in shelf.runs, "what another ledger wrote is not ours to delete"
+    assert ledger.disowned("s", "here") == []
+    assert "c" in ledger.done()
+    del shelf.runs["theirs"]
+    ledger.claim("s", "abc", {})
+    assert replay.run() == 1
+    assert sorted(each.cell for each in shelf.runs.values()) == ["a", "b", "c"]

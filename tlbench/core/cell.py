@@ -71,15 +71,27 @@ class BackboneChoice:
     pretrain: Pretrain | None = None
     weights_file: str | None = None
 
+    @property
+    def artifact(self) -> str:
+        """Name of what is made from the recipe by today's code: weights and features."""
+        return self.key if self.pretrain is None else digest([self.key, self.pretrain.source])
+
 
 @dataclass(frozen=True)
 class Pretrain:
-    """A pre-training run: method and parameters, corpus, the starting backbone, and its seed."""
+    """A pre-training run: method and parameters, corpus, the starting backbone, and its seed.
+
+    Attributes:
+        labels: Whether the method reads the corpus's labels.
+        source: Hash of the method's source file; not part of the cell's id, like that of any method.
+    """
 
     method: MethodChoice
     dataset: DatasetChoice
     start: BackboneChoice
     seed: int
+    labels: bool = True
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +119,7 @@ class Cell:
             "backbone": self.backbone.info.name,
             "backbone_label": self.backbone.info.label,
             "weights": self.backbone.info.weights,
+            "backbone_key": self.backbone.key,
             "recipe": self.backbone.info.recipe,
             "dataset": self.dataset.info.name,
             "dataset_fingerprint": self.dataset.info.fingerprint,
@@ -125,6 +138,11 @@ def cell_id(
 ) -> str:
     """Return the content-addressed id of a cell."""
     return digest([protocol.key, method.key, backbone.key, dataset.info.fingerprint, shots, seed], length=20)
+
+
+def method_source(source: str, backbone: BackboneChoice) -> str:
+    """Return the mark of the code behind a cell: its method's source hash and, with it, the pre-training method's."""
+    return source if backbone.pretrain is None else f"{source}+{backbone.pretrain.source}"
 
 
 def task_info(protocol: ProtocolChoice, dataset: DatasetInfo, shots: Shots) -> TaskInfo:

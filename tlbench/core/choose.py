@@ -72,7 +72,10 @@ def choose_backbone(
     architecture = plain.info.label.removesuffix("/random")
     label = f"{architecture}/{method.label}@{dataset.info.name}" + (f"#{seed}" if seed else "")
     info = replace(info, label=label)
-    return BackboneChoice(info, digest(info.recipe), Pretrain(method, dataset, plain, seed))
+    declared = catalog.declare("methods", method.name)
+    reads_labels = bool(declared.constants.get("READS_LABELS", True))
+    run = Pretrain(method, dataset, plain, seed, reads_labels, declared.source)
+    return BackboneChoice(info, digest(info.recipe), run)
 
 
 def resolve(declared: Declaration, values: dict[str, Any]) -> Settings:

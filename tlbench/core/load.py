@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def _checked(source: Source, folder: Path, catalog: Catalog) -> Suite:
     if not isinstance(source.value, dict):
         kind = "a list" if isinstance(source.value, list) else "a single value"
         raise UserError(f"{source.at(())}: a suite is a mapping with name and grids, not {kind}")
-    shaped = _shape(source.value)
+    shaped = _shape(source.value, {name.lower(): name for name in catalog.datasets})
     suite, problems = check(Suite, shaped)
     named = list(_misnamed(shaped, folder, catalog))
     said = {problem.where for problem in named}
@@ -62,37 +63,51 @@ def _checked(source: Source, folder: Path, catalog: Catalog) -> Suite:
     return suite
 
 
-def _shape(value: dict[str, Any]) -> dict[str, Any]:
-    """Give each part its one form: names become mappings, and flat keys move under ``options`` or ``params``."""
+def _shape(value: dict[str, Any], datasets: Mapping[str, str]) -> dict[str, Any]:
+    """Give each part its one form: names become mappings, and flat keys move under ``options`` or ``params``.
+
+    Args:
+        value: What the file says.
+        datasets: Their names by the same in lower case; a suite may write them in any case.
+    """
     shaped = dict(value)
     if isinstance(value.get("grids"), list):
-        shaped["grids"] = [_shape_grid(grid) for grid in value["grids"]]
+        shaped["grids"] = [_shape_grid(grid, datasets) for grid in value["grids"]]
     return shaped
 
 
-def _shape_grid(value: Any) -> Any:
+def _shape_grid(value: Any, datasets: Mapping[str, str]) -> Any:
     if not isinstance(value, dict):
         return value
     grid = _gather(value, _GRID_KEYS, "options")
-    for key, shape in (("methods", _named), ("datasets", _shape_dataset), ("backbones", _shape_backbone)):
+    shapes: dict[str, Callable[[Any], Any]] = {
+        "methods": _named,
+        "datasets": partial(_shape_dataset, datasets=datasets),
+        "backbones": partial(_shape_backbone, datasets=datasets),
+    }
+    for key, shape in shapes.items():
         if isinstance(grid.get(key), list):
             grid[key] = [shape(item) for item in grid[key]]
     return grid
 
 
-def _shape_dataset(value: Any) -> Any:
+def _shape_dataset(value: Any, datasets: Mapping[str, str]) -> Any:
     named = _named(value)
-    return _gather(named, _DATASET_KEYS, "params") if isinstance(named, dict) else named
+    if not isinstance(named, dict):
+        return named
+    name = named.get("name")
+    known = {"name": datasets.get(name.lower(), name)} if isinstance(name, str) else {}
+    return _gather(named | known, _DATASET_KEYS, "params")
 
 
-def _shape_backbone(value: Any) -> Any:
+def _shape_backbone(value: Any, datasets: Mapping[str, str]) -> Any:
     named = _named(value)
     if not isinstance(named, dict):
         return named
     backbone = _gather(named, _BACKBONE_KEYS, "params")
     pretrain = backbone.get("pretrain")
     if isinstance(pretrain, dict) and "dataset" in pretrain:
-        backbone["pretrain"] = pretrain | {"dataset": _shape_dataset(pretrain["dataset"])}
+        backbone["pretrain"] = pretrain | {"dataset": _shape_dataset(pretrain["dataset"], datasets)}
     return backbone
 
 

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tlbench.core.catalog import Catalog
-from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice, MethodChoice, ProtocolChoice, cell_id, task_info
+from tlbench.core.cell import (
+    BackboneChoice,
+    Cell,
+    DatasetChoice,
+    MethodChoice,
+    ProtocolChoice,
+    cell_id,
+    method_source,
+    task_info,
+)
 from tlbench.core.choose import choose_method, choose_protocol
 from tlbench.core.config import Settings
 from tlbench.core.info import Shots, TaskInfo
@@ -87,10 +96,9 @@ class Plan:
         return progress
 
     def _unchanged(self, cell: Cell, before: Known) -> bool:
-        return before.method_source in ("", self.sources["methods", cell.method.name]) and before.protocol_source in (
-            "",
-            self.sources["protocols", cell.protocol.name],
-        )
+        method = method_source(self.sources["methods", cell.method.name], cell.backbone)
+        protocol = self.sources["protocols", cell.protocol.name]
+        return before.method_source in ("", method) and before.protocol_source in ("", protocol)
 
     def reasons(self) -> list[dict[str, Any]]:
         """Return what is not applicable in few lines: ``{"count", "reason", "what"}`` for each method and reason."""
@@ -192,7 +200,16 @@ def _tasks(
                 obstacle = forbids(task) if forbids is not None else None
                 if backbone.info.modality != dataset.info.modality:
                     obstacle = f"a {backbone.info.modality} backbone cannot read {dataset.info.modality} data"
+                elif _over_budget(task, backbone):
+                    obstacle = f"pre-training read every training label of {dataset.info.name}, more than {shots} shots"
                 yield backbone, dataset, shots, task, obstacle
+
+
+def _over_budget(task: TaskInfo, backbone: BackboneChoice) -> bool:
+    """Say whether pre-training has spent more labels of the target than the task allows."""
+    run = backbone.pretrain
+    same = run is not None and run.labels and run.dataset.info.fingerprint == task.dataset.fingerprint
+    return same and task.protocol != "episodic" and task.shots != "full"
 
 
 def _cells(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tlbench.core.errors import UserError
 from tlbench.core.suite import Resources
+
+_KNOCK_SECONDS = 5.0
+_START_ONE = "start one with `ray start --head`, or leave --address out"
 
 
 def connect(home: Path, address: str | None) -> None:
@@ -18,6 +22,8 @@ def connect(home: Path, address: str | None) -> None:
     Raises:
         UserError: No cluster answers at the address.
     """
+    if address is not None:
+        _knock(address)
     _prepare_environment(home, own=address is None)
     import ray
 
@@ -28,10 +34,19 @@ def connect(home: Path, address: str | None) -> None:
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"no Ray cluster at {address!r}: {first_line(error)}",
-            "start one with `ray start --head`, or leave --address out",
-        ) from error
+        raise UserError(f"no Ray cluster at {address!r}: {first_line(error)}", _START_ONE) from error
+
+
+def _knock(address: str) -> None:
+    """Refuse an address where nothing listens: Ray would try for ten minutes before it says so."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if not port.isdigit():
+        return  # "auto", or another name that Ray looks up at once
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"no Ray cluster at {address!r}: {reason}", _START_ONE) from error
 
 
 @contextmanager
@@ -67,21 +82,28 @@ def _prepare_environment(home: Path, own: bool) -> None:
 
 
 def capacity(resources: Resources) -> int:
-    """Return how many cells the cluster can run at once."""
+    """Return how many cells the cluster can run at once: what fits on each machine, for a worker cannot span two.
+
+    Raises:
+        UserError: Not even one.
+    """
     import ray
 
-    total = ray.cluster_resources()
-    cpus, gpus = resources.cpus * resources.workers, resources.gpus * resources.workers
-    fits = int(total.get("CPU", 0) // cpus)
-    if gpus:
-        fits = min(fits, int(total.get("GPU", 0) // gpus))
-    if fits < 1:
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    workers = sum(_room(machine, resources) for machine in machines)
+    if workers < resources.workers:
+        largest = max((f"{m.get('CPU', 0):g} CPUs and {m.get('GPU', 0):g} GPUs" for m in machines), default="nothing")
         raise UserError(
-            f"one cell needs {cpus:g} CPUs and {gpus:g} GPUs; the cluster has {total.get('CPU', 0):g} and "
-            f"{total.get('GPU', 0):g}",
+            f"one cell needs {resources.workers} times {resources.cpus:g} CPUs and {resources.gpus:g} GPUs; "
+            f"the cluster has room for {workers} (a machine has up to {largest})",
             "lower `resources` in the suite, or give --address of a larger cluster",
         )
-    return fits
+    return workers // resources.workers
+
+
+def _room(machine: dict[str, float], resources: Resources) -> int:
+    room = machine.get("CPU", 0) // resources.cpus
+    return int(min(room, machine.get("GPU", 0) // resources.gpus) if resources.gpus else room)
 
 
 def first_line(error: BaseException) -> str:

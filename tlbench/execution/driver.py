@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from tlbench.core.cell import Cell
 from tlbench.core.record import Cost, Record
 from tlbench.core.suite import Limits
+from tlbench.execution.group import WorkerDeathError
 from tlbench.execution.queue import Job, MakeWeights, Queue
 from tlbench.execution.slots import Died, Finished, Slots
 from tlbench.store.ledger import Ledger
 
 LEASE_SECONDS = 60.0
 MAX_DEATHS = 3
+BRIEF = 2.0  # seconds of a cell below which the driver's latency counts
 _WAIT = 0.5
 
 
@@ -43,6 +45,7 @@ class Drive:
     on_record: Callable[[Record], None] = lambda record: None
     stopping: Callable[[], bool] = lambda: False
     capped: bool = False
+    _brief: bool = False
     _queue: Queue = field(init=False)
     _attempts: dict[str, int] = field(default_factory=dict)
     _deaths: Counter[str] = field(default_factory=Counter)
@@ -61,15 +64,15 @@ class Drive:
             halted = self.stopping() or self._over_limit()
             if not halted:
                 self._fill()
-            if self.slots.running():
+            if self.slots.running() or (not halted and len(self._queue) and not self.slots.free(1)):
                 self._handle(self.slots.events(_WAIT))
                 self._end_overruns()
             elif halted or not self._take_over():
                 return
 
     def _fill(self) -> None:
-        # A second job in a slot hides the driver's latency; towards the end it would only wait behind a long one.
-        depth = 2 if len(self._queue) > 4 * len(self.slots) else 1
+        # A second job in a slot hides the driver's latency; behind a long one, or towards the end, it only waits.
+        depth = 2 if self._brief and len(self._queue) > 4 * len(self.slots) else 1
         handed: list[tuple[int, Job]] = []
         for slot in self.slots.free(depth):
             job = self._queue.take(slot)
@@ -91,13 +94,14 @@ class Drive:
                 records.extend(self._bereave(event))
             elif isinstance(event.job, MakeWeights):
                 records.extend(self._weighed(event.job, event.error))
+                self._spend(self._cost(event.seconds))
             elif event.value is not None:
                 records.append(event.value)
+                self._brief = event.value.cost.seconds < BRIEF
             else:
-                records.append(failure(event.job, event.error or RuntimeError("no result"), self._seconds(event.slot)))
+                records.append(self._failure(event.job, event.error or RuntimeError("no result"), event.seconds))
         for record, kept in zip(records, self._commit(records), strict=True):
-            self.spent["gpu"] += record.cost.seconds * record.cost.gpus / 3600
-            self.spent["cpu"] += record.cost.seconds * record.cost.cpus / 3600
+            self._spend(record.cost)
             if kept:
                 self.on_record(record)
 
@@ -116,7 +120,7 @@ class Drive:
         cells = self._queue.drop(job.choice)
         leases = self.ledger.lease([cell.id for cell in cells], self.owner, LEASE_SECONDS)
         self._attempts.update(leases)
-        return [failure(cell, error, 0.0) for cell in cells if cell.id in leases]
+        return [self._failure(cell, error, 0.0) for cell in cells if cell.id in leases]
 
     def _bereave(self, death: Died) -> list[Record]:
         for job in reversed(death.waiting):
@@ -125,12 +129,13 @@ class Drive:
         self._deaths[job.id] += 1
         if self._deaths[job.id] < MAX_DEATHS and not death.stopped:
             self._return(job)
+            self._spend(self._cost(death.seconds))
             return []
         times = "" if death.stopped else f"its worker died {self._deaths[job.id]} times: "
         error = WorkerDeathError(f"{times}{death.reason}")
         if isinstance(job, MakeWeights):
             return self._forsake(job, error)
-        return [failure(job, error, 0.0)]
+        return [self._failure(job, error, death.seconds)]
 
     def _return(self, job: Job) -> None:
         if isinstance(job, Cell):
@@ -146,7 +151,8 @@ class Drive:
 
     def _over_limit(self) -> bool:
         caps = {"gpu": self.limits.gpu_hours, "cpu": self.limits.cpu_hours}
-        self.capped = any(cap is not None and self.spent[unit] >= cap for unit, cap in caps.items())
+        over = any(cap is not None and self.spent[unit] >= cap for unit, cap in caps.items())
+        self.capped = over and len(self._queue) > 0
         return self.capped
 
     def _take_over(self) -> bool:
@@ -162,27 +168,28 @@ class Drive:
         self._elsewhere = []
         return len(self._queue) > 0
 
-    def _seconds(self, slot: int) -> float:
-        return next((seconds for number, _, seconds in self.slots.running() if number == slot), 0.0)
+    def _spend(self, cost: Cost) -> None:
+        self.spent["gpu"] += cost.seconds * cost.gpus / 3600
+        self.spent["cpu"] += cost.seconds * cost.cpus / 3600
 
-
-class WorkerDeathError(RuntimeError):
-    """The process that ran a cell ended before the cell did."""
-
-
-def failure(cell: Cell, error: Exception, seconds: float) -> Record:
-    """Return the record of a cell that ended outside its own code."""
-    return Record(
-        cell=cell.describe(),
-        status="failed",
-        cost=Cost(
+    def _cost(self, seconds: float) -> Cost:
+        """Return what a cell that left no record has taken of its slot."""
+        held = self.slots.resources
+        return Cost(
             seconds=seconds,
             train_seconds=0,
             cpu_seconds=0,
             peak_memory=0,
-            gpus=0,
-            cpus=0,
+            gpus=held.gpus * held.workers,
+            cpus=held.cpus * held.workers,
             started=time.time() - seconds,
-        ),
-        error={"type": type(error).__name__, "message": str(error), "traceback": ""},
-    )
+        )
+
+    def _failure(self, cell: Cell, error: Exception, seconds: float) -> Record:
+        """Return the record of a cell that ended outside its own code."""
+        return Record(
+            cell=cell.describe(),
+            status="failed",
+            cost=self._cost(seconds),
+            error={"type": type(error).__name__, "message": str(error), "traceback": ""},
+        )

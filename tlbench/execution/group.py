@@ -64,7 +64,7 @@ def make_weights_together(choice: BackboneChoice, root: str, resources: Resource
         RuntimeError: Pre-training failed; with the reason.
     """
     config = {"choice": choice, "root": root, "resources": resources}
-    _fit(_make_part, config, f"weights-{choice.key}", root, resources)
+    _fit(_make_part, config, f"weights-{choice.artifact}", root, resources)
 
 
 def _fit(part: Callable[[dict[str, Any]], Any], config: dict[str, Any], name: str, root: str, held: Resources) -> Any:
@@ -78,9 +78,7 @@ def _fit(part: Callable[[dict[str, Any]], Any], config: dict[str, Any], name: st
     trainer = TorchTrainer(
         part,
         train_loop_config=config,
-        scaling_config=ScalingConfig(
-            num_workers=held.workers, use_gpu=held.gpus > 0, resources_per_worker=per_worker
-        ),
+        scaling_config=ScalingConfig(num_workers=held.workers, use_gpu=held.gpus > 0, resources_per_worker=per_worker),
         run_config=RunConfig(
             name=name,
             storage_path=str(storage),

@@ -44,3 +44,8 @@ def _suites() -> list[Row]:
         told = [line for line in comments[1:] if line]
         rows.append((str(path), told[0] if told else ""))
     return rows
+
+
+def suite_files() -> list[Path]:
+    """Return the YAML files here and in ``suites/``."""
+    return sorted(path for folder in (Path(), Path("suites")) for path in folder.glob("*.y*ml"))

@@ -7,20 +7,33 @@ from typing import Any
 
 from rich.markup import escape
 
+from tlbench.core.cell import Cell
 from tlbench.core.cost import Timings, Total
 from tlbench.core.plan import Progress as Standing
+from tlbench.core.record import Record
 from tlbench.execution.prepare import Prepared
 from tlbench.execution.progress import clock
+from tlbench.execution.telling import counted, what
 from tlbench.store.ledger import Ledger
+
+_SHOWN = 3  # cells named for each reason of failure
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """A suite's standing and the cost of what is left."""
+    """A suite's standing and the cost of what is left.
+
+    Attributes:
+        prepared: The suite.
+        standing: Its cells, sorted by how they stand.
+        cost: Of the cells to do.
+        used: Hours that its finished cells took, by ``gpu`` and ``cpu`` (see :func:`hours_used`).
+    """
 
     prepared: Prepared
     standing: Standing
     cost: Total
+    used: dict[str, float]
 
     def as_json(self) -> dict[str, Any]:
         """Return counts, reasons and estimates for programs."""
@@ -35,25 +48,45 @@ class Outlook:
             "todo_ids": [cell.id for cell in self.standing.todo],
         }
 
+    def headline(self) -> str:
+        """Return the counts in one line, with rich's markup."""
+        counts = [f"{len(cells)} {name}" for name, cells in self._lists() if cells]
+        return " · ".join([f"[bold]{self.prepared.suite.name}[/]: {counted(len(self.prepared.plan.cells))}", *counts])
+
     def as_text(self) -> str:
-        """Return the same for people, with rich's markup."""
-        counts = " · ".join(f"{len(cells)} {name}" for name, cells in self._lists() if cells or name == "todo")
-        lines = [f"[bold]{self.prepared.suite.name}[/]: {len(self.prepared.plan.cells)} cells · {counts}"]
+        """Return everything for people, with rich's markup."""
+        lines = [self.headline()]
         for entry in self.prepared.plan.reasons():
             lines.append(f"  not applicable ({entry['count']}): {escape(entry['what'])}: {escape(entry['reason'])}")
         if self.standing.todo:
             hours = f"{self.cost.cpu_hours:.2g} CPU-h" + (
                 f", {self.cost.gpu_hours:.2g} GPU-h" if self.cost.gpu_hours else ""
             )
-            lines.append(f"  to do: about {hours}, {clock(self.cost.seconds)} of cells one after another")
-            lines += [f"    {count} cells: {escape(source)}" for source, count in self.cost.sources.items()]
+            lines.append(f"  to do: about {hours}; {clock(self.cost.seconds)} if cells ran one after another")
+            lines += [f"    {counted(count)}: {escape(source)}" for source, count in self.cost.sources.items()]
+        lines += [f"  {line}" for line in self.limits()]
         if self.standing.failed:
             lines.append("  failed cells run again with --retry-failed")
         if self.standing.stale:
             lines.append('  stale cells (their code has changed) run again with --only "stale"')
         return "\n".join(lines)
 
-    def _lists(self) -> list[tuple[str, list[Any]]]:
+    def limits(self) -> list[str]:
+        """Return a line for each limit on hours: how much of it is used, and whether any cell may still start."""
+        lines = []
+        limits = self.prepared.suite.limits
+        for unit, cap in (("gpu", limits.gpu_hours), ("cpu", limits.cpu_hours)):
+            if cap is not None:
+                over = ": no further cell starts" if self.used[unit] >= cap else ""
+                lines.append(f"limits.{unit}_hours: {self.used[unit]:.3g} of {cap:g} used{over}")
+        return lines
+
+    def by_cell(self) -> list[tuple[Cell, str]]:
+        """Return every cell with how it stands, in the plan's order."""
+        names = {cell.id: name for name, cells in self._lists() for cell in cells}
+        return [(cell, names[cell.id]) for cell in self.prepared.plan.cells]
+
+    def _lists(self) -> list[tuple[str, list[Cell]]]:
         standing = self.standing
         return [
             ("todo", standing.todo),
@@ -67,16 +100,33 @@ def outlook(prepared: Prepared, ledger: Ledger) -> Outlook:
     """Hold a suite's plan against the ledger."""
     standing = prepared.plan.against(ledger.known(cell.id for cell in prepared.plan.cells))
     cost = Timings(ledger.durations()).total(standing.todo, prepared.suite.resources)
-    return Outlook(prepared, standing, cost)
+    return Outlook(prepared, standing, cost, hours_used(prepared, ledger))
+
+
+def hours_used(prepared: Prepared, ledger: Ledger) -> dict[str, float]:
+    """Return the hours by ``gpu`` and ``cpu`` that the suite's finished cells took; 0 where no limit asks for them."""
+    limits, hours = prepared.suite.limits, {"gpu": 0.0, "cpu": 0.0}
+    if limits.gpu_hours is None and limits.cpu_hours is None:
+        return hours
+    for record in ledger.records(cell.id for cell in prepared.plan.cells):
+        hours["gpu"] += record.cost.seconds * record.cost.gpus / 3600
+        hours["cpu"] += record.cost.seconds * record.cost.cpus / 3600
+    return hours
 
 
 def failures(prepared: Prepared, ledger: Ledger) -> list[str]:
-    """Return one line for each failed cell: id, what it was, and the error."""
-    lines = []
+    """Return why cells failed: each reason with its count, the most frequent first, then a few of its cells."""
+    reasons: dict[str, list[Record]] = {}
     for record in ledger.records(cell.id for cell in prepared.plan.cells):
         if record.error is not None:
-            cell = record.cell
-            what = f"{cell['method_label']} | {cell['backbone_label']} | {cell['dataset']} | {cell['shots']}"
-            first = record.error["message"].partition("\n")[0]
-            lines.append(f"  {record.id}  {what} | seed {cell['seed']}: {record.error['type']}: {first}")
+            said = f"{record.error['type']}: {record.error['message'].partition(chr(10))[0]}"
+            reasons.setdefault(said, []).append(record)
+    lines = []
+    for reason, records in sorted(reasons.items(), key=lambda item: -len(item[1])):
+        lines.append(f"  {counted(len(records))} failed: {reason}")
+        lines += [f"    {record.id}  {what(record.cell)}" for record in records[:_SHOWN]]
+        if len(records) > _SHOWN:
+            lines.append(f"    and {len(records) - _SHOWN} more (--cells lists all)")
+    if reasons:
+        lines.append("  `tlbench cell ID` shows a cell's settings and traceback")
     return lines

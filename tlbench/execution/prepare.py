@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,13 @@ from tlbench.core.catalog import Catalog
 from tlbench.core.cell import BackboneChoice, DatasetChoice
 from tlbench.core.choose import baseline_label, choose_backbone, choose_protocol
 from tlbench.core.errors import UserError
+from tlbench.core.hashing import sha256
 from tlbench.core.info import DatasetInfo
 from tlbench.core.load import load
 from tlbench.core.plan import Plan, expand
 from tlbench.core.suite import BackboneSpec, Suite
 from tlbench.data import catalog as data
-from tlbench.data.sampling import check_episodes, check_shots
+from tlbench.data.sampling import check_episodes, check_shots, deal_classes
 from tlbench.store.artifacts import Artifacts
 
 
@@ -90,10 +90,15 @@ def check_tasks(
 
 
 def _check_unseen(info: DatasetInfo, backbone: BackboneChoice) -> None:
-    run = backbone.pretrain
-    if run is not None and run.dataset.info.fingerprint == info.fingerprint and not info.class_splits:
+    if backbone.pretrain is None:
+        return
+    corpus = backbone.pretrain.dataset.info
+    trained = corpus.class_splits.get("train", range(len(corpus.classes)))
+    seen = {corpus.classes[label] for label in trained} & {info.classes[label] for label in deal_classes(info)["test"]}
+    if seen:
         raise UserError(
-            f"{backbone.info.label}: pre-training on {info.name} has seen the test classes of its episodes",
+            f"{backbone.info.label}: pre-training on {corpus.name} has seen test classes of {info.name}'s episodes: "
+            + ", ".join(sorted(seen)[:5]),
             "pre-train on another dataset, or use one that declares a split of its classes",
         )
 
@@ -140,7 +145,17 @@ def resolve_backbones(
     Raises:
         UserError: A weights file cannot be read.
     """
-    return {key: _backbone(spec, base, datasets, names) for key, spec in suite.backbones.items()}
+    found = {key: _backbone(spec, base, datasets, names) for key, spec in suite.backbones.items()}
+    meanings: dict[str, set[str]] = {}
+    for choice in found.values():
+        meanings.setdefault(choice.info.label, set()).add(choice.key)
+    shared = {label for label, keys in meanings.items() if len(keys) > 1}
+    return {key: _told_apart(choice) if choice.info.label in shared else choice for key, choice in found.items()}
+
+
+def _told_apart(choice: BackboneChoice) -> BackboneChoice:
+    """Give a backbone a label that no other of the suite has."""
+    return replace(choice, info=replace(choice.info, label=f"{choice.info.label}#{choice.key[:6]}"))
 
 
 def _absolute(params: dict[str, Any], base: Path) -> dict[str, Any]:
@@ -154,14 +169,4 @@ def _backbone(spec: BackboneSpec, base: Path, datasets: dict[str, DatasetChoice]
     if spec.weights.kind != "file":
         return choose_backbone(spec, datasets, names, None, "")
     file = (base / Path(spec.weights.path).expanduser()).resolve()
-    return choose_backbone(spec, datasets, names, str(file), _sha256(file))
-
-
-def _sha256(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(
-            f"weights file {file}: {error.strerror}", "give the path of a .safetensors or .pt file"
-        ) from error
+    return choose_backbone(spec, datasets, names, str(file), sha256(file))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 import torch.distributed as dist
 
 from tlbench.backbones.weights import save_weights
@@ -20,6 +20,7 @@ from tlbench.data.dataset import TRAIN, Dataset, Split, take
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.context import Context
 from tlbench.training.distributed import from_first_process
+from tlbench.training.randomness import reseed
 
 if TYPE_CHECKING:
     from tlbench.execution.warm import Warm
@@ -89,12 +90,14 @@ def _train(run: Pretrain, key: str, warm: Warm, folder: Path | None) -> None:
         world=warm.world,
         folder=None if folder is None else scratch,
     )
-    torch.manual_seed(derive_seed(ctx.cell, "global"))
+    reseed(derive_seed(ctx.cell, "global"))
+    start = time.perf_counter()
     module.pretrain(corpus(dataset), backbone, module.Config(**run.method.params), ctx)
     if folder is None:
         return
     save_weights(backbone, folder / "weights.safetensors")
-    (folder / "training.json").write_text(json.dumps({"curves": ctx.curves, "selected": ctx.selected}))
+    told = {"seconds": time.perf_counter() - start, "workers": warm.world, "curves": ctx.curves}
+    (folder / "training.json").write_text(json.dumps(told))
     shutil.rmtree(scratch)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from tlbench.core import registry
-from tlbench.core.cell import Cell
+from tlbench.core.cell import Cell, method_source
 
 
 @cache
@@ -42,16 +42,16 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    folder = Path(__file__).parent
-    found = subprocess.run(
-        ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True
-    )
-    return found.stdout.strip()
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:  # no git here
+        return ""
 
 
 def sources(cell: Cell) -> dict[str, str]:
     """Return the hashes of the method's and the protocol's source files, by which a result is known to be stale."""
     return {
-        "method_source": registry.declaration("methods", cell.method.name).source,
+        "method_source": method_source(registry.declaration("methods", cell.method.name).source, cell.backbone),
         "protocol_source": registry.declaration("protocols", cell.protocol.name).source,
     }

@@ -18,6 +18,7 @@ from tlbench.execution.provenance import machine, sources
 from tlbench.execution.warm import Warm
 from tlbench.execution.watch import Watch
 from tlbench.training.context import Context
+from tlbench.training.randomness import reseed
 
 _TRACEBACK_LINES = 40
 
@@ -56,7 +57,8 @@ def run_cell(
             "message": str(caught),
             "traceback": "\n".join(traceback.format_exc().splitlines()[-_TRACEBACK_LINES:]),
         }
-    if rank == 0:
+    # One of several processes may have failed only because another one died: the next try wants the checkpoint.
+    if rank == 0 and (error is None or world == 1):
         shutil.rmtree(scratch, ignore_errors=True)
     return Record(
         cell=cell.describe(),
@@ -94,7 +96,7 @@ def _attempt(
         folder=scratch if keeps else None,
     )
     config = method.Config(**cell.method.params)
-    torch.manual_seed(derive_seed(cell.id, "global"))
+    reseed(derive_seed(cell.id, "global"))
 
     def fit(task: Task) -> Any:
         with watch.training():

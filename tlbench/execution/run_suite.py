@@ -19,8 +19,10 @@ from tlbench.core.cost import Timings
 from tlbench.core.plan import Progress as Standing
 from tlbench.core.record import Record
 from tlbench.core.select import select
+from tlbench.execution.asked import WORDS, Wish, asked
 from tlbench.execution.driver import Drive
 from tlbench.execution.home import Home
+from tlbench.execution.outlook import hours_used
 from tlbench.execution.prepare import Prepared
 from tlbench.execution.progress import Progress
 from tlbench.execution.slots import Slots
@@ -31,32 +33,13 @@ from tlbench.store.sync import Backlog, Writer, sync
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What the user asks of this run beside the suite.
-
-    Attributes:
-        only: Selector of the cells to run; ``failed`` and ``stale`` in it ask for those too.
-        skip: Selector of cells to leave out.
-        force: Selector of cells to run again though they are done.
-        retry_failed: Run failed cells again.
-        address: A running Ray cluster, or None.
-    """
-
-    only: str = ""
-    skip: str = ""
-    force: str = ""
-    retry_failed: bool = False
-    address: str | None = None
-
-
-@dataclass(frozen=True)
 class Summary:
     """How a run ended.
 
     Attributes:
         ran: Cells committed by this run.
-        failed: Cells of the suite that stand as failed.
-        left: Cells of the suite without a result.
+        failed: Cells that were asked for and stand as failed.
+        left: Cells that were asked for and have no result.
         interrupted: The user stopped it.
         capped: A limit of the suite stopped it.
         tracking: MLflow's store.
@@ -90,8 +73,14 @@ def run_suite(prepared: Prepared, home: Home, wish: Wish, tracking: str | None, 
     with home.ledger() as ledger:
         claim(prepared, ledger)
         standing = prepared.plan.against(ledger.known(cell.id for cell in prepared.plan.cells))
-        cells = choose(standing, wish, ledger)
+        again, fresh = choose(standing, wish)
+        cells = [*again, *fresh]
         writer = Writer(ledger.path, uri, home.root, prepared.suite.name)
+
+        def begin() -> None:
+            ledger.forget(cell.id for cell in again)  # not before the cluster stands: results outlive a wrong address
+            writer.start()
+
         if cells:
             ended = run_cells(
                 cells,
@@ -100,7 +89,7 @@ def run_suite(prepared: Prepared, home: Home, wish: Wish, tracking: str | None, 
                 ledger,
                 console,
                 address=wish.address,
-                on_begin=writer.start,
+                on_begin=begin,
                 on_commit=writer.notify,
             )
         else:
@@ -108,7 +97,9 @@ def run_suite(prepared: Prepared, home: Home, wish: Wish, tracking: str | None, 
         backlog = writer.close()
         after = prepared.plan.against(ledger.known(cell.id for cell in prepared.plan.cells))
     ran, interrupted, capped = ended
-    return Summary(ran, len(after.failed), len(after.todo), interrupted, capped, uri, backlog)
+    wanted = {cell.id for cell in asked(wish, prepared.plan.cells, cells)}
+    failed, left = (sum(cell.id in wanted for cell in found) for found in (after.failed, after.todo))
+    return Summary(ran, failed, left, interrupted, capped, uri, backlog)
 
 
 def send(prepared: Prepared, home: Home, tracking: str | None) -> tuple[str, Backlog]:
@@ -126,13 +117,13 @@ def claim(prepared: Prepared, ledger: Ledger) -> None:
     ledger.claim(prepared.suite.name, (cell.id for cell in prepared.plan.cells), tags)
 
 
-def choose(standing: Standing, wish: Wish, ledger: Ledger) -> list[Cell]:
-    """Return the cells to run, and take back the results of those that are to run again.
+def choose(standing: Standing, wish: Wish) -> tuple[list[Cell], list[Cell]]:
+    """Return the cells to run again, whose results are to be taken back first, and those to run that have none.
 
     Raises:
         UserError: A selector is not understood.
     """
-    only, skip = select(wish.only, ("failed", "stale")), select(wish.skip)
+    only, skip = select(wish.only, WORDS), select(wish.skip)
     force = select(wish.force) if wish.force else None
     again = list(standing.failed) if wish.retry_failed or "failed" in only.words else []
     if "stale" in only.words:
@@ -143,9 +134,8 @@ def choose(standing: Standing, wish: Wish, ledger: Ledger) -> list[Cell]:
         everything = [*standing.done, *standing.stale, *standing.failed]
         again += [cell for cell in force.of(everything) if cell.id not in chosen]
     skipped = {cell.id for cell in skip.of([*fresh, *again])} if wish.skip else set()
-    again = [cell for cell in only.of(again) if cell.id not in skipped]
-    ledger.forget([cell.id for cell in again])
-    return [*again, *(cell for cell in only.of(fresh) if cell.id not in skipped)]
+    again, fresh = ([cell for cell in only.of(cells) if cell.id not in skipped] for cells in (again, fresh))
+    return again, fresh
 
 
 def run_cells(
@@ -194,7 +184,7 @@ def run_cells(
             ledger,
             owner(),
             suite.limits,
-            spent=_spent(prepared, ledger),
+            spent=hours_used(prepared, ledger),
             on_record=committed,
             stopping=drained.is_set,
         )
@@ -205,18 +195,6 @@ def run_cells(
 def owner() -> str:
     """Return a name for this driver that no other has: host, process, and a random mark."""
     return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-
-
-def _spent(prepared: Prepared, ledger: Ledger) -> dict[str, float]:
-    """Return the hours by ``gpu`` and ``cpu`` that the suite's finished cells took."""
-    limits = prepared.suite.limits
-    hours = {"gpu": 0.0, "cpu": 0.0}
-    if limits.gpu_hours is None and limits.cpu_hours is None:
-        return hours
-    for record in ledger.records(cell.id for cell in prepared.plan.cells):
-        hours["gpu"] += record.cost.seconds * record.cost.gpus / 3600
-        hours["cpu"] += record.cost.seconds * record.cost.cpus / 3600
-    return hours
 
 
 @contextmanager

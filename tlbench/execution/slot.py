@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tlbench.core.cell import BackboneChoice, Cell
 from tlbench.core.suite import Resources
@@ -15,7 +17,8 @@ from tlbench.store.artifacts import Artifacts
 
 if TYPE_CHECKING:
     from tlbench.core.record import Record
-    from tlbench.execution.warm import Warm
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -82,38 +85,37 @@ class Slot:
         facts = self._facts | {"attempt": attempt, "pid": os.getpid()}
         if self._resources.workers > 1:
             return run_together(cell, self._root, self._resources, facts)
-        return _train(cell, self._warm, self._resources, facts)
+        from tlbench.execution.run_cell import run_cell
+
+        cpus, gpus = self._resources.cpus, self._resources.gpus
+        return _alone(cell.id, lambda: run_cell(cell, self._warm, cpus=cpus, gpus=gpus, facts=facts))
 
     def make_weights(self, choice: BackboneChoice) -> None:
         """Make a pre-trained backbone's weights file, or find it made."""
         if self._resources.workers > 1:
             make_weights_together(choice, self._root, self._resources)
         else:
-            self._warm.backbone(choice, 0)
+            _alone(f"weights-{choice.artifact}", partial(self._warm.backbone, choice, 0))
 
     def adopt_weights(self, choice: BackboneChoice, content: bytes) -> None:
         """Keep a weights file that a slot elsewhere made."""
         from tlbench.execution.pretrain import adopt
 
-        adopt(self._warm.artifacts, choice.key, content)
+        adopt(self._warm.artifacts, choice.artifact, content)
 
 
 def read_weights(root: str, choice: BackboneChoice) -> bytes:
     """Return a weights file that a slot on this machine made, for one that does not share its artifact folder."""
     from tlbench.execution.pretrain import weights_file
 
-    return weights_file(Artifacts(artifact_folder(root)), choice.key).read_bytes()
+    return weights_file(Artifacts(artifact_folder(root)), choice.artifact).read_bytes()
 
 
-def _train(cell: Cell, warm: Warm, resources: Resources, facts: dict[str, Any]) -> Record:
+def _alone(name: str, work: Callable[[], T]) -> T:
+    """Do a training's work under Ray Train in this very process, and return what it returns."""
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    from tlbench.execution.run_cell import run_cell
-
-    def alone() -> Record:
-        return run_cell(cell, warm, cpus=resources.cpus, gpus=resources.gpus, facts=facts)
-
-    trainer = TorchTrainer(alone, scaling_config=ScalingConfig(num_workers=0), run_config=RunConfig(name=cell.id))
-    record: Record = trainer.fit().return_value
-    return record
+    trainer = TorchTrainer(work, scaling_config=ScalingConfig(num_workers=0), run_config=RunConfig(name=name))
+    value: T = trainer.fit().return_value
+    return value

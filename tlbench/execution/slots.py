@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlbench.core.cell import BackboneChoice
+from tlbench.core.errors import UserError
 from tlbench.core.suite import Resources
 from tlbench.execution.cluster import capacity, connect, first_line
 from tlbench.execution.queue import Job, MakeWeights
-from tlbench.execution.slot import Place, Slot
+from tlbench.execution.slot import Place, Slot, read_weights
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -20,22 +21,26 @@ if TYPE_CHECKING:
     from tlbench.core.record import Record
 
 RECYCLE = 5000  # cells after which a slot's process is replaced
-_START_SECONDS = 180.0
+FALSE_STARTS = 3  # slots in a row that may die before they stand
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A job came to its end: a cell with its record, weights with None, or an exception instead of either."""
+    """A job came to its end: a cell with its record, weights with None, or an exception instead of either.
+
+    ``seconds`` is how long it was under way.
+    """
 
     slot: int
     job: Job
     value: Record | None
     error: Exception | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Died:
-    """A slot's process is gone: ``running`` was under way, ``waiting`` had not been started.
+    """A slot's process is gone: ``running`` was under way for ``seconds``, ``waiting`` had not been started.
 
     ``stopped`` tells a slot that :meth:`Slots.stop` ended from one that died of itself.
     """
@@ -45,13 +50,14 @@ class Died:
     waiting: list[Job]
     reason: str
     stopped: bool
+    seconds: float = 0.0
 
 
 @dataclass
 class _Seat:
     actor: ActorHandle
+    ready: Any
     place: Place | None = None
-    ready: Any = None
     jobs: deque[tuple[Job, Any]] = field(default_factory=deque)
     began: float = 0.0
     finished: int = 0
@@ -78,21 +84,22 @@ class Slots:
         facts: dict[str, Any] | None = None,
         most: int | None = None,
     ) -> None:
+        self.resources = resources
         self._root = root
-        self._resources = resources
         self._address = address
         self._facts = facts or {}
         self._most = most
         self._seats: dict[int, _Seat] = {}
         self._holders: dict[str, set[str]] = {}
         self._next = 0
+        self._false_starts = 0
 
     def __enter__(self) -> Slots:
         connect(self._root.parent, self._address)
         import ray  # not before: Ray reads its environment when it is imported
 
         try:
-            fits = capacity(self._resources)
+            fits = capacity(self.resources)
             for _ in range(fits if self._most is None else max(1, min(fits, self._most))):
                 self._seat()
         except BaseException:
@@ -111,8 +118,12 @@ class Slots:
         return len(self._seats)
 
     def free(self, depth: int) -> list[int]:
-        """Return the slots with fewer than ``depth`` jobs, the emptiest first."""
-        open_seats = [(len(seat.jobs), number) for number, seat in self._seats.items() if len(seat.jobs) < depth]
+        """Return the slots that stand and have fewer than ``depth`` jobs, the emptiest first.
+
+        A slot that does not stand may never do so, as when its machine is gone: no job must wait for it.
+        """
+        standing = ((number, seat) for number, seat in self._seats.items() if seat.place is not None)
+        open_seats = [(len(seat.jobs), number) for number, seat in standing if len(seat.jobs) < depth]
         return [number for _, number in sorted(open_seats)]
 
     def running(self) -> list[tuple[int, Job, float]]:
@@ -132,7 +143,7 @@ class Slots:
         if isinstance(job, MakeWeights):
             reference = seat.actor.make_weights.remote(job.choice)
         else:
-            if job.backbone.pretrain is not None:
+            if job.backbone.pretrain is not None and self.resources.workers == 1:
                 self._bring_weights(seat, job.backbone)
             reference = seat.actor.run.remote(job, attempt)
         seat.jobs.append((job, reference))
@@ -146,44 +157,77 @@ class Slots:
         ray.kill(seat.actor)
 
     def events(self, timeout: float) -> list[Finished | Died]:
-        """Wait at most ``timeout`` seconds for something to happen and return all that has."""
+        """Wait at most ``timeout`` seconds for something to happen and return all that has.
+
+        A slot that has come to stand is no event, but ends the wait.
+
+        Raises:
+            UserError: Slots cannot start here.
+        """
         import ray
 
         heads = {seat.jobs[0][1]: number for number, seat in self._seats.items() if seat.jobs}
-        if not heads:
-            return []
-        done, _ = ray.wait(list(heads), num_returns=1, timeout=timeout)
+        starts = {seat.ready: number for number, seat in self._seats.items() if seat.place is None}
+        awaited = [*heads, *starts]
+        done, _ = ray.wait(awaited, num_returns=1, timeout=timeout)
         if done:
-            done, _ = ray.wait(list(heads), num_returns=len(heads), timeout=0)
-        return [event for reference in done for event in self._collect(heads[reference])]
+            done, _ = ray.wait(awaited, num_returns=len(awaited), timeout=0)
+        for reference in done:
+            if reference in starts:
+                self._welcome(starts[reference])
+        return [event for reference in done if reference in heads for event in self._collect(heads[reference])]
+
+    def _welcome(self, number: int) -> None:
+        import ray
+
+        seat = self._seats[number]
+        try:
+            seat.place = ray.get(seat.ready)
+            self._false_starts = 0
+        except ray.exceptions.RayError as error:
+            self._false_starts += 1
+            if self._false_starts >= FALSE_STARTS:
+                raise UserError(
+                    f"the processes that run cells cannot start: {first_line(_cause(error))}",
+                    "does every machine have this Python environment, memory, and an artifact folder it may write?",
+                ) from error
+            self._replace(number)
 
     def _collect(self, number: int) -> list[Finished | Died]:
         import ray
 
         seat = self._seats[number]
         job, reference = seat.jobs[0]
+        seconds = time.monotonic() - seat.began
         try:
-            value = ray.get(reference)
+            event = Finished(number, job, ray.get(reference), seconds=seconds)
         except ray.exceptions.RayTaskError as error:
-            event: Finished | Died = Finished(number, job, None, _cause(error))
+            event = Finished(number, job, None, _cause(error), seconds)
         except ray.exceptions.RayError as error:
-            return [self._bury(number, error)]
-        else:
-            event = Finished(number, job, value)
+            return [self._bury(number, error, seconds)]
         seat.jobs.popleft()
         seat.began = time.monotonic()
         seat.finished += 1
-        if isinstance(job, MakeWeights) and isinstance(event, Finished) and event.error is None:
-            self._holders.setdefault(job.choice.key, set()).add(self._place(seat).store)
-        if seat.finished >= RECYCLE and not seat.jobs:
+        if isinstance(job, MakeWeights) and event.error is None and seat.place is not None:
+            self._holders.setdefault(job.choice.artifact, set()).add(seat.place.store)
+        if _poisoned(event.value):
+            ray.kill(seat.actor)
+            if not seat.jobs:
+                self._replace(number)
+            return [event]
+        if seat.doomed:  # it was done just before it could be stopped; the end that follows is not the next job's
+            seat.doomed = ""
+            seat.place = None
+        if not seat.jobs and (seat.finished >= RECYCLE or seat.place is None):
             self._replace(number)
         return [event]
 
-    def _bury(self, number: int, error: Exception) -> Died:
+    def _bury(self, number: int, error: Exception, seconds: float) -> Died:
         seat = self._seats[number]
         jobs = [job for job, _ in seat.jobs]
         self._replace(number)
-        return Died(number, jobs[0], jobs[1:], seat.doomed or first_line(error), stopped=bool(seat.doomed))
+        reason = seat.doomed or first_line(error)
+        return Died(number, jobs[0], jobs[1:], reason, stopped=bool(seat.doomed), seconds=seconds)
 
     def _replace(self, number: int) -> None:
         import ray
@@ -194,33 +238,40 @@ class Slots:
     def _seat(self) -> None:
         import ray
 
-        together = self._resources.workers > 1
+        together = self.resources.workers > 1
         options = {
-            "num_cpus": 0 if together else self._resources.cpus,
-            "num_gpus": 0 if together else self._resources.gpus,
+            "num_cpus": 0 if together else self.resources.cpus,
+            "num_gpus": 0 if together else self.resources.gpus,
             "max_restarts": 0,
         }
-        actor = ray.remote(**options)(Slot).remote(str(self._root), self._resources, self._facts)
+        actor = ray.remote(**options)(Slot).remote(str(self._root), self.resources, self._facts)
         self._seats[self._next] = _Seat(actor, ready=actor.place.remote())
         self._next += 1
 
-    def _place(self, seat: _Seat) -> Place:
-        import ray
-
-        if seat.place is None:
-            place: Place = ray.get(seat.ready, timeout=_START_SECONDS)
-            seat.place = place
-        return seat.place
-
     def _bring_weights(self, seat: _Seat, choice: BackboneChoice) -> None:
-        holders = self._holders.get(choice.key, set())
-        here = self._place(seat).store
-        if not holders or here in holders:
+        """Send a weights file ahead of a cell to a slot that shares no artifact folder with those that have it.
+
+        A process of its own reads it, as the slots there are busy. Should it fail, the cell makes the weights anew.
+        """
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        holders = self._holders.setdefault(choice.artifact, set())
+        here = seat.place.store if seat.place is not None else ""
+        if here in holders:
             return
-        giver = next(s for s in self._seats.values() if s.place is not None and s.place.store in holders)
-        seat.actor.adopt_weights.remote(choice, giver.actor.export_weights.remote(choice))
-        self._holders[choice.key].add(here)
+        givers = [other.place for other in self._seats.values() if other.place is not None]
+        giver = next((place for place in givers if place.store in holders), None)
+        if giver is not None:
+            read = ray.remote(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(giver.node, soft=False))
+            seat.actor.adopt_weights.remote(choice, read(read_weights).remote(str(self._root), choice))
+        holders.add(here)
 
 
 def _cause(error: Exception) -> Exception:
     return error.cause if isinstance(getattr(error, "cause", None), Exception) else error
+
+
+def _poisoned(record: Record | None) -> bool:
+    """Say whether a cell ended in an error of the device, after which its process fails at everything."""
+    return record is not None and record.error is not None and "CUDA error" in record.error["message"]

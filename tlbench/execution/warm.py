@@ -14,7 +14,7 @@ from tlbench.backbones.backbone import Backbone
 from tlbench.backbones.catalog import build
 from tlbench.core.cell import BackboneChoice, DatasetChoice
 from tlbench.core.errors import UserError
-from tlbench.core.hashing import digest
+from tlbench.core.hashing import digest, sha256
 from tlbench.data.catalog import open_dataset
 from tlbench.data.dataset import Dataset
 from tlbench.execution.pretrain import pretrained_weights
@@ -68,7 +68,7 @@ class Warm:
     def backbone(self, choice: BackboneChoice, seed: int) -> Backbone:
         """Return the one shared instance of a backbone; whoever changes it takes a :func:`copy.deepcopy` first."""
         start = initial_seed(choice, seed)
-        return self._recall(self._backbones, f"{choice.key}-{start}", lambda: self._build(choice, start))
+        return self._recall(self._backbones, f"{choice.artifact}-{start}", lambda: self._build(choice, start))
 
     def own_backbone(self, choice: BackboneChoice, seed: int) -> Backbone:
         """Return a backbone that the caller may change."""
@@ -76,7 +76,7 @@ class Warm:
 
     def features(self, choice: BackboneChoice, seed: int, dataset: Dataset) -> Features:
         """Return the frozen features of a dataset under a backbone; they are computed when first read."""
-        key = digest([choice.key, initial_seed(choice, seed), dataset.info.fingerprint], length=32)
+        key = digest([choice.artifact, initial_seed(choice, seed), dataset.info.fingerprint], length=32)
         return self._recall(
             self._features,
             key,
@@ -86,9 +86,14 @@ class Warm:
     def _build(self, choice: BackboneChoice, seed: int) -> Backbone:
         weights: Path | None = None
         if choice.pretrain is not None:
-            weights = pretrained_weights(choice.pretrain, choice.key, self)
+            weights = pretrained_weights(choice.pretrain, choice.artifact, self)
         elif choice.weights_file is not None:
             weights = Path(choice.weights_file)
+            if sha256(weights) != choice.info.recipe["weights"]["sha256"]:
+                raise UserError(
+                    f"weights file {weights}: its content here is not the content this run was planned with",
+                    "it changed meanwhile, or this node has another file of that name; run the suite again",
+                )
         return build(choice.info, seed, weights).to(self.device)
 
     def _recall(self, cache: OrderedDict[str, T], key: str, make: Callable[[], T]) -> T:

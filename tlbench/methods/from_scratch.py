@@ -1,20 +1,19 @@
 """Training from scratch: the same network and loop as fine-tuning, on fresh random weights.
 
 The lower bracket of every claim about transfer: what the labels alone can do (He, Girshick and Dollar 2019,
-"Rethinking ImageNet Pre-training", arXiv:1811.08883). The initialisation is the architecture's own, drawn from the
-cell's seed; nothing of the given weights is read.
+"Rethinking ImageNet Pre-training", arXiv:1811.08883). It takes a backbone with random weights, which are the
+architecture's own initialisation, drawn from the cell's seed.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.backbones.catalog import build
 from tlbench.core.config import MethodConfig, choice, log_uniform, tunable
+from tlbench.core.info import BackboneInfo, TaskInfo
 from tlbench.data.dataset import Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
@@ -41,11 +40,14 @@ class Config(MethodConfig):
     patience: int | None = Field(None, ge=1, description="epochs without improvement before stopping early")
 
 
+def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
+    """Refuse weights that would be thrown away: the cell would repeat the one on random weights."""
+    return None if backbone.weights == "random" else "list the architecture with random weights: others are not used"
+
+
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
-    """Train the architecture of the given backbone from random weights."""
-    recipe = backbone.info.recipe | {"weights": {"kind": "random"}}
-    fresh = build(replace(backbone.info, recipe=recipe), ctx.seed("initial weights"), None)
-    model = Classifier(fresh, task.info.classes)
+    """Train the randomly initialised backbone and a head."""
+    model = Classifier(backbone, task.info.classes)
     groups = parameter_groups(model, cfg.lr, 1.0, cfg.weight_decay)
     train_classifier(model, groups, task.train, task.val, cfg, ctx, patience=cfg.patience)
     return ModulePredictor(model, list(model.parameters()))

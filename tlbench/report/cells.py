@@ -116,7 +116,7 @@ def _with_fingerprint(cells: pd.DataFrame, notes: list[str]) -> pd.Series:
 
 def _newest(cells: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     newest_first = cells.sort_values(["ended", "run_id"], ascending=[False, True])
-    recipe = newest_first["protocol_version"] + "|" + newest_first["weights"] + "|" + newest_first["params"]
+    recipe = newest_first["protocol_version"] + "|" + newest_first["backbone_key"] + "|" + newest_first["params"]
     current = recipe == recipe.groupby([newest_first[key] for key in _SETTING]).transform("first")
     kept = newest_first[current].drop_duplicates([*_SETTING, "seed"])
     dropped = cells.loc[cells.index.difference(kept.index)]

@@ -241,7 +241,7 @@ class Ledger:
         if len(rows) == 1:
             return next(self.numbered([rows[0][1]]))
         if not rows:
-            raise UserError(f"{self.path}: no result of a cell {id_prefix!r}", "`tlbench ls` lists the cells")
+            raise UserError(f"{self.path}: no result of a cell {id_prefix!r}", "`tlbench status SUITE` lists the cells")
         several = ", ".join(cell for cell, _ in rows)
         raise UserError(f"{self.path}: several cells start with {id_prefix!r}: {several}", "give more of the id")
 
@@ -264,10 +264,12 @@ class Ledger:
     # What MLflow has of it
 
     def claim(self, suite: str, ids: Iterable[str], tags: Mapping[str, str]) -> None:
-        """Note that cells belong to a suite, and what its experiment in MLflow is to say of it."""
+        """Note which cells a suite has, these and no others, and what its experiment in MLflow is to say of it."""
         with self._database.write() as link:
+            self._want(ids)
             link.execute("INSERT OR REPLACE INTO suites VALUES (?, ?)", (suite, canonical(dict(tags))))
-            link.executemany("INSERT OR IGNORE INTO suite_cells VALUES (?, ?)", ((suite, cell) for cell in ids))
+            link.execute("DELETE FROM suite_cells WHERE suite = ? AND cell NOT IN (SELECT cell FROM wanted)", (suite,))
+            link.execute("INSERT OR IGNORE INTO suite_cells SELECT ?, cell FROM wanted", (suite,))
 
     def suites(self) -> dict[str, str]:
         """Return the tags of every suite that claimed cells, as JSON."""
@@ -292,6 +294,26 @@ class Ledger:
                     ORDER BY number""",
                     {"suite": suite, "tracking": tracking},
                 )
+            )
+
+    def disowned(self, suite: str, tracking: str) -> list[str]:
+        """Return the cells that a tracking store has though the suite no longer lists them."""
+        with self._database.read() as link:
+            rows = link.execute(
+                """
+                SELECT cell FROM synced WHERE suite = :suite AND tracking = :tracking AND NOT EXISTS (
+                    SELECT 1 FROM suite_cells WHERE suite_cells.suite = :suite AND suite_cells.cell = synced.cell)""",
+                {"suite": suite, "tracking": tracking},
+            )
+            return [cell for (cell,) in rows]
+
+    def mark_withdrawn(self, suite: str, tracking: str, cells: Iterable[str]) -> None:
+        """Note that a tracking store no longer has these cells."""
+        with self._database.write() as link:
+            self._want(cells)
+            link.execute(
+                "DELETE FROM synced WHERE suite = ? AND tracking = ? AND cell IN (SELECT cell FROM wanted)",
+                (suite, tracking),
             )
 
     def mark_synced(self, suite: str, tracking: str, numbers: Mapping[str, int]) -> None:

@@ -35,8 +35,8 @@ EXPERIMENT_TAG_LENGTH = 20_000
 _FORBIDDEN = re.compile(r"[^\w\-. :/]", re.ASCII)
 
 PARAMS = (
-    "protocol", "protocol_version", "method", "method_label", "backbone", "backbone_label", "weights", "dataset",
-    "dataset_fingerprint", "shots", "seed",
+    "protocol", "protocol_version", "method", "method_label", "backbone", "backbone_label", "backbone_key", "weights",
+    "dataset", "dataset_fingerprint", "shots", "seed",
 )  # fmt: skip
 
 

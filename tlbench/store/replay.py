@@ -129,6 +129,15 @@ class Replay:
             if abandoned(run, self.writer):
                 self.experiment.delete(run.id)
 
+    def withdraw(self) -> None:
+        """Delete the runs that this writer wrote for cells that the suite no longer lists; the ledger keeps them."""
+        pending = iter(self.ledger.disowned(self.suite, self.tracking))
+        while batch := list(islice(pending, BATCH)):
+            for run in self.experiment.find(batch):
+                if run.sync.rpartition(" ")[0] == self.writer:
+                    self.experiment.delete(run.id)
+            self.ledger.mark_withdrawn(self.suite, self.tracking, batch)
+
     def run(self) -> int:
         """Settle what is unsynced now, in batches; return the number of cells settled."""
         pending = iter(self.pending().items())

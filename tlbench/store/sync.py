@@ -173,7 +173,8 @@ class Writer:
         if path is not None and not path.exists():
             ledger.forget_synced(self._suite, self._tracking)
         unsynced = ledger.unsynced(self._suite, self._tracking).keys() - self._troubles.keys()
-        return bool(unsynced) or ledger.untagged(self._suite, self._tracking)
+        gone = ledger.disowned(self._suite, self._tracking)
+        return bool(unsynced) or bool(gone) or ledger.untagged(self._suite, self._tracking)
 
     def _replay(self, ledger: Ledger) -> None:
         writer = f"{ledger.identity}@{socket.gethostname()}"
@@ -189,6 +190,7 @@ class Writer:
         replay = Replay(ledger, self._experiment, self._suite, self._tracking, writer, self._on_settled, self._troubles)
         if first:
             replay.sweep()
+        replay.withdraw()
         self._wrote |= replay.run() > 0
 
     def _told(self, error: Exception) -> str:

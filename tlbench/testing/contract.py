@@ -187,6 +187,8 @@ def check_resumes(case: Case, folder: Path) -> None:
 
     try:
         resumed = run(case, folder / "killed", folder=scratch, interval=0.0, on_epoch=kill)
+        frozen = registry.declaration("methods", case.method).constants.get("FROZEN_BACKBONE", False)
+        assert frozen, "a method that trains loops over ctx.epochs, where it can be killed and continues"
     except _KilledError:
         resumed = run(case, folder / "again", folder=scratch, interval=0.0, on_epoch=kill)
         assert list(scratch.glob("*.ckpt")), "nothing was kept to continue from"

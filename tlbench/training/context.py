@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,9 +58,10 @@ class Context:
         return torch.Generator().manual_seed(self.seed(*purpose))
 
     def log(self, step: int, **values: float) -> None:
-        """Append values to the curves of those names."""
+        """Append values to the curves of those names; one that is not finite leaves a gap."""
         for name, value in values.items():
-            self.curves.setdefault(name, []).append((step, float(value)))
+            if math.isfinite(value):
+                self.curves.setdefault(name, []).append((step, float(value)))
 
     def epochs(
         self, total: int, model: nn.Module, *, patience: int | None = None, name: str = "fit", **others: Stateful

@@ -13,6 +13,7 @@ from torch import nn
 
 from tlbench.core.hashing import derive_seed
 from tlbench.training.distributed import from_first_process
+from tlbench.training.randomness import reseed
 
 
 class Stateful(Protocol):
@@ -78,7 +79,7 @@ class Epochs:
         self._resume()
         saved = time.monotonic()
         while self._epoch < self.total and not self._exhausted():
-            torch.manual_seed(derive_seed(self._seed, "epoch", self._epoch))
+            reseed(derive_seed(self._seed, "epoch", self._epoch))
             yield self._epoch
             self._epoch += 1
             if self._on_epoch is not None:

@@ -1,0 +1,130 @@
+"""Two machines that share no files, as two raylets on this host: same results, weights made once, a loss survived."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from small_suites import PRETRAINED, digests, planned, suite
+
+from tlbench.execution.run_cell import run_cell
+from tlbench.execution.warm import Warm
+from tlbench.store.artifacts import Artifacts
+from tlbench.store.ledger import Ledger
+
+METHODS = [{"name": "finetune", "params": {"epochs": 12}}, "nearest_centroid"]
+GRID = {"methods": METHODS, "backbones": [PRETRAINED], "datasets": ["rendered_digits"], "shots": [20], "seeds": 6}
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Two machines of one cluster."""
+
+    folder: Path
+    address: str
+    raylets: dict[str, int]
+    environment: dict[str, str]
+
+    def artifacts(self, name: str) -> Path:
+        return self.folder / name / "artifacts"
+
+
+@pytest.fixture
+def machines(tmp_path: Path, environment: dict[str, str]) -> Iterator[Machines]:
+    token = tmp_path / "token"
+    token.touch(0o600)
+    token.write_text(secrets.token_hex(32))
+    user = {key: value for key, value in environment.items() if key != "TLBENCH_ARTIFACTS"}
+    user |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_USAGE_STATS_ENABLED": "0"}
+    user |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # Ray's switch that keeps every port on the loopback address
+    command = [sys.executable, str(Path(__file__).with_name("two_machines.py")), str(tmp_path)]
+    log = (tmp_path / "machines.log").open("w")
+    runner = subprocess.Popen(command, env=user, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+    assert runner.stdin is not None
+    assert runner.stdout is not None
+    try:
+        told = json.loads(runner.stdout.readline())
+        yield Machines(tmp_path, told["address"], told["raylets"], user)
+    finally:
+        started = psutil.Process(runner.pid).children(recursive=True)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            runner.communicate(timeout=30)
+        runner.kill()
+        for straggler in psutil.wait_procs(started, timeout=5)[1]:
+            straggler.kill()
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 90) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+    return value
+
+
+def hosts(home: Path) -> dict[str, str]:
+    """The process that ran each cell."""
+    with Ledger(home / "ledger.sqlite") as ledger:
+        return {record.id: str(record.provenance["pid"]) for record in ledger.records()}
+
+
+def test_two_machines_make_what_one_makes_and_one_of_them_may_be_lost(
+    tmp_path: Path, machines: Machines, write_suite: Callable[[dict[str, Any]], Path]
+) -> None:
+    spread, home = suite("spread", GRID), tmp_path / "home"
+    path = write_suite(spread)
+    on_cluster = machines.environment
+    command = [sys.executable, "-m", "tlbench", "run", str(path), "--home", str(home), "--address", machines.address]
+    log = (tmp_path / "run.log").open("w")
+    driver = subprocess.Popen(command, cwd=tmp_path, env=on_cluster, stdout=log, stderr=log)
+    began = time.time()
+    try:
+        wait_for(lambda: (home / "ledger.sqlite").exists() and len(set(hosts(home).values())) == 2, 120)
+        os.kill(machines.raylets["other"], signal.SIGKILL)
+        print("killed", time.time() - began, flush=True)
+        before = len(digests(home))
+        assert before < 12, "the machine must be lost in mid-suite for this test to mean anything"
+        assert driver.wait(120) == 0, (tmp_path / "run.log").read_text()
+        print("ended", time.time() - began, flush=True)
+    finally:
+        driver.kill()
+        driver.wait()
+
+    made = [machines.artifacts(name) / "pretrained" for name in ("head", "other")]
+    weights = [sorted(folder.glob("*/weights.safetensors")) for folder in made]
+    assert [len(files) for files in weights] == [1, 1], "both machines have the weights"
+    assert weights[0][0].read_bytes() == weights[1][0].read_bytes()
+    assert len([file for folder in made for file in folder.glob("*/training.json")]) == 1, "one of them made them"
+    assert not (home / "artifacts" / "pretrained").exists()
+
+    warm = Warm(Artifacts(tmp_path / "alone"), torch.device("cpu"))
+    alone = {cell.id: run_cell(cell, warm).digest for cell in planned(spread, tmp_path, tmp_path / "alone")}
+    assert len(alone) == 12
+    assert digests(home) == alone
+
+
+def test_a_wrong_address_is_a_users_mistake(
+    tlbench: Any, write_suite: Callable[[dict[str, Any]], Path], environment: dict[str, str]
+) -> None:
+    path = write_suite(suite("nowhere", {"methods": ["nearest_centroid"], "seeds": 1}))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        failed = tlbench("run", str(path), "--address", address, env={"RAY_gcs_rpc_server_connect_timeout_s": "2"})
+    assert failed.returncode == 2
+    assert f"no Ray cluster at '{address}'" in failed.stderr
+    assert "Traceback" not in failed.stderr

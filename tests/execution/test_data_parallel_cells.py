@@ -1,0 +1,190 @@
+"""A cell that two processes train under Ray Train: one process's result, failures told, deaths survived."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from small_suites import PLAIN, planned, suite
+
+from tlbench.core.cell import Cell
+from tlbench.core.record import Outcome, Record
+from tlbench.core.suite import Resources
+from tlbench.execution.pretrain import weights_file
+from tlbench.execution.queue import Job, MakeWeights
+from tlbench.execution.run_cell import run_cell
+from tlbench.execution.slots import Finished, Slots
+from tlbench.execution.warm import Warm
+from tlbench.store.artifacts import Artifacts
+
+# 90 training examples in batches of at most 15, validation in shards, a corpus of 900 in 15 batches of 60: the first
+# and the last leave uneven shards behind.
+FINETUNE = {"name": "finetune", "params": {"epochs": 4, "batch_size": 15, "optimizer": "sgd", "lr": 0.01}}
+RECIPE = {"epochs": 2, "batch_size": 61, "optimizer": "sgd", "lr": 0.05}
+BACKBONE = {**PLAIN, "pretrain": {"method": "supervised", "dataset": "digits", "params": RECIPE}}
+TWO = Resources(workers=2)
+EPOCHS = 80
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("together")
+
+
+@pytest.fixture(scope="module")
+def cells(place: Path) -> dict[str, Cell]:
+    grid = {"methods": [FINETUNE, "nearest_centroid"], "backbones": [BACKBONE], "shots": [12], "seeds": 1}
+    return {cell.method.name: cell for cell in planned(suite("together", grid), place, place / "artifacts")}
+
+
+@pytest.fixture(scope="module")
+def slots(place: Path) -> Iterator[Slots]:
+    before = dict(os.environ)
+    os.environ.pop("TLBENCH_ARTIFACTS", None)
+    try:
+        with Slots(place / "artifacts", TWO, most=1) as slots:
+            assert len(slots) == 1
+            yield slots
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def run(slots: Slots, job: Job, attempt: int = 1, meanwhile: Callable[[], None] = lambda: None) -> Finished:
+    """Run a job in the one slot; fail where it takes minutes, as a hanging group would."""
+    deadline = time.monotonic() + 240
+    while not slots.free(1):
+        slots.events(1.0)
+    (slot,) = slots.free(1)
+    slots.submit(slot, job, attempt)
+    events: list[Any] = []
+    while not events:
+        assert time.monotonic() < deadline, "the group hangs"
+        meanwhile()
+        events = slots.events(0.2)
+    (event,) = events
+    assert isinstance(event, Finished), event
+    return event
+
+
+def alone(cell: Cell, folder: Path) -> Record:
+    return run_cell(cell, Warm(Artifacts(folder), torch.device("cpu")))
+
+
+def outcome(record: Record | None) -> Outcome:
+    assert record is not None
+    assert record.status == "done", record.error
+    assert record.outcome is not None
+    return record.outcome
+
+
+def same_curves(one: Outcome, two: Outcome, tolerance: float) -> None:
+    assert one.curves.keys() == two.curves.keys()
+    for name, curve in one.curves.items():
+        assert [step for step, _ in curve] == [step for step, _ in two.curves[name]]
+        assert [value for _, value in curve] == pytest.approx([value for _, value in two.curves[name]], abs=tolerance)
+
+
+def same(one: Outcome, two: Outcome, tolerance: float) -> None:
+    same_curves(one, two, tolerance)
+    assert one.scores == pytest.approx(two.scores, abs=tolerance)
+    assert one.validation == pytest.approx(two.validation, abs=tolerance)
+    assert (one.selected, one.tests, one.footprint) == (two.selected, two.tests, two.footprint)
+
+
+def losses(artifacts: Path, cell: Cell) -> list[float]:
+    told = json.loads(weights_file(Artifacts(artifacts), cell.backbone.artifact).with_name("training.json").read_text())
+    return [value for _, value in told["curves"]["train_loss"]]
+
+
+def test_two_workers_equal_one_and_their_failures_are_told(place: Path, cells: dict[str, Cell], slots: Slots) -> None:
+    # Features cannot be kept, so this cell fails; its weights come first, and both processes want them at once.
+    (place / "artifacts" / "features").write_text("a file where a folder should be")
+    failed = run(slots, cells["nearest_centroid"])
+    assert failed.error is None
+    assert failed.value is not None
+    assert failed.value.error is not None
+    assert failed.value.status == "failed"
+    assert failed.value.digest == alone(cells["nearest_centroid"], place / "artifacts").digest
+    assert "features" in failed.value.error["traceback"]
+    (place / "artifacts" / "features").unlink()
+
+    Warm(Artifacts(place / "by one"), torch.device("cpu")).backbone(cells["finetune"].backbone, 0)
+    single = losses(place / "by one", cells["finetune"])
+    assert losses(place / "artifacts", cells["finetune"]) == pytest.approx(single, rel=1e-4)
+    assert single[1] < single[0] - 0.05, "it must learn for the comparison to mean anything"
+
+    trained = run(slots, cells["finetune"], attempt=4).value
+    assert trained is not None
+    expected = outcome(alone(cells["finetune"], place / "artifacts"))
+    same(outcome(trained), expected, 1e-4)
+    assert expected.curves["train_loss"][0][1] > expected.curves["train_loss"][-1][1] + 0.1
+    assert trained.provenance["workers"] == 2
+    assert trained.provenance["attempt"] == 4
+    assert trained.cost.cpus == 2
+    assert [path.name for path in (place / "artifacts" / "running").rglob("*")] == ["groups"], "nothing is left behind"
+
+
+@pytest.mark.slow
+def test_weights_and_frozen_methods_in_two_processes_equal_those_of_one(
+    place: Path, cells: dict[str, Cell], slots: Slots
+) -> None:
+    cell = cells["nearest_centroid"]
+    shutil.rmtree(place / "artifacts" / "pretrained", ignore_errors=True)
+    (place / "artifacts" / "pretrained").write_text("a file where a folder should be")
+    failed = run(slots, MakeWeights(cell.backbone))
+    assert isinstance(failed.error, RuntimeError)
+    assert "Error: [Errno" in str(failed.error)
+    (place / "artifacts" / "pretrained").unlink()
+
+    assert run(slots, MakeWeights(cell.backbone)).error is None
+    Warm(Artifacts(place / "by one"), torch.device("cpu")).backbone(cell.backbone, 0)
+    assert losses(place / "artifacts", cell) == pytest.approx(losses(place / "by one", cell), rel=1e-4)
+    record = run(slots, cell).value
+    same(outcome(record), outcome(alone(cell, place / "artifacts")), 1e-6)
+
+
+@pytest.mark.slow
+def test_a_group_that_loses_a_process_continues_from_its_checkpoint(
+    place: Path, cells: dict[str, Cell], slots: Slots
+) -> None:
+    params = {**FINETUNE["params"], "epochs": EPOCHS}
+    grid = {"methods": [{"name": "finetune", "params": params}], "shots": [12], "seeds": 1}
+    (cell,) = planned(suite("long", grid), place, place / "artifacts")
+    killed: list[int] = []
+
+    def kill_when_saved() -> None:
+        saved = list((place / "artifacts" / "running").glob(f"{cell.id}-*/fit.ckpt"))
+        if killed or not saved:
+            return
+        workers = []
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if "RayTrainWorker" in " ".join(process.cmdline()):
+                    workers.append(process.pid)
+        assert len(workers) == 2
+        killed.append(workers[-1])
+        os.kill(workers[-1], signal.SIGKILL)
+        state = torch.load(saved[0], weights_only=True)
+        state["curves"]["seen in the checkpoint"] = [(0, float(state["epoch"]))]
+        torch.save(state, saved[0])
+
+    event = run(slots, cell, meanwhile=kill_when_saved)
+    assert killed
+    assert event.error is None, event.error
+    record = outcome(event.value)
+    ((_, epoch),) = record.curves.pop("seen in the checkpoint")
+    assert 0 < epoch < EPOCHS
+    assert event.value is not None
+    same_curves(record, outcome(alone(cell, place / "artifacts")), 0.1)  # rounding grows over so many epochs
+    assert not list((place / "artifacts" / "running").glob(f"{cell.id}-*"))

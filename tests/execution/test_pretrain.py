@@ -1,0 +1,144 @@
+"""Pre-trained weights are made once, from nothing but training examples, and a killed run continues."""
+
+from __future__ import annotations
+
+import functools
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_suites import PLAIN, PRETRAINED, planned, suite
+
+from tlbench.core.cell import Cell
+from tlbench.data.dataset import TEST, TRAIN
+from tlbench.execution import pretrain as room
+from tlbench.execution.pretrain import adopt, corpus, pretrained_weights, weights_file
+from tlbench.execution.warm import Warm
+from tlbench.store.artifacts import Artifacts
+from tlbench.testing.fakes import fake_dataset
+from tlbench.training.context import Context
+
+
+def pretrained_cell(folder: Path, decoded: Path, backbone: dict[str, Any] = PRETRAINED) -> Cell:
+    grid = {"methods": ["nearest_centroid"], "backbones": [backbone], "seeds": 1}
+    (cell,) = planned(suite("pretrained", grid), folder, decoded)
+    return cell
+
+
+@pytest.fixture
+def own(tmp_path: Path, decoded: Path) -> Path:
+    """An artifact folder with the decoded data and nothing else."""
+    Warm(Artifacts(decoded), torch.device("cpu")).dataset(pretrained_cell(tmp_path, decoded).dataset)
+    shutil.copytree(decoded / "datasets", tmp_path / "own" / "datasets")
+    return tmp_path / "own"
+
+
+def test_the_corpus_holds_training_examples_of_training_classes_alone() -> None:
+    dataset = fake_dataset()
+    seen = corpus(dataset)
+    assert (dataset.part[seen.rows] == TRAIN).all()
+    assert set(dataset.y[seen.rows]) == set(dataset.info.class_splits["train"])
+    assert set(seen.labels) == set(range(len(dataset.info.class_splits["train"])))
+    assert len(seen) == 6 * 10
+    hidden = np.flatnonzero((dataset.part == TEST) | (dataset.y >= 6))
+    assert not set(hidden) & set(seen.rows)
+
+
+def test_a_stopped_pre_training_continues_and_ends_with_the_same_bytes(
+    own: Path, tmp_path: Path, decoded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = {**PLAIN, "pretrain": {"method": "supervised", "dataset": "digits", "params": {"epochs": 5}}}
+    choice = pretrained_cell(tmp_path, decoded, recipe).backbone
+    assert choice.pretrain is not None
+    straight = pretrained_weights(choice.pretrain, choice.artifact, Warm(Artifacts(own), torch.device("cpu")))
+    expected, curves = straight.read_bytes(), json.loads((straight.parent / "training.json").read_text())["curves"]
+    assert len(curves["train_loss"]) == 5
+    shutil.rmtree(straight.parent)
+
+    class Stop(BaseException):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        if done == 3:
+            raise Stop
+
+    epochs: list[int] = []
+    monkeypatch.setattr(room, "Context", functools.partial(Context, interval=0.0, on_epoch=stop))
+    with pytest.raises(Stop):
+        pretrained_weights(choice.pretrain, choice.artifact, Warm(Artifacts(own), torch.device("cpu")))
+    assert not straight.parent.exists()
+
+    heard = functools.partial(Context, interval=0.0, on_epoch=lambda done, total: epochs.append(done))
+    monkeypatch.setattr(room, "Context", heard)
+    resumed = pretrained_weights(choice.pretrain, choice.artifact, Warm(Artifacts(own), torch.device("cpu")))
+    assert epochs == [3, 4, 5]
+    assert resumed.read_bytes() == expected
+    assert json.loads((resumed.parent / "training.json").read_text())["curves"] == curves
+    assert list((own / "running").iterdir()) == [], "nothing is left behind"
+
+
+def test_weights_carried_over_are_used_as_they_are(own: Path, tmp_path: Path, decoded: Path) -> None:
+    choice = pretrained_cell(tmp_path, decoded).backbone
+    made = Warm(Artifacts(own), torch.device("cpu"))
+    weights = made.backbone(choice, 0).body.state_dict()
+    content = weights_file(made.artifacts, choice.artifact).read_bytes()
+
+    elsewhere = Warm(Artifacts(tmp_path / "elsewhere"), torch.device("cpu"))
+    adopt(elsewhere.artifacts, choice.artifact, content)
+    adopt(elsewhere.artifacts, choice.artifact, b"a second copy that comes too late")
+    found = elsewhere.backbone(choice, 0).body.state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in weights.items())
+    assert sorted(path.name for path in weights_file(elsewhere.artifacts, choice.artifact).parent.iterdir()) == [
+        "weights.safetensors"
+    ]
+
+
+RACER = """
+import pickle, sys, time
+from pathlib import Path
+import torch
+from tlbench.execution import pretrain
+from tlbench.execution.warm import Warm
+from tlbench.store.artifacts import Artifacts
+choice, root = pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2])
+warm, trained = Warm(Artifacts(root), torch.device("cpu")), []
+save = pretrain.save_weights
+pretrain.save_weights = lambda *args: (trained.append(1), time.sleep(1), save(*args))
+print("ready", flush=True)
+sys.stdin.readline()
+warm.backbone(choice, 0)
+print(len(trained), flush=True)
+"""
+
+
+def test_two_processes_that_want_the_same_weights_at_once_train_once(own: Path, tmp_path: Path, decoded: Path) -> None:
+    choice = pretrained_cell(tmp_path, decoded).backbone
+    script, wanted = tmp_path / "racer.py", tmp_path / "choice.pickle"
+    script.write_text(RACER)
+    wanted.write_bytes(pickle.dumps(choice))
+    command = [sys.executable, str(script), str(wanted), str(own)]
+    racers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) for _ in range(2)
+    ]
+    try:
+        for racer in racers:
+            assert racer.stdout is not None
+            assert racer.stdout.readline() == "ready\n"
+        for racer in racers:
+            assert racer.stdin is not None
+            racer.stdin.write("go\n")
+            racer.stdin.flush()
+        counts = [int(racer.communicate(timeout=60)[0]) for racer in racers]
+    finally:
+        for racer in racers:
+            racer.kill()
+    assert sorted(counts) == [0, 1]
+    assert load_file(weights_file(Artifacts(own), choice.artifact))
