@@ -292,6 +292,7 @@ def ui(
     env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
     out.print(f"http://127.0.0.1:{port} in a moment; Ctrl-C ends it")
     # A session of its own: on Ctrl-C all its processes are ended here, where by themselves they take up to a minute.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     server = subprocess.Popen(command, env=env, start_new_session=True)
     try:
         code = server.wait()

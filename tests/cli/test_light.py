@@ -17,7 +17,14 @@ def loaded(code: str) -> set[str]:
     return set(next(line for line in done.stdout.splitlines() if line.startswith("LOADED")).split()[1:])
 
 
-COMMAND = "from tlbench.cli import main\nsys.argv = ['tlbench', *{args!r}]\ntry:\n    main()\nexcept SystemExit as e:\n    assert e.code in (0, None), e.code"
+COMMAND = """
+from tlbench.cli import main
+sys.argv = ["tlbench", *{args!r}]
+try:
+    main()
+except SystemExit as end:
+    assert end.code in (0, None), end.code
+"""
 
 
 def test_importing_the_command_line_and_asking_for_help_load_nothing_heavy() -> None:

@@ -217,7 +217,9 @@ def _check_backbone(backbone: dict[str, Any], here: Location, folder: Path, cata
     try:
         catalog.describe_backbone(name, dict(params), recipe)
     except UserError as error:
-        yield Problem(_culprit(error, params, here), error.message, error.hint)
+        of_weights = "name" in recipe and repr(recipe["name"]) in error.message
+        where = (*here, "weights") if of_weights else _culprit(error, params, here)
+        yield Problem(where, error.message, error.hint)
 
 
 def _check_pretrain(pretrain: dict[str, Any], here: Location, catalog: Catalog) -> Iterator[Problem]:

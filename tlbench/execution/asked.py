@@ -14,7 +14,9 @@ from tlbench.core.select import FIELDS, select
 
 WORDS = ("failed", "stale")
 _PART = re.compile(r"""(?:[^\s"']|"[^"]*"|'[^']*')+""")
-_STORED_AS = {"label": "method_label", "backbone": "backbone_label"}
+_STORED_AS = {
+    "label": ("method_label",), "method": ("method", "method_label"), "backbone": ("backbone", "backbone_label")
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,5 +87,6 @@ def _what_there_is(part: str, cells: list[Cell]) -> str:
     field, value = re.split(r"[=!<>]+", part, maxsplit=1)
     if field not in FIELDS or field == "id":
         return ""
-    values = {str(cell.describe()[_STORED_AS.get(field, field)]) for cell in cells}
+    facts = [cell.describe() for cell in cells]
+    values = {str(fact[key]) for fact in facts for key in _STORED_AS.get(field, (field,))}
     return f"{field}: {nearest(value.strip('*?'), values).removeprefix('valid: ')}"
