@@ -81,3 +81,12 @@ def test_the_fingerprint_covers_everything_a_protocol_sees() -> None:
 def test_texts_that_differ_in_their_borders_differ() -> None:
     rest = {"y": np.zeros(2, np.int64), "part": np.zeros(2, np.uint8), "classes": ("a",)}
     assert fingerprint(Decoded(x=["ab", "c"], **rest)) != fingerprint(Decoded(x=["a", "bc"], **rest))
+
+
+def test_damaged_decoded_data_is_an_error_with_a_way_out(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path)
+    catalog.open_dataset("digits", {}, artifacts)
+    (stored,) = tmp_path.glob("datasets/*/x.npy")
+    stored.write_bytes(stored.read_bytes()[:1000])
+    with pytest.raises(UserError, match="is damaged"):
+        catalog.open_dataset("digits", {}, artifacts)

@@ -12,7 +12,8 @@ from tlbench.store.artifacts import Artifacts
 from tlbench.store.ledger import Ledger
 
 PLAIN = {"name": "conv4", "width": 8}
-PRETRAINED = {**PLAIN, "pretrain": {"method": "supervised", "dataset": "digits", "params": {"epochs": 2}}}
+CORPUS = {"name": "rendered_digits", "images": 600}
+PRETRAINED = {**PLAIN, "pretrain": {"method": "supervised", "dataset": CORPUS, "params": {"epochs": 2}}}
 FINETUNE = {"name": "finetune", "params": {"epochs": 3}}
 
 

@@ -29,7 +29,7 @@ from tlbench.store.ledger import Ledger
 
 # Enough work that the second machine, however slowly it starts, takes part and can be lost in the midst of it.
 METHODS = [{"name": "finetune", "params": {"epochs": 60}}, "nearest_centroid"]
-GRID = {"methods": METHODS, "backbones": [PRETRAINED], "datasets": ["rendered_digits"], "shots": [20], "seeds": 8}
+GRID = {"methods": METHODS, "backbones": [PRETRAINED], "shots": [20], "seeds": 8}
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from tlbench.core.info import BackboneInfo, DatasetInfo
 from tlbench.core.record import Cost, Outcome, Record
 from tlbench.core.suite import Limits, Resources
 from tlbench.execution import driver
+from tlbench.execution.cluster import _room
 from tlbench.execution.driver import MAX_DEATHS, Drive
 from tlbench.execution.queue import Job, MakeWeights
 from tlbench.execution.slots import Died, Finished
@@ -366,3 +367,20 @@ def test_a_driver_without_a_slot_that_stands_waits_without_burning_the_processor
     monkeypatch.setattr(slots, "events", wait)
     drive(cells(3), slots, ledger)
     assert len(by_id(ledger)) == 3
+
+
+@pytest.mark.parametrize(
+    ("machine", "resources", "room"),
+    [
+        ({"CPU": 8.0, "GPU": 1.0}, Resources(gpus=0.2), 5),
+        ({"CPU": 8.0, "GPU": 1.0}, Resources(gpus=0.1), 8),
+        ({"CPU": 8.0, "GPU": 2.0}, Resources(cpus=4, gpus=0.5), 2),
+        ({"CPU": 8.0}, Resources(cpus=3), 2),
+        ({"CPU": 8.0}, Resources(gpus=1), 0),
+        ({"CPU": 0.0, "GPU": 4.0}, Resources(gpus=1), 0),
+    ],
+)
+def test_a_machine_has_room_for_as_many_workers_as_fit(
+    machine: dict[str, float], resources: Resources, room: int
+) -> None:
+    assert _room(machine, resources) == room

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_suites import PLAIN, PRETRAINED, planned, suite
+from small_suites import CORPUS, PLAIN, PRETRAINED, planned, suite
 
 from tlbench.core.cell import Cell
 from tlbench.data.dataset import TEST, TRAIN
@@ -55,7 +55,7 @@ def test_the_corpus_holds_training_examples_of_training_classes_alone() -> None:
 def test_a_stopped_pre_training_continues_and_ends_with_the_same_bytes(
     own: Path, tmp_path: Path, decoded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = {**PLAIN, "pretrain": {"method": "supervised", "dataset": "digits", "params": {"epochs": 5}}}
+    recipe = {**PLAIN, "pretrain": {"method": "supervised", "dataset": CORPUS, "params": {"epochs": 5}}}
     choice = pretrained_cell(tmp_path, decoded, recipe).backbone
     assert choice.pretrain is not None
     straight = pretrained_weights(choice.pretrain, choice.artifact, Warm(Artifacts(own), torch.device("cpu")))

@@ -74,7 +74,13 @@ def open_dataset(name: str, params: dict[str, Any], artifacts: Artifacts, base: 
     def build(folder: Path) -> None:
         decoded.save(source.decode(settings, folder), label, folder)
 
-    return decoded.load(artifacts.get("datasets", key, build))
+    folder = artifacts.get("datasets", key, build)
+    try:
+        return decoded.load(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{label}: the decoded data in {folder} is damaged: {error}", "delete that folder; it is made again"
+        ) from error
 
 
 def _source(name: str) -> _Source:

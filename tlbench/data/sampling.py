@@ -104,6 +104,8 @@ def check_shots(info: DatasetInfo, shots: Shots) -> None:
     Raises:
         UserError: Naming the class and its count.
     """
+    if len(info.classes) < 2:
+        raise UserError(f"{info.name}: {len(info.classes)} class to tell apart", "classification needs two or more")
     count = np.asarray(info.counts.get("train", (0,) * len(info.classes)))
     try:
         _refuse_few(count, np.arange(len(info.classes)), shots, "val" in info.counts, info.classes)

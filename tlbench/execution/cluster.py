@@ -102,8 +102,9 @@ def capacity(resources: Resources) -> int:
 
 
 def _room(machine: dict[str, float], resources: Resources) -> int:
-    room = machine.get("CPU", 0) // resources.cpus
-    return int(min(room, machine.get("GPU", 0) // resources.gpus) if resources.gpus else room)
+    wanted = {"CPU": resources.cpus, "GPU": resources.gpus}
+    # A share such as 0.2 is a little more in binary: 1 // 0.2 is 4.
+    return min(int(machine.get(kind, 0) / share + 1e-9) for kind, share in wanted.items() if share)
 
 
 def first_line(error: BaseException) -> str:
