@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
         monkeypatch.setenv(scheme, "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
+    # urllib keeps the proxies it first saw: its opener must neither come from another test nor outlive this one.
+    monkeypatch.setattr(urllib.request, "_opener", None)
 
     def place(model: str, weights: str, state: dict[str, Tensor]) -> Path:
         url = torchvision.models.get_model_weights(model)[weights].url

@@ -1,4 +1,4 @@
-"""The driver's loop under deaths, overruns, caps, failing pre-training and a second driver, without Ray."""
+"""The driver's loop under deaths, overruns, caps, failing pre-training and a second driver; almost all without Ray."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_suites import suite
 
 from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice, MethodChoice, Pretrain, ProtocolChoice
 from tlbench.core.info import BackboneInfo, DatasetInfo
@@ -23,7 +24,7 @@ from tlbench.execution.queue import Job, MakeWeights
 from tlbench.execution.slots import Died, Finished
 from tlbench.store.ledger import Ledger
 
-pytestmark = pytest.mark.timeout(60)  # a driver that hangs is a failure
+pytestmark = pytest.mark.timeout(100)  # a driver that hangs is a failure
 
 DATASET = DatasetInfo("d", "image", "fingerprint", ("a", "b"), (1, 8, 8), {"train": (5, 5), "test": (5, 5)})
 METHOD = MethodChoice("m", {}, "m")
@@ -384,3 +385,27 @@ def test_a_machine_has_room_for_as_many_workers_as_fit(
     machine: dict[str, float], resources: Resources, room: int
 ) -> None:
     assert _room(machine, resources) == room
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+def test_on_ray_an_overlong_cell_is_stopped_and_its_slot_replaced(
+    tmp_path: Path, write_suite: Callable[[dict[str, Any]], Path], tlbench: Any
+) -> None:
+    endless = {"name": "finetune", "params": {"epochs": 1_000_000}}
+    grid = {"methods": [endless, "nearest_centroid"], "shots": [5], "seeds": 3}
+    path = write_suite(suite("endless", grid, limits={"cell_minutes": 0.4}))
+    ran = tlbench("run", str(path), "--home", str(tmp_path / "home"))
+    assert ran.returncode == 1
+    assert "3 cells failed" in ran.stderr, ran.stderr
+    with Ledger(tmp_path / "home" / "ledger.sqlite") as ledger:
+        records = list(ledger.records())
+        attempts = {record.id: len(ledger.attempts(record.id)) for record in records}
+    failed = [record for record in records if record.status == "failed"]
+    assert len(records) == 6
+    assert {record.cell["method"] for record in failed} == {"finetune"}
+    for record in failed:
+        assert record.error is not None
+        assert record.error["message"] == "over the limit of 0.4 minutes a cell"
+        assert 24 <= record.cost.seconds < 60
+        assert attempts[record.id] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import secrets
 from collections.abc import Callable
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from tlbench.core.record import Record
 
 T = TypeVar("T")
+
+# What a first cell would otherwise import, on its own bill: the first optimiser brings torch._dynamo, and so on.
+_HEAVY = ("ray.train.torch", "torch._dynamo", "torchvision", "tlbench.execution.run_cell")
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,9 @@ class Slot:
 
         from tlbench.execution.warm import Warm
 
+        if resources.workers == 1:
+            for name in _HEAVY:
+                importlib.import_module(name)
         torch.set_num_threads(threads)
         if torch.cuda.is_available():
             torch.backends.cudnn.deterministic = True
