@@ -6,7 +6,6 @@ import copy
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -15,25 +14,25 @@ import torch.distributed as dist
 from torch import nn
 
 from tlbench.core import registry
+from tlbench.core.config import TrainingConfig
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
-from tlbench.training.augment import Augment
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.distributed import data_parallel
-from tlbench.training.groups import OptimizerName, parameter_groups
+from tlbench.training.groups import parameter_groups
 from tlbench.training.loop import train_classifier
 
 WORLD = 2
 
 
-@dataclass(frozen=True)
-class Recipe:
-    epochs: int = 2
-    batch_size: int = 15  # odd, so that the shards differ in size
-    optimizer: OptimizerName = "sgd"
-    warmup: float = 0.0
-    smoothing: float = 0.1
-    augment: Augment = "shift"
+RECIPE = TrainingConfig(
+    epochs=2,
+    batch_size=15,  # odd, so that the shards differ in size
+    optimizer="sgd",
+    warmup=0.0,
+    smoothing=0.1,
+    augment="shift",
+)
 
 
 def _join(rank: int, meeting: str) -> None:
@@ -65,7 +64,8 @@ def _classifier(rank: int, world: int) -> dict[str, torch.Tensor]:
     fake = fake_task("classification")
     torch.manual_seed(0)
     model, ctx = Classifier(fake_backbone(), 10).double(), _context(rank, world)
-    train_classifier(model, parameter_groups(model, 0.05, 2.0, 1e-3), fake.task.train, fake.task.val, Recipe(), ctx)
+    groups = parameter_groups([(model.backbone.parameters(), 0.05), (model.head.parameters(), 0.1)], 1e-3)
+    train_classifier(model, groups, fake.task.train, fake.task.val, RECIPE, ctx)
     curves = {name: torch.tensor(points, dtype=torch.float64) for name, points in ctx.curves.items()}
     return dict(model.state_dict()) | curves
 

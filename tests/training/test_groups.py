@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import nn
@@ -22,10 +24,14 @@ def _classifier() -> Classifier:
     return Classifier(Backbone(info, nn.Identity(), body, 4, [["fc1"], ["norm"], ["head"]], []), 3)
 
 
+def _parts(model: Classifier, multiplier: float) -> list[tuple[Iterator[nn.Parameter], float]]:
+    return [(model.backbone.parameters(), 0.1), (model.head.parameters(), 0.1 * multiplier)]
+
+
 def test_every_trainable_parameter_is_in_exactly_one_group() -> None:
     model = _classifier()
     next(model.backbone.parameters()).requires_grad_(False)
-    groups = parameter_groups(model, 0.1, 10, 0.01)
+    groups = parameter_groups(_parts(model, 10), 0.01)
     grouped = [id(p) for group in groups for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in model.parameters() if p.requires_grad)
     check_cover(model, groups)
@@ -33,24 +39,27 @@ def test_every_trainable_parameter_is_in_exactly_one_group() -> None:
 
 def test_only_the_head_itself_gets_the_heads_rate() -> None:
     model = _classifier()
-    groups = parameter_groups(model, 0.1, 10, 0.01)
+    groups = parameter_groups(_parts(model, 10), 0.01)
     fast = {id(p) for group in groups if group["lr"] == pytest.approx(1.0) for p in group["params"]}
     slow = {id(p) for group in groups if group["lr"] == pytest.approx(0.1) for p in group["params"]}
     assert fast == {id(p) for p in model.head.parameters()}
     assert slow == {id(p) for p in model.backbone.parameters()}
 
 
-def test_vectors_are_not_decayed_and_matrices_are() -> None:
+@pytest.mark.parametrize("decay", [0.01, 0.0])
+def test_vectors_are_not_decayed_and_matrices_are(decay: float) -> None:
     model = _classifier()
-    for group in parameter_groups(model, 0.1, 1, 0.01):
+    groups = parameter_groups(_parts(model, 1), decay)
+    check_cover(model, groups)
+    for group in groups:
         for parameter in group["params"]:
-            assert group["weight_decay"] == (0.01 if parameter.ndim > 1 else 0.0)
+            assert group["weight_decay"] == (decay if parameter.ndim > 1 else 0.0)
 
 
 @pytest.mark.parametrize("fault", ["missing", "twice", "foreign", "frozen"])
 def test_a_cover_that_is_not_exact_is_refused(fault: str) -> None:
     model = _classifier()
-    groups = parameter_groups(model, 0.1, 1, 0.01)
+    groups = parameter_groups(_parts(model, 1), 0.01)
     if fault == "missing":
         groups = groups[1:]
     elif fault == "twice":
@@ -66,7 +75,7 @@ def test_a_cover_that_is_not_exact_is_refused(fault: str) -> None:
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 def test_scaling_the_rate_keeps_the_ratio_between_groups(name: str) -> None:
     model = _classifier()
-    optimizer = make_optimizer(name, parameter_groups(model, 0.1, 10, 0.01))  # type: ignore[arg-type]
+    optimizer = make_optimizer(name, parameter_groups(_parts(model, 10), 0.01))  # type: ignore[arg-type]
     for factor in (0.5, 0.25, 1.0):
         set_rate(optimizer, factor)
         assert sorted({group["lr"] for group in optimizer.param_groups}) == pytest.approx([0.1 * factor, factor])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,26 +13,23 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from tlbench.backbones.backbone import Backbone
+from tlbench.core.config import Optimizer, TrainingConfig
 from tlbench.core.info import BackboneInfo
 from tlbench.data.dataset import Split
 from tlbench.testing.fakes import CPU, FakeTask, fake_backbone, fake_task
-from tlbench.training.augment import Augment
-from tlbench.training.batches import Batches, Examples
+from tlbench.training.batches import Batch, Batches, Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.evaluate import evaluate, score_logits
-from tlbench.training.groups import OptimizerName, parameter_groups
+from tlbench.training.groups import Group, parameter_groups
 from tlbench.training.loop import train_classifier
 
+Recipe = partial(TrainingConfig, epochs=3, batch_size=16)
 
-@dataclass(frozen=True)
-class Recipe:
-    epochs: int = 3
-    batch_size: int = 16
-    optimizer: OptimizerName = "adamw"
-    warmup: float = 0.1
-    smoothing: float = 0.0
-    augment: Augment = "none"
+
+def _groups(model: Classifier, lr: float, multiplier: float, decay: float) -> list[Group]:
+    parts = [(model.backbone.parameters(), lr), (model.head.parameters(), lr * multiplier)]
+    return parameter_groups(parts, decay)
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +46,10 @@ def _state(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_no_rate_and_no_decay_leave_every_parameter_as_it_was(fake: FakeTask, optimizer: OptimizerName) -> None:
+def test_no_rate_and_no_decay_leave_every_parameter_as_it_was(fake: FakeTask, optimizer: Optimizer) -> None:
     model = Classifier(fake_backbone(), 10)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    groups = parameter_groups(model, 0.0, 10, 0.0)
+    groups = _groups(model, 0.0, 10, 0.0)
     train_classifier(model, groups, fake.task.train, None, Recipe(optimizer=optimizer), _context())
     assert [name for name, p in model.named_parameters() if not torch.equal(p, before[name])] == []
 
@@ -63,7 +60,7 @@ def test_one_step_of_sgd_is_minus_rate_times_gradient(fake: FakeTask) -> None:
     model = model.double()  # in single precision the order of a batch decides which way a near tie of max-pooling goes
     twin = copy.deepcopy(model)
     recipe = Recipe(epochs=1, batch_size=1000, optimizer="sgd", warmup=0.0)
-    train_classifier(model, parameter_groups(model, 0.1, 3.0, 0.0), fake.task.train, None, recipe, _context())
+    train_classifier(model, _groups(model, 0.1, 3.0, 0.0), fake.task.train, None, recipe, _context())
     x, y = torch.from_numpy(fake.task.train.x), torch.from_numpy(fake.task.train.labels)
     twin.train()
     cross_entropy(twin(x), y).backward()
@@ -76,7 +73,7 @@ def test_one_step_of_sgd_is_minus_rate_times_gradient(fake: FakeTask) -> None:
 def test_the_returned_model_is_the_best_one_and_scores_exactly_what_was_logged(fake: FakeTask) -> None:
     model, ctx = Classifier(fake_backbone(), 10), _context()
     assert fake.task.val is not None
-    groups = parameter_groups(model, 3.0, 1.0, 0.0)  # a rate so large that the last epochs are worse than earlier ones
+    groups = _groups(model, 3.0, 1.0, 0.0)  # a rate so large that the last epochs are worse than earlier ones
     recipe = Recipe(epochs=12, optimizer="sgd", warmup=0.95)
     train_classifier(model, groups, fake.task.train, fake.task.val, recipe, ctx)
     accuracy = [value for _, value in ctx.curves["val_accuracy"]]
@@ -93,7 +90,7 @@ def test_frozen_batch_norm_keeps_its_statistics_and_train_moves_them(fake: FakeT
     for policy, moved in (("frozen", False), ("train", True)):
         model = Classifier(fake_backbone(), 10)
         before = {name: b.clone() for name, b in model.named_buffers()}
-        groups = parameter_groups(model, 1e-3, 1.0, 0.0)
+        groups = _groups(model, 1e-3, 1.0, 0.0)
         train_classifier(model, groups, fake.task.train, fake.task.val, Recipe(), _context(), batch_norm=policy)  # type: ignore[arg-type]
         changed = [name for name, b in model.named_buffers() if not torch.equal(b, before[name])]
         assert bool(changed) is moved
@@ -109,7 +106,7 @@ def test_training_a_head_on_a_frozen_body_equals_training_it_on_cached_features(
     cached = Classifier(Backbone(info, nn.Identity(), body, z.shape[1], [], []), 10)
     features = Split(z, fake.task.train.y, fake.task.train.rows)
     for net, split in ((model, fake.task.train), (cached, features)):
-        groups = parameter_groups(net, 1e-2, 1.0, 1e-2)
+        groups = _groups(net, 1e-2, 1.0, 1e-2)
         train_classifier(net, groups, split, None, Recipe(epochs=5), _context(), batch_norm="frozen")
     torch.testing.assert_close(model.head.weight, cached.head.weight, rtol=1e-4, atol=1e-6)
     assert model.head.weight.abs().max() > 0.01
@@ -120,7 +117,7 @@ def test_a_run_killed_after_any_epoch_continues_bit_for_bit(fake: FakeTask, tmp_
 
     def train(ctx: Context) -> dict[str, torch.Tensor]:
         model = Classifier(fake_backbone(), 10)
-        train_classifier(model, parameter_groups(model, 1e-2, 1.0, 1e-2), fake.task.train, fake.task.val, recipe, ctx)
+        train_classifier(model, _groups(model, 1e-2, 1.0, 1e-2), fake.task.train, fake.task.val, recipe, ctx)
         return _state(model)
 
     straight = _context()
@@ -144,9 +141,9 @@ def test_a_run_killed_after_any_epoch_continues_bit_for_bit(fake: FakeTask, tmp_
 
 def test_patience_stops_early(fake: FakeTask) -> None:
     model, ctx = Classifier(fake_backbone(), 10), _context()
-    groups = parameter_groups(model, 0.0, 1.0, 0.0)
+    groups = _groups(model, 0.0, 1.0, 0.0)
     train_classifier(
-        model, groups, fake.task.train, fake.task.val, Recipe(epochs=30), ctx, batch_norm="frozen", patience=2
+        model, groups, fake.task.train, fake.task.val, Recipe(epochs=30, patience=2), ctx, batch_norm="frozen"
     )
     assert [step for step, _ in ctx.curves["val_accuracy"]] == [0, 1, 2]
     assert ctx.selected == {"epoch": 0}
@@ -154,7 +151,7 @@ def test_patience_stops_early(fake: FakeTask) -> None:
 
 def test_the_logged_loss_is_the_mean_over_all_examples(fake: FakeTask) -> None:
     model, ctx = Classifier(fake_backbone(), 10), _context()
-    train_classifier(model, parameter_groups(model, 0.0, 1.0, 0.0), fake.task.train, None, Recipe(epochs=1), ctx)
+    train_classifier(model, _groups(model, 0.0, 1.0, 0.0), fake.task.train, None, Recipe(epochs=1), ctx)
     assert ctx.curves["train_loss"] == [(0, pytest.approx(np.log(10), rel=1e-6))]
 
 
@@ -173,33 +170,35 @@ def test_evaluation_covers_every_example_once_whatever_the_batches() -> None:
 def test_batches_hold_every_example_once_and_none_is_tiny(count: int, size: int) -> None:
     split = Split(np.arange(count)[:, None], np.zeros(count, np.int64), np.arange(count))
     batches = Batches(Examples(split, CPU), size, "none", _context(), "fit")
-    seen = [x.flatten() for x, _, _ in batches.epoch(0)]
+    seen = [batch.x.flatten() for batch in batches.epoch(0)]
     assert sorted(torch.cat(seen).tolist()) == list(range(count))
     assert len(seen) == batches.count == -(-count // size)
     assert max(map(len, seen)) - min(map(len, seen)) <= 1
     assert min(map(len, seen)) > 1
-    other = torch.cat([x.flatten() for x, _, _ in batches.epoch(1)])
+    other = torch.cat([batch.x.flatten() for batch in batches.epoch(1)])
     assert not torch.equal(other, torch.cat(seen))
 
 
 def test_shards_of_all_processes_make_up_the_batches_of_one(fake: FakeTask) -> None:
-    def batches(**place: int) -> list[tuple[torch.Tensor, torch.Tensor, int]]:
+    def batches(**place: int) -> list[Batch]:
         examples = Examples(fake.task.train, CPU)
         return list(Batches(examples, 16, "shift_flip", _context(**place), "fit").epoch(2))
 
     whole, shards = batches(), [batches(rank=rank, world=3) for rank in range(3)]
-    for step, (x, y, size) in enumerate(whole):
-        assert size == len(x)
-        assert all(shard[step][2] == size for shard in shards)
-        assert torch.equal(torch.cat([shard[step][0] for shard in shards]), x)
-        assert torch.equal(torch.cat([shard[step][1] for shard in shards]), y)
+    for step, batch in enumerate(whole):
+        assert batch.size == len(batch.x)
+        assert all(shard[step].size == batch.size for shard in shards)
+        for field in ("rows", "x", "y"):
+            pieces = [getattr(shard[step], field) for shard in shards]
+            assert torch.equal(torch.cat(pieces), getattr(batch, field))
+        assert torch.equal(torch.from_numpy(fake.task.train.labels)[batch.rows], batch.y)
 
 
 def test_label_smoothing_reaches_the_loss(fake: FakeTask) -> None:
     losses = []
     for smoothing in (0.0, 0.1):
         model, ctx = Classifier(fake_backbone(), 10), _context()
-        groups = parameter_groups(model, 3e-2, 1.0, 0.0)
+        groups = _groups(model, 3e-2, 1.0, 0.0)
         train_classifier(model, groups, fake.task.train, None, Recipe(epochs=8, smoothing=smoothing), ctx)
         losses.append(ctx.curves["train_loss"][-1][1])
     assert losses[1] > losses[0] + 0.1

@@ -1,10 +1,16 @@
-"""The base of every settings class, and the search distribution that a field may carry."""
+"""The bases of settings classes, and the search distribution that a field may carry."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Optimizer = Literal["adamw", "sgd"]
+Schedule = Literal["cosine", "slanted_triangular", "one_cycle"]
+Augment = Literal["none", "shift", "shift_flip"]
+BatchNorm = Literal["train", "frozen"]
+Precision = Literal["float32", "bfloat16"]
 
 
 class Settings(BaseModel):
@@ -42,3 +48,26 @@ def tunable(default: Any, space: dict[str, Any], /, description: str = "", **bou
         **bounds: Constraints of ``pydantic.Field`` (``ge``, ``gt``, ``le``, ``lt``).
     """
     return Field(default, description=description or None, json_schema_extra={"space": space}, **bounds)
+
+
+class TrainingConfig(MethodConfig):
+    """What every method that trains by gradient declares alike; a subclass changes the defaults it needs."""
+
+    epochs: int = Field(40, ge=1, description="passes over the training examples")
+    batch_size: int = Field(32, ge=4, description="largest global batch")
+    optimizer: Optimizer = Field("adamw", description="sgd has momentum 0.9 and wants a larger lr")
+    weight_decay: float = tunable(1e-2, log_uniform(1e-6, 1e-1), "of matrices and kernels only", ge=0)
+    schedule: Schedule = Field("cosine", description="how the rate rises to its peak and falls")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps over which the rate rises")
+    smoothing: float = tunable(0.0, choice(0.0, 0.1), "label smoothing", ge=0, lt=1)
+    augment: Augment = tunable(
+        "none", choice("none", "shift"), "how training images are moved; those with flip are wrong for characters"
+    )
+    patience: int | None = Field(None, ge=1, description="epochs without improvement before stopping early")
+
+
+class FineTuningConfig(TrainingConfig):
+    """What every method that goes on from given weights declares alike; each adds its own ``lr``."""
+
+    head_multiplier: float = tunable(3.0, choice(1.0, 3.0, 10.0), "rate of the head over that of the backbone", gt=0)
+    batch_norm: BatchNorm = tunable("train", choice("train", "frozen"), "whether running statistics move or stay")

@@ -7,12 +7,8 @@ architecture's own initialisation, drawn from the cell's seed.
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import Field
-
 from tlbench.backbones.backbone import Backbone
-from tlbench.core.config import MethodConfig, choice, log_uniform, tunable
+from tlbench.core.config import TrainingConfig, log_uniform, tunable
 from tlbench.core.info import BackboneInfo, TaskInfo
 from tlbench.data.dataset import Task
 from tlbench.training.classifier import Classifier
@@ -24,20 +20,10 @@ from tlbench.training.predictor import ModulePredictor, Predictor
 PROTOCOLS = ("classification",)
 
 
-class Config(MethodConfig):
+class Config(TrainingConfig):
     """Parameters of training from scratch."""
 
-    epochs: int = Field(40, ge=1, description="passes over the training examples")
-    batch_size: int = Field(32, ge=4, description="largest global batch")
-    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="sgd has momentum 0.9 and wants a larger lr")
     lr: float = tunable(3e-3, log_uniform(1e-4, 1e-2), "rate of all layers", gt=0)
-    weight_decay: float = tunable(1e-2, log_uniform(1e-6, 1e-1), "of matrices and kernels only", ge=0)
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps over which the rate rises")
-    smoothing: float = tunable(0.0, choice(0.0, 0.1), "label smoothing", ge=0, lt=1)
-    augment: Literal["none", "shift", "shift_flip"] = tunable(
-        "none", choice("none", "shift"), "how training images are moved; shift_flip is wrong for characters"
-    )
-    patience: int | None = Field(None, ge=1, description="epochs without improvement before stopping early")
 
 
 def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
@@ -48,6 +34,6 @@ def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train the randomly initialised backbone and a head."""
     model = Classifier(backbone, task.info.classes)
-    groups = parameter_groups(model, cfg.lr, 1.0, cfg.weight_decay)
-    train_classifier(model, groups, task.train, task.val, cfg, ctx, patience=cfg.patience)
+    groups = parameter_groups([(model.parameters(), cfg.lr)], cfg.weight_decay)
+    train_classifier(model, groups, task.train, task.val, cfg, ctx)
     return ModulePredictor(model, list(model.parameters()))

@@ -7,12 +7,10 @@ epoch are kept, at the end of a cosine, so that no choice looks at any target.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.core.config import MethodConfig
+from tlbench.core.config import Augment, TrainingConfig
 from tlbench.data.dataset import Split
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
@@ -22,23 +20,17 @@ from tlbench.training.loop import train_classifier
 PROTOCOLS = ()
 
 
-class Config(MethodConfig):
+class Config(TrainingConfig):
     """Parameters of supervised pre-training."""
 
     epochs: int = Field(20, ge=1, description="passes over the corpus")
     batch_size: int = Field(128, ge=4, description="largest global batch")
-    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="sgd has momentum 0.9 and wants a larger lr")
     lr: float = Field(3e-3, gt=0, description="rate of all layers")
-    weight_decay: float = Field(1e-2, ge=0, description="of matrices and kernels only")
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps over which the rate rises")
-    smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing")
-    augment: Literal["none", "shift", "shift_flip"] = Field(
-        "shift", description="how training images are moved; shift_flip is wrong for characters"
-    )
+    augment: Augment = Field("shift", description="how training images are moved; with flips: wrong for characters")
 
 
 def pretrain(corpus: Split, backbone: Backbone, cfg: Config, ctx: Context) -> None:
     """Train the backbone in place on a labelled corpus with labels 0 ... classes - 1."""
     model = Classifier(backbone, int(corpus.labels.max()) + 1)
-    groups = parameter_groups(model, cfg.lr, 1.0, cfg.weight_decay)
+    groups = parameter_groups([(model.parameters(), cfg.lr)], cfg.weight_decay)
     train_classifier(model, groups, corpus, None, cfg, ctx, name="pretrain")

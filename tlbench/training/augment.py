@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-Augment = Literal["none", "shift", "shift_flip"]
+from tlbench.core.config import Augment
+
 _REACH = 8  # images shift by at most 1/8 of their height and width
 
 

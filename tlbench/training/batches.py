@@ -3,15 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from tlbench.core.config import Augment
 from tlbench.data.dataset import Split
-from tlbench.training.augment import Augment, draw_moves, move
+from tlbench.training.augment import draw_moves, move
 from tlbench.training.context import Context
 
 _RESIDENT = 2**31  # bytes of examples that are kept on the device; larger splits are moved batch by batch
+
+
+class Batch(NamedTuple):
+    """One process's share of a global batch.
+
+    Attributes:
+        rows: Positions in the split (b,), on the CPU.
+        x: Inputs (b, ...), moved as the augmentation says.
+        y: Labels (b,).
+        size: Number of examples in the global batch.
+    """
+
+    rows: Tensor
+    x: Tensor
+    y: Tensor
+    size: int
+
+
+class Indexed(Protocol):
+    """Inputs with labels that can be taken by position."""
+
+    y: Tensor
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of one input."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return inputs (b, ...) and labels (b,) of some positions (b,), on the device."""
 
 
 class Examples:
@@ -52,20 +86,21 @@ class Batches:
         name: Tells the trainings of one cell apart.
     """
 
-    def __init__(self, examples: Examples, size: int, augment: Augment, ctx: Context, name: str) -> None:
+    def __init__(self, examples: Indexed, size: int, augment: Augment, ctx: Context, name: str) -> None:
         self._examples = examples
         self._augment: Augment = augment if len(examples.shape) == 3 else "none"
         self._ctx = ctx
         self._name = name
         self.count = -(-len(examples) // size)
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, int]]:
-        """Yield (inputs, labels, size of the global batch) for one epoch."""
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of one epoch."""
         generator = self._ctx.generator(self._name, "batches", epoch)
         order = torch.randperm(len(self._examples), generator=generator)
         for rows in order.tensor_split(self.count):
             moves = draw_moves(self._augment, len(rows), self._examples.shape, generator)
-            x, y = self._examples.take(self._ctx.shard(rows))
+            own = self._ctx.shard(rows)
+            x, y = self._examples.take(own)
             if self._augment != "none":
                 x = move(x, self._ctx.shard(moves))
-            yield x, y, len(rows)
+            yield Batch(own, x, y, len(rows))

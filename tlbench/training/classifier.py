@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tlbench.backbones.backbone import Backbone
-
-BatchNormPolicy = Literal["train", "frozen"]
+from tlbench.core.config import BatchNorm
 
 
 class Classifier(nn.Module):
@@ -32,14 +29,19 @@ class Classifier(nn.Module):
         return self.head(self.backbone(x))
 
 
-def train_mode(model: nn.Module, batch_norm: BatchNormPolicy) -> None:
-    """Put the model into training mode; ``frozen`` keeps the running statistics of batch normalisation as they are.
+def train_mode(model: nn.Module, batch_norm: BatchNorm) -> None:
+    """Put the model into training mode; running statistics of batch normalisation move only where they should.
 
-    ``requires_grad=False`` does not stop those statistics from moving, and every ``train()`` call would set them
-    moving again; so this is the one way into training mode. Scale and shift of the layers are ordinary parameters.
+    They stay under the policy ``frozen``, and in every layer whose scale and shift are frozen: ``requires_grad=False``
+    does not stop them from moving, and every ``train()`` call would set them moving again. So this is the one way
+    into training mode.
     """
     model.train()
-    if batch_norm == "frozen":
-        for module in model.modules():
-            if isinstance(module, _BatchNorm):
-                module.eval()
+    for module in model.modules():
+        if isinstance(module, _BatchNorm) and (batch_norm == "frozen" or _is_frozen(module)):
+            module.eval()
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    own = list(module.parameters())
+    return bool(own) and not any(parameter.requires_grad for parameter in own)

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from tlbench.core.config import Precision
 from tlbench.core.hashing import derive_seed
 from tlbench.data.dataset import Split
 from tlbench.training.distributed import data_parallel
@@ -25,6 +26,10 @@ class Context:
         cell: The cell's id, the root of all its randomness.
         device: Where to train.
         features: Frozen features of the task's dataset under the given backbone; None where there are none.
+        teacher: The trained teacher: maps raw inputs (B, ...) to logits (B, classes); on the device, in evaluation
+            mode, without gradients. None where the method names none.
+        precision: What matrix products and convolutions of training steps are computed in. Losses, distances,
+            optimiser and evaluation are in single precision either way.
         rank: This process among ``world``.
         world: Number of processes that train together.
         folder: Where checkpoints are kept; None keeps none.
@@ -39,6 +44,8 @@ class Context:
     cell: str
     device: torch.device
     features: Features | None = None
+    teacher: nn.Module | None = None
+    precision: Precision = "float32"
     rank: int = 0
     world: int = 1
     folder: Path | None = None
@@ -63,6 +70,10 @@ class Context:
             if math.isfinite(value):
                 self.curves.setdefault(name, []).append((step, float(value)))
 
+    def autocast(self) -> torch.autocast:
+        """Return the context of a training step's forward pass: mixed precision where :attr:`precision` says so."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
     def epochs(
         self, total: int, model: nn.Module, *, patience: int | None = None, name: str = "fit", **others: Stateful
     ) -> Epochs:
@@ -80,7 +91,8 @@ class Context:
             model,
             others,
             curves=self.curves,
-            seed=self.seed(name),
+            # Processes draw masks (dropout, stochastic depth) of their own; everything shared has generators.
+            seed=self.seed(name) if self.rank == 0 else self.seed(name, "rank", self.rank),
             file=self.folder / f"{name}.ckpt" if self.folder is not None else None,
             patience=patience,
             interval=self.interval,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tlbench.training.batches import Examples
+from tlbench.training.batches import Indexed
 from tlbench.training.collect import total
 from tlbench.training.context import Context
 
@@ -35,11 +35,11 @@ def score_logits(logits: Tensor, labels: Tensor) -> Scores:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, examples: Examples, ctx: Context) -> Scores:
+def evaluate(model: nn.Module, examples: Indexed, ctx: Context) -> Scores:
     """Return the scores of a model on examples, in evaluation mode; the processes share the work.
 
     Args:
-        model: Maps raw inputs (B, ...) to logits (B, classes); the module itself, not its data-parallel form.
+        model: Maps inputs (B, ...) to logits (B, classes); the module itself, not its data-parallel form.
         examples: What to score on.
         ctx: Shards, and how many processes there are.
     """

@@ -3,43 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
-from tlbench.training.classifier import Classifier
+from tlbench.core.config import Optimizer
 
 Group = dict[str, Any]
-OptimizerName = Literal["adamw", "sgd"]
 _MOMENTUM = 0.9
 
 
-def parameter_groups(model: Classifier, lr: float, head_multiplier: float, weight_decay: float) -> list[Group]:
-    """Return groups that cover every trainable parameter once: body and head, each with and without decay.
+def parameter_groups(parts: Iterable[tuple[Iterable[nn.Parameter], float]], weight_decay: float) -> list[Group]:
+    """Return optimiser groups of the trainable parameters of some parts of a model, each part at its own rate.
 
-    The head is told from the body by module identity, never by name; tensors of one dimension (biases, scales of
-    normalisation) are not decayed.
+    Parts are told apart by module identity (``model.head.parameters()``), never by name. Tensors of one dimension
+    (biases, scales of normalisation) are not decayed; so a part makes up to two groups.
 
     Args:
-        model: The classifier.
-        lr: Rate of the body.
-        head_multiplier: Rate of the head as a multiple of the body's.
+        parts: Parameters and their rate; frozen parameters are left out.
         weight_decay: Decay of tensors with two dimensions or more.
     """
-    head = {id(parameter) for parameter in model.head.parameters()}
-    parts: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parts.setdefault((id(parameter) in head, parameter.ndim > 1), []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "lr": lr * head_multiplier if in_head else lr,
-            "weight_decay": weight_decay if decayed else 0.0,
-        }
-        for (in_head, decayed), parameters in parts.items()
-    ]
+    groups: list[Group] = []
+    for parameters, lr in parts:
+        trainable = [parameter for parameter in parameters if parameter.requires_grad]
+        decayed = [parameter for parameter in trainable if parameter.ndim > 1]
+        others = [parameter for parameter in trainable if parameter.ndim <= 1]
+        for chosen, decay in ((decayed, weight_decay), (others, 0.0)):
+            groups += [{"params": chosen, "lr": lr, "weight_decay": decay}] if chosen else []
+    return groups
 
 
 def check_cover(model: nn.Module, groups: Iterable[Group]) -> None:
@@ -60,7 +52,7 @@ def check_cover(model: nn.Module, groups: Iterable[Group]) -> None:
         )
 
 
-def make_optimizer(name: OptimizerName, groups: list[Group]) -> torch.optim.Optimizer:
+def make_optimizer(name: Optimizer, groups: list[Group]) -> torch.optim.Optimizer:
     """Return the optimiser of groups that carry their own ``lr`` and ``weight_decay``.
 
     Each group remembers its rate as ``base_lr``, so that :func:`set_rate` can scale all of them.

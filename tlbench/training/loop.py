@@ -1,67 +1,50 @@
-"""The one supervised training loop: fine-tuning, training from scratch and supervised pre-training all run it."""
+"""The one supervised training loop: every method that trains a classifier by gradient runs it."""
 
 from __future__ import annotations
 
-from typing import Protocol
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from tlbench.core.config import BatchNorm, TrainingConfig
 from tlbench.data.dataset import Split
-from tlbench.training.augment import Augment
-from tlbench.training.batches import Batches, Examples
-from tlbench.training.classifier import BatchNormPolicy, train_mode
+from tlbench.training.batches import Batch, Batches, Examples, Indexed
+from tlbench.training.classifier import Classifier, train_mode
 from tlbench.training.collect import total
 from tlbench.training.context import Context
 from tlbench.training.evaluate import evaluate
-from tlbench.training.groups import Group, OptimizerName, check_cover, make_optimizer, set_rate
-from tlbench.training.schedules import warmup_cosine
+from tlbench.training.groups import Group, check_cover, make_optimizer, set_rate
+from tlbench.training.prefix import frozen_depth, frozen_modules, keep_prefix
+from tlbench.training.schedules import rate_factor
 
-
-class Recipe(Protocol):
-    """What the loop reads of a method's ``Config``; a config conforms by having these fields.
-
-    Attributes:
-        epochs: Passes over the training examples.
-        batch_size: Largest global batch.
-        optimizer: ``adamw``, or ``sgd`` with momentum 0.9.
-        warmup: Share of the steps over which the rate rises.
-        smoothing: Label smoothing.
-        augment: How training images are moved.
-    """
-
-    @property
-    def epochs(self) -> int: ...  # noqa: D102
-    @property
-    def batch_size(self) -> int: ...  # noqa: D102
-    @property
-    def optimizer(self) -> OptimizerName: ...  # noqa: D102
-    @property
-    def warmup(self) -> float: ...  # noqa: D102
-    @property
-    def smoothing(self) -> float: ...  # noqa: D102
-    @property
-    def augment(self) -> Augment: ...  # noqa: D102
+Loss = Callable[[Tensor, Batch], Tensor]
+"""Logits (b, classes) in single precision and their batch -> losses (b,)."""
 
 
 def train_classifier(
-    model: nn.Module,
+    model: Classifier,
     groups: list[Group],
     train: Split,
     val: Split | None,
-    recipe: Recipe,
+    recipe: TrainingConfig,
     ctx: Context,
     *,
-    batch_norm: BatchNormPolicy = "train",
-    patience: int | None = None,
+    batch_norm: BatchNorm = "train",
+    loss: Loss | None = None,
+    penalty: Callable[[], Tensor] | None = None,
+    unfreeze: Callable[[int], None] | None = None,
     name: str = "fit",
 ) -> None:
-    """Train a classifier in place by cross-entropy; leave it with the weights that were best on validation.
+    """Train a classifier in place; leave it with the weights that were best on validation.
 
-    The rate follows warm-up and cosine by step, not by epoch. Without validation the last epoch's weights stay.
-    Fills the curves ``train_loss``, ``val_accuracy`` and ``val_nll``, and the context's ``selected`` and
-    ``validation``.
+    Rates follow the recipe's schedule by step, not by epoch. Without validation the last epoch's weights stay. Layer
+    groups that are frozen from the stem up run in evaluation mode and, where the inputs are fixed, only once: see
+    :mod:`tlbench.training.prefix`. Fills the curves ``train_loss``, ``val_accuracy`` and ``val_nll``, and the
+    context's ``selected`` and ``validation``.
 
     Args:
         model: Maps raw inputs (B, ...) to logits (B, classes).
@@ -71,23 +54,32 @@ def train_classifier(
         recipe: How to train.
         ctx: Device, randomness, epochs and processes.
         batch_norm: Whether running statistics move or stay.
-        patience: Epochs without improvement before stopping early; None trains them all.
+        loss: What to minimise, from the raw inputs; None is cross-entropy with the recipe's label smoothing.
+        penalty: Added to the mean loss of every step.
+        unfreeze: Sets ``requires_grad`` of the model's parameters at the start of an epoch, as a function of the
+            epoch alone; ``groups`` then cover all that is trained in the end, and are made before the first call.
         name: Tells the trainings of one cell apart.
     """
     check_cover(model, groups)
     model.to(ctx.device)
+    if ctx.device.type == "cuda":
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(recipe.optimizer, groups)
-    batches = Batches(Examples(train, ctx.device), recipe.batch_size, recipe.augment, ctx, name)
-    held_out = Examples(val, ctx.device) if val is not None else None
-    epochs = ctx.epochs(recipe.epochs, model, patience=patience, name=name, optimizer=optimizer)
-    wrapped = ctx.wrap(model)
+    stages = _Stages(model, train, val, recipe, ctx, loss is not None, name)
+    epochs = ctx.epochs(recipe.epochs, model, patience=recipe.patience, name=name, optimizer=optimizer)
     for epoch in epochs:
-        train_mode(wrapped, batch_norm)
-        ctx.log(epoch, train_loss=_train_epoch(wrapped, optimizer, batches, epoch, recipe, ctx) / len(train))
-        if held_out is not None:
-            scores = evaluate(model, held_out, ctx)
+        if unfreeze is not None:
+            unfreeze(epoch)
+        stage = stages.current()
+        train_mode(stage.module, batch_norm)
+        for module in stage.frozen:
+            module.eval()
+        ctx.log(epoch, train_loss=_train_epoch(stage, optimizer, epoch, recipe, ctx, loss, penalty) / len(train))
+        if stage.held_out is not None:
+            scores = evaluate(stage.module, stage.held_out, ctx)
             ctx.log(epoch, val_accuracy=scores.accuracy, val_nll=scores.nll)
             epochs.score(*scores.order)
+        del stage  # so that the next one can be made without it
     epochs.restore_best()
     if epochs.best_epoch is not None and epochs.best_score is not None:
         ctx.selected["epoch"] = epochs.best_epoch
@@ -95,20 +87,95 @@ def train_classifier(
 
 
 def _train_epoch(
-    model: nn.Module,
+    stage: _Stage,
     optimizer: torch.optim.Optimizer,
-    batches: Batches,
     epoch: int,
-    recipe: Recipe,
+    recipe: TrainingConfig,
     ctx: Context,
+    loss: Loss | None,
+    penalty: Callable[[], Tensor] | None,
 ) -> float:
     """Train one epoch and return the sum of the losses of all its examples."""
-    loss = torch.zeros((), device=ctx.device)
-    for step, (x, y, size) in enumerate(batches.epoch(epoch), start=epoch * batches.count):
-        set_rate(optimizer, warmup_cosine(step, recipe.epochs * batches.count, recipe.warmup))
-        losses = cross_entropy(model(x), y, reduction="none", label_smoothing=recipe.smoothing)
+    seen = torch.zeros((), device=ctx.device)
+    steps = recipe.epochs * stage.batches.count
+    for step, batch in enumerate(stage.batches.epoch(epoch), start=epoch * stage.batches.count):
+        set_rate(optimizer, rate_factor(recipe.schedule, step, steps, recipe.warmup))
+        with ctx.autocast():
+            logits = stage.wrapped(batch.x)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        losses = smoothed(logits, batch.y, recipe.smoothing) if loss is None else loss(logits, batch)
         optimizer.zero_grad(set_to_none=True)
-        ctx.mean(losses, size).backward()
+        mean = ctx.mean(losses, batch.size)
+        (mean if penalty is None else mean + penalty()).backward()
         optimizer.step()
-        loss += losses.detach().sum()
-    return total(loss, ctx).item()
+        seen += losses.detach().sum()
+    return total(seen, ctx).item()
+
+
+def smoothed(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """Return the cross-entropy (b,) of logits (b, classes) with labels (b,), smoothed towards uniform."""
+    return cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """What is run while the same parameters are trained.
+
+    Attributes:
+        module: The classifier, or its part above the frozen layer groups.
+        wrapped: The form of it to call in training.
+        frozen: Submodules that run in evaluation mode.
+        batches: What to train on, made for ``module``.
+        held_out: What to select by, likewise.
+    """
+
+    module: nn.Module
+    wrapped: nn.Module
+    frozen: list[nn.Module]
+    batches: Batches
+    held_out: Indexed | None
+
+
+class _Stages:
+    """Makes the stage anew whenever other parameters are trained than before."""
+
+    def __init__(
+        self,
+        model: Classifier,
+        train: Split,
+        val: Split | None,
+        recipe: TrainingConfig,
+        ctx: Context,
+        raw: bool,
+        name: str,
+    ) -> None:
+        self._model = model
+        self._splits = [Examples(split, ctx.device) for split in (train, val) if split is not None]
+        self._recipe = recipe
+        self._ctx = ctx
+        self._name = name
+        self._keeps = not raw and (recipe.augment == "none" or len(self._splits[0].shape) != 3)
+        self._trained: list[bool] | None = None
+        self._stage: _Stage | None = None
+
+    def current(self) -> _Stage:
+        """Return the stage for the parameters that are trained now."""
+        trained = [parameter.requires_grad for parameter in self._model.parameters()]
+        if self._stage is None or trained != self._trained:
+            self._stage = None
+            gc.collect()  # no data-parallel wrapper of the last stage may still watch the parameters
+            self._trained, self._stage = trained, self._make()
+        return self._stage
+
+    def _make(self) -> _Stage:
+        splits: list[Indexed] = list(self._splits)
+        module: nn.Module = self._model
+        frozen: list[nn.Module] = []
+        kept = keep_prefix(self._model, self._splits) if self._keeps else None
+        if kept is not None:
+            module, splits = kept[0], list(kept[1])
+        else:
+            backbone = self._model.backbone
+            frozen = list(frozen_modules(backbone, frozen_depth(backbone)).values())
+        batches = Batches(splits[0], self._recipe.batch_size, self._recipe.augment, self._ctx, self._name)
+        return _Stage(module, self._ctx.wrap(module), frozen, batches, splits[1] if len(splits) > 1 else None)
