@@ -53,6 +53,25 @@ def test_fine_tuning_starts_from_the_given_weights() -> None:
         torch.testing.assert_close(p, before[name], rtol=0, atol=1e-6)
 
 
+def test_only_the_head_itself_gets_the_heads_rate_whatever_the_names_of_layers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Layers called ``fc`` stand inside many bodies (squeeze and excitation, feed-forward blocks)."""
+    method, fake = _method("finetune"), fake_task("classification")
+    backbone = fake_backbone()
+    backbone.body.add_module("fc", torch.nn.Linear(backbone.out_dim, backbone.out_dim))
+    backbone.layer_groups.append(["fc"])
+    rates: dict[int, float] = {}
+
+    def note(model: torch.nn.Module, groups: list[Any], *rest: Any, **more: Any) -> None:
+        rates.update({id(p): group["lr"] for group in groups for p in group["params"]})
+
+    monkeypatch.setattr(method, "train_classifier", note)
+    predictor = method.fit(fake.task, backbone, method.Config(lr=0.01, head_multiplier=10.0), _context())
+    assert {rates[id(p)] for p in backbone.parameters()} == {0.01}
+    assert [rates[id(p)] for p in predictor.module.head.parameters()] == pytest.approx([0.1, 0.1])
+
+
 def test_fine_tuning_applies_its_batch_norm_policy() -> None:
     method, fake = _method("finetune"), fake_task("classification")
     for policy, moved in (("frozen", False), ("train", True)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mutant:
-    """One defect: in ``tlbench/file`` the text ``old``, which occurs once, becomes ``new``; ``tests`` must then fail."""
+    """In ``tlbench/file`` the text ``old``, which occurs once, becomes ``new``; ``tests`` must then fail."""
 
     name: str
     file: str

@@ -41,3 +41,39 @@ def test_none_moves_nothing_and_draws_nothing() -> None:
     before = generator.get_state()
     assert draw_moves("none", 5, (1, 16, 16), generator).abs().sum() == 0
     assert torch.equal(generator.get_state(), before)
+
+
+def test_an_affine_map_takes_each_place_from_where_it_says() -> None:
+    """The identity changes nothing; a quarter turn, a mirror and a half-size crop are what they are by hand."""
+    x = torch.arange(16, dtype=torch.float64).view(1, 1, 4, 4)
+    identity = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]])
+    mirror = torch.tensor([[[-1.0, 0, 0], [0, 1, 0]]])
+    quarter = torch.tensor([[[0.0, -1, 0], [1, 0, 0]]])
+    torch.testing.assert_close(move(x, identity), x)
+    torch.testing.assert_close(move(x, mirror), x.flip(3))
+    torch.testing.assert_close(move(x, quarter), x.rot90(1, (2, 3)))
+    middle = move(x, torch.tensor([[[0.5, 0, 0], [0, 0.5, 0]]]))
+    assert middle.mean() == x[:, :, 1:3, 1:3].mean()
+    assert x[0, 0, 1, 1] - 2 < middle.min() < middle.max() < x[0, 0, 2, 2] + 2
+
+
+def test_affine_moves_keep_within_their_bounds_and_reach_them() -> None:
+    maps = draw_moves("affine", 4000, (1, 16, 16), torch.Generator().manual_seed(0))
+    assert maps.shape == (4000, 2, 3)
+    assert 0.24 < maps[:, :, 2].abs().max() <= 0.25
+    area = torch.linalg.det(maps[:, :, :2].double())
+    assert 0.8**2 * (1 - 0.3**2) <= area.min() < 0.65
+    assert 1.44 < area.max() <= 1.2**2 * (1 + 0.3**2)
+
+
+def test_crops_lie_inside_the_image_and_have_the_sizes_they_should() -> None:
+    maps = draw_moves("crop_flip", 4000, (3, 16, 16), torch.Generator().manual_seed(0))
+    width, height = maps[:, 0, 0].abs(), maps[:, 1, 1]
+    assert (maps[:, 0, 2].abs() + width).max() <= 1 + 1e-6
+    assert (maps[:, 1, 2].abs() + height).max() <= 1 + 1e-6
+    assert 0.08 <= (width * height).min() < 0.1
+    assert 0.95 < (width * height).max() <= 1
+    assert 0.45 < (maps[:, 0, 0] < 0).double().mean() < 0.55
+    inside = (width < 1) & (height < 1)
+    assert ((width / height)[inside] >= 3 / 4 - 1e-5).all()
+    assert ((width / height)[inside] <= 4 / 3 + 1e-5).all()

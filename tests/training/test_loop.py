@@ -13,16 +13,18 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.core.config import Optimizer, TrainingConfig
+from tlbench.core.config import Optimizer, Schedule, TrainingConfig
 from tlbench.core.info import BackboneInfo
 from tlbench.data.dataset import Split
 from tlbench.testing.fakes import CPU, FakeTask, fake_backbone, fake_task
+from tlbench.training import loop
 from tlbench.training.batches import Batch, Batches, Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.evaluate import evaluate, score_logits
-from tlbench.training.groups import Group, parameter_groups
-from tlbench.training.loop import train_classifier
+from tlbench.training.groups import Group, parameter_groups, set_rate
+from tlbench.training.loop import smoothed, train_classifier
+from tlbench.training.schedules import rate_factor
 
 Recipe = partial(TrainingConfig, epochs=3, batch_size=16)
 
@@ -202,3 +204,75 @@ def test_label_smoothing_reaches_the_loss(fake: FakeTask) -> None:
         train_classifier(model, groups, fake.task.train, None, Recipe(epochs=8, smoothing=smoothing), ctx)
         losses.append(ctx.curves["train_loss"][-1][1])
     assert losses[1] > losses[0] + 0.1
+
+
+def test_a_layer_whose_scale_is_frozen_keeps_its_statistics_while_others_move(fake: FakeTask) -> None:
+    model = Classifier(fake_backbone(), 10)
+    model.backbone.body.get_submodule("block2").requires_grad_(False)
+    before = {name: b.clone() for name, b in model.named_buffers()}
+    train_classifier(model, _groups(model, 1e-3, 1.0, 0.0), fake.task.train, None, Recipe(epochs=1), _context())
+    changed = {name for name, b in model.named_buffers() if not torch.equal(b, before[name])}
+    assert {name for name in before if "block2" in name}.isdisjoint(changed)
+    assert {name for name in before if "block2" not in name} - {
+        "backbone.prepare.mean",
+        "backbone.prepare.std",
+    } == changed
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "slanted_triangular", "one_cycle"])
+def test_rates_follow_the_schedule_step_by_step(
+    fake: FakeTask, schedule: Schedule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factors: list[float] = []
+
+    def note(optimizer: torch.optim.Optimizer, factor: float) -> None:
+        set_rate(optimizer, factor)
+        factors.append(factor)
+
+    monkeypatch.setattr(loop, "set_rate", note)
+    model = Classifier(fake_backbone(), 10)
+    recipe = Recipe(epochs=3, schedule=schedule, warmup=0.3)
+    train_classifier(model, _groups(model, 1e-3, 1.0, 0.0), fake.task.train, None, recipe, _context())
+    steps = 3 * -(-len(fake.task.train) // recipe.batch_size)
+    assert len(factors) == steps > 3
+    assert factors == [rate_factor(schedule, step, steps, 0.3) for step in range(steps)]
+
+
+def test_in_mixed_precision_the_network_runs_in_bfloat16_and_the_loss_in_single(fake: FakeTask) -> None:
+    model, seen = Classifier(fake_backbone(), 10), []
+    model.head.register_forward_hook(lambda module, args, out: seen.append(out.dtype) if module.training else None)
+
+    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        assert logits.dtype == torch.float32
+        return smoothed(logits, batch.y, 0.0)
+
+    recipe, ctx = Recipe(epochs=2, weight_decay=0.0), _context(precision="bfloat16")
+    train_classifier(model, _groups(model, 1e-2, 1.0, 0.0), fake.task.train, fake.task.val, recipe, ctx, loss=loss)
+    assert set(seen) == {torch.bfloat16}
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    plain = _context()
+    twin = Classifier(fake_backbone(), 10)
+    train_classifier(twin, _groups(twin, 1e-2, 1.0, 0.0), fake.task.train, fake.task.val, recipe, plain)
+    for (_, low), (_, full) in zip(ctx.curves["train_loss"], plain.curves["train_loss"], strict=True):
+        assert low == pytest.approx(full, rel=0.05)
+    assert ctx.curves["train_loss"] != plain.curves["train_loss"]
+
+
+def test_a_penalty_is_added_to_the_mean_loss_of_every_step(fake: FakeTask) -> None:
+    """With a penalty c/2 |w|^2, one step of plain descent from the same gradient ends c * rate * w lower."""
+    ends = []
+    for penalty in (None, lambda model: 0.5 * 0.3 * model.head.weight.square().sum()):
+        model = Classifier(fake_backbone(), 10)
+        nn.init.ones_(model.head.weight)
+        recipe = Recipe(epochs=1, batch_size=1000, optimizer="sgd", warmup=0.0)
+        train_classifier(
+            model,
+            _groups(model, 0.1, 1.0, 0.0),
+            fake.task.train,
+            None,
+            recipe,
+            _context(),
+            penalty=None if penalty is None else partial(penalty, model),
+        )
+        ends.append(model.head.weight.detach())
+    torch.testing.assert_close(ends[0] - ends[1], torch.full_like(ends[0], 0.1 * 0.3))

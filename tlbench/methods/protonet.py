@@ -145,7 +145,9 @@ def _train(
     for number, rows in enumerate(torch.cat([support, query], dim=1), start=first):
         set_rate(optimizer, halving(number, cfg.halve_every))
         x, _ = examples.take(ctx.shard(rows))
-        z = join(encoder(x), len(rows), ctx)
+        with ctx.autocast():
+            z = encoder(x)
+        z = join(z if z.dtype == torch.float64 else z.float(), len(rows), ctx)
         centres = prototypes(z[None, : ways * shots], of_support[None], ways)
         loss = cross_entropy(distance_logits(z[None, ways * shots :], centres)[0], of_query)
         optimizer.zero_grad(set_to_none=True)

@@ -11,8 +11,8 @@ Methods whose defaults train for long declare ``QUICK``, the parameters that mak
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,19 @@ PRETRAIN = "pretrain"
 
 @dataclass(frozen=True)
 class Case:
-    """A method in one of its roles: a protocol it fits into, or ``pretrain``."""
+    """A method in one of its roles, on a backbone.
+
+    Attributes:
+        method: The method's name.
+        role: A protocol it fits into, or ``pretrain``.
+        backbone: Makes the backbone, always the same one.
+        params: Parameters of the method beside its ``QUICK`` ones.
+    """
 
     method: str
     role: str
+    backbone: Callable[[], Backbone] = fake_backbone
+    params: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.method}-{self.role}"
@@ -88,10 +97,10 @@ def title(check: Callable[..., None]) -> str:
     return check.__name__.removeprefix("check_")
 
 
-def quick_config(method: str) -> MethodConfig:
-    """Return the method's configuration with its ``QUICK`` parameters."""
-    declared = registry.declaration("methods", method)
-    config = declared.load().Config(**declared.constants.get("QUICK", {}))
+def configure(case: Case) -> MethodConfig:
+    """Return the method's configuration for a case."""
+    declared = registry.declaration("methods", case.method)
+    config = declared.load().Config(**{**declared.constants.get("QUICK", {}), **case.params})
     assert isinstance(config, MethodConfig)
     return config
 
@@ -108,9 +117,9 @@ def run(case: Case, folder: Path, /, **context: Any) -> Fitted:
         RefusedError: The method skips the task.
     """
     declared = registry.declaration("methods", case.method)
-    module, config = declared.load(), quick_config(case.method)
+    module, config = declared.load(), configure(case)
     fake = fake_task("classification" if case.role == PRETRAIN else case.role)
-    backbone = fake_backbone()
+    backbone = case.backbone()
     reason = declared.skip(fake.task.info, backbone.info, config) if declared.skip is not None else None
     if reason is not None and case.role != PRETRAIN:
         raise RefusedError(reason)
@@ -133,10 +142,10 @@ def check_declaration(case: Case, folder: Path) -> None:
     assert declared.paper.startswith("arXiv:"), "the docstring names the paper as arXiv:NNNN.NNNNN"
     assert module.Config.model_json_schema() == declared.settings.model_json_schema()
     assert issubclass(module.Config, MethodConfig)
-    for name, field in module.Config.model_fields.items():
-        extra = field.json_schema_extra
+    for name, declared_field in module.Config.model_fields.items():
+        extra = declared_field.json_schema_extra
         if isinstance(extra, dict) and "space" in extra:
-            _check_space(module.Config, name, field.default, extra["space"])
+            _check_space(module.Config, name, declared_field.default, extra["space"])
 
 
 def check_refusal(case: Case, folder: Path) -> None:
@@ -144,21 +153,13 @@ def check_refusal(case: Case, folder: Path) -> None:
     declared = registry.declaration("methods", case.method)
     if declared.skip is None or case.role == PRETRAIN:
         return
-    reason = declared.skip(fake_task(case.role).task.info, fake_backbone().info, quick_config(case.method))
+    reason = declared.skip(fake_task(case.role).task.info, case.backbone().info, configure(case))
     assert reason is None or (isinstance(reason, str) and len(reason.split()) > 2)
 
 
 def check_learns(case: Case, folder: Path) -> None:
     """Predictions are finite, of the right shape, and far better than chance on the fake."""
-    fitted = run(case, folder)
-    assert torch.isfinite(fitted.logits).all()
-    if case.role == PRETRAIN:
-        return
-    labels = _truth(fitted.fake)
-    assert fitted.logits.shape == (len(labels), fitted.fake.task.info.classes)
-    accuracy = (fitted.logits.argmax(1) == labels).double().mean().item()
-    chance = 1 / fitted.fake.task.info.classes
-    assert accuracy > chance + 0.3 * (1 - chance), f"accuracy {accuracy:.2f} where chance is {chance:.2f}"
+    _check_accuracy(run(case, folder), case)
 
 
 def check_reproducible(case: Case, folder: Path) -> None:
@@ -198,6 +199,15 @@ def check_resumes(case: Case, folder: Path) -> None:
     assert straight.ctx.validation == resumed.ctx.validation
 
 
+def check_low_precision(case: Case, folder: Path) -> None:
+    """In mixed precision the method still learns, and its parameters stay in single precision."""
+    if registry.declaration("methods", case.method).constants.get("FROZEN_BACKBONE", False):
+        return
+    fitted = run(case, folder, precision="bfloat16")
+    assert {p.dtype for p in fitted.backbone.parameters()} == {torch.float32}
+    _check_accuracy(fitted, case)
+
+
 def check_frozen_backbone(case: Case, folder: Path) -> None:
     """A method that says ``FROZEN_BACKBONE`` leaves every parameter and buffer of the given backbone as it was."""
     if not registry.declaration("methods", case.method).constants.get("FROZEN_BACKBONE", False):
@@ -211,7 +221,18 @@ def check_footprint(case: Case, folder: Path) -> None:
     """The footprint counts exactly the parameters that are not those of the given backbone, bit for bit."""
     if case.role == PRETRAIN:
         return
-    fitted = run(case, folder)
+    assert_footprint(run(case, folder))
+
+
+def check_inductive(case: Case, folder: Path) -> None:
+    """The prediction for one example does not depend on the others that are predicted with it."""
+    if case.role == PRETRAIN:
+        return
+    assert_inductive(run(case, folder))
+
+
+def assert_footprint(fitted: Fitted) -> None:
+    """Compare what a fit reports with the parameters that changed or came new."""
     footprint = fitted.result.footprint()
     assert isinstance(footprint, Footprint)
     assert 0 <= footprint.trainable <= footprint.total
@@ -224,11 +245,8 @@ def check_footprint(case: Case, folder: Path) -> None:
         assert footprint.stored_bytes >= 4 * changed
 
 
-def check_inductive(case: Case, folder: Path) -> None:
-    """The prediction for one example does not depend on the others that are predicted with it."""
-    if case.role == PRETRAIN:
-        return
-    fitted = run(case, folder)
+def assert_inductive(fitted: Fitted) -> None:
+    """Predict the same examples alone, a few together, and all together."""
     alone = _predict(fitted.result, fitted.fake, fitted.ctx, slice(3, 4))
     few = _predict(fitted.result, fitted.fake, fitted.ctx, slice(3, 9))
     torch.testing.assert_close(alone, fitted.logits[3:4], rtol=1e-4, atol=1e-4)
@@ -241,10 +259,22 @@ CHECKS = (
     check_learns,
     check_reproducible,
     check_resumes,
+    check_low_precision,
     check_frozen_backbone,
     check_footprint,
     check_inductive,
 )
+
+
+def _check_accuracy(fitted: Fitted, case: Case) -> None:
+    assert torch.isfinite(fitted.logits).all()
+    if case.role == PRETRAIN:
+        return
+    labels = _truth(fitted.fake)
+    assert fitted.logits.shape == (len(labels), fitted.fake.task.info.classes)
+    accuracy = (fitted.logits.argmax(1) == labels).double().mean().item()
+    chance = 1 / fitted.fake.task.info.classes
+    assert accuracy > chance + 0.3 * (1 - chance), f"accuracy {accuracy:.2f} where chance is {chance:.2f}"
 
 
 def _predict(result: Any, fake: FakeTask, ctx: Context, queries: slice) -> Tensor:

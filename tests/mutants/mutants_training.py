@@ -1,34 +1,8 @@
-"""Breaks training and methods in one place at a time, and shows that the tests notice.
-
-    python tests/mutants/mutate_training.py [word ...]
-
-Each mutant is applied to a temporary copy of the package and its tests are run on the copy; words choose mutants by
-their name. Exits with the number of mutants that survived.
-"""
+"""Mutants of the shared training pieces and of the methods that need no file of their own."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One defect: in ``file`` the text ``old``, which occurs once, becomes ``new``; ``tests`` must then fail."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    tests: str
-
+from mutant import Mutant
 
 LOOP, GROUPS = "tests/training/test_loop.py", "tests/training/test_groups.py"
 PROTOTYPES, PARALLEL = "tests/training/test_prototypes.py", "tests/training/test_data_parallel.py"
@@ -38,12 +12,14 @@ CONTRACT = "tests/methods/test_contract.py"
 MUTANTS = (
     Mutant(
         "fine-tune: head found by substring",
-        "training/groups.py",
-        "head = {id(parameter) for parameter in model.head.parameters()}",
-        'head = {id(p) for name, p in model.named_parameters() if "head" in name or "fc" in name}',
-        GROUPS,
+        "methods/finetune.py",
+        "(model.head.parameters(), cfg.lr * cfg.head_multiplier)]",
+        '([p for n, p in model.named_parameters() if "fc" in n or "head" in n], cfg.lr * cfg.head_multiplier)]',
+        TRAINED,
     ),
-    Mutant("fine-tune: decay of vectors", "training/groups.py", "parameter.ndim > 1", "parameter.ndim > 0", GROUPS),
+    Mutant(
+        "fine-tune: decay of vectors", "training/groups.py", "if parameter.ndim > 1", "if parameter.ndim > 0", GROUPS
+    ),
     Mutant(
         "fine-tune: cover is not checked", "training/groups.py", "if missing or foreign or twice", "if False", GROUPS
     ),
@@ -58,7 +34,7 @@ MUTANTS = (
     Mutant(
         "fine-tune: batch norm policy is not passed on",
         "methods/finetune.py",
-        "batch_norm=cfg.batch_norm, ",
+        ", batch_norm=cfg.batch_norm",
         "",
         TRAINED,
     ),
@@ -72,8 +48,8 @@ MUTANTS = (
     Mutant(
         "fine-tune: loss of the last shard only",
         "training/loop.py",
-        "ctx.mean(losses, size).backward()",
-        "losses.mean().backward()",
+        "mean = ctx.mean(losses, batch.size)",
+        "mean = losses.mean()",
         PARALLEL,
     ),
     Mutant(
@@ -88,6 +64,20 @@ MUTANTS = (
         "training/loop.py",
         "name=name, optimizer=optimizer)",
         "name=name)",
+        LOOP,
+    ),
+    Mutant(
+        "fine-tune: statistics of frozen layers move",
+        "training/classifier.py",
+        'batch_norm == "frozen" or _is_frozen(module)',
+        'batch_norm == "frozen"',
+        LOOP,
+    ),
+    Mutant(
+        "fine-tune: schedule by epoch",
+        "training/loop.py",
+        "rate_factor(recipe.schedule, step, steps, recipe.warmup)",
+        "rate_factor(recipe.schedule, epoch, recipe.epochs, recipe.warmup)",
         LOOP,
     ),
     Mutant(
@@ -191,39 +181,3 @@ MUTANTS = (
         PARALLEL,
     ),
 )
-
-
-def survives(mutant: Mutant) -> bool:
-    """Say whether the mutant's tests pass all the same."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder)
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / "tlbench", copy / "tlbench", ignore=ignored)
-        shutil.copytree(ROOT / "tests", copy / "tests", ignore=ignored)
-        shutil.copy(ROOT / "pyproject.toml", copy)
-        file = copy / "tlbench" / mutant.file
-        text = file.read_text()
-        assert text.count(mutant.old) == 1, f"{mutant.name}: {mutant.old!r} occurs {text.count(mutant.old)} times"
-        file.write_text(text.replace(mutant.old, mutant.new))
-        environment = {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", mutant.tests]
-        found = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
-    if found.returncode not in (0, 1):
-        raise RuntimeError(f"{mutant.name}: pytest could not run\n{found.stdout}{found.stderr}")
-    return found.returncode == 0
-
-
-def main() -> int:
-    """Try the chosen mutants and return the number of survivors."""
-    words = sys.argv[1:]
-    chosen = [mutant for mutant in MUTANTS if not words or any(word in mutant.name for word in words)]
-    survivors = 0
-    for mutant in chosen:
-        alive = survives(mutant)
-        survivors += alive
-        print(f"{'SURVIVED' if alive else 'noticed '}  {mutant.name}", flush=True)
-    return survivors
-
-
-if __name__ == "__main__":
-    sys.exit(main())

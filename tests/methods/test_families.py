@@ -1,0 +1,90 @@
+"""Every method on one small member of each family of networks: what must hold whatever the architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torchvision.models.convnext import CNBlockConfig
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.backbones.catalog import build, describe
+from tlbench.core import registry
+from tlbench.testing import contract
+from tlbench.testing.contract import Case
+
+SIZE = 32
+MODELS = torchvision.models
+SMALL: dict[str, Callable[..., nn.Module]] = {
+    "resnet50": lambda: MODELS.ResNet(MODELS.resnet.Bottleneck, [1, 1, 1, 1], width_per_group=8),
+    "convnext_tiny": lambda: MODELS.ConvNeXt([CNBlockConfig(16, 32, 1), CNBlockConfig(32, None, 2)]),
+    "vit_b_16": lambda image_size: MODELS.VisionTransformer(image_size, 16, 2, 2, 32, 64),
+    "swin_t": lambda: MODELS.SwinTransformer([2, 2], 16, [2, 2], [2, 4], [4, 4], stochastic_depth_prob=0.1),
+    "swin_v2_t": lambda: MODELS.SwinTransformer(
+        [2, 2],
+        16,
+        [2, 2],
+        [2, 4],
+        [4, 4],
+        block=MODELS.swin_transformer.SwinTransformerBlockV2,
+        downsample_layer=MODELS.swin_transformer.PatchMergingV2,
+    ),
+}
+"""Networks of torchvision's classes, a few thousand parameters each, that stand in for the smallest published one."""
+FAMILIES = (*SMALL, "efficientnet_b0", "mobilenet_v2", "mobilenet_v3_small", "timm:test_vit", "timm:test_resnet")
+
+
+def _small(name: str) -> Backbone:
+    with pytest.MonkeyPatch.context() as patch:
+        if name in SMALL:
+            whole = MODELS.get_model
+
+            def get_model(asked: str, weights: None = None, **arguments: Any) -> nn.Module:
+                return SMALL[asked](**arguments) if asked in SMALL else whole(asked, weights=weights, **arguments)
+
+            patch.setattr(MODELS, "get_model", get_model)
+        params = {} if name.startswith("timm:") else {"image_size": SIZE}
+        return build(describe(name, params, {"kind": "random"}), 0, None)
+
+
+def _methods() -> list[str]:
+    """Every method that trains a network: those on frozen features do not see the architecture."""
+    return [
+        case.method
+        for case in contract.cases()
+        if case.role == "classification"
+        and not registry.declaration("methods", case.method).constants.get("FROZEN_BACKBONE", False)
+    ]
+
+
+SHORT: dict[str, dict[str, Any]] = {"gradual_unfreezing": {"epochs": 4, "order": "head_first"}}
+CASES = [
+    Case(method, "classification", partial(_small, family), SHORT.get(method, {"epochs": 3}))
+    for family in FAMILIES
+    for method in _methods()
+]
+
+
+def _title(case: Case) -> str:
+    assert isinstance(case.backbone, partial)
+    return f"{case.backbone.args[0]}-{case.method}"
+
+
+@pytest.mark.parametrize("case", CASES, ids=_title)
+def test_family(case: Case, tmp_path: Path) -> None:
+    assert isinstance(case.backbone, partial)
+    if case.backbone.args[0].startswith("timm:"):
+        pytest.importorskip("timm")
+    try:
+        fitted = contract.run(case, tmp_path)
+    except contract.RefusedError as reason:
+        pytest.skip(str(reason))
+    assert torch.isfinite(fitted.logits).all()
+    contract.assert_footprint(fitted)
+    contract.assert_inductive(fitted)
