@@ -38,6 +38,14 @@ class PretrainConfig(MethodConfig):
     epochs: int = Field(10, ge=1)
 
 
+class FinetuneConfig(MethodConfig):
+    epochs: int = Field(40, ge=1)
+
+
+class DistillationConfig(MethodConfig):
+    temperature: float = 4.0
+
+
 class NoOptions(Settings):
     pass
 
@@ -74,8 +82,19 @@ def declare_fake(name: str, settings: type[Settings], **facts: Any) -> Declarati
     )
 
 
+def _random_only(info: TaskInfo, backbone: BackboneInfo, cfg: FinetuneConfig) -> str | None:
+    return None if backbone.weights == "random" else "list the architecture with random weights"
+
+
 METHODS = {
-    "linear_probe": declare_fake("linear_probe", ProbeConfig, protocols=("classification",)),
+    "distillation": declare_fake(
+        "distillation", DistillationConfig, protocols=("classification", "episodic"), constants={"TEACHER": True}
+    ),
+    "finetune": declare_fake("finetune", FinetuneConfig, protocols=("classification",)),
+    "from_scratch": declare_fake("from_scratch", FinetuneConfig, protocols=("classification",), skip=_random_only),
+    "linear_probe": declare_fake(
+        "linear_probe", ProbeConfig, protocols=("classification",), constants={"FROZEN_BACKBONE": True}
+    ),
     "lora": declare_fake("lora", LoraConfig, protocols=("classification",), skip=_no_text),
     "protonet": declare_fake("protonet", MethodConfig, protocols=("episodic",)),
     "simclr": declare_fake("simclr", PretrainConfig, roles=("pretrain",)),

@@ -212,9 +212,9 @@ def test_a_changed_pre_training_method_makes_its_cells_stale(plan_text: Callable
     (cell,) = plan.cells
     assert cell.backbone.pretrain is not None
     method, protocol = plan.sources["methods", "linear_probe"], plan.sources["protocols", "classification"]
-    today = method_source(method, cell.backbone)
+    today = method_source(method, cell.method, cell.backbone)
     assert plan.against({cell.id: Known("done", today, protocol)}).done == [cell]
     before = replace(cell.backbone, pretrain=replace(cell.backbone.pretrain, source="old"))
     assert before.key == cell.backbone.key
     assert before.artifact != cell.backbone.artifact
-    assert plan.against({cell.id: Known("done", method_source(method, before), protocol)}).stale == [cell]
+    assert plan.against({cell.id: Known("done", method_source(method, cell.method, before), protocol)}).stale == [cell]

@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from pupils import install
 from small_suites import PRETRAINED, digests, planned, suite
 
 from tlbench.execution.run_cell import run_cell
@@ -145,6 +146,33 @@ def test_one_cell_spans_two_machines(
     assert record.outcome.scores == pytest.approx(expected.scores, abs=2e-3)
     for name, curve in expected.curves.items():
         assert record.outcome.curves[name] == [(step, pytest.approx(value, abs=1e-3)) for step, value in curve]
+
+
+@pytest.fixture
+def pupils_installed(tmp_path: Path, environment: dict[str, str]) -> None:
+    folder = install(tmp_path / "installed")
+    environment["PYTHONPATH"] = f"{folder}:{environment.get('PYTHONPATH', '')}"
+
+
+@pytest.mark.slow
+def test_a_teacher_trained_on_one_machine_is_carried_to_the_other(
+    tmp_path: Path, pupils_installed: None, machines: Machines, write_suite: Callable[[dict[str, Any]], Path]
+) -> None:
+    teacher = {"params": {"epochs": 150}, "backbone": PRETRAINED}
+    methods = [{"name": "copy", "params": {"scale": scale + 1.0}, "teacher": teacher} for scale in range(6)]
+    path, home = write_suite(suite("taught", {**GRID, "methods": methods, "seeds": 6})), tmp_path / "home"
+    command = [sys.executable, "-m", "tlbench", "run", str(path), "--home", str(home), "--address", machines.address]
+    done = subprocess.run(command, cwd=tmp_path, env=machines.environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    kept = [sorted((machines.artifacts(name) / "teachers").glob("*/*")) for name in ("head", "other")]
+    trained = [[file.parent.name for file in files if file.name == "training.json"] for files in kept]
+    weights = [{file.parent.name: file for file in files if file.suffix == ".safetensors"} for files in kept]
+    assert all(trained), "both took part"
+    assert len(set(trained[0] + trained[1])) == len(trained[0] + trained[1]) == 6, "each was trained once"
+    carried = weights[0].keys() & weights[1].keys()
+    assert carried
+    assert all(weights[0][name].read_bytes() == weights[1][name].read_bytes() for name in carried)
+    assert len(digests(home)) == 36
 
 
 def test_a_wrong_address_is_a_users_mistake(

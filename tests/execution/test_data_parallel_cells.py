@@ -9,19 +9,21 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import torch
+from safetensors.torch import load_file
 from small_suites import CORPUS, PLAIN, planned, suite
 
-from tlbench.core.cell import Cell
+from tlbench.core.cell import Cell, Teacher
 from tlbench.core.record import Outcome, Record
 from tlbench.core.suite import Resources
-from tlbench.execution.pretrain import weights_file
-from tlbench.execution.queue import Job, MakeWeights
+from tlbench.execution.made import weights_file
+from tlbench.execution.needs import Job, MakeTeacher, MakeWeights
 from tlbench.execution.run_cell import run_cell
 from tlbench.execution.slots import Finished, Slots
 from tlbench.execution.warm import Warm
@@ -102,7 +104,8 @@ def same(one: Outcome, two: Outcome, tolerance: float) -> None:
 
 
 def losses(artifacts: Path, cell: Cell) -> list[float]:
-    told = json.loads(weights_file(Artifacts(artifacts), cell.backbone.artifact).with_name("training.json").read_text())
+    file = weights_file(Artifacts(artifacts), *MakeWeights(cell.backbone).at)
+    told = json.loads(file.with_name("training.json").read_text())
     return [value for _, value in told["curves"]["train_loss"]]
 
 
@@ -158,6 +161,24 @@ def test_weights_and_frozen_methods_by_two_processes_equal_those_by_one(
     Warm(Artifacts(place / "by one"), torch.device("cpu")).backbone(cell.backbone, 0)
     assert losses(artifacts, cell) == pytest.approx(losses(place / "by one", cell), rel=1e-4)
     same(outcome(run(slots, cell).value), outcome(alone(cell, artifacts)), 1e-6)
+
+
+@pytest.mark.slow
+def test_a_teacher_by_two_processes_equals_that_by_one(place: Path, cells: dict[str, Cell], slots: Slots) -> None:
+    own = cells["finetune"]
+    taught = Teacher(own.method, own.backbone, "t", "source")
+    pupil = replace(own, id="pupil", method=replace(own.method, teacher=taught))
+    files = []
+    make = MakeTeacher(pupil)
+    assert run(slots, make).error is None
+    make.do(Warm(Artifacts(place / "by one"), torch.device("cpu")))
+    for folder in (place / "artifacts", place / "by one"):
+        files.append(weights_file(Artifacts(folder), *make.at))
+    ours, single = (json.loads(file.with_name("training.json").read_text()) for file in files)
+    assert (ours["workers"], single["workers"]) == (2, 1)
+    assert ours["scores"] == pytest.approx(single["scores"], abs=1e-4)
+    two, one = map(load_file, files)
+    assert all(torch.allclose(two[name], tensor, atol=1e-3) for name, tensor in one.items())
 
 
 @pytest.mark.slow

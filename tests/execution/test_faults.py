@@ -6,21 +6,21 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from small_suites import suite
 
-from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice, MethodChoice, Pretrain, ProtocolChoice
+from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice, MethodChoice, Pretrain, ProtocolChoice, Teacher
 from tlbench.core.info import BackboneInfo, DatasetInfo
 from tlbench.core.record import Cost, Outcome, Record
 from tlbench.core.suite import Limits, Resources
 from tlbench.execution import driver
 from tlbench.execution.cluster import _room
 from tlbench.execution.driver import MAX_DEATHS, Drive
-from tlbench.execution.queue import Job, MakeWeights
+from tlbench.execution.needs import Job, MakeTeacher, MakeWeights
 from tlbench.execution.slots import Died, Finished
 from tlbench.store.ledger import Ledger
 
@@ -113,7 +113,7 @@ class FakeSlots:
             return Finished(slot, job, None, fate, seconds)
         assert isinstance(fate, float)
         self.started.append(job.id)
-        return Finished(slot, job, None if isinstance(job, MakeWeights) else result(job, fate), seconds=seconds)
+        return Finished(slot, job, result(job, fate) if isinstance(job, Cell) else None, seconds=seconds)
 
 
 @pytest.fixture
@@ -311,8 +311,9 @@ def test_weights_come_before_their_cells_and_a_death_makes_them_again(ledger: Le
     slots = FakeSlots(lambda job, before: "dies" if isinstance(job, MakeWeights) and before < 2 else 0.1)
     drive(todo, slots, ledger)
     assert {record.status for record in by_id(ledger).values()} == {"done"}
-    assert slots.submitted["weights p"] == 3
-    assert slots.started.index("weights p") < min(slots.started.index(cell.id) for cell in todo[:3])
+    weights = MakeWeights(todo[0].backbone).id
+    assert slots.submitted[weights] == 3
+    assert slots.started.index(weights) < min(slots.started.index(cell.id) for cell in todo[:3])
 
 
 @pytest.mark.parametrize(
@@ -335,6 +336,45 @@ def test_pre_training_that_fails_fails_its_cells_with_the_reason_and_no_others(
     assert ledger.forget_failed(cell.id for cell in todo) == 3
     drive(todo[:3], FakeSlots(lambda job, before: 0.1), ledger, owner="later")
     assert {record.status for record in by_id(ledger).values()} == {"done"}
+
+
+def pupils(count: int) -> list[Cell]:
+    """Cells on a plain backbone that learn from a teacher on a pre-trained one, each seed from its own."""
+    taught = replace(METHOD, teacher=Teacher(METHOD, backbone("p", pretrained=True), "p"))
+    return [replace(cell, id=f"pupil-{cell.seed}", method=taught) for cell in cells(count)]
+
+
+def test_weights_come_before_the_teacher_and_that_before_its_pupils_whoever_dies(ledger: Ledger) -> None:
+    todo = [*pupils(3), *cells(2)]
+    slots = FakeSlots(lambda job, before: "dies" if not isinstance(job, Cell) and before < 2 else 0.1)
+    drive(todo, slots, ledger)
+    assert {record.status for record in by_id(ledger).values()} == {"done"}
+    order = {name: place for place, name in enumerate(slots.started)}
+    assert len(order) == len(slots.started) == 1 + 3 + 5
+    (weights,) = [name for name in order if name.startswith("pretrained-")]
+    for pupil in todo[:3]:
+        assert order[weights] < order[MakeTeacher(pupil).id] < order[pupil.id]
+
+
+@pytest.mark.parametrize(
+    ("culprit", "failed", "message"),
+    [
+        (MakeWeights, 3, "pre-training p failed: it broke"),
+        (MakeTeacher, 1, "training the teacher p failed: it broke"),
+    ],
+)
+def test_a_teacher_that_cannot_be_trained_fails_its_pupils_with_the_reason_and_no_others(
+    ledger: Ledger, culprit: type, failed: int, message: str
+) -> None:
+    todo = [*pupils(3), *cells(2)]
+    bad = {MakeTeacher(todo[0]).id, MakeWeights(backbone("p", pretrained=True)).id}
+    slots = FakeSlots(
+        lambda job, before: RuntimeError("it broke") if isinstance(job, culprit) and job.id in bad else 0.1
+    )
+    drive(todo, slots, ledger)
+    records = by_id(ledger)
+    assert [records[cell.id].status for cell in todo] == ["failed"] * failed + ["done"] * (5 - failed)
+    assert {(records[cell.id].error or {})["message"] for cell in todo[:failed]} == {message}
 
 
 def test_an_exception_that_is_no_record_becomes_one(ledger: Ledger) -> None:

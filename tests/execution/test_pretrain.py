@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from small_suites import CORPUS, PLAIN, PRETRAINED, planned, suite
 from tlbench.core.cell import Cell
 from tlbench.data.dataset import TEST, TRAIN
 from tlbench.execution import pretrain as room
-from tlbench.execution.pretrain import adopt, corpus, pretrained_weights, weights_file
+from tlbench.execution.made import adopt, weights_file
+from tlbench.execution.needs import PRETRAINED as KIND
+from tlbench.execution.pretrain import corpus, pretrained_weights
 from tlbench.execution.warm import Warm
 from tlbench.store.artifacts import Artifacts
 from tlbench.testing.fakes import fake_dataset
@@ -85,18 +88,49 @@ def test_a_stopped_pre_training_continues_and_ends_with_the_same_bytes(
     assert list((own / "running").iterdir()) == [], "nothing is left behind"
 
 
+def test_a_change_of_code_makes_another_file_with_the_same_weights_in_it(
+    own: Path, tmp_path: Path, decoded: Path
+) -> None:
+    choice = pretrained_cell(tmp_path, decoded).backbone
+    assert choice.pretrain is not None
+    older = replace(choice, pretrain=replace(choice.pretrain, source="older"))
+    pieces = Warm(Artifacts(own), torch.device("cpu"))
+    files = []
+    for each in (choice, older):
+        assert each.pretrain is not None
+        files.append(pretrained_weights(each.pretrain, each.artifact, pieces))
+    assert files[0] != files[1]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_every_part_of_a_recipe_changes_the_randomness_of_pre_training(tmp_path: Path, decoded: Path) -> None:
+    recipes = set()
+    for width, change in (
+        (8, {}),
+        (4, {}),
+        (8, {"seed": 1}),
+        (8, {"params": {"epochs": 3}}),
+        (8, {"dataset": {**CORPUS, "images": 500}}),
+    ):
+        backbone = {**PRETRAINED, "width": width, "pretrain": {**PRETRAINED["pretrain"], **change}}
+        run = pretrained_cell(tmp_path, decoded, backbone).backbone.pretrain
+        assert run is not None
+        recipes.add(run.recipe)
+    assert len(recipes) == 5
+
+
 def test_weights_carried_over_are_used_as_they_are(own: Path, tmp_path: Path, decoded: Path) -> None:
     choice = pretrained_cell(tmp_path, decoded).backbone
     made = Warm(Artifacts(own), torch.device("cpu"))
     weights = made.backbone(choice, 0).body.state_dict()
-    content = weights_file(made.artifacts, choice.artifact).read_bytes()
+    content = weights_file(made.artifacts, KIND, choice.artifact).read_bytes()
 
     elsewhere = Warm(Artifacts(tmp_path / "elsewhere"), torch.device("cpu"))
-    adopt(elsewhere.artifacts, choice.artifact, content)
-    adopt(elsewhere.artifacts, choice.artifact, b"a second copy that comes too late")
+    adopt(elsewhere.artifacts, KIND, choice.artifact, content)
+    adopt(elsewhere.artifacts, KIND, choice.artifact, b"a second copy that comes too late")
     found = elsewhere.backbone(choice, 0).body.state_dict()
     assert all(torch.equal(value, found[name]) for name, value in weights.items())
-    assert sorted(path.name for path in weights_file(elsewhere.artifacts, choice.artifact).parent.iterdir()) == [
+    assert sorted(path.name for path in weights_file(elsewhere.artifacts, KIND, choice.artifact).parent.iterdir()) == [
         "weights.safetensors"
     ]
 
@@ -141,4 +175,4 @@ def test_two_processes_that_want_the_same_weights_at_once_train_once(own: Path, 
         for racer in racers:
             racer.kill()
     assert sorted(counts) == [0, 1]
-    assert load_file(weights_file(Artifacts(own), choice.artifact))
+    assert load_file(weights_file(Artifacts(own), KIND, choice.artifact))

@@ -13,7 +13,7 @@ from small_suites import FINETUNE, PLAIN, PRETRAINED, planned, suite
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.cell import Cell
 from tlbench.core.record import Record
-from tlbench.execution import run_cell as room
+from tlbench.execution import attempt as room
 from tlbench.execution.run_cell import run_cell
 from tlbench.execution.warm import Warm
 from tlbench.store.artifacts import Artifacts

@@ -17,17 +17,24 @@ class MethodChoice:
     Attributes:
         name: The method's file name.
         params: All parameters, defaults filled in.
-        label: What people read: the name, with the parameters that differ from the defaults.
+        label: What people read: the name, with the teacher and the parameters that differ from the defaults.
+        teacher: The trained network that the method learns from; None where it reads none.
     """
 
     name: str
     params: dict[str, Any]
     label: str
+    teacher: Teacher | None = None
 
     @cached_property
     def key(self) -> str:
         """Canonical text of what decides the result."""
-        return canonical({"name": self.name, "params": self.params})
+        taught = {} if self.teacher is None else {"teacher": self.teacher.key}
+        return canonical({"name": self.name, "params": self.params, **taught})
+
+    def describe(self) -> dict[str, Any]:
+        """Return the parameters as they are stored with a result, the teacher's recipe among them."""
+        return self.params if self.teacher is None else {**self.params, "teacher": self.teacher.describe()}
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,32 @@ class BackboneChoice:
 
 
 @dataclass(frozen=True)
+class Teacher:
+    """How a teacher is trained: a method, fitted on a backbone to the very labels that its pupil is given.
+
+    Attributes:
+        method: The method and its parameters.
+        backbone: What it is fitted on.
+        label: What people read: the backbone and, unless it is the usual one, the method.
+        source: Hash of the method's source file; not part of any id.
+    """
+
+    method: MethodChoice
+    backbone: BackboneChoice
+    label: str
+    source: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of what decides the trained network, up to data and seed."""
+        return digest([self.method.key, self.backbone.key])
+
+    def describe(self) -> dict[str, Any]:
+        """Return its recipe as it is stored with a result."""
+        return {"method": self.method.name, "params": self.method.params, "backbone": self.backbone.info.recipe}
+
+
+@dataclass(frozen=True)
 class Pretrain:
     """A pre-training run: method and parameters, corpus, the starting backbone, and its seed.
 
@@ -93,6 +126,11 @@ class Pretrain:
     labels: bool = True
     source: str = ""
 
+    @property
+    def recipe(self) -> str:
+        """Hash of what decides the weights whatever the code, and so the root of the run's randomness."""
+        return digest([self.method.key, self.dataset.info.fingerprint, self.start.key, self.seed])
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -106,6 +144,15 @@ class Cell:
     shots: Shots
     seed: int
 
+    @property
+    def teacher(self) -> Cell | None:
+        """The cell whose trained network this one learns from, with the same draw of labels; None without a teacher."""
+        if self.method.teacher is None:
+            return None
+        chosen = self.method.teacher
+        parts = (self.protocol, chosen.method, chosen.backbone, self.dataset, self.shots, self.seed)
+        return Cell(cell_id(*parts), *parts)
+
     def describe(self) -> dict[str, Any]:
         """Return the JSON-like facts that are stored with the result."""
         return {
@@ -115,7 +162,7 @@ class Cell:
             "options": self.protocol.options,
             "method": self.method.name,
             "method_label": self.method.label,
-            "params": self.method.params,
+            "params": self.method.describe(),
             "backbone": self.backbone.info.name,
             "backbone_label": self.backbone.info.label,
             "weights": self.backbone.info.weights,
@@ -140,9 +187,18 @@ def cell_id(
     return digest([protocol.key, method.key, backbone.key, dataset.info.fingerprint, shots, seed], length=20)
 
 
-def method_source(source: str, backbone: BackboneChoice) -> str:
-    """Return the mark of the code behind a cell: its method's source hash and, with it, the pre-training method's."""
-    return source if backbone.pretrain is None else f"{source}+{backbone.pretrain.source}"
+def method_source(source: str, method: MethodChoice, backbone: BackboneChoice) -> str:
+    """Return the mark of the code behind a cell.
+
+    Args:
+        source: Source hash of the cell's method; those of its backbone's pre-training, and of its teacher, are added.
+        method: The method.
+        backbone: The backbone.
+    """
+    marks = [source] if backbone.pretrain is None else [source, backbone.pretrain.source]
+    if method.teacher is not None:
+        marks.append(method_source(method.teacher.source, method.teacher.method, method.teacher.backbone))
+    return "+".join(marks)
 
 
 def task_info(protocol: ProtocolChoice, dataset: DatasetInfo, shots: Shots) -> TaskInfo:

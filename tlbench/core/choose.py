@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from tlbench.core.catalog import Catalog
-from tlbench.core.cell import BackboneChoice, DatasetChoice, MethodChoice, Pretrain, ProtocolChoice
+from tlbench.core.cell import BackboneChoice, DatasetChoice, MethodChoice, Pretrain, ProtocolChoice, Teacher
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import canonical, digest
 from tlbench.core.problems import check
 from tlbench.core.registry import Declaration
-from tlbench.core.suite import BackboneSpec, Grid, Suite
+from tlbench.core.suite import PUBLISHERS, BackboneSpec, Grid, MethodSpec, Suite, TeacherSpec
 
 
 def choose_protocol(grid: Grid, catalog: Catalog) -> ProtocolChoice:
@@ -26,7 +27,7 @@ def choose_protocol(grid: Grid, catalog: Catalog) -> ProtocolChoice:
     return ProtocolChoice(declared.name, int(declared.constants.get("VERSION", 1)), options)
 
 
-def choose_method(name: str, params: dict[str, Any], catalog: Catalog) -> MethodChoice:
+def choose_method(name: str, params: dict[str, Any], catalog: Catalog, teacher: Teacher | None = None) -> MethodChoice:
     """Resolve a method and its parameters.
 
     Raises:
@@ -34,7 +35,40 @@ def choose_method(name: str, params: dict[str, Any], catalog: Catalog) -> Method
     """
     declared = catalog.declare("methods", name)
     config = resolve(declared, params)
-    return MethodChoice(declared.name, config.model_dump(mode="json"), method_label(declared.name, config))
+    label = method_label(declared.name, config, "" if teacher is None else teacher.label)
+    return MethodChoice(declared.name, config.model_dump(mode="json"), label, teacher)
+
+
+def choose_teacher(spec: TeacherSpec, backbones: Mapping[str, BackboneChoice], catalog: Catalog) -> Teacher:
+    """Resolve a teacher: its method, its parameters and its backbone.
+
+    Args:
+        spec: What the suite says.
+        backbones: Resolved backbones by ``BackboneSpec.key``.
+        catalog: Declares the method.
+
+    Raises:
+        UserError: The method is unknown, or a parameter is.
+    """
+    method, backbone = choose_method(spec.method, spec.params, catalog), backbones[spec.backbone.key]
+    usual = method.label == TeacherSpec.model_fields["method"].default
+    label = backbone.info.label if usual else f"{backbone.info.label}/{method.label}"
+    return Teacher(method, backbone, label, catalog.declare("methods", spec.method).source)
+
+
+def choose_listed(spec: MethodSpec, backbones: Mapping[str, BackboneChoice], catalog: Catalog) -> MethodChoice:
+    """Resolve a method that a grid lists, with its teacher.
+
+    Args:
+        spec: What the suite says.
+        backbones: Resolved backbones by ``BackboneSpec.key``.
+        catalog: Declares the methods.
+
+    Raises:
+        UserError: The method is unknown, or a parameter is.
+    """
+    teacher = None if spec.teacher is None else choose_teacher(spec.teacher, backbones, catalog)
+    return choose_method(spec.name, spec.params, catalog, teacher)
 
 
 def choose_backbone(
@@ -51,7 +85,7 @@ def choose_backbone(
     """
     kind = spec.weights.kind
     weights: dict[str, Any] = {"kind": kind}
-    if kind == "torchvision":
+    if kind in PUBLISHERS:
         weights["name"] = spec.weights.name
     elif kind == "file":
         weights["sha256"] = sha256
@@ -90,9 +124,9 @@ def resolve(declared: Declaration, values: dict[str, Any]) -> Settings:
     return settings
 
 
-def method_label(name: str, config: Settings) -> str:
-    """Return the method's name with the parameters that differ from the defaults, e.g. ``lora(rank=4)``."""
-    changed = []
+def method_label(name: str, config: Settings, teacher: str = "") -> str:
+    """Return the method's name with its teacher and what differs from the defaults, e.g. ``lora(rank=4)``."""
+    changed = [f"teacher={teacher}"] if teacher else []
     values = config.model_dump(mode="json")
     for key, field in type(config).model_fields.items():
         default = field.get_default(call_default_factory=True) if not field.is_required() else None
@@ -101,17 +135,21 @@ def method_label(name: str, config: Settings) -> str:
     return f"{name}({', '.join(changed)})" if changed else name
 
 
-def baseline_label(suite: Suite, catalog: Catalog) -> str | None:
+def baseline_label(suite: Suite, chosen: Iterable[MethodChoice]) -> str | None:
     """Return the label of the suite's baseline, which the suite gives by name or by label.
+
+    Args:
+        suite: The suite.
+        chosen: Its methods, resolved.
 
     Raises:
         UserError: No grid lists it, or its name fits several.
     """
     if suite.baseline is None:
         return None
-    chosen = [choose_method(spec.name, spec.params, catalog) for grid in suite.grids for spec in grid.methods]
-    labels = sorted({choice.label for choice in chosen})
-    named = sorted({choice.label for choice in chosen if choice.name == suite.baseline})
+    known = list(chosen)
+    labels = sorted({choice.label for choice in known})
+    named = sorted({choice.label for choice in known if choice.name == suite.baseline})
     if suite.baseline in labels:
         return suite.baseline
     if len(named) == 1:

@@ -59,7 +59,7 @@ class BackboneInfo:
 
     @property
     def weights(self) -> str:
-        """Where the weights come from: ``random``, ``torchvision``, ``file`` or ``pretrain``."""
+        """Where the weights come from: ``random``, ``torchvision``, ``timm``, ``file`` or ``pretrain``."""
         return str(self.recipe["weights"]["kind"])
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tlbench.core.catalog import Catalog
-from tlbench.core.choose import baseline_label
+from tlbench.core.choose import baseline_label, choose_method
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.problems import Problem, check, refuse
 from tlbench.core.search import Distribution
 from tlbench.core.source import Location, Source, parse, read
-from tlbench.core.suite import BackboneSpec, DatasetSpec, Grid, Suite
+from tlbench.core.suite import PUBLISHERS, BackboneSpec, DatasetSpec, Grid, Suite, TeacherSpec
 
 _GRID_KEYS = frozenset(Grid.model_fields) - {"options"}
 _BACKBONE_KEYS = frozenset(BackboneSpec.model_fields) - {"params"}
@@ -56,8 +56,12 @@ def _checked(source: Source, folder: Path, catalog: Catalog) -> Suite:
     problems = named + [problem for problem in problems if problem.where not in said]
     if suite is None or problems:
         raise refuse(problems, source)
+    listed = [spec for grid in suite.grids for spec in grid.methods]
+    if suite.baseline is None or suite.baseline.partition("(")[0] in {spec.name for spec in listed if spec.teacher}:
+        return suite  # what a teacher is called is not known before its backbone's data are opened
     try:
-        baseline_label(suite, catalog)
+        plain = (choose_method(spec.name, spec.params, catalog) for spec in listed if spec.teacher is None)
+        baseline_label(suite, plain)
     except UserError as error:
         raise UserError(f"{source.at(('baseline',))}: {error.message}", error.hint) from error
     return suite
@@ -81,7 +85,7 @@ def _shape_grid(value: Any, datasets: Mapping[str, str]) -> Any:
         return value
     grid = _gather(value, _GRID_KEYS, "options")
     shapes: dict[str, Callable[[Any], Any]] = {
-        "methods": _named,
+        "methods": partial(_shape_method, datasets=datasets),
         "datasets": partial(_shape_dataset, datasets=datasets),
         "backbones": partial(_shape_backbone, datasets=datasets),
     }
@@ -89,6 +93,14 @@ def _shape_grid(value: Any, datasets: Mapping[str, str]) -> Any:
         if isinstance(grid.get(key), list):
             grid[key] = [shape(item) for item in grid[key]]
     return grid
+
+
+def _shape_method(value: Any, datasets: Mapping[str, str]) -> Any:
+    named = _named(value)
+    teacher = named.get("teacher") if isinstance(named, dict) else None
+    if not isinstance(teacher, dict) or "backbone" not in teacher:
+        return named
+    return named | {"teacher": teacher | {"backbone": _shape_backbone(teacher["backbone"], datasets)}}
 
 
 def _shape_dataset(value: Any, datasets: Mapping[str, str]) -> Any:
@@ -131,6 +143,7 @@ def _misnamed(shaped: dict[str, Any], folder: Path, catalog: Catalog) -> Iterato
         for m, method in enumerate(_mappings(grid.get("methods"))):
             listed.add(str(method.get("name")))
             yield from _check_method(method, (*here, "methods", m), "name", catalog)
+            yield from _check_taught(method, (*here, "methods", m), folder, catalog)
         for d, dataset in enumerate(_mappings(grid.get("datasets"))):
             yield from _check_dataset(dataset, (*here, "datasets", d), catalog)
         for b, backbone in enumerate(_mappings(grid.get("backbones"))):
@@ -178,8 +191,29 @@ def _check_method(method: dict[str, Any], here: Location, key: str, catalog: Cat
         yield from (
             Problem((*here, stray), f"{name} takes {stray!r} under params", f"params: {{{stray}: ...}}")
             for stray in method
-            if stray in settings.model_fields and stray not in ("name", "params")
+            if stray in settings.model_fields and stray not in ("name", "params", "teacher")
         )
+
+
+def _check_taught(method: dict[str, Any], here: Location, folder: Path, catalog: Catalog) -> Iterator[Problem]:
+    """Check that a method has a teacher if, and only if, it reads one, and that the teacher can be trained."""
+    name, teacher = method.get("name"), method.get("teacher")
+    if isinstance(name, str) and name in catalog.methods and catalog.learns_from_teacher(name) != (teacher is not None):
+        if teacher is None:
+            yield Problem((*here, "name"), f"{name} learns from a teacher: name one", "teacher: {backbone: ...}")
+        else:
+            those = ", ".join(each for each in catalog.declared("fit") if catalog.learns_from_teacher(each))
+            yield Problem((*here, "teacher"), f"{name} reads no teacher", f"methods that do: {those or 'none'}")
+    if not isinstance(teacher, dict):
+        return
+    here = (*here, "teacher")
+    chosen = {"method": TeacherSpec.model_fields["method"].default} | teacher
+    yield from _check_method(chosen, here, "method", catalog)
+    if chosen["method"] in catalog.methods and chosen["method"] not in catalog.teachers():
+        hint = nearest(chosen["method"], catalog.teachers())
+        yield Problem((*here, "method"), f"{chosen['method']} cannot train a teacher", hint)
+    if isinstance(teacher.get("backbone"), dict):
+        yield from _check_backbone(teacher["backbone"], (*here, "backbone"), folder, catalog)
 
 
 def _check_dataset(dataset: dict[str, Any], here: Location, catalog: Catalog) -> Iterator[Problem]:
@@ -200,25 +234,23 @@ def _check_backbone(backbone: dict[str, Any], here: Location, folder: Path, cata
     if isinstance(pretrain, dict):
         yield from _check_pretrain(pretrain, (*here, "pretrain"), catalog)
     recipe: dict[str, Any] = {"kind": "random"}
-    if weights == "torchvision":
-        recipe = {"kind": "torchvision", "name": "DEFAULT"}
-    elif isinstance(weights, dict) and isinstance(weights.get("torchvision"), str):
-        recipe = {"kind": "torchvision", "name": weights["torchvision"]}
-    elif isinstance(weights, dict) and isinstance(weights.get("file"), str):
-        file = folder / Path(weights["file"]).expanduser()
+    named = weights if isinstance(weights, dict) else {weights: "DEFAULT"} if weights in PUBLISHERS else {}
+    recipe |= next(({"kind": kind, "name": named[kind]} for kind in PUBLISHERS if isinstance(named.get(kind), str)), {})
+    if isinstance(named.get("file"), str):
+        file = folder / Path(named["file"]).expanduser()
         if not file.is_file():
-            yield Problem((*here, "weights", "file"), f"no weights file {weights['file']!r}", f"looked for {file}")
+            yield Problem((*here, "weights", "file"), f"no weights file {named['file']!r}", f"looked for {file}")
     name, params = backbone.get("name"), backbone.get("params", {})
     if not isinstance(name, str):
         return
-    if name not in catalog.backbones:
+    if name not in catalog.backbones and not name.startswith(catalog.backbone_prefixes):
         yield Problem((*here, "name"), f"unknown backbone {name!r}", nearest(name, catalog.backbones))
         return
     try:
         catalog.describe_backbone(name, dict(params), recipe)
     except UserError as error:
         of_weights = "name" in recipe and repr(recipe["name"]) in error.message
-        where = (*here, "weights") if of_weights else _culprit(error, params, here)
+        where = (*here, "weights") if of_weights else _culprit(error, {"name": name, **params}, here)
         yield Problem(where, error.message, error.hint)
 
 

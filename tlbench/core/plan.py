@@ -17,7 +17,7 @@ from tlbench.core.cell import (
     method_source,
     task_info,
 )
-from tlbench.core.choose import choose_method, choose_protocol
+from tlbench.core.choose import choose_listed, choose_protocol
 from tlbench.core.config import Settings
 from tlbench.core.info import Shots, TaskInfo
 from tlbench.core.registry import Declaration
@@ -96,7 +96,7 @@ class Plan:
         return progress
 
     def _unchanged(self, cell: Cell, before: Known) -> bool:
-        method = method_source(self.sources["methods", cell.method.name], cell.backbone)
+        method = method_source(self.sources["methods", cell.method.name], cell.method, cell.backbone)
         protocol = self.sources["protocols", cell.protocol.name]
         return before.method_source in ("", method) and before.protocol_source in ("", protocol)
 
@@ -123,8 +123,23 @@ class _Contender:
     choice: MethodChoice
     declared: Declaration
     config: Settings
+    teacher: _Contender | None = None
+
+    @classmethod
+    def of(cls, choice: MethodChoice, catalog: Catalog) -> _Contender:
+        declared = catalog.declare("methods", choice.name)
+        teacher = None if choice.teacher is None else cls.of(choice.teacher.method, catalog)
+        return cls(choice, declared, declared.settings(**choice.params), teacher)
 
     def obstacle(self, task: TaskInfo, backbone: BackboneChoice) -> str | None:
+        own = self._own_obstacle(task, backbone)
+        if own is not None or self.teacher is None or self.choice.teacher is None:
+            return own
+        learnt_on = self.choice.teacher.backbone
+        reason = _unfit(task, learnt_on) or self.teacher.obstacle(task, learnt_on)
+        return None if reason is None else f"its teacher: {reason}"
+
+    def _own_obstacle(self, task: TaskInfo, backbone: BackboneChoice) -> str | None:
         if "fit" not in self.declared.roles:
             return f"{self.choice.name} only pre-trains: name it under a backbone's pretrain"
         if task.protocol not in self.declared.protocols:
@@ -151,7 +166,7 @@ def expand(
     for grid in suite.grids:
         protocol = choose_protocol(grid, catalog)
         sources["protocols", protocol.name] = catalog.declare("protocols", protocol.name).source
-        contenders = _contenders(grid, catalog)
+        contenders = _contenders(grid, backbones, catalog)
         sources.update({("methods", c.choice.name): c.declared.source for c in contenders})
         for backbone, dataset, shots, task, obstacle in _tasks(grid, protocol, catalog, datasets, backbones):
             for contender in contenders:
@@ -173,13 +188,12 @@ def expand(
     return Plan(_together(cells.values()), list(refused.values()), sources)
 
 
-def _contenders(grid: Grid, catalog: Catalog) -> list[_Contender]:
-    contenders: dict[str, _Contender] = {}
+def _contenders(grid: Grid, backbones: Mapping[str, BackboneChoice], catalog: Catalog) -> list[_Contender]:
+    choices: dict[str, MethodChoice] = {}
     for spec in grid.methods:
-        choice = choose_method(spec.name, spec.params, catalog)
-        declared = catalog.declare("methods", spec.name)
-        contenders.setdefault(choice.key, _Contender(choice, declared, declared.settings(**choice.params)))
-    return list(contenders.values())
+        choice = choose_listed(spec, backbones, catalog)
+        choices.setdefault(choice.key, choice)
+    return [_Contender.of(choice, catalog) for choice in choices.values()]
 
 
 def _tasks(
@@ -197,12 +211,17 @@ def _tasks(
             dataset = datasets[dataset_spec.key]
             for shots in grid.shots:
                 task = task_info(protocol, dataset.info, shots)
-                obstacle = forbids(task) if forbids is not None else None
-                if backbone.info.modality != dataset.info.modality:
-                    obstacle = f"a {backbone.info.modality} backbone cannot read {dataset.info.modality} data"
-                elif _over_budget(task, backbone):
-                    obstacle = f"pre-training read every training label of {dataset.info.name}, more than {shots} shots"
+                obstacle = _unfit(task, backbone) or (forbids(task) if forbids is not None else None)
                 yield backbone, dataset, shots, task, obstacle
+
+
+def _unfit(task: TaskInfo, backbone: BackboneChoice) -> str | None:
+    """Say why no method may use a backbone for a task, if so."""
+    if backbone.info.modality != task.dataset.modality:
+        return f"a {backbone.info.modality} backbone cannot read {task.dataset.modality} data"
+    if _over_budget(task, backbone):
+        return f"pre-training read every training label of {task.dataset.name}, more than {task.shots} shots"
+    return None
 
 
 def _over_budget(task: TaskInfo, backbone: BackboneChoice) -> bool:

@@ -8,9 +8,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from tlbench.core.catalog import Catalog
-from tlbench.core.suite import BackboneSpec, Grid, PretrainSpec, Suite
+from tlbench.core.suite import BackboneSpec, Grid, PretrainSpec, Suite, TeacherSpec
 
-_MODELS: tuple[type[BaseModel], ...] = (Suite, Grid, BackboneSpec, PretrainSpec)
+_MODELS: tuple[type[BaseModel], ...] = (Suite, Grid, BackboneSpec, PretrainSpec, TeacherSpec)
 
 
 def schema(catalog: Catalog) -> dict[str, Any]:
@@ -19,7 +19,8 @@ def schema(catalog: Catalog) -> dict[str, Any]:
     parts: dict[str, Any] = combined["$defs"]
     suite = parts.pop("Suite")
     parts |= {
-        "MethodSpec": _method(catalog.methods, "name", {}),
+        "MethodSpec": _listed(catalog),
+        "TeacherSpec": _teacher(catalog, parts["TeacherSpec"]["properties"]),
         "DatasetSpec": _open(catalog.datasets),
         "BackboneSpec": _backbone(parts["BackboneSpec"], catalog),
         "PretrainSpec": _method(catalog.declared("pretrain"), "method", parts["PretrainSpec"]["properties"]),
@@ -33,16 +34,35 @@ def schema(catalog: Catalog) -> dict[str, Any]:
 
 
 def _method(names: tuple[str, ...], key: str, more: dict[str, Any]) -> dict[str, Any]:
-    full = {
+    return {
         "type": "object",
         "properties": {**more, key: {"enum": list(names)}, "params": {"type": "object"}},
         "required": [key] + ["dataset"] * ("dataset" in more),
         "additionalProperties": False,
-        "allOf": [
-            _when(key, name, {"properties": {"params": {"$ref": f"#/$defs/{name} parameters"}}}) for name in names
-        ],
+        "allOf": [_when(key, name, {"properties": _params(name)}) for name in names],
     }
-    return full if more else {"anyOf": [{"enum": list(names)}, full]}
+
+
+def _params(name: str) -> dict[str, Any]:
+    return {"params": {"$ref": f"#/$defs/{name} parameters"}}
+
+
+def _listed(catalog: Catalog) -> dict[str, Any]:
+    """Return the schema of a method in a grid; one that learns from a teacher names it, and no other does."""
+    full = _method(catalog.methods, "name", {"teacher": {"$ref": "#/$defs/TeacherSpec"}})
+    taught = [name for name in catalog.methods if catalog.learns_from_teacher(name)]
+    among = {"properties": {"name": {"enum": taught}}}
+    full["allOf"].append({"if": among, "then": {"required": ["teacher"]}, "else": {"properties": {"teacher": False}}})
+    return {"anyOf": [{"enum": [name for name in catalog.methods if name not in taught]}, full]}
+
+
+def _teacher(catalog: Catalog, properties: dict[str, Any]) -> dict[str, Any]:
+    usual = properties["method"]["default"]
+    full = _method(catalog.teachers(), "method", properties)
+    full["properties"]["method"]["default"] = usual
+    full["required"] = ["backbone"]
+    full["allOf"].append({"if": {"not": {"required": ["method"]}}, "then": {"properties": _params(usual)}})
+    return full
 
 
 def _open(names: tuple[str, ...], properties: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -54,6 +74,8 @@ def _open(names: tuple[str, ...], properties: dict[str, Any] | None = None) -> d
 def _backbone(model: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
     own = {key: model["properties"][key] for key in ("weights", "pretrain")}
     spec = _open(catalog.backbones, own)
+    known = {"anyOf": [{"enum": list(catalog.backbones)}, *({"pattern": f"^{p}."} for p in catalog.backbone_prefixes)]}
+    spec["anyOf"][0] = spec["anyOf"][1]["properties"]["name"] = {"type": "string", **known}
     spec["anyOf"][1]["not"] = {"required": ["weights", "pretrain"]}
     return spec
 

@@ -16,7 +16,9 @@ from tlbench.core.search import Search
 MAX_SEEDS = 10_000
 Name = Annotated[str, StringConstraints(min_length=1)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-WeightsKind = Literal["random", "torchvision", "file"]
+WeightsKind = Literal["random", "torchvision", "timm", "file"]
+PUBLISHERS: tuple[Literal["torchvision", "timm"], ...] = ("torchvision", "timm")
+"""Libraries that publish weights; a suite calls the weights by the library's name."""
 
 
 def _whole(value: object) -> bool:
@@ -45,8 +47,8 @@ class Weights(Settings):
     """Where a backbone's weights come from when the suite does not pre-train them.
 
     Attributes:
-        kind: ``random``, ``torchvision`` or ``file``.
-        name: Which of torchvision's weights; ``DEFAULT`` is its newest.
+        kind: ``random``, ``torchvision``, ``timm`` or ``file``.
+        name: Which of the library's weights; ``DEFAULT`` leaves it to the library.
         path: The file, as the suite wrote it; a relative path starts from the suite's folder.
     """
 
@@ -60,29 +62,18 @@ def _weights(value: Any) -> Weights:
         return value
     if value == "random":
         return Weights()
-    if value == "torchvision":
-        return Weights(kind="torchvision", name="DEFAULT")
+    for library in PUBLISHERS:
+        if value == library:
+            return Weights(kind=library, name="DEFAULT")
     if isinstance(value, dict) and len(value) == 1:
         (kind, text), *_ = value.items()
-        if kind == "torchvision" and isinstance(text, str) and text:
-            return Weights(kind="torchvision", name=text)
+        if kind in PUBLISHERS and isinstance(text, str) and text:
+            return Weights(kind=kind, name=text)
         if kind == "file" and isinstance(text, str) and text:
             return Weights(kind="file", path=text)
-    forms = "random, torchvision, {torchvision: NAME} or {file: PATH}"
-    close = nearest(value, ("random", "torchvision")) if isinstance(value, str) else ""
+    forms = "random, torchvision, {torchvision: NAME}, timm, {timm: TAG} or {file: PATH}"
+    close = nearest(value, ("random", *PUBLISHERS)) if isinstance(value, str) else ""
     raise ValueError(f"must be {forms}, not {value!r}{'; ' + close if close.startswith('did') else ''}")
-
-
-class MethodSpec(Settings):
-    """A method, with the parameters that differ from its defaults."""
-
-    name: Name
-    params: dict[str, Any] = Field(default_factory=dict)
-
-    @cached_property
-    def key(self) -> str:
-        """Canonical text."""
-        return canonical([self.name, self.params])
 
 
 class DatasetSpec(Settings):
@@ -118,7 +109,7 @@ class BackboneSpec(Settings):
                 "description": "where the weights come from",
                 "default": "random",
                 "anyOf": [
-                    {"enum": ["random", "torchvision"]},
+                    {"enum": ["random", *PUBLISHERS]},
                     *(
                         {
                             "type": "object",
@@ -126,7 +117,7 @@ class BackboneSpec(Settings):
                             "required": [kind],
                             "additionalProperties": False,
                         }
-                        for kind in ("torchvision", "file")
+                        for kind in (*PUBLISHERS, "file")
                     ),
                 ],
             }
@@ -145,6 +136,22 @@ class BackboneSpec(Settings):
     def key(self) -> str:
         """Canonical text, by which a resolved backbone is found."""
         return canonical(self.model_dump(mode="json"))
+
+
+class TeacherSpec(Settings):
+    """A network trained on the cell's own labels first, for a method to learn from."""
+
+    backbone: BackboneSpec
+    method: Name = "finetune"
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class MethodSpec(Settings):
+    """A method, with the parameters that differ from its defaults and, where it reads one, its teacher."""
+
+    name: Name
+    params: dict[str, Any] = Field(default_factory=dict)
+    teacher: TeacherSpec | None = None
 
 
 ShotsField = Annotated[
@@ -191,6 +198,11 @@ class Grid(Settings):
             raise ValueError(f"lists {twice[0]} twice")
         return shots
 
+    @property
+    def teachers(self) -> tuple[TeacherSpec, ...]:
+        """The teachers of its methods."""
+        return tuple(spec.teacher for spec in self.methods if spec.teacher is not None)
+
 
 class Resources(Settings):
     """What one cell holds while it runs."""
@@ -234,5 +246,7 @@ class Suite(Settings):
 
     @property
     def backbones(self) -> dict[str, BackboneSpec]:
-        """Every backbone, by key."""
-        return {spec.key: spec for grid in self.grids for spec in grid.backbones}
+        """Every backbone, those of teachers included, by key."""
+        own = (spec for grid in self.grids for spec in grid.backbones)
+        of_teachers = (teacher.backbone for grid in self.grids for teacher in grid.teachers)
+        return {spec.key: spec for spec in (*own, *of_teachers)}

@@ -53,6 +53,16 @@ def validate(name: str, params: dict[str, Any]) -> dict[str, Any]:
     return _settings(_source(name), params).model_dump(mode="json")
 
 
+def from_base(params: dict[str, Any], base: Path) -> dict[str, Any]:
+    """Return a dataset's parameters with absolute paths; relative ones start from ``base``."""
+    return {
+        key: str((base / Path(value).expanduser()).resolve())
+        if key in ("path", "root") and isinstance(value, str) and value
+        else value
+        for key, value in params.items()
+    }
+
+
 def open_dataset(name: str, params: dict[str, Any], artifacts: Artifacts, base: Path | None = None) -> Dataset:
     """Open a dataset, decoding it if this machine has not done so since it changed.
 
@@ -66,7 +76,7 @@ def open_dataset(name: str, params: dict[str, Any], artifacts: Artifacts, base: 
         UserError: The name, a parameter, or the data are wrong.
     """
     source = _source(name)
-    settings = _settings(source, _from_base(params, base))
+    settings = _settings(source, from_base(params, base or Path.cwd()))
     label = _label(source, settings)
     content = source.signature(settings)
     key = digest([label, source.version, settings.model_dump(mode="json"), content, decoded.VERSION], length=32)
@@ -112,14 +122,6 @@ def _settings(source: _Source, params: dict[str, Any]) -> Settings:
         raise UserError(f"dataset {source.name}: {first.what}", first.hint)
     source.check(settings)
     return settings
-
-
-def _from_base(params: dict[str, Any], base: Path | None) -> dict[str, Any]:
-    start = base or Path.cwd()
-    return {
-        key: str(start / Path(value).expanduser()) if key in ("path", "root") and isinstance(value, str) else value
-        for key, value in params.items()
-    }
 
 
 def _label(source: _Source, settings: Settings) -> str:

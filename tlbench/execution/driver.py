@@ -11,7 +11,8 @@ from tlbench.core.cell import Cell
 from tlbench.core.record import Cost, Record
 from tlbench.core.suite import Limits
 from tlbench.execution.group import WorkerDeathError
-from tlbench.execution.queue import Job, MakeWeights, Queue
+from tlbench.execution.needs import Job, Make
+from tlbench.execution.queue import Queue
 from tlbench.execution.slots import Died, Finished, Slots
 from tlbench.store.ledger import Ledger
 
@@ -92,8 +93,8 @@ class Drive:
         for event in events:
             if isinstance(event, Died):
                 records.extend(self._bereave(event))
-            elif isinstance(event.job, MakeWeights):
-                records.extend(self._weighed(event.job, event.error))
+            elif not isinstance(event.job, Cell):
+                records.extend(self._made(event.job, event.error))
                 self._spend(self._cost(event.seconds))
             elif event.value is not None:
                 records.append(event.value)
@@ -110,14 +111,14 @@ class Drive:
             return []
         return self.ledger.commit_many([(record, self._attempts[record.id]) for record in records])
 
-    def _weighed(self, job: MakeWeights, error: Exception | None) -> list[Record]:
+    def _made(self, job: Make, error: Exception | None) -> list[Record]:
         if error is None:
-            self._queue.unblock(job.choice)
+            self._queue.unblock(job)
             return []
-        return self._forsake(job, RuntimeError(f"pre-training {job.choice.info.label} failed: {error}"))
+        return self._forsake(job, RuntimeError(f"{job.what} failed: {error}"))
 
-    def _forsake(self, job: MakeWeights, error: Exception) -> list[Record]:
-        cells = self._queue.drop(job.choice)
+    def _forsake(self, job: Make, error: Exception) -> list[Record]:
+        cells = self._queue.drop(job)
         leases = self.ledger.lease([cell.id for cell in cells], self.owner, LEASE_SECONDS)
         self._attempts.update(leases)
         return [self._failure(cell, error, 0.0) for cell in cells if cell.id in leases]
@@ -133,7 +134,7 @@ class Drive:
             return []
         times = "" if death.stopped else f"its worker died {self._deaths[job.id]} times: "
         error = WorkerDeathError(f"{times}{death.reason}")
-        if isinstance(job, MakeWeights):
+        if not isinstance(job, Cell):
             return self._forsake(job, error)
         return [self._failure(job, error, death.seconds)]
 

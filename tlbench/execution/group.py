@@ -1,4 +1,4 @@
-"""Several processes that train one cell, or make one backbone's weights, together: a Ray Train worker group."""
+"""Several processes that train one cell, or make one artifact, together: a Ray Train worker group."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlbench.core.cell import BackboneChoice, Cell
+from tlbench.core.cell import Cell
 from tlbench.core.suite import Resources
+from tlbench.execution.needs import Make
 
 if TYPE_CHECKING:
     from tlbench.core.record import Record
@@ -56,15 +57,15 @@ def run_together(cell: Cell, root: str, resources: Resources, facts: dict[str, A
     return record
 
 
-def make_weights_together(choice: BackboneChoice, root: str, resources: Resources) -> None:
-    """Pre-train a backbone in a worker group, or find its weights made.
+def make_together(job: Make, root: str, resources: Resources) -> None:
+    """Make an artifact in a worker group, or find it made.
 
     Raises:
         WorkerDeathError: Processes of the group died, three times over.
-        RuntimeError: Pre-training failed; with the reason.
+        RuntimeError: It cannot be made; with the reason.
     """
-    config = {"choice": choice, "root": root, "resources": resources}
-    _fit(_make_part, config, f"weights-{choice.artifact}", root, resources)
+    config = {"job": job, "root": root, "resources": resources}
+    _fit(_make_part, config, job.id, root, resources)
 
 
 def _fit(part: Callable[[dict[str, Any]], Any], config: dict[str, Any], name: str, root: str, held: Resources) -> Any:
@@ -136,9 +137,9 @@ def _run_part(config: dict[str, Any]) -> Record:
 
 
 def _make_part(config: dict[str, Any]) -> None:
-    """Run one process's part of a pre-training."""
+    """Run one process's part of making an artifact."""
     try:
-        _warm(config).backbone(config["choice"], 0)
+        config["job"].do(_warm(config))
     except Exception as error:
         # Not every exception survives the way to another process.
         raise RuntimeError(f"{type(error).__name__}: {error}") from None

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from tlbench.backbones import catalog as architectures
 from tlbench.core import registry
 from tlbench.core.catalog import Catalog
 from tlbench.core.cell import BackboneChoice, DatasetChoice
-from tlbench.core.choose import baseline_label, choose_backbone, choose_protocol
+from tlbench.core.choose import baseline_label, choose_backbone, choose_listed, choose_protocol
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import sha256
 from tlbench.core.info import DatasetInfo
 from tlbench.core.load import load
 from tlbench.core.plan import Plan, expand
+from tlbench.core.source import read
 from tlbench.core.suite import BackboneSpec, Suite
 from tlbench.data import catalog as data
 from tlbench.data.sampling import check_episodes, check_shots, deal_classes
@@ -59,11 +59,16 @@ def prepare(path: Path, artifacts: Artifacts, opening: Callable[[str], None] = l
     datasets = open_datasets(suite, base, artifacts, opening)
     backbones = resolve_backbones(suite, base, datasets, names)
     check_tasks(suite, names, datasets, backbones)
+    chosen = [choose_listed(spec, backbones, names) for grid in suite.grids for spec in grid.methods]
+    try:
+        baseline = baseline_label(suite, chosen) or ""
+    except UserError as error:
+        raise UserError(f"{read(path).at(('baseline',))}: {error.message}", error.hint) from error
     return Prepared(
         suite=suite,
         text=path.read_text(encoding="utf-8"),
         plan=expand(suite, names, datasets, backbones),
-        baseline=baseline_label(suite, names) or "",
+        baseline=baseline,
         warnings=tuple(f"{c.info.name}: {text}" for c in datasets.values() for text in c.info.warnings),
     )
 
@@ -85,8 +90,9 @@ def check_tasks(
                     check_shots(info, shots)
                     continue
                 check_episodes(info, options["ways"], shots, options["queries"])
-            for backbone in grid.backbones if "ways" in options else ():
-                _check_unseen(info, backbones[backbone.key])
+            if "ways" in options:
+                for backbone in (*grid.backbones, *(teacher.backbone for teacher in grid.teachers)):
+                    _check_unseen(info, backbones[backbone.key])
 
 
 def _check_unseen(info: DatasetInfo, backbone: BackboneChoice) -> None:
@@ -112,6 +118,7 @@ def catalog() -> Catalog:
         describe_backbone=architectures.describe,
         methods=registry.names("methods"),
         protocols=registry.names("protocols"),
+        backbone_prefixes=architectures.PREFIXES,
     )
 
 
@@ -132,7 +139,7 @@ def open_datasets(
     found = {}
     for key, spec in suite.datasets.items():
         opening(spec.name)
-        params = _absolute(data.validate(spec.name, spec.params), base)
+        params = data.from_base(data.validate(spec.name, spec.params), base)
         found[key] = DatasetChoice(spec.name, params, data.open_dataset(spec.name, params, artifacts).info)
     return found
 
@@ -156,13 +163,6 @@ def resolve_backbones(
 def _told_apart(choice: BackboneChoice) -> BackboneChoice:
     """Give a backbone a label that no other of the suite has."""
     return replace(choice, info=replace(choice.info, label=f"{choice.info.label}#{choice.key[:6]}"))
-
-
-def _absolute(params: dict[str, Any], base: Path) -> dict[str, Any]:
-    return {
-        key: str((base / Path(value).expanduser()).resolve()) if key in ("path", "root") and value else value
-        for key, value in params.items()
-    }
 
 
 def _backbone(spec: BackboneSpec, base: Path, datasets: dict[str, DatasetChoice], names: Catalog) -> BackboneChoice:

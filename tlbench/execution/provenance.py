@@ -52,6 +52,8 @@ def _commit() -> str:
 def sources(cell: Cell) -> dict[str, str]:
     """Return the hashes of the method's and the protocol's source files, by which a result is known to be stale."""
     return {
-        "method_source": method_source(registry.declaration("methods", cell.method.name).source, cell.backbone),
+        "method_source": method_source(
+            registry.declaration("methods", cell.method.name).source, cell.method, cell.backbone
+        ),
         "protocol_source": registry.declaration("protocols", cell.protocol.name).source,
     }

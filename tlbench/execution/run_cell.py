@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import shutil
 import traceback
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from tlbench.core import registry
-from tlbench.core.cell import Cell, task_info
-from tlbench.core.hashing import derive_seed
+from tlbench.core.cell import Cell
 from tlbench.core.record import Outcome, Record
-from tlbench.data.dataset import Task
+from tlbench.execution.attempt import attempt
+from tlbench.execution.needs import needs
 from tlbench.execution.provenance import machine, sources
 from tlbench.execution.warm import Warm
 from tlbench.execution.watch import Watch
-from tlbench.training.context import Context
-from tlbench.training.randomness import reseed
 
 _TRACEBACK_LINES = 40
 
@@ -50,7 +46,10 @@ def run_cell(
     # Another version of the method must not continue from this one's checkpoint.
     scratch = warm.artifacts.root / "running" / f"{cell.id}-{sources(cell)['method_source']}"
     try:
-        outcome = _attempt(cell, warm, scratch, watch, rank, world)
+        for make in needs(cell):
+            make.do(warm)  # made before, as a rule, and in no case on this cell's bill
+        watch = Watch(warm.device)
+        outcome, _ = attempt(cell, warm, scratch, rank, world, watch.training)
     except Exception as caught:
         error = {
             "type": type(caught).__name__,
@@ -68,40 +67,3 @@ def run_cell(
         provenance=machine() | sources(cell) | {"threads": torch.get_num_threads(), "workers": world, **(facts or {})},
         error=error,
     )
-
-
-def _attempt(
-    cell: Cell,
-    warm: Warm,
-    scratch: Path,
-    watch: Watch,
-    rank: int,
-    world: int,
-) -> Outcome | None:
-    declared = registry.declaration("methods", cell.method.name)
-    method = declared.load()
-    protocol = registry.declaration("protocols", cell.protocol.name).load()
-    dataset = warm.dataset(cell.dataset)
-    frozen = declared.constants.get("FROZEN_BACKBONE", False)
-    backbone = (warm.backbone if frozen else warm.own_backbone)(cell.backbone, cell.seed)
-    keeps = not frozen and rank == 0
-    if keeps:
-        scratch.mkdir(parents=True, exist_ok=True)
-    ctx = Context(
-        cell=cell.id,
-        device=warm.device,
-        features=warm.features(cell.backbone, cell.seed, dataset),
-        rank=rank,
-        world=world,
-        folder=scratch if keeps else None,
-    )
-    config = method.Config(**cell.method.params)
-    reseed(derive_seed(cell.id, "global"))
-
-    def fit(task: Task) -> Any:
-        with watch.training():
-            return method.fit(task, backbone, config, ctx)
-
-    info = task_info(cell.protocol, cell.dataset.info, cell.shots)
-    outcome: Outcome | None = protocol.run(info, dataset, cell.seed, fit, ctx)
-    return outcome

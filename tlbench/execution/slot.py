@@ -8,12 +8,12 @@ import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tlbench.core.cell import BackboneChoice, Cell
+from tlbench.core.cell import Cell
 from tlbench.core.suite import Resources
-from tlbench.execution.group import artifact_folder, make_weights_together, run_together
+from tlbench.execution.group import artifact_folder, make_together, run_together
+from tlbench.execution.needs import Make
 from tlbench.store.artifacts import Artifacts
 
 if TYPE_CHECKING:
@@ -97,25 +97,25 @@ class Slot:
         cpus, gpus = self._resources.cpus, self._resources.gpus
         return _alone(cell.id, lambda: run_cell(cell, self._warm, cpus=cpus, gpus=gpus, facts=facts))
 
-    def make_weights(self, choice: BackboneChoice) -> None:
-        """Make a pre-trained backbone's weights file, or find it made."""
+    def make(self, job: Make) -> None:
+        """Make an artifact, or find it made."""
         if self._resources.workers > 1:
-            make_weights_together(choice, self._root, self._resources)
+            make_together(job, self._root, self._resources)
         else:
-            _alone(f"weights-{choice.artifact}", partial(self._warm.backbone, choice, 0))
+            _alone(job.id, lambda: job.do(self._warm))
 
-    def adopt_weights(self, choice: BackboneChoice, content: bytes) -> None:
-        """Keep a weights file that a slot elsewhere made."""
-        from tlbench.execution.pretrain import adopt
+    def adopt(self, job: Make, content: bytes) -> None:
+        """Keep the weights file of an artifact that a slot elsewhere made."""
+        from tlbench.execution.made import adopt
 
-        adopt(self._warm.artifacts, choice.artifact, content)
+        adopt(self._warm.artifacts, *job.at, content)
 
 
-def read_weights(root: str, choice: BackboneChoice) -> bytes:
+def read_artifact(root: str, job: Make) -> bytes:
     """Return a weights file that a slot on this machine made, for one that does not share its artifact folder."""
-    from tlbench.execution.pretrain import weights_file
+    from tlbench.execution.made import weights_file
 
-    return weights_file(Artifacts(artifact_folder(root)), choice.artifact).read_bytes()
+    return weights_file(Artifacts(artifact_folder(root)), *job.at).read_bytes()
 
 
 def _alone(name: str, work: Callable[[], T]) -> T:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlbench.core.cell import BackboneChoice
+from tlbench.core.cell import Cell
 from tlbench.core.errors import UserError
 from tlbench.core.suite import Resources
 from tlbench.execution.cluster import capacity, connect, first_line
-from tlbench.execution.queue import Job, MakeWeights
-from tlbench.execution.slot import Place, Slot, read_weights
+from tlbench.execution.needs import Job, Make, needs
+from tlbench.execution.slot import Place, Slot, read_artifact
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -26,7 +26,7 @@ FALSE_STARTS = 3  # slots in a row that may die before they stand
 
 @dataclass(frozen=True)
 class Finished:
-    """A job came to its end: a cell with its record, weights with None, or an exception instead of either.
+    """A job came to its end: a cell with its record, an artifact with None, or an exception instead of either.
 
     ``seconds`` is how long it was under way.
     """
@@ -140,12 +140,9 @@ class Slots:
         seat = self._seats[slot]
         if not seat.jobs:
             seat.began = time.monotonic()
-        if isinstance(job, MakeWeights):
-            reference = seat.actor.make_weights.remote(job.choice)
-        else:
-            if job.backbone.pretrain is not None and self.resources.workers == 1:
-                self._bring_weights(seat, job.backbone)
-            reference = seat.actor.run.remote(job, attempt)
+        for make in needs(job) if self.resources.workers == 1 else ():
+            self._bring(seat, make)
+        reference = seat.actor.run.remote(job, attempt) if isinstance(job, Cell) else seat.actor.make.remote(job)
         seat.jobs.append((job, reference))
 
     def stop(self, slot: int, reason: str) -> None:
@@ -208,8 +205,8 @@ class Slots:
         seat.jobs.popleft()
         seat.began = time.monotonic()
         seat.finished += 1
-        if isinstance(job, MakeWeights) and event.error is None and seat.place is not None:
-            self._holders.setdefault(job.choice.artifact, set()).add(seat.place.store)
+        if not isinstance(job, Cell) and event.error is None and seat.place is not None:
+            self._holders.setdefault(job.id, set()).add(seat.place.store)
         if _poisoned(event.value):
             ray.kill(seat.actor)
             if not seat.jobs:
@@ -248,15 +245,15 @@ class Slots:
         self._seats[self._next] = _Seat(actor, ready=actor.place.remote())
         self._next += 1
 
-    def _bring_weights(self, seat: _Seat, choice: BackboneChoice) -> None:
-        """Send a weights file ahead of a cell to a slot that shares no artifact folder with those that have it.
+    def _bring(self, seat: _Seat, make: Make) -> None:
+        """Send an artifact ahead of a job to a slot that shares no artifact folder with those that have it.
 
-        A process of its own reads it, as the slots there are busy. Should it fail, the cell makes the weights anew.
+        A process of its own reads it, as the slots there are busy. Should it fail, the job makes it anew.
         """
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        holders = self._holders.setdefault(choice.artifact, set())
+        holders = self._holders.setdefault(make.id, set())
         here = seat.place.store if seat.place is not None else ""
         if here in holders:
             return
@@ -264,7 +261,7 @@ class Slots:
         giver = next((place for place in givers if place.store in holders), None)
         if giver is not None:
             read = ray.remote(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(giver.node, soft=False))
-            seat.actor.adopt_weights.remote(choice, read(read_weights).remote(str(self._root), choice))
+            seat.actor.adopt.remote(make, read(read_artifact).remote(str(self._root), make))
         holders.add(here)
 
 

@@ -1,4 +1,4 @@
-"""What a process keeps between cells: opened datasets, built backbones, frozen features."""
+"""What a process keeps between cells: opened datasets, built backbones, frozen features, trained teachers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from torch import nn
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.backbones.catalog import build
-from tlbench.core.cell import BackboneChoice, DatasetChoice
+from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import digest, sha256
 from tlbench.data.catalog import open_dataset
 from tlbench.data.dataset import Dataset
+from tlbench.execution.needs import teacher_artifact
 from tlbench.execution.pretrain import pretrained_weights
+from tlbench.execution.teacher import trained_teacher
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.features import Features
 
@@ -30,7 +33,7 @@ class Warm:
     Args:
         artifacts: Files shared with other processes of this machine.
         device: Where this process trains.
-        keep: How many datasets, backbones and feature tables to keep open.
+        keep: How many datasets, backbones, feature tables and teachers to keep open.
         rank: This process among those that make backbones together.
         world: How many do.
     """
@@ -46,6 +49,7 @@ class Warm:
         self._datasets: OrderedDict[str, Dataset] = OrderedDict()
         self._backbones: OrderedDict[str, Backbone] = OrderedDict()
         self._features: OrderedDict[str, Features] = OrderedDict()
+        self._teachers: OrderedDict[str, nn.Module] = OrderedDict()
 
     def dataset(self, choice: DatasetChoice) -> Dataset:
         """Open a dataset, decoding it where this machine has not done so yet.
@@ -82,6 +86,22 @@ class Warm:
             key,
             lambda: Features(self.artifacts, key, lambda: self.backbone(choice, seed), dataset, self.device),
         )
+
+    def teacher(self, pupil: Cell) -> nn.Module:
+        """Return the one shared instance of the teacher that a cell learns from.
+
+        Raises:
+            ValueError: The cell's method reads no teacher.
+        """
+        cell = pupil.teacher
+        if cell is None:
+            raise ValueError(f"{pupil.method.label} has no teacher")
+        key = teacher_artifact(pupil)
+        return self._recall(self._teachers, key, lambda: trained_teacher(cell, key, self))
+
+    def own_teacher(self, pupil: Cell) -> nn.Module:
+        """Return a teacher that nobody else holds: whatever is done to it, the next cell's is as it was."""
+        return copy.deepcopy(self.teacher(pupil))
 
     def _build(self, choice: BackboneChoice, seed: int) -> Backbone:
         weights: Path | None = None
