@@ -64,7 +64,8 @@ def main() -> None:
     print(f"{len(records)} cells over {len({r.cell['protocol'] for r in records})} protocols")
     print(f"wall {wall:.1f} s, CPU {cpu:.1f} s; once finished, the same command takes {again:.1f} s")
     print(f"in cells {inside:.1f} s, of which fitting {fitting:.1f} s; pre-training {pretraining:.1f} s")
-    print(f"training is {100 * (fitting + pretraining) / cpu:.0f}% of all CPU seconds")
+    busy = sum(record.cost.cpu_seconds for record in records)
+    print(f"CPU seconds in cells {busy:.1f}, elsewhere (pre-training, starting, driver) {cpu - busy:.1f}")
 
 
 if __name__ == "__main__":

@@ -61,6 +61,20 @@ def test_digests_are_the_same_in_any_order_and_in_any_process(cells: list[Cell],
     assert alone == {name: first[name] for name in alone}, "made anew, weights and features included"
 
 
+def test_precision_is_the_devices_unless_the_suite_says_otherwise_and_is_recorded(
+    cells: list[Cell], decoded: Path
+) -> None:
+    cell = next(cell for cell in cells if cell.method.name == "finetune" and cell.backbone.pretrain is None)
+    plain = done(cell, warm(decoded))
+    low = done(cell, Warm(Artifacts(decoded), CPU, precision="bfloat16"))
+    assert plain.provenance["precision"] == "float32"
+    assert low.provenance["precision"] == "bfloat16"
+    assert plain.outcome is not None
+    assert low.outcome is not None
+    assert low.outcome.curves["train_loss"] != plain.outcome.curves["train_loss"]
+    assert low.outcome.curves["train_loss"][0][1] == pytest.approx(plain.outcome.curves["train_loss"][0][1], rel=0.02)
+
+
 class Stop(BaseException):
     """Ends a training as a signal would."""
 

@@ -61,7 +61,9 @@ class TrainingConfig(MethodConfig):
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps over which the rate rises")
     smoothing: float = tunable(0.0, choice(0.0, 0.1), "label smoothing", ge=0, lt=1)
     augment: Augment = tunable(
-        "none", choice("none", "shift", "affine"), "how training images are moved; those with flip are wrong for characters"
+        "none",
+        choice("none", "shift", "affine"),
+        "how training images are moved; flips are wrong for characters",
     )
     patience: int | None = Field(None, ge=1, description="epochs without improvement before stopping early")
 

@@ -210,6 +210,9 @@ class Resources(Settings):
     cpus: int = Field(1, ge=1, description="CPUs of each worker")
     gpus: float = Field(0, ge=0, description="GPUs of each worker; below 1 is a share")
     workers: int = Field(1, ge=1, description="processes that train one cell together")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of matrix products and convolutions in training; auto is bfloat16 on GPUs that have it"
+    )
 
     @field_validator("gpus")
     @classmethod

@@ -55,6 +55,7 @@ def attempt(
         device=warm.device,
         features=warm.features(cell.backbone, cell.seed, dataset),
         teacher=None if cell.method.teacher is None else warm.own_teacher(cell),
+        precision=warm.precision,
         rank=rank,
         world=world,
         folder=scratch if keeps else None,

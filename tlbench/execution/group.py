@@ -158,4 +158,5 @@ def _warm(config: dict[str, Any]) -> Warm:
     torch.backends.cudnn.deterministic = True
     process, artifacts = get_context(), Artifacts(artifact_folder(config["root"]))
     device = torch.device(get_device())
-    return Warm(artifacts, device, rank=process.get_world_rank(), world=process.get_world_size())
+    rank, world = process.get_world_rank(), process.get_world_size()
+    return Warm(artifacts, device, rank=rank, world=world, precision=config["resources"].precision)

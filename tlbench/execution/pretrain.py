@@ -64,6 +64,7 @@ def _train(run: Pretrain, key: str, warm: Warm, folder: Path | None) -> None:
     ctx = Context(
         cell=f"pretrain-{run.recipe}",
         device=warm.device,
+        precision=warm.precision,
         rank=warm.rank,
         world=warm.world,
         folder=None if folder is None else scratch,

@@ -59,11 +59,12 @@ def run_cell(
     # One of several processes may have failed only because another one died: the next try wants the checkpoint.
     if rank == 0 and (error is None or world == 1):
         shutil.rmtree(scratch, ignore_errors=True)
+    here = {"threads": torch.get_num_threads(), "workers": world, "precision": warm.precision}
     return Record(
         cell=cell.describe(),
         status="done" if error is None else "failed",
         outcome=outcome,
         cost=watch.cost(cpus * world, gpus * world),
-        provenance=machine() | sources(cell) | {"threads": torch.get_num_threads(), "workers": world, **(facts or {})},
+        provenance=machine() | sources(cell) | here | (facts or {}),
         error=error,
     )

@@ -68,7 +68,8 @@ class Slot:
         self._facts = facts
         self._root = root
         gpu = resources.gpus > 0 and resources.workers == 1
-        self._warm = Warm(Artifacts(artifact_folder(root)), torch.device("cuda" if gpu else "cpu"))
+        device = torch.device("cuda" if gpu else "cpu")
+        self._warm = Warm(Artifacts(artifact_folder(root)), device, precision=resources.precision)
 
     def place(self) -> Place:
         """Say where this slot lives."""

@@ -6,7 +6,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from torch import nn
 from tlbench.backbones.backbone import Backbone
 from tlbench.backbones.catalog import build
 from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice
+from tlbench.core.config import Precision
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import digest, sha256
 from tlbench.data.catalog import open_dataset
@@ -36,15 +37,24 @@ class Warm:
         keep: How many datasets, backbones, feature tables and teachers to keep open.
         rank: This process among those that make backbones together.
         world: How many do.
+        precision: What training steps are computed in; ``auto`` is bfloat16 on GPUs that have it.
     """
 
     def __init__(
-        self, artifacts: Artifacts, device: torch.device, keep: int = 4, *, rank: int = 0, world: int = 1
+        self,
+        artifacts: Artifacts,
+        device: torch.device,
+        keep: int = 4,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        precision: Precision | Literal["auto"] = "auto",
     ) -> None:
         self.artifacts = artifacts
         self.device = device
         self.rank = rank
         self.world = world
+        self.precision: Precision = _native(device) if precision == "auto" else precision
         self._keep = keep
         self._datasets: OrderedDict[str, Dataset] = OrderedDict()
         self._backbones: OrderedDict[str, Backbone] = OrderedDict()
@@ -123,6 +133,11 @@ class Warm:
                 cache.popitem(last=False)
         cache.move_to_end(key)
         return cache[key]
+
+
+def _native(device: torch.device) -> Precision:
+    low = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bfloat16" if low else "float32"
 
 
 def initial_seed(choice: BackboneChoice, seed: int) -> int:
