@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from tlbench.backbones.depth import block_groups
 from tlbench.core.info import BackboneInfo
+
+_SUBLAYERS = (("attn", "mlp"), ("self_attention", "mlp"), ("attn_layer", "mlp_layer"))
+
+
+@dataclass(frozen=True)
+class Sublayers:
+    """Names of the two modules whose outputs a transformer block adds to its residual stream.
+
+    Both answer with the features last: (..., width). What still follows before the sum (a layer scale, stochastic
+    depth, the post-normalisation of Swin v2) keeps that shape.
+
+    Attributes:
+        attention: The attention; where it returns a tuple, the first element counts.
+        feed_forward: The perceptron after it.
+    """
+
+    attention: str
+    feed_forward: str
 
 
 class Backbone(nn.Module):
@@ -23,6 +43,7 @@ class Backbone(nn.Module):
             ``body`` lies under exactly one of them. A parameter that lies beside the submodules (the class token of
             a transformer) stands there by its own name; :meth:`group_parameters` resolves both.
         blocks: Names of the submodules of ``body`` after which an adapter belongs (residual or transformer blocks).
+        sublayers: One entry a transformer block of ``body``, in order; empty for networks that have none.
     """
 
     def __init__(
@@ -33,6 +54,7 @@ class Backbone(nn.Module):
         out_dim: int,
         layer_groups: list[list[str]],
         blocks: list[str],
+        sublayers: Sequence[Sublayers] = (),
     ) -> None:
         super().__init__()
         self.info = info
@@ -41,6 +63,7 @@ class Backbone(nn.Module):
         self.out_dim = out_dim
         self.layer_groups = layer_groups
         self.blocks = blocks
+        self.sublayers = list(sublayers)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features (B, out_dim) of raw inputs (B, C, H, W)."""
@@ -48,11 +71,67 @@ class Backbone(nn.Module):
 
     def group_parameters(self) -> list[list[nn.Parameter]]:
         """Return the parameters of each layer group, from stem to top."""
+        return self._held_by(self.layer_groups)
+
+    def fine_groups(self) -> list[list[nn.Parameter]]:
+        """Return the parameters block by block, from stem to top; each lies in exactly one group.
+
+        As :meth:`group_parameters`, except that a stage is split into its blocks. What stands between two blocks
+        belongs to the later one; a normalisation after the last belongs to the last.
+        """
+        return self._held_by(block_groups(self.body, self.blocks))
+
+    def replace(self, name: str, module: nn.Module) -> None:
+        """Put a module in the place of a submodule of ``body``, under the same name.
+
+        Args:
+            name: As in ``body.named_modules()``; the empty name is the body itself.
+            module: What takes the place.
+
+        Raises:
+            AttributeError: ``body`` has no submodule of that name.
+        """
+        if name:
+            replace_module(self.body, name, module)
+        else:
+            self.body = module
+
+    def _held_by(self, groups: list[list[str]]) -> list[list[nn.Parameter]]:
         named = list(self.body.named_parameters())
         return [
             [p for name, p in named if any(name == part or name.startswith(f"{part}.") for part in group)]
-            for group in self.layer_groups
+            for group in groups
         ]
+
+
+def replace_module(root: nn.Module, name: str, module: nn.Module) -> None:
+    """Put a module in the place of the submodule ``name`` of ``root``.
+
+    Raises:
+        AttributeError: There is no such submodule.
+    """
+    root.get_submodule(name)
+    parent, _, own = name.rpartition(".")
+    setattr(root.get_submodule(parent), own, module)
+
+
+def find_sublayers(body: nn.Module) -> list[Sublayers]:
+    """Return the sublayers of every transformer block, in order; recognised by the names that libraries give them.
+
+    Blocks that work on channels-first maps, by convolutions alone, are left out: their features are not last.
+    """
+    found = []
+    for name, module in body.named_modules():
+        children = dict(module.named_children())
+        for pair in _SUBLAYERS:
+            if all(key in children and _is_linear(children[key]) for key in pair):
+                attention, feed_forward = (f"{name}.{key}" if name else key for key in pair)
+                found.append(Sublayers(attention, feed_forward))
+    return found
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return any(isinstance(part, nn.Linear) for part in module.modules())
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tlbench.backbones import conv4, torchvision
+from tlbench.backbones import conv4, timm, torchvision
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.hashing import canonical, derive_seed
 from tlbench.core.info import BackboneInfo
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tlbench.backbones.backbone import Backbone
 
 
 class Family(Protocol):
-    """What the file of a family offers; none of it imports torch but ``construct``."""
-
-    def summaries(self) -> dict[str, str]:
-        """Return one line about each name of the family."""
+    """What the file of a family offers."""
 
     def describe(self, name: str, params: dict[str, Any], weights: dict[str, Any]) -> BackboneInfo:
         """Return the facts of one backbone; raises UserError."""
@@ -29,23 +28,42 @@ class Family(Protocol):
         """Return the backbone with fresh weights from torch's global CPU generator."""
 
 
-_FAMILIES: MappingProxyType[str, Family] = MappingProxyType({"conv4": conv4, "torchvision": torchvision})
+class Named(Family, Protocol):
+    """A family that knows its names; none of it imports torch but ``construct``."""
+
+    def summaries(self) -> dict[str, str]:
+        """Return one line about each name of the family."""
+
+
+class Publisher(Family, Protocol):
+    """A family whose library publishes weights, which a recipe calls by the family's name."""
+
+    def published(self, info: BackboneInfo) -> dict[str, Tensor]:
+        """Return the weights that a recipe names; raises UserError."""
+
+
+_NAMED: MappingProxyType[str, Named] = MappingProxyType({"conv4": conv4, "torchvision": torchvision})
+_FAMILIES: MappingProxyType[str, Family] = MappingProxyType({**_NAMED, "timm": timm})
+_PUBLISHERS: MappingProxyType[str, Publisher] = MappingProxyType({"torchvision": torchvision, "timm": timm})
+PREFIXES = (timm.PREFIX,)
+"""What stands before the names of a library that must be imported to list them."""
 
 
 @cache
 def families() -> dict[str, str]:
-    """Return the family of each backbone by name."""
-    return {name: key for key, family in _FAMILIES.items() for name in family.summaries()}
+    """Return the family of each backbone by name; names that follow a prefix are left out."""
+    return {name: key for key, family in _NAMED.items() for name in family.summaries()}
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all backbones."""
+    """Return the names of all backbones but those that follow a prefix."""
     return tuple(families())
 
 
 def summaries() -> dict[str, str]:
-    """Return one line about each backbone by name."""
-    return {name: line for family in _FAMILIES.values() for name, line in family.summaries().items()}
+    """Return one line about each backbone by name, and one about all that follow a prefix."""
+    named = {name: line for family in _NAMED.values() for name, line in family.summaries().items()}
+    return {**named, f"{timm.PREFIX}NAME": timm.SUMMARY}
 
 
 def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> BackboneInfo:
@@ -55,14 +73,21 @@ def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> Back
         name: The architecture.
         params: Its options, as the suite gives them.
         weights: Where its weights come from: ``{"kind": "random"}``, ``{"kind": "torchvision", "name": "DEFAULT"}``,
-            ``{"kind": "file", "sha256": ...}`` or ``{"kind": "pretrain", "method": ..., "dataset": ..., ...}``.
+            the same with ``timm``, ``{"kind": "file", "sha256": ...}`` or
+            ``{"kind": "pretrain", "method": ..., "dataset": ..., ...}``.
 
     Raises:
         UserError: The name, an option or the weights' name is unknown, or they do not go together.
     """
-    if name not in families():
+    family = "timm" if name.startswith(timm.PREFIX) else families().get(name)
+    if family is None:
         raise UserError(f"unknown backbone {name!r}", nearest(name, families()))
-    return _FAMILIES[families()[name]].describe(name, params, weights)
+    if weights["kind"] in _PUBLISHERS and weights["kind"] != family:
+        raise UserError(
+            f"{name}: {weights['kind']} has no weights {weights['name']!r} for it",
+            f"use weights: {family}" if family in _PUBLISHERS else "use weights: random, a file, or a pretrain block",
+        )
+    return _FAMILIES[family].describe(name, params, weights)
 
 
 def build(info: BackboneInfo, seed: int, weights_file: Path | None) -> Backbone:
@@ -91,8 +116,8 @@ def build(info: BackboneInfo, seed: int, weights_file: Path | None) -> Backbone:
         # Not torch.manual_seed: that would also reseed the GPUs, whose state is not restored here.
         torch.default_generator.manual_seed(derive_seed("backbone", canonical(architecture), seed))
         backbone = _FAMILIES[info.family].construct(info)
-    if kind == "torchvision":
-        weights.load_weights(backbone, torchvision.published(info), f"torchvision's {info.label}")
+    if kind in _PUBLISHERS:
+        weights.load_weights(backbone, _PUBLISHERS[kind].published(info), f"{kind}'s {info.label}")
     elif weights_file is not None:
         state = weights.read_weights(weights_file)
         weights.load_weights(backbone, state, str(weights_file), exact=kind == "pretrain")

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from tlbench.backbones.options import label, read_options
 from tlbench.core.config import Settings
-from tlbench.core.errors import UserError
 from tlbench.core.info import BackboneInfo
 
 if TYPE_CHECKING:
@@ -35,12 +34,8 @@ def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> Back
     """Return the facts of a Conv4. Imports no torch.
 
     Raises:
-        UserError: An option is impossible, or torchvision's weights are asked for.
+        UserError: An option is impossible.
     """
-    if weights["kind"] == "torchvision":
-        raise UserError(
-            f"{name}: torchvision has no weights for it", "use weights: random, a file, or a pretrain block"
-        )
     options = read_options(name, Params, params)
     values = options.model_dump(mode="json")
     changed = {key: value for key, value in values.items() if value != getattr(Params(), key)}

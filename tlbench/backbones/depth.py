@@ -27,11 +27,26 @@ def layer_groups(body: nn.Module, kinds: Collection[str]) -> list[list[str]]:
         body: The network; its modules must be registered in the order in which they act.
         kinds: Class names of blocks. A block without parameters (a pooling that ends a stage) ends a group.
     """
-    units = list(_units(body, "", kinds, whole=True))
+    blocks = frozenset(_blocks(body, "", kinds))
+    units = list(_units(body, "", blocks, whole=True))
     if sum(heavy for _, heavy in units) == 1:
-        units = list(_units(body, "", kinds, whole=False))
+        units = list(_units(body, "", blocks, whole=False))
     if not any(heavy for _, heavy in units):
         units = [(name, True) for name, _ in units]
+    return _group(body, units)
+
+
+def block_groups(body: nn.Module, blocks: Collection[str]) -> list[list[str]]:
+    """Split a network as :func:`layer_groups` does, but into one group a block.
+
+    Args:
+        body: The network.
+        blocks: Names of the blocks, as :func:`find_blocks` returns them.
+    """
+    return _group(body, list(_units(body, "", frozenset(blocks), whole=False)))
+
+
+def _group(body: nn.Module, units: list[tuple[str, bool]]) -> list[list[str]]:
     weighted = {part for name, p in body.named_parameters() if p.ndim > 1 for part in _ancestors(name)}
     held = {part for name, _ in body.named_parameters() for part in _ancestors(name)}
     groups: list[list[str]] = []
@@ -44,7 +59,7 @@ def layer_groups(body: nn.Module, kinds: Collection[str]) -> list[list[str]]:
         if heavy and pending:
             groups.append(pending)
             pending = []
-    if pending and weighted.isdisjoint(pending):
+    if pending and groups and weighted.isdisjoint(pending):
         groups[-1] += pending
     elif pending:
         groups.append(pending)
@@ -53,36 +68,32 @@ def layer_groups(body: nn.Module, kinds: Collection[str]) -> list[list[str]]:
 
 def _blocks(module: nn.Module, prefix: str, kinds: Collection[str]) -> Iterator[str]:
     for name, child in module.named_children():
-        if _is_block(child, kinds):
+        if type(child).__name__ in kinds:
             yield prefix + name
         else:
             yield from _blocks(child, f"{prefix}{name}.", kinds)
 
 
-def _units(module: nn.Module, prefix: str, kinds: Collection[str], whole: bool) -> Iterator[tuple[str, bool]]:
+def _units(module: nn.Module, prefix: str, blocks: frozenset[str], whole: bool) -> Iterator[tuple[str, bool]]:
     """Yield (name, whether it is a stage or a block) of the pieces that groups are made of, in order.
 
     Args:
         module: Where to look.
         prefix: What to put before its names.
-        kinds: Class names of blocks.
+        blocks: Names of the blocks.
         whole: Whether a container of nothing but blocks is one piece.
     """
     for name, _ in module.named_parameters(recurse=False):
         yield prefix + name, False
     for name, child in module.named_children():
-        inner = [grandchild for grandchild in child.children() if _holds(grandchild)]
-        stage = bool(inner) and all(_is_block(grandchild, kinds) for grandchild in inner)
-        if _is_block(child, kinds) or (whole and stage):
-            yield prefix + name, True
-        elif any(_is_block(descendant, kinds) for descendant in child.modules()):
-            yield from _units(child, f"{prefix}{name}.", kinds, whole)
+        path = prefix + name
+        inner = [f"{path}.{own}" for own, grandchild in child.named_children() if _holds(grandchild)]
+        if path in blocks or (whole and inner and blocks.issuperset(inner)):
+            yield path, True
+        elif any(block.startswith(f"{path}.") for block in blocks):
+            yield from _units(child, f"{path}.", blocks, whole)
         else:
-            yield prefix + name, False
-
-
-def _is_block(module: nn.Module, kinds: Collection[str]) -> bool:
-    return type(module).__name__ in kinds
+            yield path, False
 
 
 def _holds(module: nn.Module) -> bool:

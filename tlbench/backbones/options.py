@@ -44,7 +44,7 @@ def label(name: str, changed: Mapping[str, Any], weights: Mapping[str, Any]) -> 
     shown = ", ".join(f"{key}={v if isinstance(v, str) else canonical(v)}" for key, v in changed.items())
     architecture = f"{name}({shown})" if shown else name
     match weights["kind"]:
-        case "torchvision":
+        case "torchvision" | "timm":
             return f"{architecture}/{weights['name']}"
         case "file":
             return f"{architecture}/file:{weights.get('sha256', '')[:8]}"

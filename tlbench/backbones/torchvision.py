@@ -73,7 +73,7 @@ def construct(info: BackboneInfo) -> Backbone:
     """Return the network with fresh weights from torch's global generator, without its classifier."""
     import torchvision
 
-    from tlbench.backbones.backbone import Backbone, Prepare, image_input
+    from tlbench.backbones.backbone import Backbone, Prepare, find_sublayers, image_input
     from tlbench.backbones.depth import find_blocks, layer_groups
 
     layout, size = layout_of(models()[info.name]), info.recipe["image_size"]
@@ -93,6 +93,7 @@ def construct(info: BackboneInfo) -> Backbone:
         out_dim=out_dim,
         layer_groups=layer_groups(body, layout.blocks),
         blocks=find_blocks(body, layout.blocks),
+        sublayers=find_sublayers(body),
     )
 
 
@@ -207,6 +208,8 @@ def _behead(body: nn.Module) -> int:
     """Replace the classifier, the last layer that makes 1000 scores, by the identity; return the width of its input."""
     from torch import nn
 
+    from tlbench.backbones.backbone import replace_module
+
     heads = [
         (name, module.in_features if isinstance(module, nn.Linear) else module.in_channels)
         for name, module in body.named_modules()
@@ -214,7 +217,7 @@ def _behead(body: nn.Module) -> int:
         or (isinstance(module, nn.Conv2d) and module.out_channels == 1000)
     ]
     name, width = heads[-1]
-    _replace(body, name, nn.Identity())
+    replace_module(body, name, nn.Identity())
     return width
 
 
@@ -227,6 +230,8 @@ def _shrink_stem(body: nn.Module, small: Small) -> None:
     import torch
     from torch import nn
 
+    from tlbench.backbones.backbone import replace_module
+
     name, old = _first_convolution(body)
     padding = small.kernel // 2 if small.stride < small.kernel else 0
     new = nn.Conv2d(old.in_channels, old.out_channels, small.kernel, small.stride, padding, bias=old.bias is not None)
@@ -237,9 +242,9 @@ def _shrink_stem(body: nn.Module, small: Small) -> None:
         new.weight.copy_(old.weight[:, :, middle, middle] * (side / small.kernel))
         if old.bias is not None and new.bias is not None:
             new.bias.copy_(old.bias)
-    _replace(body, name, new)
+    replace_module(body, name, new)
     if small.pool:
-        _replace(body, small.pool, nn.Identity())
+        replace_module(body, small.pool, nn.Identity())
 
 
 def _read_grey(body: nn.Module) -> None:
@@ -255,8 +260,3 @@ def _first_convolution(body: nn.Module) -> tuple[str, nn.Conv2d]:
     from torch import nn
 
     return next((name, module) for name, module in body.named_modules() if isinstance(module, nn.Conv2d))
-
-
-def _replace(body: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, own = name.rpartition(".")
-    setattr(body.get_submodule(parent), own, module)

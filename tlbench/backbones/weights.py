@@ -20,7 +20,8 @@ State = dict[str, Tensor]
 
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("", "backbone.", "body.", "model.", "encoder.", "trunk.", "network.", "net.")
-_HEADS = frozenset({"fc", "head", "heads", "classifier", "linear", "logits", "aux1", "aux2", "AuxLogits"})
+_HEADS = frozenset({"fc", "head", "heads", "head_dist", "heads_dist", "classifier", "linear", "last_linear", "logits"})
+_AUXILIARY = frozenset({"aux1", "aux2", "aux_head", "AuxLogits"})
 # What data parallelism and compilation add; names that torchvision's published files still use, and those of today.
 _RENAMED = (
     (re.compile(r"(^|\.)(?:module|_orig_mod)\."), r"\1"),
@@ -114,7 +115,7 @@ def _trim(state: Mapping[str, Tensor], own: State) -> State:
     named = {_current(name): tensor for name, tensor in state.items()}
     prefix = max(_PREFIXES, key=lambda p: sum(name.startswith(p) and name[len(p) :] in own for name in named))
     inner = {name[len(prefix) :]: tensor for name, tensor in named.items() if name.startswith(prefix)}
-    kept = {name: t for name, t in inner.items() if name in own or name.partition(".")[0] not in _HEADS}
+    kept = {name: t for name, t in inner.items() if name in own or name.partition(".")[0] not in _HEADS | _AUXILIARY}
     counters = {name: t for name, t in own.items() if name.endswith(".num_batches_tracked") and name not in kept}
     return kept | counters
 
@@ -126,7 +127,7 @@ def _current(name: str) -> str:
 
 
 def _first(body: nn.Module) -> str:
-    return next(f"{name}.weight" for name, module in body.named_modules() if isinstance(module, nn.Conv2d))
+    return next((f"{name}.weight" for name, module in body.named_modules() if isinstance(module, nn.Conv2d)), "")
 
 
 def _sum_first(body: nn.Module, state: State, own: State) -> State:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 from functools import cache
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ def machine() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
+        **{name: version(name) for name in ("timm",) if find_spec(name) is not None},
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "processor": _processor(),
