@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server
 from plausible import STARTED, make_record
+from tracking_server import Server
 
 from tlbench.core.errors import UserError
 from tlbench.core.record import Record
