@@ -91,7 +91,7 @@ def _bare(model: Classifier, x: np.ndarray, y: np.ndarray, epochs: int, device: 
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-    float(loss)
+    loss.item()
 
 
 def _tlbench(info: object, x: np.ndarray, y: np.ndarray, epochs: int, device: torch.device) -> None:

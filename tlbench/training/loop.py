@@ -162,8 +162,9 @@ class _Stages:
         """Return the stage for the parameters that are trained now."""
         trained = [parameter.requires_grad for parameter in self._model.parameters()]
         if self._stage is None or trained != self._trained:
-            self._stage = None
-            gc.collect()  # no data-parallel wrapper of the last stage may still watch the parameters
+            if self._stage is not None and self._ctx.world > 1:
+                self._stage = None
+                gc.collect()  # no data-parallel wrapper of the last stage may still watch the parameters
             self._trained, self._stage = trained, self._make()
         return self._stage
 
