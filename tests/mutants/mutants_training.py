@@ -27,8 +27,8 @@ MUTANTS = (
     Mutant(
         "fine-tune: frozen batch norm left in train mode",
         "training/classifier.py",
-        "                module.eval()",
-        "                module.train()",
+        "            module.eval()",
+        "            module.train()",
         LOOP,
     ),
     Mutant(
@@ -137,13 +137,6 @@ MUTANTS = (
         FEATURES,
     ),
     Mutant("centroid: no centring", "methods/nearest_centroid.py", 'z - mean if kind == "cl2n" else z', "z", FEATURES),
-    Mutant(
-        "scratch: keeps the given weights",
-        "methods/from_scratch.py",
-        "Classifier(fresh, ",
-        "Classifier(backbone, ",
-        TRAINED,
-    ),
     Mutant(
         "protonet: distance that is not squared",
         "training/prototypes.py",

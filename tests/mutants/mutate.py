@@ -41,12 +41,16 @@ def survives(mutant: Mutant) -> bool:
     return found.returncode == 0
 
 
+def mutants() -> list[Mutant]:
+    """Return the mutants of all files."""
+    files = sorted(Path(__file__).parent.glob("mutants_*.py"))
+    return [mutant for file in files for mutant in importlib.import_module(file.stem).MUTANTS]
+
+
 def main() -> int:
     """Try the chosen mutants and return the number of survivors."""
     words = sys.argv[1:]
-    files = sorted(Path(__file__).parent.glob("mutants_*.py"))
-    mutants = [mutant for file in files for mutant in importlib.import_module(file.stem).MUTANTS]
-    chosen = [mutant for mutant in mutants if not words or any(word in mutant.name for word in words)]
+    chosen = [mutant for mutant in mutants() if not words or any(word in mutant.name for word in words)]
     survivors = 0
     for mutant in chosen:
         alive = survives(mutant)

@@ -6,7 +6,10 @@ import copy
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -45,10 +48,10 @@ def _context(rank: int, world: int) -> Context:
     return Context(cell="parallel-test", device=CPU, rank=rank, world=world)
 
 
-def _normalise(rank: int, world: int) -> dict[str, torch.Tensor]:
+def _normalise(rank: int, world: int, norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> dict[str, torch.Tensor]:
     """A batch normalisation inside a small network, on 7 examples."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Tanh(), nn.Flatten(), nn.Linear(12, 4)).double()
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), norm(3), nn.Tanh(), nn.Flatten(), nn.Linear(12, 4)).double()
     x, y = torch.randn(7, 2, 4, 4, dtype=torch.float64), torch.randint(0, 4, (7,))
     ctx = _context(rank, world)
     wrapped = data_parallel(net, CPU) if world > 1 else net
@@ -58,6 +61,13 @@ def _normalise(rank: int, world: int) -> dict[str, torch.Tensor]:
         ctx.mean(losses, 7).backward()
     grads = {f"grad {name}": p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
     return grads | dict(net.state_dict())
+
+
+def _normalise_and_activate(rank: int, world: int) -> dict[str, torch.Tensor]:
+    """timm's batch normalisation holds its activation."""
+    from timm.layers import BatchNormAct2d
+
+    return _normalise(rank, world, partial(BatchNormAct2d, act_layer=nn.SiLU))
 
 
 def _classifier(rank: int, world: int) -> dict[str, torch.Tensor]:
@@ -80,6 +90,8 @@ def _protonet(rank: int, world: int) -> dict[str, torch.Tensor]:
 
 
 TRAININGS = {"normalise": _normalise, "classifier": _classifier, "protonet": _protonet}
+if find_spec("timm") is not None:
+    TRAININGS["normalise and activate"] = _normalise_and_activate
 
 
 @pytest.fixture(scope="module")

@@ -41,9 +41,12 @@ class GlobalBatchNorm(_BatchNorm):
             raise ValueError(f"expected at least 2 dimensions, got {input.dim()}")
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise (B, C, ...)."""
-        if not self.training:
-            return super().forward(input)
+        """Return normalised (B, C, ...)."""
+        return self._follow(self._normalise(input) if self.training else super().forward(input))
+
+    def _normalise(self, input: Tensor) -> Tensor:
+        lower = input.dtype if input.dtype in (torch.bfloat16, torch.float16) else None
+        input = input.float() if lower else input
         axes = [0, *range(2, input.dim())]
         shape = [1, -1] + [1] * (input.dim() - 2)
         local = input.new_tensor([input.numel() / input.shape[1]])
@@ -54,7 +57,14 @@ class GlobalBatchNorm(_BatchNorm):
         variance = global_sum(centred.square().sum(axes)) / count
         self._track(mean.detach(), variance.detach(), count.detach())
         out = centred * torch.rsqrt(variance + self.eps).view(shape)
-        return out * self.weight.view(shape) + self.bias.view(shape) if self.affine else out
+        out = out * self.weight.view(shape) + self.bias.view(shape) if self.affine else out
+        return out.to(lower) if lower else out
+
+    def _follow(self, x: Tensor) -> Tensor:
+        """Apply what timm's layers of normalisation with activation hold besides."""
+        for name in ("drop", "act"):
+            x = self._modules[name](x) if name in self._modules else x
+        return x
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
@@ -69,16 +79,20 @@ class GlobalBatchNorm(_BatchNorm):
 def data_parallel(module: nn.Module, device: torch.device) -> nn.Module:
     """Return ``module`` wrapped for training over all processes of the default group.
 
-    The module's own batch normalisation layers are switched, in place, to global statistics; its parameter and
-    buffer names stay as they are.
+    The module's own batch normalisation layers are switched, in place, to global statistics.
     """
     if not dist.is_initialized():
         raise RuntimeError("no process group: data-parallel training runs inside Ray Train")
+    use_global_statistics(module)
+    ids = [device.index] if device.type == "cuda" else None
+    return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
+
+
+def use_global_statistics(module: nn.Module) -> None:
+    """Switch batch normalisation layers, in place, to global statistics; parameters and buffers keep their names."""
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
             layer.__class__ = GlobalBatchNorm
-    ids = [device.index] if device.type == "cuda" else None
-    return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
 
 
 def from_first_process(value: Any) -> Any:

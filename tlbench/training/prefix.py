@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,10 +60,13 @@ class Rest(nn.Module):
 
     def __init__(self, model: Classifier, shapes: Mapping[str, torch.Size], last: str, prepared: torch.Size) -> None:
         super().__init__()
-        self._given = _Given()
+        body = model.backbone.body
+        placeholders: dict[str, nn.Module] = {
+            name: _Zeros(body.get_submodule(name), shape) for name, shape in shapes.items()
+        }
+        self._given = placeholders[last] = _Given(body.get_submodule(last))
         self._prepared = prepared
-        placeholders = {name: self._given if name == last else _Zeros(shape) for name, shape in shapes.items()}
-        self.body = _graft(model.backbone.body, placeholders)
+        self.body = _graft(body, placeholders)
         self.head = model.head
 
     def forward(self, z: Tensor) -> Tensor:
@@ -71,18 +75,31 @@ class Rest(nn.Module):
         return self.head(self.body(z.new_zeros(len(z), *self._prepared)))
 
 
-class _Given(nn.Module):
+class _Placeholder(nn.Module):
+    """Stands where a left-out submodule stood; code around it may look at that one's attributes."""
+
+    def __init__(self, absent: nn.Module) -> None:
+        super().__init__()
+        self.__dict__["_absent"] = absent  # hidden from modules and parameters
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_absent"], name)
+
+
+class _Given(_Placeholder):
+    """What the last of them made, as it is told."""
+
     z: Tensor
 
     def forward(self, *_: Tensor) -> Tensor:
         return self.z
 
 
-class _Zeros(nn.Module):
-    """Stands where a left-out submodule stood, since code between submodules may look at shapes."""
+class _Zeros(_Placeholder):
+    """Zeros of the shape that any other made, since code between submodules may look at shapes."""
 
-    def __init__(self, shape: torch.Size) -> None:
-        super().__init__()
+    def __init__(self, absent: nn.Module, shape: torch.Size) -> None:
+        super().__init__(absent)
         self._shape = shape
 
     def forward(self, x: Tensor, *_: Tensor) -> Tensor:
