@@ -110,7 +110,7 @@ MUTANTS = (
     ),
     Mutant(
         "probe: constants of validation",
-        "methods/linear_probe.py",
+        "training/probe.py",
         "    mean = z.mean(0)\n",
         "    mean = torch.cat([z, ctx.frozen_features(task.val)]).mean(0) if task.val else z.mean(0)\n",
         FEATURES,

@@ -16,12 +16,11 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import Field
-from torch import nn
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import BatchNorm, FineTuningConfig, choice, log_uniform, tunable
 from tlbench.data.dataset import Task
-from tlbench.training.added import train_added
+from tlbench.training.added import norm_parameters, train_added
 from tlbench.training.bottleneck import Design, add_adapters
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
@@ -55,9 +54,3 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
         ctx.notes.append("no transformer blocks: one adapter behind each block, whatever the placement")
     added = [parameter for each in adapted.values() for parameter in each.adapter.parameters()]
     return train_added(Classifier(backbone, task.info.classes), [*added, *norms], cfg.lr, task, cfg, ctx)
-
-
-def norm_parameters(backbone: Backbone) -> list[nn.Parameter]:
-    """Return the scales and shifts of all normalisation layers, which are known by their class's name."""
-    owned = (list(m.parameters(recurse=False)) for m in backbone.modules() if "Norm" in type(m).__name__)
-    return [parameter for own in owned if all(p.ndim == 1 for p in own) for parameter in own]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from tlbench.core import registry
 from tlbench.core.config import MethodConfig
 from tlbench.core.record import Footprint
 from tlbench.data.dataset import TRAIN, take
-from tlbench.testing.fakes import FakeTask, fake_backbone, fake_context, fake_task
+from tlbench.testing.fakes import FakeTask, FakeTeacher, fake_backbone, fake_context, fake_task
 from tlbench.training.context import Context
 from tlbench.training.features import embed
 from tlbench.training.predictor import EpisodeLearner, FeaturePredictor, ModulePredictor
@@ -42,12 +42,14 @@ class Case:
         role: A protocol it fits into, or ``pretrain``.
         backbone: Makes the backbone, always the same one.
         params: Parameters of the method beside its ``QUICK`` ones.
+        validation: Whether the task has validation examples; without, no earlier epoch's weights can win.
     """
 
     method: str
     role: str
     backbone: Callable[[], Backbone] = fake_backbone
     params: Mapping[str, Any] = field(default_factory=dict)
+    validation: bool = True
 
     def __str__(self) -> str:
         return f"{self.method}-{self.role}"
@@ -124,13 +126,16 @@ def run(case: Case, folder: Path, /, **context: Any) -> Fitted:
     if reason is not None and case.role != PRETRAIN:
         raise RefusedError(reason)
     given = copy.deepcopy(backbone)
+    if declared.constants.get("TEACHER", False):
+        context = {"teacher": FakeTeacher(fake.dataset), **context}
     ctx = fake_context(folder, fake.dataset, given, **context)
     torch.manual_seed(0)
     if case.role == PRETRAIN:
         rows = fake.dataset.rows(TRAIN)
         module.pretrain(take(fake.dataset, rows, fake.dataset.y[rows]), backbone, config, ctx)
         return Fitted(embed(backbone, fake.test.x, None, ctx.device), backbone, given, backbone, ctx, fake)
-    result = module.fit(fake.task, backbone, config, ctx)
+    task = fake.task if case.validation else replace(fake.task, val=None)
+    result = module.fit(task, backbone, config, ctx)
     return Fitted(_predict(result, fake, ctx, slice(None)), result, given, backbone, ctx, fake)
 
 
@@ -217,6 +222,20 @@ def check_frozen_backbone(case: Case, folder: Path) -> None:
     assert [name for name in before if not torch.equal(before[name], after[name])] == []
 
 
+def check_teacher(case: Case, folder: Path) -> None:
+    """A method that learns from a teacher leaves all of it as it was, in evaluation mode, and needs it no more."""
+    if not registry.declaration("methods", case.method).constants.get("TEACHER", False):
+        return
+    fitted = run(case, folder)
+    before, teacher = FakeTeacher(fitted.fake.dataset).state_dict(), fitted.ctx.teacher
+    assert teacher is not None
+    assert [name for name, value in teacher.state_dict().items() if not torch.equal(value, before[name])] == []
+    assert not any(module.training for module in teacher.modules())
+    assert not any(p.requires_grad or p.grad is not None for p in teacher.parameters())
+    module = _module(fitted.result)
+    assert module is None or not set(teacher.modules()) & set(module.modules()), "the teacher became part of the result"
+
+
 def check_footprint(case: Case, folder: Path) -> None:
     """The footprint counts exactly the parameters that are not those of the given backbone, bit for bit."""
     if case.role == PRETRAIN:
@@ -239,7 +258,13 @@ def assert_footprint(fitted: Fitted) -> None:
     module = _module(fitted.result)
     if module is not None:
         given = list(fitted.given.parameters())
-        changed = sum(p.numel() for p in module.parameters() if not any(_same(p, q) for q in given))
+        changed = 0
+        for p in module.parameters():
+            same = next((place for place, q in enumerate(given) if _same(p, q)), None)
+            if same is None:
+                changed += p.numel()
+            else:
+                given.pop(same)  # it accounts for one parameter, no more
         assert footprint.trainable == changed
         assert footprint.total == sum(p.numel() for p in module.parameters())
         assert footprint.stored_bytes >= 4 * changed
@@ -261,6 +286,7 @@ CHECKS = (
     check_resumes,
     check_low_precision,
     check_frozen_backbone,
+    check_teacher,
     check_footprint,
     check_inductive,
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.backbones.catalog import build, describe
@@ -21,6 +22,7 @@ from tlbench.training.features import Features
 
 CPU = torch.device("cpu")
 _NOISE = 40
+_BLUR = 32  # by how much a fake teacher's logits are below those of a certain one
 
 
 def fake_dataset(classes: int = 10, each: int = 20, size: int = 16, seed: int = 0) -> Dataset:
@@ -62,6 +64,33 @@ def fake_backbone(seed: int = 0) -> Backbone:
     """Return a narrow four-block convolutional network with batch normalisation and random weights, for 16 x 16."""
     info = describe("conv4", {"width": 8, "image_size": 16, "channels": 1}, {"kind": "random"})
     return build(info, seed, None)
+
+
+class FakeTeacher(nn.Module):
+    """A fixed classifier of the fake images: how well each pixel matches the classes' mean images.
+
+    It is right almost always and never certain, and its running statistics would move in training mode.
+
+    Args:
+        dataset: The fake dataset, of whose training examples the means are.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__()
+        rows = dataset.rows(TRAIN)
+        x, y = torch.from_numpy(dataset.x[rows]).flatten(1).double(), torch.from_numpy(dataset.y[rows])
+        self.norm = nn.BatchNorm1d(x.shape[1], affine=False)
+        self.match = nn.Linear(x.shape[1], len(dataset.info.classes))
+        self.norm.running_mean, self.norm.running_var = x.mean(0), x.var(0)
+        self.double().eval().requires_grad_(False)
+        means = torch.stack([self.norm(x[y == label]).mean(0) for label in range(len(dataset.info.classes))])
+        self.match.weight.copy_(means / _BLUR)
+        self.match.bias.copy_(-means.square().sum(1) / (2 * _BLUR))
+        self.to(torch.get_default_dtype())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (B, classes) of images."""
+        return self.match(self.norm(x.flatten(1).to(self.match.weight.dtype)))
 
 
 def fake_context(folder: Path, dataset: Dataset, backbone: Backbone, /, **changes: Any) -> Context:

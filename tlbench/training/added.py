@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import FineTuningConfig
 from tlbench.data.dataset import Task
 from tlbench.training.classifier import Classifier
@@ -14,6 +15,12 @@ from tlbench.training.context import Context
 from tlbench.training.groups import parameter_groups
 from tlbench.training.loop import train_classifier
 from tlbench.training.predictor import ModulePredictor
+
+
+def norm_parameters(backbone: Backbone) -> list[nn.Parameter]:
+    """Return the scales and shifts of all normalisation layers, which are known by their class's name."""
+    owned = (list(m.parameters(recurse=False)) for m in backbone.modules() if "Norm" in type(m).__name__)
+    return [parameter for own in owned if all(p.ndim == 1 for p in own) for parameter in own]
 
 
 def train_added(

@@ -97,6 +97,11 @@ class Epochs:
             self.best_score, self.best_epoch = values, self._epoch
             self._best = {key: value.detach().clone() for key, value in self._model.state_dict().items()}
 
+    def score_start(self, *values: float) -> None:
+        """Take the validation score from before the first epoch, which counts as epoch -1."""
+        self.score(*values)
+        self.best_epoch = -1
+
     def restore_best(self) -> None:
         """Put the best epoch's weights and buffers back; without any score the last epoch's stay."""
         if self._best is not None:

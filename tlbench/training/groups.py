@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -32,6 +32,19 @@ def parameter_groups(parts: Iterable[tuple[Iterable[nn.Parameter], float]], weig
         for chosen, decay in ((decayed, weight_decay), (others, 0.0)):
             groups += [{"params": chosen, "lr": lr, "weight_decay": decay}] if chosen else []
     return groups
+
+
+def depth_rates(
+    layers: Sequence[Sequence[nn.Parameter]], top: float, decay: float
+) -> list[tuple[Sequence[nn.Parameter], float]]:
+    """Return layer groups, from stem to top, with rates that fall towards the stem by a factor each.
+
+    Args:
+        layers: Parameters of each layer group, from stem to top.
+        top: Rate of the uppermost.
+        decay: Rate of a group over that of the one above.
+    """
+    return [(group, top * decay ** (len(layers) - 1 - depth)) for depth, group in enumerate(layers)]
 
 
 def check_cover(model: nn.Module, groups: Iterable[Group]) -> None:

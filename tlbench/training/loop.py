@@ -37,6 +37,7 @@ def train_classifier(
     loss: Loss | None = None,
     penalty: Callable[[], Tensor] | None = None,
     unfreeze: Callable[[int], None] | None = None,
+    from_start: bool = False,
     name: str = "fit",
 ) -> None:
     """Train a classifier in place; leave it with the weights that were best on validation.
@@ -58,6 +59,7 @@ def train_classifier(
         penalty: Added to the mean loss of every step.
         unfreeze: Sets ``requires_grad`` of the model's parameters at the start of an epoch, as a function of the
             epoch alone; ``groups`` then cover all that is trained in the end, and are made before the first call.
+        from_start: Whether the weights given compete too; they count as epoch -1.
         name: Tells the trainings of one cell apart.
     """
     check_cover(model, groups)
@@ -67,6 +69,8 @@ def train_classifier(
     optimizer = make_optimizer(recipe.optimizer, groups)
     stages = _Stages(model, train, val, recipe, ctx, loss is not None, name)
     epochs = ctx.epochs(recipe.epochs, model, patience=recipe.patience, name=name, optimizer=optimizer)
+    if from_start and val is not None:
+        epochs.score_start(*evaluate(model, Examples(val, ctx.device), ctx).order)
     for epoch in epochs:
         if unfreeze is not None:
             unfreeze(epoch)

@@ -1,0 +1,52 @@
+"""BitFit: train the biases of a frozen backbone, or the scales and shifts of its normalisation, and the head.
+
+Ben Zaken, Goldberg and Ravfogel 2021, "BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based Masked
+Language-models", arXiv:2106.10199. The floor that any method of few parameters must beat. Training nothing but
+normalisation is Frankle, Schwab and Morcos 2020, arXiv:2003.00152. Running statistics stay as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch import nn
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core.config import BatchNorm, FineTuningConfig, choice, log_uniform, tunable
+from tlbench.core.errors import UserError
+from tlbench.data.dataset import Task
+from tlbench.training.added import norm_parameters, train_added
+from tlbench.training.classifier import Classifier
+from tlbench.training.context import Context
+from tlbench.training.predictor import Predictor
+
+PROTOCOLS = ("classification",)
+QUICK = {"epochs": 30, "lr": 1e-2}
+
+
+class Config(FineTuningConfig):
+    """Parameters of BitFit."""
+
+    lr: float = tunable(3e-3, log_uniform(1e-4, 3e-2), "rate of the biases", gt=0)
+    what: Literal["bias", "norm", "bias_norm"] = tunable(
+        "bias", choice("bias", "norm", "bias_norm"), "biases, scales and shifts of normalisation, or both"
+    )
+    batch_norm: BatchNorm = Field("frozen", description="whether running statistics move or stay")
+
+
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
+    """Train the chosen vectors and a head."""
+    chosen = choose(backbone, cfg.what)
+    if not chosen:
+        what = {"bias": "no bias", "norm": "no normalisation with scale or shift", "bias_norm": "neither"}[cfg.what]
+        raise UserError(f"bitfit: {backbone.info.label} has {what}", "choose another `what`")
+    return train_added(Classifier(backbone, task.info.classes), chosen, cfg.lr, task, cfg, ctx)
+
+
+def choose(backbone: Backbone, what: str) -> list[nn.Parameter]:
+    """Return the parameters to train, in the order in which the backbone holds them."""
+    wanted = {id(p) for p in norm_parameters(backbone)} if "norm" in what else set()
+    if "bias" in what:  # also in_proj_bias of packed attention, q_bias and the like
+        wanted |= {id(p) for name, p in backbone.named_parameters() if name.endswith("bias")}
+    return [parameter for parameter in backbone.parameters() if id(parameter) in wanted]

@@ -1,0 +1,115 @@
+"""Distillation: train the backbone to answer as a trained teacher does, and by the labels.
+
+Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", arXiv:1503.02531, section 2: the loss is
+a CE + (1 - a) T^2 KL, where KL compares softmax(logits / T) of teacher and student. ``dkd`` weighs the two parts of KL
+apart (Zhao et al. 2022, arXiv:2203.08679). A student of its teacher's own architecture is a born-again network
+(Furlanello et al. 2018, arXiv:1805.04770). Teacher and student see the same images, moved alike (Beyer et al. 2022,
+arXiv:2106.05237). The controls are ``from_scratch``, without and with label smoothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core.config import TrainingConfig, log_uniform, tunable, uniform
+from tlbench.core.info import BackboneInfo, TaskInfo
+from tlbench.data.dataset import Split, Task
+from tlbench.training.batches import Batch
+from tlbench.training.classifier import Classifier
+from tlbench.training.context import Context
+from tlbench.training.distill_losses import decoupled, softened
+from tlbench.training.features import embed
+from tlbench.training.groups import parameter_groups
+from tlbench.training.loop import Loss, smoothed, train_classifier
+from tlbench.training.predictor import ModulePredictor, Predictor
+
+PROTOCOLS = ("classification",)
+TEACHER = True
+
+_UNKNOWN = -1  # the label of an example that only the teacher speaks of
+
+
+class Config(TrainingConfig):
+    """Parameters of distillation."""
+
+    lr: float = tunable(3e-3, log_uniform(1e-4, 1e-2), "rate of all layers", gt=0)
+    temperature: float = tunable(4.0, log_uniform(1.0, 20.0), "divides the logits of both networks", gt=0)
+    hard_weight: float = tunable(0.1, uniform(0.0, 0.9), "weight a of the labels; the teacher's is 1 - a", ge=0, le=1)
+    loss: Literal["kd", "dkd"] = Field("kd", description="KL as it is, or its two parts weighed by alpha and beta")
+    alpha: float = Field(1.0, ge=0, description="dkd: weight of the part about the target class")
+    beta: float = Field(8.0, ge=0, description="dkd: weight of the part about the other classes")
+    transfer: Literal["labelled", "all"] = Field(
+        "labelled", description="what the teacher is asked about; all: also the images without labels"
+    )
+
+
+def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
+    """Refuse to count on unlabelled examples where all have labels: the cell would repeat the one without."""
+    if cfg.transfer == "all" and info.shots == "full":
+        return "every training example has its label, so transfer: all adds nothing to transfer: labelled"
+    return None
+
+
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
+    """Train the backbone and a head on the labels and on what the teacher says."""
+    train = _with_unlabeled(task) if cfg.transfer == "all" else task.train
+    model = Classifier(backbone, task.info.classes)
+    groups = parameter_groups([(model.parameters(), cfg.lr)], cfg.weight_decay)
+    train_classifier(model, groups, train, task.val, cfg, ctx, loss=taught(train, cfg, ctx))
+    return ModulePredictor(model, list(model.parameters()))
+
+
+def taught(train: Split, cfg: Config, ctx: Context) -> Loss:
+    """Return the loss of a student that is taught by the labels of its training examples and by ``ctx.teacher``.
+
+    A label of -1 is unknown: such an example has no hard term, and the target of ``dkd`` is the teacher's first choice.
+    """
+    answers = _answers(train, cfg, ctx)
+
+    def loss(student: Tensor, batch: Batch) -> Tensor:
+        teacher = answers(batch).to(student.dtype)
+        known = batch.y != _UNKNOWN
+        targets = torch.where(known, batch.y, teacher.argmax(1))
+        if cfg.loss == "kd":
+            soft = softened(teacher, student, cfg.temperature)
+        else:
+            soft = decoupled(teacher, student, targets, cfg.temperature, cfg.alpha, cfg.beta)
+        hard = smoothed(student, targets, cfg.smoothing) * known
+        return cfg.hard_weight * hard + (1 - cfg.hard_weight) * soft
+
+    return loss
+
+
+def _answers(train: Split, cfg: Config, ctx: Context) -> Callable[[Batch], Tensor]:
+    """Return what gives the teacher's logits (b, classes) for a batch; computed once where images are not moved.
+
+    The teacher stays outside the student's modules, or training mode would reach it.
+    """
+    teacher = ctx.teacher
+    assert teacher is not None, "a suite names a teacher wherever a method declares TEACHER"
+    if cfg.augment == "none":
+        with ctx.autocast():
+            known = embed(teacher, train.x, None, ctx.device).to(ctx.device)
+        return lambda batch: known[batch.rows.to(known.device)]
+
+    def ask(batch: Batch) -> Tensor:
+        with torch.no_grad(), ctx.autocast():
+            return teacher(batch.x)
+
+    return ask
+
+
+def _with_unlabeled(task: Task) -> Split:
+    """Return the labelled examples and behind them those without labels, as label -1."""
+    train, pool = task.train, task.unlabeled
+    if pool is None:
+        return train
+    labels = np.concatenate([train.labels, np.full(len(pool), _UNKNOWN)])
+    return Split(np.concatenate([train.x, pool.x]), labels, np.concatenate([train.rows, pool.rows]))

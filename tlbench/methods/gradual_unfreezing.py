@@ -1,0 +1,82 @@
+"""Gradual unfreezing: train the head first, then thaw the layer groups one after another, from the top down.
+
+Howard and Ruder 2018, "Universal Language Model Fine-tuning for Text Classification", arXiv:1801.06146, section 3.3,
+which combines it with rates that fall with depth (``decay``; 1 is unfreezing alone). One optimiser holds every group
+from the first step on, so that no moment is lost when another group thaws; a frozen parameter has no gradient and does
+not move. Batch normalisation of a frozen group keeps its running statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from pydantic import Field
+from torch import nn
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core.config import FineTuningConfig, choice, log_uniform, tunable, uniform
+from tlbench.core.errors import UserError
+from tlbench.data.dataset import Task
+from tlbench.training.classifier import Classifier
+from tlbench.training.context import Context
+from tlbench.training.groups import depth_rates, parameter_groups
+from tlbench.training.loop import train_classifier
+from tlbench.training.predictor import ModulePredictor, Predictor
+
+PROTOCOLS = ("classification",)
+
+
+class Config(FineTuningConfig):
+    """Parameters of gradual unfreezing."""
+
+    lr: float = tunable(1e-3, log_uniform(1e-4, 1e-2), "rate of the uppermost layer group", gt=0)
+    decay: float = tunable(1.0, uniform(0.3, 1.0), "rate of a layer group over that of the one above", gt=0, le=1)
+    order: Literal["top_down", "head_first", "all"] = tunable(
+        "top_down",
+        choice("top_down", "head_first", "all"),
+        "after the head: one layer group a stage from the top, all at once, or all from the start",
+    )
+    epochs_per_stage: int = tunable(1, choice(1, 2, 3), "pace; the last stage takes the epochs that are left", ge=1)
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of all steps over which the rate rises")
+
+
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
+    """Train the head, then more and more of the network."""
+    model = Classifier(backbone, task.info.classes)
+    layers = backbone.group_parameters()
+    opened = first_open(cfg.order, len(layers))
+    if len(opened) * cfg.epochs_per_stage > cfg.epochs:
+        raise UserError(
+            f"gradual_unfreezing: {backbone.info.label} thaws in {len(opened)} stages, which take "
+            f"{len(opened) * cfg.epochs_per_stage} epochs of the {cfg.epochs} there are",
+            "give more epochs, fewer epochs_per_stage, or order: head_first",
+        )
+    parts = [*depth_rates(layers, cfg.lr, cfg.decay), (model.head.parameters(), cfg.lr * cfg.head_multiplier)]
+    groups = parameter_groups(parts, cfg.weight_decay)
+    train_classifier(
+        model,
+        groups,
+        task.train,
+        task.val,
+        cfg,
+        ctx,
+        batch_norm=cfg.batch_norm,
+        unfreeze=_thaw(layers, opened, cfg.epochs_per_stage),
+    )
+    return ModulePredictor(model, list(model.parameters()))
+
+
+def first_open(order: str, layers: int) -> list[int]:
+    """Return for each stage the lowest layer group that is trained; ``layers`` stands for the head alone."""
+    return {"top_down": list(range(layers, -1, -1)), "head_first": [layers, 0], "all": [0]}[order]
+
+
+def _thaw(layers: Sequence[Sequence[nn.Parameter]], opened: Sequence[int], pace: int) -> Callable[[int], None]:
+    def unfreeze(epoch: int) -> None:
+        lowest = opened[min(epoch // pace, len(opened) - 1)]
+        for depth, group in enumerate(layers):
+            for parameter in group:
+                parameter.requires_grad_(depth >= lowest)
+
+    return unfreeze

@@ -1,0 +1,41 @@
+"""LP-FT: fit a linear probe first, then fine-tune the whole network from it.
+
+Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution",
+arXiv:2202.10054: a head that already fits leaves little reason for the features to move. The probe is solved to
+convergence and its solution folded into the head, so that before the first step the network answers as the probe
+does; the probe itself competes on validation with every epoch. Batch normalisation stays in evaluation mode.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core.config import BatchNorm, FineTuningConfig, choice, log_uniform, tunable
+from tlbench.data.dataset import Task
+from tlbench.training.classifier import Classifier
+from tlbench.training.context import Context
+from tlbench.training.groups import parameter_groups
+from tlbench.training.loop import train_classifier
+from tlbench.training.predictor import ModulePredictor, Predictor
+from tlbench.training.probe import start_from_probe
+
+PROTOCOLS = ("classification",)
+
+
+class Config(FineTuningConfig):
+    """Parameters of LP-FT."""
+
+    lr: float = tunable(3e-4, log_uniform(1e-5, 1e-2), "rate of the backbone", gt=0)
+    head_multiplier: float = tunable(1.0, choice(1.0, 3.0, 10.0), "rate of the head over that of the backbone", gt=0)
+    batch_norm: BatchNorm = Field("frozen", description="whether running statistics move or stay")
+
+
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
+    """Fit the probe, put it in place, and train the whole network."""
+    model = Classifier(backbone, task.info.classes).to(ctx.device)
+    ctx.selected["C"] = start_from_probe(model, task, ctx).C
+    parts = [(backbone.parameters(), cfg.lr), (model.head.parameters(), cfg.lr * cfg.head_multiplier)]
+    groups = parameter_groups(parts, cfg.weight_decay)
+    train_classifier(model, groups, task.train, task.val, cfg, ctx, batch_norm=cfg.batch_norm, from_start=True)
+    return ModulePredictor(model, list(model.parameters()))

@@ -1,0 +1,70 @@
+"""WiSE-FT: after fine-tuning, go back part of the way to the weights it started from.
+
+Wortsman et al. 2021, "Robust fine-tuning of zero-shot models", arXiv:2109.01903: (1 - alpha) * start + alpha * end, in
+weight space. Where there is no zero-shot classifier, the start is the pre-trained backbone under a linear probe, and
+the end is fine-tuned from it, so that both ends are good classifiers. Running statistics are interpolated with the
+weights; counters are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core.config import BatchNorm, FineTuningConfig, choice, log_uniform, tunable
+from tlbench.data.dataset import Task
+from tlbench.training.batches import Examples
+from tlbench.training.classifier import Classifier
+from tlbench.training.context import Context
+from tlbench.training.evaluate import Scores, evaluate
+from tlbench.training.groups import parameter_groups
+from tlbench.training.loop import train_classifier
+from tlbench.training.predictor import ModulePredictor, Predictor
+from tlbench.training.probe import start_from_probe
+
+PROTOCOLS = ("classification",)
+GRID = tuple(step / 10 for step in range(11))
+UNTUNED = 0.5  # alpha where there is no validation to choose it on
+
+
+class Config(FineTuningConfig):
+    """Parameters of WiSE-FT; nothing to search about alpha, which is chosen inside every fit."""
+
+    lr: float = tunable(3e-4, log_uniform(1e-5, 1e-2), "rate of the backbone", gt=0)
+    head_multiplier: float = tunable(1.0, choice(1.0, 3.0, 10.0), "rate of the head over that of the backbone", gt=0)
+    batch_norm: BatchNorm = Field("frozen", description="whether running statistics move or stay")
+    alpha: float | None = Field(None, ge=0, le=1, description="share of the way; none chooses it on validation")
+
+
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
+    """Fine-tune from the probe, then choose a point on the way there."""
+    model = Classifier(backbone, task.info.classes).to(ctx.device)
+    ctx.selected["C"] = start_from_probe(model, task, ctx).C
+    start = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    parts = [(backbone.parameters(), cfg.lr), (model.head.parameters(), cfg.lr * cfg.head_multiplier)]
+    groups = parameter_groups(parts, cfg.weight_decay)
+    train_classifier(model, groups, task.train, task.val, cfg, ctx, batch_norm=cfg.batch_norm)
+    end = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    alpha = UNTUNED if cfg.alpha is None else cfg.alpha
+    held_out = Examples(task.val, ctx.device) if task.val is not None else None
+    if held_out is not None:
+        tried: list[tuple[Scores, float]] = []
+        for share in GRID if cfg.alpha is None else (alpha,):
+            model.load_state_dict(between(start, end, share))
+            tried.append((evaluate(model, held_out, ctx), share))
+        best, alpha = max(tried, key=lambda one: one[0].order)
+        ctx.validation.update(best._asdict())
+    ctx.selected["alpha"] = alpha
+    model.load_state_dict(between(start, end, alpha))
+    return ModulePredictor(model, list(model.parameters()))
+
+
+def between(start: Mapping[str, Tensor], end: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
+    """Return the state the share ``alpha`` of the way from one to the other; integers are those of the end."""
+    names = [name for name, value in end.items() if value.is_floating_point()]
+    mixed = torch._foreach_lerp([start[name] for name in names], [end[name] for name in names], alpha)
+    return {**end, **dict(zip(names, mixed, strict=True))}

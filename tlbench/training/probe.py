@@ -1,0 +1,102 @@
+"""Multinomial logistic regression on frozen features: the linear probe, and the start of methods that go on from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import linear
+
+from tlbench.data.dataset import Task
+from tlbench.training.classifier import Classifier
+from tlbench.training.context import Context
+from tlbench.training.evaluate import Scores, score_logits
+from tlbench.training.logistic import Array, Logistic
+
+GRID = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)
+UNTUNED = 1.0  # C where there is no validation to choose it on
+ROUGH = 1e-4  # tolerance of the fits that are only compared
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted probe on centred features divided by one number.
+
+    Attributes:
+        C: Inverse regularisation.
+        mean: Mean of the training features (out_dim,).
+        scale: Root mean square of what is left.
+        weights: (classes, out_dim).
+        bias: (classes,).
+        scores: On validation, if there is one.
+    """
+
+    C: float
+    mean: Tensor
+    scale: Tensor
+    weights: Tensor
+    bias: Tensor
+    scores: Scores | None
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Return logits (B, classes) of features (B, out_dim)."""
+        return linear((z - self.mean) / self.scale, self.weights, self.bias)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Return weights (classes, out_dim) and bias (classes,) that do the same to the features themselves."""
+        weights = self.weights / self.scale
+        return weights, self.bias - weights @ self.mean
+
+
+def fit_probe(task: Task, ctx: Context, C: float | None = None) -> Probe:  # noqa: N803 - the field's name
+    """Fit to convergence on the frozen features of the training examples.
+
+    Args:
+        task: What to fit on and to choose C by.
+        ctx: Holds the features.
+        C: Inverse regularisation; None chooses it on validation from a logarithmic grid, from strong to weak, each
+            fit starting from the last.
+    """
+    z = ctx.frozen_features(task.train)
+    mean = z.mean(0)
+    scale = (z - mean).square().mean().sqrt().clamp_min(torch.finfo(z.dtype).tiny)
+    problem = Logistic(_numpy((z - mean) / scale), task.train.labels, task.info.classes)
+    z_val = ctx.frozen_features(task.val) if task.val is not None else None
+    y_val = torch.from_numpy(task.val.labels) if task.val is not None else None
+    c, start = C or UNTUNED, None
+    if C is None and z_val is not None and y_val is not None:
+        c, start = _choose(problem, _numpy((z_val - mean) / scale), y_val)
+    weights, bias = (torch.from_numpy(part).to(z) for part in problem.linear(problem.solve(c, start)))
+    probe = Probe(c, mean, scale, weights, bias, None)
+    if z_val is None or y_val is None:
+        return probe
+    return Probe(c, mean, scale, weights, bias, score_logits(probe(z_val), y_val.to(z.device)))
+
+
+def start_from_probe(model: Classifier, task: Task, ctx: Context) -> Probe:
+    """Give a classifier the head of a probe fitted on its backbone as given, features' centring folded in."""
+    probe = fit_probe(task, ctx)
+    weights, bias = probe.folded()
+    with torch.no_grad():
+        model.head.weight.copy_(weights)
+        model.head.bias.copy_(bias)
+    return probe
+
+
+def _choose(problem: Logistic, inputs: NDArray[np.float64], labels: Tensor) -> tuple[float, Array]:
+    """Return the C that is best on validation (of equals the strongest regularisation) and its rough solution."""
+    tried: list[tuple[Scores, float, Array]] = []
+    solution = None
+    for c in GRID:
+        solution = problem.solve(c, solution, tolerance=ROUGH)
+        weights, bias = problem.linear(solution)
+        tried.append((score_logits(torch.from_numpy(inputs @ weights.T + bias), labels), c, solution))
+    _, c, solution = max(tried, key=lambda one: one[0].order)
+    return c, solution
+
+
+def _numpy(z: Tensor) -> NDArray[np.float64]:
+    return z.double().cpu().numpy()
