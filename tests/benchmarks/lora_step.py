@@ -3,8 +3,10 @@
     uv run python tests/benchmarks/lora_step.py [--repeats 15] [--blocks 2]
 
 Both sides update the same layers of the same blocks, shaped as those of ViT-B/16, at the same rank from the same
-weights; a step is forward, backward and AdamW, on one thread, on a GPU in bfloat16 autocast. Repeats alternate; the
-ratio is that of the medians, ``paired`` has the quartiles of the ratios of steps that ran one after the other. ``packed`` and ``separate`` have linear layers for query, key and value, ``module`` has
+weights; a step is forward, backward and AdamW. On the CPU it runs on one thread and counts seconds of that, which
+other work on the machine disturbs less than the clock's; on a GPU it runs in bfloat16 autocast, by the clock. Repeats
+alternate; the ratio is that of the medians, ``paired`` has the quartiles of the ratios of steps that ran one after the
+other. ``packed`` and ``separate`` have linear layers for query, key and value, ``module`` has
 ``nn.MultiheadAttention``; ``preset`` gives query, key and value a pair each, where peft gives the packed layer one.
 """
 
@@ -145,12 +147,13 @@ def measure(kind: str, count: int, batch: int, repeats: int, device: torch.devic
         distance = {name: (model(x) - expected).abs().max().item() for name, model in sides.items()}
     steps = {name: trainer(model, x) for name, model in sides.items()}
     times: dict[str, list[float]] = {name: [] for name in steps}
+    now = time.perf_counter if device.type == "cuda" else time.process_time
     for repeat in range(repeats + 2):
         for name in sorted(steps, reverse=bool(repeat % 2)):
-            start = time.perf_counter()
+            start = now()
             steps[name]()
             if repeat > 1:  # the first two warm up
-                times[name].append(time.perf_counter() - start)
+                times[name].append(now() - start)
     medians = {name: statistics.median(values) for name, values in times.items()}
     paired = [b / a for a, b in zip(times["peft"], times["tlbench"], strict=True)]
     return {

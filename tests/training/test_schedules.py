@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
-from tlbench.training.schedules import halving, warmup_cosine
+from tlbench.training.schedules import halving, one_cycle, rate_factor, slanted_triangular, warmup_cosine
 
 
 def test_warmup_rises_in_equal_steps_to_one() -> None:
@@ -28,3 +29,32 @@ def test_a_single_step_without_warmup_runs_at_the_full_rate() -> None:
 
 def test_halving() -> None:
     assert [halving(step, 3) for step in (0, 2, 3, 5, 6)] == [1, 1, 0.5, 0.5, 0.25]
+
+
+def test_slanted_triangles_start_and_end_at_a_thirty_second_and_peak_at_the_cut() -> None:
+    assert slanted_triangular(0, 200, 0.1) == pytest.approx(1 / 32)
+    assert slanted_triangular(20, 200, 0.1) == 1
+    assert slanted_triangular(200, 200, 0.1) == pytest.approx(1 / 32)
+    for step, height in ((10, 0.5), (110, 0.5), (155, 0.25)):
+        assert slanted_triangular(step, 200, 0.1) == pytest.approx((1 + 31 * height) / 32)
+    assert slanted_triangular(0, 5, 0.1) == 1, "no step to rise in"
+
+
+@pytest.mark.parametrize(("steps", "rise"), [(100, 0.3), (57, 0.25), (10, 0.5)])
+def test_one_cycle_is_torchs_step_by_step(steps: int, rise: float) -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, steps, pct_start=rise, cycle_momentum=False)
+    for step in range(steps):
+        assert one_cycle(step, steps, rise) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9), step
+        optimizer.step()
+        if step < steps - 1:
+            theirs.step()
+
+
+def test_a_schedule_is_chosen_by_its_name() -> None:
+    for name, function in (
+        ("cosine", warmup_cosine),
+        ("slanted_triangular", slanted_triangular),
+        ("one_cycle", one_cycle),
+    ):
+        assert [rate_factor(name, step, 20, 0.3) for step in range(20)] == [function(s, 20, 0.3) for s in range(20)]  # type: ignore[arg-type]

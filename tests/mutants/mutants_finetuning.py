@@ -1,0 +1,123 @@
+"""Mutants of gradual unfreezing, discriminative rates, kept prefixes, BitFit, LP-FT, L2-SP and WiSE-FT."""
+
+from __future__ import annotations
+
+from mutant import Mutant
+
+THAW = "tests/methods/test_gradual_unfreezing.py"
+RATES = "tests/methods/test_discriminative_lr.py"
+PREFIX = "tests/training/test_prefix.py"
+SCHEDULES = "tests/training/test_schedules.py"
+STARTS = "tests/methods/test_starting_points.py"
+
+MUTANTS = (
+    Mutant(
+        "unfreezing: omits the stem",
+        "methods/gradual_unfreezing.py",
+        "list(range(layers, -1, -1))",
+        "list(range(layers, 0, -1))",
+        THAW,
+    ),
+    Mutant(
+        "unfreezing: from the bottom up",
+        "methods/gradual_unfreezing.py",
+        "parameter.requires_grad_(depth >= lowest)",
+        "parameter.requires_grad_(depth < len(layers) - lowest)",
+        THAW,
+    ),
+    Mutant(
+        "unfreezing: rebuilds the optimiser",
+        "training/loop.py",
+        "        stage = stages.current()\n",
+        "        stage = stages.current()\n"
+        "        optimizer = make_optimizer(recipe.optimizer, groups) if unfreeze else optimizer\n",
+        THAW,
+    ),
+    Mutant(
+        "unfreezing: frozen gradients are zeros",
+        "training/loop.py",
+        "optimizer.zero_grad(set_to_none=True)",
+        "optimizer.zero_grad(set_to_none=False)",
+        THAW,
+    ),
+    Mutant(
+        "unfreezing: the stages are not followed",
+        "training/loop.py",
+        "trained != self._trained",
+        "self._trained is None",
+        THAW,
+    ),
+    Mutant("rates: reversed", "training/groups.py", "(len(layers) - 1 - depth)", "depth", RATES),
+    Mutant(
+        "rates: a step for each tensor",
+        "methods/discriminative_lr.py",
+        "depth_rates([*layers, list(model.head.parameters())], cfg.lr, cfg.decay)",
+        "depth_rates([[p] for p in model.parameters()], cfg.lr, cfg.decay)",
+        RATES,
+    ),
+    Mutant(
+        "rates: granularity is not read",
+        "methods/discriminative_lr.py",
+        'if cfg.granularity == "stage" else',
+        "if True else",
+        RATES,
+    ),
+    Mutant(
+        "rates: triangle without its floor",
+        "training/schedules.py",
+        "(1 + height * (_SLANT - 1)) / _SLANT",
+        "height",
+        SCHEDULES,
+    ),
+    Mutant("prefix: images that move are kept", "training/loop.py", 'recipe.augment == "none" or ', "True or ", PREFIX),
+    Mutant("prefix: whatever the memory", "training/prefix.py", "> _LARGEST", "> 2**60", PREFIX),
+    Mutant(
+        "prefix: answers are not compared",
+        "training/prefix.py",
+        "if not torch.allclose(rest(given), expected, rtol=1e-4, atol=1e-5):",
+        "if False:",
+        PREFIX,
+    ),
+    Mutant(
+        "bitfit: norms trained as well",
+        "methods/bitfit.py",
+        'if "norm" in what else set()',
+        "if True else set()",
+        STARTS,
+    ),
+    Mutant(
+        "bitfit: packed biases forgotten",
+        "methods/bitfit.py",
+        'name.endswith("bias")',
+        'name.endswith(".bias")',
+        STARTS,
+    ),
+    Mutant("lp_ft: starts from zero", "training/probe.py", "model.head.weight.copy_(weights)", "pass", STARTS),
+    Mutant(
+        "lp_ft: centring is not folded", "training/probe.py", "self.bias - weights @ self.mean", "self.bias", STARTS
+    ),
+    Mutant("lp_ft: the probe does not compete", "methods/lp_ft.py", ", from_start=True", "", STARTS),
+    Mutant(
+        "l2_sp: pulls to zero",
+        "methods/l2_sp.py",
+        "pull(backbone.parameters())",
+        "pull(backbone.parameters(), start=0.0)",
+        STARTS,
+    ),
+    Mutant("l2_sp: not halved", "methods/l2_sp.py", "return 0.5 * ", "return ", STARTS),
+    Mutant(
+        "wise_ft: ends exchanged",
+        "methods/wise_ft.py",
+        "[start[name] for name in names], [end[name] for name in names]",
+        "[end[name] for name in names], [start[name] for name in names]",
+        STARTS,
+    ),
+    Mutant("wise_ft: counters interpolated", "methods/wise_ft.py", "if value.is_floating_point()", "if True", STARTS),
+    Mutant(
+        "wise_ft: the last share wins ties",
+        "methods/wise_ft.py",
+        "max(tried, key=lambda one: one[0].order)",
+        "max(tried, key=lambda one: (one[0].accuracy, one[1]))",
+        STARTS,
+    ),
+)
