@@ -74,7 +74,7 @@ MUTANTS = (
     Mutant(
         "ssf: scales lost on global batch normalisation",
         SCALING,
-        "if parallel and type(layer) in _PLAIN_BATCH_NORMS:",
+        "if parallel:",
         "if False:",
         "tests/methods/test_methods_in_parallel.py",
     ),

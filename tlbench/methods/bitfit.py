@@ -39,14 +39,15 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train the chosen vectors and a head."""
     chosen = choose(backbone, cfg.what)
     if not chosen:
-        what = {"bias": "no bias", "norm": "no normalisation with scale or shift", "bias_norm": "neither"}[cfg.what]
-        raise UserError(f"bitfit: {backbone.info.label} has {what}", "choose another `what`")
+        what = {"bias": "no bias", "norm": "no normalisation with scale or shift"}
+        missing = what.get(cfg.what, "neither a bias nor a normalisation with scale or shift")
+        raise UserError(f"bitfit: {backbone.info.label} has {missing}", "choose another `what`, or another method")
     return train_added(Classifier(backbone, task.info.classes), chosen, cfg.lr, task, cfg, ctx)
 
 
 def choose(backbone: Backbone, what: str) -> list[nn.Parameter]:
     """Return the parameters to train, in the order in which the backbone holds them."""
     wanted = {id(p) for p in norm_parameters(backbone)} if "norm" in what else set()
-    if "bias" in what:  # also in_proj_bias of packed attention, q_bias and the like
-        wanted |= {id(p) for name, p in backbone.named_parameters() if name.endswith("bias")}
+    if "bias" in what:  # also in_proj_bias of packed attention, q_bias and the like; no table of relative positions
+        wanted |= {id(p) for name, p in backbone.named_parameters() if name.endswith("bias") and p.ndim == 1}
     return [parameter for parameter in backbone.parameters() if id(parameter) in wanted]

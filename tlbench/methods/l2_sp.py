@@ -1,13 +1,14 @@
 """L2-SP: fine-tuning that is pulled back to where it started instead of to zero.
 
 Li, Grandvalet and Davoine 2018, "Explicit Inductive Bias for Transfer Learning with Convolutional Networks",
-arXiv:1802.01483, section 3: the loss plus alpha / 2 ||w - w0||^2 over the backbone and beta / 2 ||v||^2 over the head.
-These take the place of weight decay.
+arXiv:1802.01483, section 3: the loss plus alpha / 2 ||w - w0||^2 over the backbone and beta / 2 ||v||^2 over the head,
+biases and normalisation included. These take the place of weight decay, and are computed in the parameters' precision.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -53,8 +54,17 @@ def pull(parameters: Iterable[nn.Parameter], start: float | None = None) -> Call
     trained = list(parameters)
     origin = [torch.full_like(p, start) if start is not None else p.detach().clone() for p in trained]
 
-    def half_square() -> Tensor:
-        moved = torch._foreach_sub(trained, origin)
-        return 0.5 * torch.stack([difference.square().sum() for difference in moved]).sum()
+    return lambda: _HalfSquare.apply(origin, *trained)
 
-    return half_square
+
+class _HalfSquare(torch.autograd.Function):
+    """1/2 ||w - w0||^2 of many tensors at once; the gradient is the difference that was computed on the way."""
+
+    @staticmethod
+    def forward(ctx: Any, origin: list[Tensor], *trained: Tensor) -> Tensor:
+        ctx.moved = torch._foreach_sub(trained, origin)
+        return 0.5 * torch.stack(torch._foreach_norm(ctx.moved)).square().sum()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *torch._foreach_mul(ctx.moved, gradients[0])

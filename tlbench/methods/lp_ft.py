@@ -38,4 +38,8 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     parts = [(backbone.parameters(), cfg.lr), (model.head.parameters(), cfg.lr * cfg.head_multiplier)]
     groups = parameter_groups(parts, cfg.weight_decay)
     train_classifier(model, groups, task.train, task.val, cfg, ctx, batch_norm=cfg.batch_norm, from_start=True)
+    if ctx.selected.get("epoch") == -1:
+        ctx.notes.append("no epoch of fine-tuning was better on validation than the probe, whose weights these are")
+        head = list(model.head.parameters())
+        return ModulePredictor(model, head, head)
     return ModulePredictor(model, list(model.parameters()))

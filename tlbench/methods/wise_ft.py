@@ -2,8 +2,8 @@
 
 Wortsman et al. 2021, "Robust fine-tuning of zero-shot models", arXiv:2109.01903: (1 - alpha) * start + alpha * end, in
 weight space. Where there is no zero-shot classifier, the start is the pre-trained backbone under a linear probe, and
-the end is fine-tuned from it, so that both ends are good classifiers. Running statistics are interpolated with the
-weights; counters are not.
+the end is fine-tuned from it, so that both ends are good classifiers. Running statistics, where they move at all, are
+interpolated with the weights; counters are those of the nearer end.
 """
 
 from __future__ import annotations
@@ -60,11 +60,20 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
         ctx.validation.update(best._asdict())
     ctx.selected["alpha"] = alpha
     model.load_state_dict(between(start, end, alpha))
+    if alpha == 0:
+        head = list(model.head.parameters())
+        return ModulePredictor(model, head, head)
     return ModulePredictor(model, list(model.parameters()))
 
 
 def between(start: Mapping[str, Tensor], end: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
-    """Return the state the share ``alpha`` of the way from one to the other; integers are those of the end."""
-    names = [name for name, value in end.items() if value.is_floating_point()]
+    """Return the state the share ``alpha`` of the way from one to the other; 0 and 1 give the ends bit for bit.
+
+    Integers are those of the nearer end. What both ends have alike stays: infinite values have no way between them.
+    """
+    nearer = start if alpha < 0.5 else end
+    names = [name for name, v in end.items() if v.is_floating_point() and not torch.equal(v, start[name])]
+    if not names:
+        return dict(nearer)
     mixed = torch._foreach_lerp([start[name] for name in names], [end[name] for name in names], alpha)
-    return {**end, **dict(zip(names, mixed, strict=True))}
+    return {**nearer, **dict(zip(names, mixed, strict=True))}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch.nn.functional import linear
 from tlbench.data.dataset import Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
+from tlbench.training.distributed import from_first_process
 from tlbench.training.evaluate import Scores, score_logits
 from tlbench.training.logistic import Array, Logistic
 
@@ -45,10 +46,17 @@ class Probe:
         """Return logits (B, classes) of features (B, out_dim)."""
         return linear((z - self.mean) / self.scale, self.weights, self.bias)
 
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """Return weights (classes, out_dim) and bias (classes,) that do the same to the features themselves."""
-        weights = self.weights / self.scale
-        return weights, self.bias - weights @ self.mean
+    def folded(self, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+        """Return weights (classes, out_dim) and bias (classes,) that do the same to the features themselves.
+
+        They are computed in double precision, since features far from zero cancel, and rounded once at the end.
+
+        Args:
+            dtype: What to round to; by default what the probe itself has.
+        """
+        weights = self.weights.double() / self.scale.double()
+        bias = self.bias.double() - weights @ self.mean.double()
+        return weights.to(dtype or self.weights.dtype), bias.to(dtype or self.bias.dtype)
 
 
 def fit_probe(task: Task, ctx: Context, C: float | None = None) -> Probe:  # noqa: N803 - the field's name
@@ -77,9 +85,14 @@ def fit_probe(task: Task, ctx: Context, C: float | None = None) -> Probe:  # noq
 
 
 def start_from_probe(model: Classifier, task: Task, ctx: Context) -> Probe:
-    """Give a classifier the head of a probe fitted on its backbone as given, features' centring folded in."""
+    """Give a classifier the head of a probe fitted on its backbone as given, features' centring folded in.
+
+    All processes of a data-parallel training start from the first one's probe, which is returned, on the CPU.
+    """
     probe = fit_probe(task, ctx)
-    weights, bias = probe.folded()
+    tensors = {name: value.cpu() for name, value in vars(probe).items() if isinstance(value, Tensor)}
+    probe = from_first_process(replace(probe, **tensors))
+    weights, bias = probe.folded(model.head.weight.dtype)
     with torch.no_grad():
         model.head.weight.copy_(weights)
         model.head.bias.copy_(bias)
