@@ -52,8 +52,9 @@ def _small(name: str) -> Backbone:
         params = {} if name.startswith("timm:") else {"image_size": SIZE}
         backbone = build(describe(name, params, {"kind": "random"}), 0, None)
     for module in backbone.body.modules():  # a trained network has no branch that a zero scale shuts off
-        if "Norm" in type(module).__name__ and not module.weight.any():
-            nn.init.ones_(module.weight)
+        scale = getattr(module, "weight", None)
+        if "Norm" in type(module).__name__ and scale is not None and not scale.any():
+            nn.init.ones_(scale)
     return backbone
 
 

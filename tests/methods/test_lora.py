@@ -918,7 +918,6 @@ def test_a_step_is_no_slower_than_that_of_peft(kind: str, monkeypatch: pytest.Mo
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
     import lora_step
 
-    torch.set_num_threads(1)
     found = lora_step.measure(kind, count=1, batch=8, repeats=9, device=CPU)
-    assert found["ratio_of_fastest"] < 1.05
+    assert found["paired"][1] < 1
     assert found["initial_distance"]["tlbench"] < 1e-5
