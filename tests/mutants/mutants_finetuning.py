@@ -9,6 +9,9 @@ RATES = "tests/methods/test_discriminative_lr.py"
 PREFIX = "tests/training/test_prefix.py"
 SCHEDULES = "tests/training/test_schedules.py"
 STARTS = "tests/methods/test_starting_points.py"
+BITFIT, LP_FT = "tests/methods/test_bitfit.py", "tests/methods/test_lp_ft.py"
+L2_SP, WISE_FT = "tests/methods/test_l2_sp.py", "tests/methods/test_wise_ft.py"
+PROBE = "training/probe.py"
 
 MUTANTS = (
     Mutant(
@@ -88,15 +91,76 @@ MUTANTS = (
     Mutant(
         "bitfit: packed biases forgotten",
         "methods/bitfit.py",
-        'name.endswith("bias")',
-        'name.endswith(".bias")',
+        '"bias" in name.rpartition(".")[2] and',
+        '"bias" == name.rpartition(".")[2] and',
         STARTS,
     ),
+    Mutant(
+        "bitfit: biases of recurrent layers forgotten",
+        "methods/bitfit.py",
+        '"bias" in name.rpartition(".")[2] and',
+        'name.endswith("bias") and',
+        BITFIT,
+    ),
+    Mutant("bitfit: tables among the biases", "methods/bitfit.py", " and p.ndim == 1", "", BITFIT),
+    Mutant("bitfit: nothing to train passes", "methods/bitfit.py", "    if not chosen:\n", "    if False:\n", BITFIT),
+    Mutant("bitfit: batch statistics move", "methods/bitfit.py", 'Field("frozen", ', 'Field("train", ', BITFIT),
     Mutant("lp_ft: starts from zero", "training/probe.py", "model.head.weight.copy_(weights)", "pass", STARTS),
     Mutant(
-        "lp_ft: centring is not folded", "training/probe.py", "self.bias - weights @ self.mean", "self.bias", STARTS
+        "lp_ft: centring is not folded",
+        "training/probe.py",
+        "self.bias.double() - weights @ self.mean.double()",
+        "self.bias.double()",
+        STARTS,
     ),
     Mutant("lp_ft: the probe does not compete", "methods/lp_ft.py", ", from_start=True", "", STARTS),
+    Mutant(
+        "lp_ft: folded in single precision",
+        PROBE,
+        "weights = self.weights.double() / self.scale.double()",
+        "weights = (self.weights / self.scale).double()",
+        LP_FT,
+    ),
+    Mutant(
+        "lp_ft: each process starts from its own probe",
+        PROBE,
+        "probe = from_first_process(replace(probe, **tensors))",
+        "probe = replace(probe, **tensors)",
+        LP_FT,
+    ),
+    Mutant(
+        "lp_ft: the probe counts as the first epoch",
+        "training/epochs.py",
+        "        self.best_epoch = -1\n",
+        "        self.best_epoch = 0\n",
+        LP_FT,
+    ),
+    Mutant(
+        "lp_ft: the whole network counted where the probe won",
+        "methods/lp_ft.py",
+        'if ctx.selected.get("epoch") == -1:',
+        "if False:",
+        LP_FT,
+    ),
+    Mutant("lp_ft: batch statistics move", "methods/lp_ft.py", 'Field("frozen", ', 'Field("train", ', STARTS),
+    Mutant(
+        "l2_sp: the gradient forgets its factor",
+        "methods/l2_sp.py",
+        "torch._foreach_mul(ctx.moved, gradients[0])",
+        "ctx.moved",
+        L2_SP,
+    ),
+    Mutant(
+        "l2_sp: the head is not pulled", "methods/l2_sp.py", "to_start() + cfg.beta * to_zero()", "to_start()", L2_SP
+    ),
+    Mutant(
+        "l2_sp: each process counts the penalty",
+        "training/loop.py",
+        "mean + penalty()",
+        "mean + ctx.world * penalty()",
+        L2_SP,
+    ),
+    Mutant("l2_sp: distance that is not squared", "methods/l2_sp.py", ".square().sum()", ".sum()", L2_SP),
     Mutant(
         "l2_sp: pulls to zero",
         "methods/l2_sp.py",
@@ -112,12 +176,30 @@ MUTANTS = (
         "[end[name] for name in names], [start[name] for name in names]",
         STARTS,
     ),
-    Mutant("wise_ft: counters interpolated", "methods/wise_ft.py", "if value.is_floating_point()", "if True", STARTS),
+    Mutant("wise_ft: counters interpolated", "methods/wise_ft.py", "if v.is_floating_point() and", "if", STARTS),
+    Mutant(
+        "wise_ft: counters of the end everywhere",
+        "methods/wise_ft.py",
+        "nearer = start if alpha < 0.5 else end",
+        "nearer = end",
+        WISE_FT,
+    ),
+    Mutant(
+        "wise_ft: no way between infinite values",
+        "methods/wise_ft.py",
+        " and not torch.equal(v, start[name])",
+        "",
+        WISE_FT,
+    ),
+    Mutant(
+        "wise_ft: the whole network counted at its start", "methods/wise_ft.py", "if alpha == 0:", "if False:", WISE_FT
+    ),
+    Mutant("wise_ft: all the way without validation", "methods/wise_ft.py", "UNTUNED = 0.5", "UNTUNED = 1.0", STARTS),
     Mutant(
         "wise_ft: the last share wins ties",
         "methods/wise_ft.py",
         "max(tried, key=lambda one: one[0].order)",
         "max(tried, key=lambda one: (one[0].accuracy, one[1]))",
-        STARTS,
+        WISE_FT,
     ),
 )

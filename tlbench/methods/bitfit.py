@@ -48,6 +48,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
 def choose(backbone: Backbone, what: str) -> list[nn.Parameter]:
     """Return the parameters to train, in the order in which the backbone holds them."""
     wanted = {id(p) for p in norm_parameters(backbone)} if "norm" in what else set()
-    if "bias" in what:  # also in_proj_bias of packed attention, q_bias and the like; no table of relative positions
-        wanted |= {id(p) for name, p in backbone.named_parameters() if name.endswith("bias") and p.ndim == 1}
+    if "bias" in what:  # also in_proj_bias, q_bias and bias_ih_l0; tables of relative positions have more dimensions
+        named = backbone.named_parameters()
+        wanted |= {id(p) for name, p in named if "bias" in name.rpartition(".")[2] and p.ndim == 1}
     return [parameter for parameter in backbone.parameters() if id(parameter) in wanted]
