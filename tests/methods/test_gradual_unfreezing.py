@@ -118,6 +118,26 @@ def test_with_all_from_the_start_it_is_fine_tuning_bit_for_bit() -> None:
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
 
 
+def test_to_leave_frozen_groups_out_changes_nothing_but_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = []
+    for live in (False, True):
+        with monkeypatch.context() as patch:
+            seen = Watched(patch, fake_backbone().double(), live=live, epochs=10, epochs_per_stage=2)
+        ends.append(seen.model.state_dict())
+    for name, value in ends[0].items():
+        torch.testing.assert_close({name: value}, {name: ends[1][name]}, rtol=1e-6, atol=1e-8)
+
+
+def test_patience_waits_for_the_last_stage() -> None:
+    """At a rate that moves nothing no epoch is better than the first."""
+    params = {"lr": 1e-300, "optimizer": "sgd", "batch_norm": "frozen", "patience": 1}
+    for order, epochs in (("top_down", 9), ("head_first", 3), ("all", 2)):
+        ctx = Context(cell="thaw", device=CPU)
+        config = METHOD.Config(epochs=12, epochs_per_stage=2, order=order, **params)
+        METHOD.fit(fake_task("classification").task, fake_backbone(), config, ctx)
+        assert [epoch for epoch, _ in ctx.curves["val_accuracy"]] == list(range(epochs))
+
+
 def test_head_first_opens_everything_at_the_second_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = Watched(monkeypatch, fake_backbone(), epochs=6, epochs_per_stage=3, order="head_first")
     assert [len(trained) for trained in seen.trained] == [2, 2, 2, 18, 18, 18]

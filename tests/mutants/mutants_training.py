@@ -62,8 +62,8 @@ MUTANTS = (
     Mutant(
         "fine-tune: optimiser is not kept",
         "training/loop.py",
-        "name=name, optimizer=optimizer)",
-        "name=name)",
+        "name=name, optimizer=optimizer\n",
+        "name=name\n",
         LOOP,
     ),
     Mutant(

@@ -3,7 +3,8 @@
 Howard and Ruder 2018, "Universal Language Model Fine-tuning for Text Classification", arXiv:1801.06146, section 3.3,
 which combines it with rates that fall with depth (``decay``; 1 is unfreezing alone). One optimiser holds every group
 from the first step on, so that no moment is lost when another group thaws; a frozen parameter has no gradient and does
-not move. Batch normalisation of a frozen group keeps its running statistics.
+not move. Batch normalisation of a frozen group keeps its running statistics. Patience is counted from the last stage
+on, so that every group has its turn.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
         ctx,
         batch_norm=cfg.batch_norm,
         unfreeze=_thaw(layers, opened, cfg.epochs_per_stage),
+        patient_from=(len(opened) - 1) * cfg.epochs_per_stage,
     )
     return ModulePredictor(model, list(model.parameters()))
 

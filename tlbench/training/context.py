@@ -75,7 +75,14 @@ class Context:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     def epochs(
-        self, total: int, model: nn.Module, *, patience: int | None = None, name: str = "fit", **others: Stateful
+        self,
+        total: int,
+        model: nn.Module,
+        *,
+        patience: int | None = None,
+        patient_from: int = 0,
+        name: str = "fit",
+        **others: Stateful,
     ) -> Epochs:
         """Return the loop over epochs of one training; see :class:`Epochs`.
 
@@ -83,6 +90,7 @@ class Context:
             total: Number of epochs.
             model: The module trained (not the one :meth:`wrap` returned).
             patience: Epochs without improvement before stopping; None never stops early.
+            patient_from: The epoch from which on they are counted.
             name: Tells the trainings of one cell apart.
             **others: Optimiser, schedule, ...
         """
@@ -95,6 +103,7 @@ class Context:
             seed=self.seed(name) if self.rank == 0 else self.seed(name, "rank", self.rank),
             file=self.folder / f"{name}.ckpt" if self.folder is not None else None,
             patience=patience,
+            patient_from=patient_from,
             interval=self.interval,
             writes=self.rank == 0,
             on_epoch=self.on_epoch if self.rank == 0 else None,

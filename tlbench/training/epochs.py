@@ -41,6 +41,7 @@ class Epochs:
         seed: Seed of the cell's training randomness.
         file: Where the checkpoint is kept; None keeps none.
         patience: Stop after this many epochs without a better validation score; None never stops early.
+        patient_from: The epoch from which on they are counted.
         interval: Seconds of work between checkpoints.
         writes: Whether this process writes the checkpoint (rank 0 does).
         on_epoch: Called with (epochs done, total) after each epoch.
@@ -56,6 +57,7 @@ class Epochs:
         seed: int,
         file: Path | None,
         patience: int | None = None,
+        patient_from: int = 0,
         interval: float = 5.0,
         writes: bool = True,
         on_epoch: Callable[[int, int], None] | None = None,
@@ -69,6 +71,7 @@ class Epochs:
         self._seed = seed
         self._file = file
         self._patience = patience
+        self._patient_from = patient_from
         self._interval = interval
         self._writes = writes
         self._on_epoch = on_epoch
@@ -110,7 +113,7 @@ class Epochs:
     def _exhausted(self) -> bool:
         if self._patience is None or self.best_epoch is None:
             return False
-        return self._epoch - 1 - self.best_epoch >= self._patience
+        return self._epoch - 1 - max(self.best_epoch, self._patient_from - 1) >= self._patience
 
     def _save(self) -> None:
         if self._file is None or not self._writes:

@@ -37,6 +37,7 @@ def train_classifier(
     loss: Loss | None = None,
     penalty: Callable[[], Tensor] | None = None,
     unfreeze: Callable[[int], None] | None = None,
+    patient_from: int = 0,
     from_start: bool = False,
     name: str = "fit",
 ) -> None:
@@ -59,6 +60,7 @@ def train_classifier(
         penalty: Added to the mean loss of every step.
         unfreeze: Sets ``requires_grad`` of the model's parameters at the start of an epoch, as a function of the
             epoch alone; ``groups`` then cover all that is trained in the end, and are made before the first call.
+        patient_from: The epoch from which on the recipe's patience is counted; before it nothing stops early.
         from_start: Whether the weights given compete too; they count as epoch -1.
         name: Tells the trainings of one cell apart.
     """
@@ -68,7 +70,9 @@ def train_classifier(
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(recipe.optimizer, groups)
     stages = _Stages(model, train, val, recipe, ctx, loss is not None, name)
-    epochs = ctx.epochs(recipe.epochs, model, patience=recipe.patience, name=name, optimizer=optimizer)
+    epochs = ctx.epochs(
+        recipe.epochs, model, patience=recipe.patience, patient_from=patient_from, name=name, optimizer=optimizer
+    )
     if from_start and val is not None:
         epochs.score_start(*evaluate(model, Examples(val, ctx.device), ctx).order)
     for epoch in epochs:
@@ -166,9 +170,10 @@ class _Stages:
         """Return the stage for the parameters that are trained now."""
         trained = [parameter.requires_grad for parameter in self._model.parameters()]
         if self._stage is None or trained != self._trained:
-            if self._stage is not None and self._ctx.world > 1:
-                self._stage = None
-                gc.collect()  # no data-parallel wrapper of the last stage may still watch the parameters
+            if self._stage is not None:
+                self._stage = None  # its kept outputs and the next one's need not be there together
+                if self._ctx.world > 1:
+                    gc.collect()  # no data-parallel wrapper of the last stage may still watch the parameters
             self._trained, self._stage = trained, self._make()
         return self._stage
 
@@ -176,11 +181,12 @@ class _Stages:
         splits: list[Indexed] = list(self._splits)
         module: nn.Module = self._model
         frozen: list[nn.Module] = []
+        augment = self._recipe.augment
         kept = keep_prefix(self._model, self._splits) if self._keeps else None
         if kept is not None:
-            module, splits = kept[0], list(kept[1])
+            module, splits, augment = kept[0], list(kept[1]), "none"  # what is kept may look like an image
         else:
             backbone = self._model.backbone
             frozen = list(frozen_modules(backbone, frozen_depth(backbone)).values())
-        batches = Batches(splits[0], self._recipe.batch_size, self._recipe.augment, self._ctx, self._name)
+        batches = Batches(splits[0], self._recipe.batch_size, augment, self._ctx, self._name)
         return _Stage(module, self._ctx.wrap(module), frozen, batches, splits[1] if len(splits) > 1 else None)

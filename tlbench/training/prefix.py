@@ -7,7 +7,9 @@ in every epoch. It is computed once; training then starts at the first group tha
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,6 +22,7 @@ from tlbench.training.classifier import Classifier
 _BATCH = 256
 _LARGEST = 2**30  # bytes of kept outputs
 _CHECKED = 4  # examples on which the shortened network must agree with the whole one
+_TOLERANCE = 1e-3  # of the largest feature: rounding, where the two choose other kernels
 
 
 class Kept:
@@ -48,39 +51,64 @@ class Kept:
         return self._z[rows], self.y[rows]
 
 
+@dataclass
+class _Call:
+    """What the placeholders of a shortened network are told.
+
+    Attributes:
+        z: What the last of the left-out submodules made (B, ...).
+        filler: What stands for the outputs of the others and for the inputs.
+    """
+
+    z: Tensor
+    filler: float = 0.0
+
+    def fill(self, like: Tensor) -> Tensor:
+        """Return a tensor (B, ...) shaped as ``like`` is for its own batch, full of what says nothing."""
+        value = self.filler if like.is_floating_point() else int(self.filler != 0)
+        return torch.full((len(self.z), *like.shape[1:]), value, dtype=like.dtype, device=self.z.device)
+
+
 class Rest(nn.Module):
     """A classifier from a layer group on; shares every trainable module with the classifier it was made from.
 
     Args:
         model: The whole classifier.
-        shapes: Shape of one output of each submodule of the body that is left out.
-        last: The one of them whose output is given.
-        prepared: Shape of one prepared input.
+        outputs: What each submodule of the body that is left out makes of a few examples, in the order in which they
+            act; what the last makes is given to this module.
+        prepared: The same examples as the body reads them.
     """
 
-    def __init__(self, model: Classifier, shapes: Mapping[str, torch.Size], last: str, prepared: torch.Size) -> None:
+    def __init__(self, model: Classifier, outputs: Mapping[str, Tensor], prepared: Tensor) -> None:
         super().__init__()
+        *before, last = outputs
         body = model.backbone.body
+        self.call = _Call(outputs[last])
         placeholders: dict[str, nn.Module] = {
-            name: _Zeros(body.get_submodule(name), shape) for name, shape in shapes.items()
+            name: _Filled(body.get_submodule(name), self.call, outputs[name]) for name in before
         }
-        self._given = placeholders[last] = _Given(body.get_submodule(last))
+        placeholders[last] = _Given(body.get_submodule(last), self.call)
         self._prepared = prepared
         self.body = _graft(body, placeholders)
         self.head = model.head
 
+    def encode(self, z: Tensor) -> Tensor:
+        """Return features (B, out_dim) of what the frozen groups made of the inputs (B, ...)."""
+        self.call.z = z
+        return self.body(self.call.fill(self._prepared))
+
     def forward(self, z: Tensor) -> Tensor:
         """Return logits (B, classes) of what the frozen groups made of the inputs (B, ...)."""
-        self._given.z = z
-        return self.head(self.body(z.new_zeros(len(z), *self._prepared)))
+        return self.head(self.encode(z))
 
 
 class _Placeholder(nn.Module):
     """Stands where a left-out submodule stood; code around it may look at that one's attributes."""
 
-    def __init__(self, absent: nn.Module) -> None:
+    def __init__(self, absent: nn.Module, call: _Call) -> None:
         super().__init__()
         self.__dict__["_absent"] = absent  # hidden from modules and parameters
+        self._call = call
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_absent"], name)
@@ -89,21 +117,19 @@ class _Placeholder(nn.Module):
 class _Given(_Placeholder):
     """What the last of them made, as it is told."""
 
-    z: Tensor
-
-    def forward(self, *_: Tensor) -> Tensor:
-        return self.z
+    def forward(self, *_: object, **__: object) -> Tensor:
+        return self._call.z
 
 
-class _Zeros(_Placeholder):
-    """Zeros of the shape that any other made, since code between submodules may look at shapes."""
+class _Filled(_Placeholder):
+    """Something of the shape that any other made, since code between submodules may look at shapes."""
 
-    def __init__(self, absent: nn.Module, shape: torch.Size) -> None:
-        super().__init__(absent)
-        self._shape = shape
+    def __init__(self, absent: nn.Module, call: _Call, like: Tensor) -> None:
+        super().__init__(absent, call)
+        self._like = like
 
-    def forward(self, x: Tensor, *_: Tensor) -> Tensor:
-        return x.new_zeros(len(x), *self._shape)
+    def forward(self, *_: object, **__: object) -> Tensor:
+        return self._call.fill(self._like)
 
 
 def frozen_depth(backbone: Backbone) -> int:
@@ -123,39 +149,43 @@ def keep_prefix(model: Classifier, examples: Sequence[Indexed]) -> tuple[nn.Modu
     """Return the classifier without its frozen groups, and for each split what these make of its examples.
 
     None where nothing is frozen, where the outputs would take too much memory, or where the network is not a chain
-    of its layer groups: the shortened network must reproduce the whole one on a few examples.
+    of its layer groups: what the frozen ones make must depend on nothing that is trained, and what follows on nothing
+    but the output of the last.
 
     Args:
         model: The classifier, on its device.
         examples: The splits wanted, none empty.
     """
-    model.eval()
     backbone = model.backbone
     depth = frozen_depth(backbone)
-    x, _ = examples[0].take(torch.arange(min(_CHECKED, len(examples[0]))))
-    if depth == len(backbone.layer_groups):
-        return model.head, [Kept(_outputs(backbone, split), split.y) for split in examples]
-    if depth == 0:
+    whole = depth == len(backbone.layer_groups)
+    if depth == 0 and not whole:
         return None
+    model.eval()
     parts = frozen_modules(backbone, depth)
+    x, _ = examples[0].take(torch.arange(min(_CHECKED, len(examples[0]))))
+    outputs, features = _record(backbone, parts, x)
+    if whole:
+        fixed = not features.requires_grad
+        return (model.head, [Kept(_outputs(backbone, split), split.y) for split in examples]) if fixed else None
     prepared = backbone.prepare(x)
-    outputs, expected = _record(model, parts, x)
-    if outputs is None or set(outputs) != set(parts):
+    if not outputs or outputs.keys() != parts.keys() or not isinstance(prepared, Tensor):
         return None
     last, given = list(outputs.items())[-1]
     if sum(map(len, examples)) * given[0].numel() * given.element_size() > _LARGEST:
         return None
-    shapes = {name: output.shape[1:] for name, output in outputs.items()}
-    rest = Rest(model, shapes, last, prepared.shape[1:]).eval()
-    if not torch.allclose(rest(given), expected, rtol=1e-4, atol=1e-5):
+    rest = Rest(model, outputs, prepared).eval()
+    if given.requires_grad or not _reproduces(rest, given, features):
         return None
     return rest, [Kept(_outputs(_Until(backbone, parts[last]), split), split.y) for split in examples]
 
 
-def _record(model: Classifier, parts: Mapping[str, nn.Module], x: Tensor) -> tuple[dict[str, Tensor] | None, Tensor]:
-    """Return what each part makes of inputs, in the order in which they act, and the logits (B, classes).
+@torch.enable_grad()
+def _record(backbone: Backbone, parts: Mapping[str, nn.Module], x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """Return what each part makes of inputs, in the order in which they act, and the features (B, out_dim).
 
-    None where a part acts twice or makes something other than one tensor a batch.
+    Empty where a part acts twice or makes something other than one tensor a batch. Whatever depends on a parameter
+    that is trained requires a gradient.
     """
     outputs: dict[str, Tensor] = {}
     odd: list[str] = []
@@ -171,11 +201,28 @@ def _record(model: Classifier, parts: Mapping[str, nn.Module], x: Tensor) -> tup
 
     handles = [part.register_forward_hook(watch(name)) for name, part in parts.items()]
     try:
-        logits = model(x)
+        features = backbone(x)
     finally:
         for handle in handles:
             handle.remove()
-    return (None if odd else outputs), logits
+    return ({} if odd else outputs), features
+
+
+def _reproduces(rest: Rest, given: Tensor, features: Tensor) -> bool:
+    """Say whether the shortened network makes the features (B, out_dim) that the whole one made.
+
+    It must do so whatever stands for what is left out. One filler is not a number, which no factor of zero hides; the
+    other is zero, and tells of a mask that is made from the inputs.
+    """
+    for filler in (math.nan, 0.0):
+        rest.call.filler = filler
+        try:
+            found = rest.encode(given.clone())
+        except Exception:  # a network that does not run in part is run whole
+            return False
+        if found.shape != features.shape or not (found - features).abs().max() <= _TOLERANCE * features.abs().max():
+            return False
+    return True
 
 
 class _ReachedError(Exception):
