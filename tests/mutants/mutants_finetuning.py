@@ -37,13 +37,6 @@ MUTANTS = (
         THAW,
     ),
     Mutant(
-        "unfreezing: frozen gradients are zeros",
-        "training/loop.py",
-        "optimizer.zero_grad(set_to_none=True)",
-        "optimizer.zero_grad(set_to_none=False)",
-        THAW,
-    ),
-    Mutant(
         "unfreezing: the stages are not followed",
         "training/loop.py",
         "trained != self._trained",
