@@ -153,6 +153,7 @@ class Centroids:
 
     def __init__(self) -> None:
         self.encoder = _ClassPixel()
+        self.transductive = False
         self.supports: list[Tensor] = []
         self.queries: list[Tensor] = []
         self.labels: list[Tensor] = []

@@ -73,3 +73,14 @@ class FineTuningConfig(TrainingConfig):
 
     head_multiplier: float = tunable(3.0, choice(1.0, 3.0, 10.0), "rate of the head over that of the backbone", gt=0)
     batch_norm: BatchNorm = tunable("train", choice("train", "frozen"), "whether running statistics move or stay")
+
+
+class EpisodicConfig(MethodConfig):
+    """What every method that trains on episodes declares alike; a subclass changes the defaults it needs."""
+
+    episodes: int = Field(400, ge=1, description="training episodes")
+    ways: int = tunable(20, choice(5, 20, 60), "classes in a training episode; fewer where there are fewer", ge=2)
+    queries: int = tunable(5, choice(5, 15), "queries of each class in a training episode", ge=1)
+    check_every: int = Field(50, ge=1, description="episodes between two checks on validation")
+    checks: int = Field(200, ge=1, description="validation episodes of a check")
+    patience: int | None = Field(None, ge=1, description="checks without improvement before stopping early")

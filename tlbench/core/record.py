@@ -40,6 +40,7 @@ class Outcome(Settings):
         tests: Number of test predictions.
         correct: One bit a test prediction (see :func:`pack_bits`), in the protocol's fixed order.
         group: Consecutive test predictions that belong together (queries of one episode), 1 when each is alone.
+        transductive: Whether a prediction may depend on the others of its group; such results are listed apart.
         logits: Hash of the test logits, which shows whether two runs agree to the last bit.
         footprint: What the fitted method costs to keep.
         notes: Warnings the method or the protocol raised.
@@ -52,6 +53,7 @@ class Outcome(Settings):
     tests: int = Field(0, ge=0)
     correct: str = ""
     group: int = Field(1, ge=1)
+    transductive: bool = False
     logits: str = ""
     footprint: Footprint | None = None
     notes: tuple[str, ...] = ()

@@ -70,6 +70,7 @@ class Centroids:
     """Learns an episode by taking the means of its support; the embedding is the backbone as given."""
 
     encoder: nn.Module | None = None
+    transductive = False
 
     def __init__(self, backbone: Backbone, transform: partial[Tensor], stored: int) -> None:
         self._backbone = backbone

@@ -3,11 +3,15 @@
 Classes are split into train, val and test classes with no overlap. The method learns on the first, is selected on
 episodes of the second, and is scored on a seeded list of episodes of the third that is the same for every method.
 Support examples come in random order, so no method may take their position for their label.
+
+The answer to one query may not depend on the other queries; a method that needs them declares itself transductive and
+is listed apart. That is checked: episodes are also solved with some of their queries left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,14 +26,15 @@ from tlbench.core.record import Outcome
 from tlbench.data.dataset import Dataset, Split, Task, take
 from tlbench.data.sampling import Episodes, deal_classes, draw_episodes
 from tlbench.protocols._scores import classification_scores, evidence
-from tlbench.training.features import embed
-from tlbench.training.predictor import EpisodeLearner
+from tlbench.training.episodes import episode_inputs, episode_logits, labels_of
+from tlbench.training.predictor import EpisodeLearner, EpisodeSolver
 
 if TYPE_CHECKING:
     from tlbench.training.context import Context
 
 VERSION = 1
-_CHUNK = 2**24  # floats of support and queries that are scored at once
+_CHECKED = 4  # episodes that are also solved with fewer queries
+_TOLERANCE = 1e-3  # of the largest logit: rounding, where other batch sizes choose other kernels
 
 
 class Options(Settings):
@@ -55,7 +60,7 @@ def draw(info: TaskInfo, dataset: Dataset) -> tuple[Task, tuple[int, ...]]:
 
 
 def run(
-    info: TaskInfo, dataset: Dataset, seed: int, fit: Callable[[Task], EpisodeLearner], ctx: Context
+    info: TaskInfo, dataset: Dataset, seed: int, fit: Callable[[Task], EpisodeLearner | EpisodeSolver], ctx: Context
 ) -> Outcome | None:
     """Draw the task, fit, and score on the test episodes; None in every process but the first.
 
@@ -70,27 +75,23 @@ def run(
     learner = fit(task)
     if ctx.rank != 0:
         return None
-    rows = np.flatnonzero(np.isin(dataset.y, test_classes))
     options = Options(**info.options)
     assert isinstance(info.shots, int)
+    test = _part(dataset, test_classes)
     episodes = draw_episodes(
-        dataset.y,
-        rows,
-        test_classes,
+        test.labels,
+        np.arange(len(test)),
+        range(len(test_classes)),
         ways=options.ways,
         shots=info.shots,
         queries=options.queries,
         count=options.episodes,
         seed=derive_seed(info.dataset.fingerprint, info.shots, seed, "test episodes"),
-        names=info.dataset.classes,
+        names=[info.dataset.classes[label] for label in test_classes],
     )
-    if learner.encoder is not None:
-        z = embed(learner.encoder, dataset.x, rows, ctx.device)
-    elif ctx.features is not None:
-        z = ctx.features.take(rows)
-    else:
-        raise RuntimeError("a learner without an encoder needs frozen features")
-    logits, labels = score(learner, z, rows, episodes, seed, ctx.device)
+    inputs = episode_inputs(learner, test, ctx)
+    transductive = _is_transductive(learner, inputs, episodes, ctx)
+    logits, labels = score(learner, inputs, episodes, seed, ctx.device)
     correct = (logits.argmax(-1) == labels).double().mean(1)
     scores = classification_scores(logits.flatten(0, 1), labels.flatten())
     if len(correct) > 1:
@@ -101,6 +102,7 @@ def run(
         curves=ctx.curves,
         selected=ctx.selected,
         group=labels.shape[1],
+        transductive=transductive,
         footprint=learner.footprint(),
         notes=tuple(ctx.notes),
         **evidence(logits.flatten(0, 1), labels.flatten()),
@@ -108,37 +110,41 @@ def run(
 
 
 def score(
-    learner: EpisodeLearner, z: Tensor, rows: np.ndarray, episodes: Episodes, seed: int, device: torch.device
+    learner: EpisodeLearner | EpisodeSolver, inputs: Tensor, episodes: Episodes, seed: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Return logits (E, Q, ways) and labels (E, Q) of all queries, many episodes at once.
+    """Return logits (E, Q, ways) and labels (E, Q) of all queries.
 
     Args:
         learner: The fitted learner.
-        z: Embedded examples (n, D) of the rows ``rows`` (n,), ascending.
-        rows: Row numbers in the dataset.
-        episodes: Row numbers of support and queries.
+        inputs: What the learner is handed of each example (n, ...).
+        episodes: Positions of support and queries in ``inputs``.
         seed: Decides the order of the support examples.
         device: Where to score.
     """
-    ways = episodes.support.shape[1]
-    out = []
-    for support, labels, query in _chunks(episodes, rows, seed, z.shape[1]):
-        with torch.no_grad():
-            logits = learner.classify(z[support].to(device), labels.to(device), z[query].to(device), ways)
-        out.append(logits.float().cpu())
-    count, _, queries = episodes.query.shape
-    return torch.cat(out), torch.arange(ways).repeat_interleave(queries).expand(count, -1)
-
-
-def _chunks(episodes: Episodes, rows: np.ndarray, seed: int, width: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    count, ways, shots = episodes.support.shape
-    support = torch.from_numpy(np.searchsorted(rows, episodes.support.reshape(count, -1)))
-    query = torch.from_numpy(np.searchsorted(rows, episodes.query.reshape(count, -1)))
-    labels = torch.arange(ways).repeat_interleave(shots).expand(count, -1)
+    support, query = (torch.from_numpy(part).flatten(1) for part in (episodes.support, episodes.query))
     generator = torch.Generator().manual_seed(derive_seed("support order", seed))
     order = torch.rand(support.shape, generator=generator).argsort(1)
-    support, labels = support.gather(1, order), labels.gather(1, order)
-    step = max(1, _CHUNK // (width * (support.shape[1] + query.shape[1])))
-    for start in range(0, count, step):
-        piece = slice(start, start + step)
-        yield support[piece], labels[piece], query[piece]
+    support, labels = support.gather(1, order), labels_of(episodes.support).gather(1, order)
+    ways = episodes.support.shape[1]
+    return episode_logits(learner, inputs, support, labels, query, ways, device), labels_of(episodes.query)
+
+
+def _is_transductive(learner: EpisodeLearner | EpisodeSolver, inputs: Tensor, episodes: Episodes, ctx: Context) -> bool:
+    """Say whether the answer to a query may depend on the others, as the learner declares it, and hold it to that.
+
+    Raises:
+        ValueError: Answers change when some of the queries are left out, although the learner does not declare it.
+    """
+    if learner.transductive:
+        return True
+    few = Episodes(*(part[:_CHECKED] for part in (episodes.support, episodes.query, episodes.classes)))
+    half = replace(few, query=few.query[:, :, : max(1, few.query.shape[2] // 2)])
+    whole, part = (score(learner, inputs, each, 0, ctx.device)[0] for each in (few, half))
+    ways = few.support.shape[1]
+    whole = whole.unflatten(1, (ways, -1))[:, :, : half.query.shape[2]].flatten(1, 2)
+    scale = (whole - whole.mean(-1, keepdim=True)).abs().max()
+    if (whole - part).abs().max() > _TOLERANCE * scale:
+        raise ValueError(
+            "predictions depend on which other queries are asked, but the method does not declare itself transductive"
+        )
+    return False

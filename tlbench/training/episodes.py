@@ -1,4 +1,4 @@
-"""Episodes inside the classes a method may see: which classes can pose them, and the scores on them."""
+"""Solves episodes, and poses them inside the classes that a method may see."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tlbench.training.collect import total
 from tlbench.training.context import Context
 from tlbench.training.evaluate import Scores, score_logits
 from tlbench.training.features import embed
-from tlbench.training.predictor import EpisodeLearner
+from tlbench.training.predictor import EpisodeLearner, EpisodeSolver
 
-_CHUNK = 2**24  # floats of support and queries that are scored at once
+_CHUNK = 2**24  # values of support and queries that are handed over at once
 
 
 def usable_classes(split: Split, examples: int) -> NDArray[np.int64]:
@@ -54,34 +54,62 @@ def validation_episodes(task_info: TaskInfo, val: Split | None, count: int, seed
     )
 
 
-@torch.no_grad()
-def episode_scores(learner: EpisodeLearner, val: Split, episodes: Episodes, ctx: Context) -> Scores:
+def episode_inputs(learner: EpisodeLearner | EpisodeSolver, split: Split, ctx: Context) -> Tensor:
+    """Return what the learner is handed of each example: the raw input, or its embedding, made once (n, ...)."""
+    if isinstance(learner, EpisodeSolver):
+        return torch.from_numpy(split.x)
+    if learner.encoder is None:
+        return ctx.frozen_features(split)
+    return embed(learner.encoder, split.x, None, ctx.device)
+
+
+def episode_logits(
+    learner: EpisodeLearner | EpisodeSolver,
+    inputs: Tensor,
+    support: Tensor,
+    labels: Tensor,
+    query: Tensor,
+    ways: int,
+    device: torch.device,
+) -> Tensor:
+    """Return logits (E, Q, ways) of all queries, on the CPU; many episodes are handed over at once.
+
+    Args:
+        learner: The fitted learner.
+        inputs: What :func:`episode_inputs` returned (n, ...).
+        support: Positions of the support examples in it (E, S).
+        labels: Their labels (E, S).
+        query: Positions of the queries (E, Q).
+        ways: Number of classes in each episode.
+        device: Where to solve them.
+    """
+    step = max(1, _CHUNK // (inputs[0].numel() * (support.shape[1] + query.shape[1])))
+    out = []
+    for s, y, q in zip(support.split(step), labels.split(step), query.split(step), strict=True):
+        with torch.set_grad_enabled(isinstance(learner, EpisodeSolver)):
+            logits = learner.classify(inputs[s].to(device), y.to(device), inputs[q].to(device), ways)
+        out.append(logits.detach().float().cpu())
+    return torch.cat(out)
+
+
+def labels_of(rows: NDArray[np.int64]) -> Tensor:
+    """Return the labels (E, ways * n) of rows (E, ways, n)."""
+    count, ways, each = rows.shape
+    return torch.arange(ways).repeat_interleave(each).expand(count, -1)
+
+
+def episode_scores(learner: EpisodeLearner | EpisodeSolver, val: Split, episodes: Episodes, ctx: Context) -> Scores:
     """Return a learner's scores over episodes; every example is embedded once, the episodes index it.
 
     Args:
-        learner: The learner; without an encoder the context's frozen features stand in.
+        learner: The learner.
         val: The examples that the episodes count.
         episodes: Positions in ``val`` of support (E, ways, shots) and queries (E, ways, queries).
         ctx: Device, features and processes.
     """
-    if learner.encoder is None:
-        z = ctx.frozen_features(val)
-    else:
-        z = embed(learner.encoder, val.x, None, ctx.device).to(ctx.device)
-    support, query = (torch.from_numpy(part) for part in (episodes.support, episodes.query))
-    ways = support.shape[1]
-    step = max(1, _CHUNK // (z.shape[1] * (support[0].numel() + query[0].numel())))
-    logits = torch.cat(
-        [
-            learner.classify(z[s.flatten(1)], _labels(s).to(z.device), z[q.flatten(1)], ways)
-            for s, q in zip(support.split(step), query.split(step), strict=True)
-        ]
-    )
-    found = score_logits(logits, _labels(query).to(z.device))
+    support, query = (torch.from_numpy(part).flatten(1) for part in (episodes.support, episodes.query))
+    inputs, ways = episode_inputs(learner, val, ctx), episodes.support.shape[1]
+    logits = episode_logits(learner, inputs, support, labels_of(episodes.support), query, ways, ctx.device)
+    found = score_logits(logits, labels_of(episodes.query))
     means = total(torch.tensor(found, dtype=torch.float64, device=ctx.device), ctx) / ctx.world
     return Scores(*means.tolist())
-
-
-def _labels(rows: Tensor) -> Tensor:
-    """Labels (E, ways * n) of rows (E, ways, n)."""
-    return torch.arange(rows.shape[1]).repeat_interleave(rows.shape[2]).expand(len(rows), -1)

@@ -84,10 +84,13 @@ class ModulePredictor:
 class EpisodeLearner(Protocol):
     """A learner of episodes whose embedding does not depend on the episode.
 
-    ``encoder`` is None when the embedding is the backbone as given: the protocol then takes cached features.
+    Attributes:
+        encoder: The embedding; None when it is the backbone as given: the protocol then takes cached features.
+        transductive: Whether the answer to one query may depend on the other queries of its episode.
     """
 
     encoder: nn.Module | None
+    transductive: bool
 
     def classify(self, support: Tensor, labels: Tensor, query: Tensor, ways: int) -> Tensor:
         """Return logits (E, Q, ways) for queries.
@@ -96,6 +99,32 @@ class EpisodeLearner(Protocol):
             support: Embedded support examples (E, S, D).
             labels: Their labels (E, S), 0 ... ways - 1, in any order, any number a class.
             query: Embedded queries (E, Q, D).
+            ways: Number of classes in each episode.
+        """
+
+    def footprint(self) -> Footprint:
+        """Return what it costs to keep."""
+
+
+@runtime_checkable
+class EpisodeSolver(Protocol):
+    """A learner of episodes that changes the network for each of them, and so is given raw inputs.
+
+    Attributes:
+        module: The network from which every episode starts; solving leaves it as it was.
+        transductive: Whether the answer to one query may depend on the other queries of its episode.
+    """
+
+    module: nn.Module
+    transductive: bool
+
+    def classify(self, support: Tensor, labels: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Return logits (E, Q, ways) for queries; every episode is solved alone, and always alike.
+
+        Args:
+            support: Raw support examples (E, S, ...).
+            labels: Their labels (E, S), 0 ... ways - 1, in any order, any number a class.
+            query: Raw queries (E, Q, ...).
             ways: Number of classes in each episode.
         """
 

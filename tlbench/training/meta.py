@@ -1,0 +1,138 @@
+"""The one loop over training episodes: every method that learns to learn runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tlbench.core.config import EpisodicConfig
+from tlbench.core.errors import UserError
+from tlbench.data.dataset import Split, Task
+from tlbench.data.sampling import Episodes, draw_episodes
+from tlbench.training.classifier import train_mode
+from tlbench.training.context import Context
+from tlbench.training.episodes import episode_scores, labels_of, usable_classes, validation_episodes
+from tlbench.training.groups import set_rate
+from tlbench.training.predictor import EpisodeLearner, EpisodeSolver
+
+
+class EpisodeBatch(NamedTuple):
+    """The training episodes of one step, the same in every process.
+
+    Attributes:
+        support: Positions of the support examples in ``task.train`` (E, ways * shots).
+        support_y: Their labels (E, ways * shots).
+        query: Positions of the queries (E, ways * queries).
+        query_y: Their labels (E, ways * queries).
+        ways: Number of classes.
+    """
+
+    support: Tensor
+    support_y: Tensor
+    query: Tensor
+    query_y: Tensor
+    ways: int
+
+
+def train_on_episodes(
+    model: nn.Module,
+    learner: EpisodeLearner | EpisodeSolver,
+    optimizer: torch.optim.Optimizer,
+    task: Task,
+    cfg: EpisodicConfig,
+    ctx: Context,
+    backward: Callable[[EpisodeBatch], Tensor],
+    *,
+    rate: Callable[[int], float],
+    per_step: int = 1,
+    name: str = "fit",
+) -> None:
+    """Train on episodes of the training classes; leave the weights that were best on validation episodes.
+
+    Fills the curves ``train_loss``, ``val_accuracy`` and ``val_nll``, and the context's ``selected`` and
+    ``validation``.
+
+    Args:
+        model: What is trained, in place, on its device; its state is kept and restored.
+        learner: What is scored on validation episodes; it reads ``model``.
+        optimizer: Over groups with ``base_lr``.
+        task: Training and validation classes.
+        cfg: How many episodes, and how they are made.
+        ctx: Device, randomness, epochs and processes.
+        backward: Adds the gradients of the mean loss of one step's episodes to the parameters, averaged over all
+            processes, and returns that loss without its graph.
+        rate: Episodes before the step -> factor of the rates.
+        per_step: Episodes of one step; the last before a check may be fewer.
+        name: Tells the trainings of one cell apart.
+
+    Raises:
+        UserError: Fewer than two training classes have enough examples.
+    """
+    classes = _training_classes(task, cfg, ctx)
+    checks = -(-cfg.episodes // cfg.check_every)
+    epochs = ctx.epochs(checks, model, patience=cfg.patience, name=name, optimizer=optimizer)
+    held_out = validation_episodes(task.info, task.val, cfg.checks, ctx.seed("validation episodes"))
+    for check in epochs:
+        first, last = check * cfg.check_every, min((check + 1) * cfg.check_every, cfg.episodes)
+        train_mode(model, "train")
+        drawn = _draw(task, classes, cfg, last - first, ctx.seed("episodes", check))
+        seen = torch.zeros((), device=ctx.device)
+        done = first
+        for batch in _steps(drawn, per_step, ctx.device):
+            set_rate(optimizer, rate(done))
+            optimizer.zero_grad(set_to_none=True)
+            seen += backward(batch) * len(batch.support)
+            optimizer.step()
+            done += len(batch.support)
+        ctx.log(last, train_loss=seen.item() / (last - first))
+        if held_out is not None and task.val is not None:
+            scores = episode_scores(learner, task.val, held_out, ctx)
+            ctx.log(last, val_accuracy=scores.accuracy, val_nll=scores.nll)
+            epochs.score(*scores.order)
+    epochs.restore_best()
+    if epochs.best_epoch is not None and epochs.best_score is not None:
+        ctx.selected["episode"] = min((epochs.best_epoch + 1) * cfg.check_every, cfg.episodes)
+        ctx.validation.update(accuracy=epochs.best_score[0], nll=-epochs.best_score[1])
+
+
+def _training_classes(task: Task, cfg: EpisodicConfig, ctx: Context) -> tuple[int, ...]:
+    assert isinstance(task.info.shots, int)
+    needed = task.info.shots + cfg.queries
+    classes = usable_classes(task.train, needed)
+    if len(classes) < 2:
+        raise UserError(
+            f"fewer than two training classes of {task.info.dataset.name} have the {needed} examples that "
+            f"{task.info.shots} shots and {cfg.queries} queries take",
+            "set fewer shots, or fewer queries in the method's params",
+        )
+    left_out = len(np.unique(task.train.labels)) - len(classes)
+    if left_out:
+        ctx.notes.append(f"{left_out} training classes have fewer than {needed} examples and were left out")
+    return tuple(classes.tolist())
+
+
+def _draw(task: Task, classes: tuple[int, ...], cfg: EpisodicConfig, count: int, seed: int) -> Episodes:
+    train: Split = task.train
+    assert isinstance(task.info.shots, int)
+    return draw_episodes(
+        train.labels,
+        np.arange(len(train)),
+        classes,
+        ways=min(cfg.ways, len(classes)),
+        shots=task.info.shots,
+        queries=cfg.queries,
+        count=count,
+        seed=seed,
+    )
+
+
+def _steps(episodes: Episodes, size: int, device: torch.device) -> Iterator[EpisodeBatch]:
+    support, query = (torch.from_numpy(part).flatten(1) for part in (episodes.support, episodes.query))
+    of_support, of_query = (labels_of(part).to(device) for part in (episodes.support, episodes.query))
+    pieces = zip(support.split(size), of_support.split(size), query.split(size), of_query.split(size), strict=True)
+    for piece in pieces:
+        yield EpisodeBatch(*piece, ways=episodes.support.shape[1])
