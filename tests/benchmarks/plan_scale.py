@@ -46,7 +46,7 @@ def _declare(kind: Kind, name: str) -> Declaration:
     protocols, skip = (("classification",), _skip) if kind == "methods" else ((), None)
     settings = Config if kind == "methods" else Settings
     return Declaration(
-        name, name, Path(name), "", "", protocols, ("fit",), {"VERSION": 1}, settings, skip, digest(name)
+        name, name, Path(name), "", "", protocols, ("image",), ("fit",), {"VERSION": 1}, settings, skip, digest(name)
     )
 
 

@@ -69,7 +69,8 @@ def _no_text(info: TaskInfo, backbone: BackboneInfo, cfg: LoraConfig) -> str | N
 
 def declare_fake(name: str, settings: type[Settings], **facts: Any) -> Declaration:
     """Return a declaration as the registry would read it from a file."""
-    given = {"protocols": (), "roles": ("fit",), "constants": {}, "skip": None} | facts
+    anything = {"protocols": (), "modalities": ("image", "text"), "roles": ("fit",), "constants": {}, "skip": None}
+    given = anything | facts
     return Declaration(
         name=name,
         module=name,
@@ -96,8 +97,11 @@ METHODS = {
         "linear_probe", ProbeConfig, protocols=("classification",), constants={"FROZEN_BACKBONE": True}
     ),
     "lora": declare_fake("lora", LoraConfig, protocols=("classification",), skip=_no_text),
+    "mlm": declare_fake(
+        "mlm", PretrainConfig, protocols=("classification",), roles=("fit", "pretrain"), modalities=("text",)
+    ),
     "protonet": declare_fake("protonet", MethodConfig, protocols=("episodic",)),
-    "simclr": declare_fake("simclr", PretrainConfig, roles=("pretrain",)),
+    "simclr": declare_fake("simclr", PretrainConfig, roles=("pretrain",), modalities=("image",)),
     "supervised": declare_fake("supervised", PretrainConfig, roles=("pretrain",)),
 }
 PROTOCOLS = {

@@ -43,6 +43,7 @@ resources: {cpus: 1, gpus: 0.5, workers: 2}
 limits: {gpu_hours: 40, cell_minutes: 30}
 """
 LINES = GOOD.splitlines()
+AFTER = "pretrain: {method: simclr, dataset: glyphs, after: %s}"
 
 
 def changed(line: int, text: str) -> str:
@@ -105,12 +106,15 @@ def test_defaults(read_suite: Callable[[str], Suite]) -> None:
         (9, "      - {name: resnet18, weights: {file: none.pt}}", "s.yaml:9: no weights file 'none.pt'", "looked for"),
         (9, "      - {name: resnet18, widht: 3}", "s.yaml:9: backbone resnet18 has no option 'widht'", "'width'"),
         (11, "        widht: 32", "s.yaml:11: backbone resnet18 has no option 'widht'", "'width'"),
-        (11, "        weights: random", "s.yaml:10: backbones: weights and pretrain exclude each other", ""),
         (12, "        pretrain: {method: simclr}", "s.yaml:12: 'dataset' is missing", ""),
         (12, "        pretrain: {method: simclear, dataset: glyphs}", "s.yaml:12: unknown method 'simclear'", "simclr"),
         (12, "        pretrain: {method: lora, dataset: glyphs}", "s.yaml:12: lora does not pre-train", "simclr"),
         (12, "        pretrain: {method: simclr, dataset: glyph}", "s.yaml:12: unknown dataset 'glyph'", "'glyphs'"),
         (12, "        pretrain: {method: simclr, dataset: glyphs, seed: -1}", "s.yaml:12: seed: must be greater", ""),
+        (12, "        pretrain: {method: mlm, dataset: glyphs}", "s.yaml:12: mlm does not pre-train image", "simclr"),
+        (12, f"        {AFTER % '{method: simclr, dataset: glyph}'}", "s.yaml:12: unknown dataset 'glyph'", "'glyphs'"),
+        (12, f"        {AFTER % '{method: lora, dataset: digits}'}", "s.yaml:12: lora does not pre-train", "simclr"),
+        (12, f"        {AFTER % '{method: simclr}'}", "s.yaml:12: 'dataset' is missing", ""),
         (13, "    datasets: [digit]", "s.yaml:13: unknown dataset 'digit'", "did you mean 'digits'?"),
         (13, "    datasets: digits", "s.yaml:13: datasets: must be a list, not 'digits'", ""),
         (13, "    datasets: []", "s.yaml:13: datasets: must not be empty", ""),

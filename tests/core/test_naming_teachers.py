@@ -84,7 +84,7 @@ def test_a_suite_opens_what_its_teachers_need(read_suite: Callable[[str], Suite]
         (
             changed(14, 14, "        pretrain: {method: lora, dataset: glyphs}"),
             "s.yaml:14: lora does not pre-train",
-            "valid: simclr, supervised",
+            "valid: mlm, simclr, supervised",
         ),
         (changed(14, 14, "        weights: {file: none.pt}"), "s.yaml:14: no weights file 'none.pt'", "looked for"),
         (changed(15, 15, "    params: {temprature: 2}"), "s.yaml:15: unknown key 'temprature'", "'temperature'"),
@@ -188,7 +188,7 @@ def test_a_teacher_meets_the_checks_that_every_backbone_and_method_meets(plan_te
     assert refused(leaks) == {5: "its teacher: pre-training read every training label of digits, more than 5 shots"}
     assert {cell.shots for cell in taught(leaks)} == {"full"}
     blind = plan_text(changed(9, 14, "      backbone: encoder"))
-    assert set(refused(blind).values()) == {"its teacher: a text backbone cannot read image data"}
+    assert set(refused(blind).values()) == {"its teacher: text backbones cannot read image data"}
     thrown_away = plan_text(changed(9, 9, "      method: from_scratch"))
     assert set(refused(thrown_away).values()) == {"its teacher: list the architecture with random weights"}
     episodic = plan_text(GOOD.replace("protocol: classification", "protocol: episodic"))

@@ -14,9 +14,12 @@ import pytest
 
 from tlbench.core.catalog import Catalog
 from tlbench.core.cell import cell_id, method_source
+from tlbench.core.errors import UserError
 from tlbench.core.plan import Known, Plan, expand
+from tlbench.execution.needs import MakeWeights, needs
 
 HEAD = "name: x\ngrids:\n"
+AFTER_GLYPHS = "{method: simclr, dataset: digits, after: {method: supervised, dataset: glyphs}}"
 GRID = "- {{protocol: {0}, methods: {1}, backbones: {2}, datasets: {3}, shots: {4}, seeds: {5}}}\n"
 
 
@@ -79,6 +82,9 @@ def test_every_part_of_a_cell_changes_its_id(plan_text: Callable[[str], Plan]) -
         (2, "[{name: conv4, pretrain: {method: simclr, dataset: glyphs, params: {epochs: 3}}}]"),
         (2, "[{name: conv4, pretrain: {method: simclr, dataset: digits}}]"),
         (2, "[{name: conv4, pretrain: {method: supervised, dataset: digits}}]"),
+        (2, f"[{{name: conv4, pretrain: {AFTER_GLYPHS}}}]"),
+        (2, "[{name: resnet18, weights: torchvision, pretrain: {method: simclr, dataset: digits}}]"),
+        (2, "[{name: resnet18, pretrain: {method: simclr, dataset: digits}}]"),
     ]  # fmt: skip
     ids = {plan_text(suite(tuple(base))).cells[0].id}  # type: ignore[arg-type]
     for place, text in changes:
@@ -117,7 +123,7 @@ def test_what_makes_no_sense_is_listed_with_its_reason(plan_text: Callable[[str]
     assert reasons["protonet", "conv4/random", 30] == ("protonet does not take part in classification", 4)
     assert reasons["simclr", "conv4/random", 30][0].startswith("simclr only pre-trains")
     assert reasons["lora", "conv4/random", 31] == ("class c0 has only 30 examples", 4)
-    assert reasons["lora", "encoder/random", 30] == ("a text backbone cannot read image data", 4)
+    assert reasons["lora", "encoder/random", 30] == ("text backbones cannot read image data", 4)
 
 
 def test_reasons_are_few_lines_that_count_every_cell(plan_text: Callable[[str], Plan]) -> None:
@@ -218,3 +224,54 @@ def test_a_changed_pre_training_method_makes_its_cells_stale(plan_text: Callable
     assert before.key == cell.backbone.key
     assert before.artifact != cell.backbone.artifact
     assert plan.against({cell.id: Known("done", method_source(method, cell.method, before), protocol)}).stale == [cell]
+
+
+def test_a_chain_of_pre_training_runs_starts_where_the_weights_say(
+    read_suite: Callable, resolve_suite: Callable
+) -> None:
+    chained = f"[{{name: resnet18, weights: torchvision, pretrain: {AFTER_GLYPHS}}}]"
+    read = read_suite(suite(("classification", "[lora]", chained, "[digits]", "[1]", "1")))
+    datasets, backbones = resolve_suite(read)
+    assert sorted(choice.name for choice in datasets.values()) == ["digits", "glyphs"]
+    (choice,) = backbones.values()
+    assert [run.dataset.name for run in choice.runs] == ["glyphs", "digits"]
+    assert choice.info.label == "resnet18/torchvision+supervised@glyphs+simclr@digits"
+    assert choice.runs[0].start.info.weights == "torchvision"
+    assert choice.runs[1].start.runs == choice.runs[:1]
+    assert choice.info.recipe["weights"]["after"]["after"] == {"kind": "torchvision", "name": "DEFAULT"}
+    assert needs(MakeWeights(choice)) == [MakeWeights(choice.runs[1].start)]
+    assert needs(MakeWeights(choice.runs[1].start)) == []
+
+
+def test_a_run_anywhere_in_the_chain_spends_labels_and_makes_stale(plan_text: Callable[[str], Plan]) -> None:
+    after = "{method: simclr, dataset: glyphs, after: {method: supervised, dataset: digits}}"
+    plan = plan_text(
+        suite(("classification", "[linear_probe]", f"[{{name: conv4, pretrain: {after}}}]", "[digits]", "[5]", "[0]"))
+    )
+    assert not plan.cells
+    assert "read every training label of digits" in plan.not_applicable[0].reason
+    chained = f"[{{name: conv4, pretrain: {AFTER_GLYPHS}}}]"
+    plan = plan_text(suite(("classification", "[linear_probe]", chained, "[glyphs]", "[full]", "[0]")))
+    (cell,) = plan.cells
+    assert cell.backbone.pretrain is not None
+    older = replace(cell.backbone.runs[0], source="old")
+    start = replace(cell.backbone.pretrain.start, pretrain=older)
+    before = replace(cell.backbone, pretrain=replace(cell.backbone.pretrain, start=start))
+    assert before.key == cell.backbone.key
+    assert before.artifact != cell.backbone.artifact
+
+
+def test_what_a_method_does_not_read_is_not_applicable(plan_text: Callable[[str], Plan]) -> None:
+    plan = plan_text(suite(("classification", "[mlm]", "[encoder, conv4]", "[pydocs, digits]", "[5]", "[0]")))
+    assert [(cell.backbone.info.name, cell.dataset.name) for cell in plan.cells] == [("encoder", "pydocs")]
+    assert {entry.reason for entry in plan.not_applicable} == {
+        "mlm does not read image data",
+        "text backbones cannot read image data",
+        "image backbones cannot read text data",
+    }
+
+
+def test_a_backbone_cannot_be_pre_trained_on_what_it_cannot_read(plan_text: Callable[[str], Plan]) -> None:
+    wrong = "[{name: conv4, pretrain: {method: supervised, dataset: pydocs}}]"
+    with pytest.raises(UserError, match="conv4/random: image backbones cannot be pre-trained on pydocs"):
+        plan_text(suite(("classification", "[linear_probe]", wrong, "[digits]", "[5]", "[0]")))

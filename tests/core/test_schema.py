@@ -30,7 +30,10 @@ def test_it_is_a_schema(catalog: Catalog) -> None:
         "name: x\ngrids: [" + GRID.replace("MORE", "seeds: [1, 2]") + "]\nlimits: {gpu_hours: 1}\n",
         "name: x\ngrids:\n- protocol: episodic\n  methods: [protonet, {name: lora, params: {rank: 2}}]\n"
         "  backbones:\n  - {name: conv4, width: 8, pretrain: {method: simclr, dataset: {name: folder, path: a}}}\n"
-        "  - {name: resnet18, weights: {torchvision: DEFAULT}}\n  datasets: [{name: folder, path: b}]\n  ways: 5\n"
+        "  - {name: resnet18, weights: {torchvision: DEFAULT}}\n"
+        "  - name: resnet18\n    weights: torchvision\n    pretrain:\n      method: simclr\n      dataset: digits\n"
+        "      after: {method: supervised, dataset: glyphs, params: {epochs: 3}}\n"
+        "  datasets: [{name: folder, path: b}]\n  ways: 5\n"
         "search: {trials: 3, space: {lora: {rank: {choice: [1]}}}}\nresources: {gpus: 1}\n",
     ],
 )
@@ -52,7 +55,7 @@ def test_good_suites_pass(catalog: Catalog, text: str, read_suite: Any) -> None:
         ("[linear_probe]", "[{name: lora, params: {rank: 0}}]"),
         ("[linear_probe]", "[]"),
         ("[conv4]", "[conv5]"),
-        ("[conv4]", "[{name: conv4, weights: random, pretrain: {method: simclr, dataset: digits}}]"),
+        ("[conv4]", "[{name: conv4, pretrain: {method: simclr, dataset: digits, after: simclr}}]"),
         ("[conv4]", "[{name: conv4, pretrain: {method: lora, dataset: digits}}]"),
         ("[digits]", "[digit]"),
     ],

@@ -103,6 +103,21 @@ def test_a_change_of_code_makes_another_file_with_the_same_weights_in_it(
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_a_chain_trains_each_run_once_from_the_weights_before_it(own: Path, tmp_path: Path, decoded: Path) -> None:
+    run = {**PRETRAINED["pretrain"], "params": {"epochs": 1, "lr": 1e-9, "weight_decay": 0.0}}
+    chained = {**PRETRAINED, "pretrain": {**run, "after": PRETRAINED["pretrain"]}}
+    choice = pretrained_cell(tmp_path, decoded, chained).backbone
+    assert [each.method.params["epochs"] for each in choice.runs] == [2, 1]
+    warm = Warm(Artifacts(own), torch.device("cpu"))
+    start = dict(warm.backbone(choice.runs[1].start, 0).body.named_parameters())
+    end = dict(warm.backbone(choice, 0).body.named_parameters())
+    assert len(list((own / KIND).glob("*/weights.safetensors"))) == 2
+    fresh = dict(warm.backbone(choice.runs[0].start, 0).body.named_parameters())
+    for name, value in end.items():
+        torch.testing.assert_close(value, start[name], rtol=0, atol=1e-6)
+    assert any(not torch.allclose(value, fresh[name], atol=1e-3) for name, value in end.items())
+
+
 def test_every_part_of_a_recipe_changes_the_randomness_of_pre_training(tmp_path: Path, decoded: Path) -> None:
     recipes = set()
     for width, change in (

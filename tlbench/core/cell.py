@@ -67,8 +67,9 @@ class BackboneChoice:
     Attributes:
         info: Facts and recipe.
         key: Hash of the recipe.
-        pretrain: How to make the weights (``method``, ``params``, ``dataset``, ``seed``) when the recipe names a
-            pre-training run; None otherwise. All of it is also part of the recipe, datasets by fingerprint.
+        pretrain: How to make the weights (``method``, ``params``, ``dataset``, ``seed``, and what it starts from) when
+            the recipe names a pre-training run; None otherwise. All of it is also part of the recipe, datasets by
+            fingerprint.
         weights_file: The user's weights file where the recipe has weights of kind ``file``; the recipe itself holds
             the hash of its content.
     """
@@ -81,7 +82,12 @@ class BackboneChoice:
     @property
     def artifact(self) -> str:
         """Name of what is made from the recipe by today's code: weights and features."""
-        return self.key if self.pretrain is None else digest([self.key, self.pretrain.source])
+        return digest([self.key, *(run.source for run in self.runs)]) if self.runs else self.key
+
+    @property
+    def runs(self) -> tuple[Pretrain, ...]:
+        """The pre-training runs that make the weights, the first one first."""
+        return () if self.pretrain is None else (*self.pretrain.start.runs, self.pretrain)
 
 
 @dataclass(frozen=True)
@@ -195,7 +201,7 @@ def method_source(source: str, method: MethodChoice, backbone: BackboneChoice) -
         method: The method.
         backbone: The backbone.
     """
-    marks = [source] if backbone.pretrain is None else [source, backbone.pretrain.source]
+    marks = [source, *(run.source for run in backbone.runs)]
     if method.teacher is not None:
         marks.append(method_source(method.teacher.source, method.teacher.method, method.teacher.backbone))
     return "+".join(marks)

@@ -13,7 +13,7 @@ from tlbench.core.errors import UserError
 from tlbench.core.hashing import canonical, digest
 from tlbench.core.problems import check
 from tlbench.core.registry import Declaration
-from tlbench.core.suite import PUBLISHERS, BackboneSpec, Grid, MethodSpec, Suite, TeacherSpec
+from tlbench.core.suite import PUBLISHERS, BackboneSpec, Grid, MethodSpec, PretrainSpec, Suite, TeacherSpec
 
 
 def choose_protocol(grid: Grid, catalog: Catalog) -> ProtocolChoice:
@@ -74,7 +74,7 @@ def choose_listed(spec: MethodSpec, backbones: Mapping[str, BackboneChoice], cat
 def choose_backbone(
     spec: BackboneSpec, datasets: dict[str, DatasetChoice], catalog: Catalog, weights_file: str | None, sha256: str
 ) -> BackboneChoice:
-    """Resolve a backbone and the pre-training run it names, if any.
+    """Resolve a backbone and the pre-training runs it names, if any.
 
     Args:
         spec: What the suite says.
@@ -82,6 +82,9 @@ def choose_backbone(
         catalog: Describes architectures and declares pre-training methods.
         weights_file: Absolute path of the weights, where the suite names a file.
         sha256: Hash of that file's content, else empty.
+
+    Raises:
+        UserError: An option is impossible, or a pre-training run cannot read its corpus.
     """
     kind = spec.weights.kind
     weights: dict[str, Any] = {"kind": kind}
@@ -90,25 +93,42 @@ def choose_backbone(
     elif kind == "file":
         weights["sha256"] = sha256
     info = catalog.describe_backbone(spec.name, spec.params, weights)
-    plain = BackboneChoice(info, digest(info.recipe), weights_file=weights_file)
-    if spec.pretrain is None:
-        return plain
-    method = choose_method(spec.pretrain.method, spec.pretrain.params, catalog)
-    dataset, seed = datasets[spec.pretrain.dataset.key], spec.pretrain.seed
+    chosen = BackboneChoice(info, digest(info.recipe), weights_file=weights_file)
+    for run in spec.runs:
+        chosen = _pretrained(chosen, run, datasets[run.dataset.key], catalog)
+    return chosen
+
+
+def _pretrained(start: BackboneChoice, spec: PretrainSpec, dataset: DatasetChoice, catalog: Catalog) -> BackboneChoice:
+    """Return what a pre-training run makes of a backbone: the same architecture with other weights.
+
+    Raises:
+        UserError: The method cannot read such a corpus.
+    """
+    method = choose_method(spec.method, spec.params, catalog)
+    declared = catalog.declare("methods", method.name)
+    if start.info.modality != dataset.info.modality:
+        raise UserError(
+            f"{start.info.label}: {start.info.modality} backbones cannot be pre-trained on {dataset.info.name}, "
+            f"which is {dataset.info.modality} data",
+            f"name a backbone for {dataset.info.modality} data, or another dataset under pretrain",
+        )
     weights = {
         "kind": "pretrain",
         "method": method.name,
         "params": method.params,
         "dataset": dataset.info.fingerprint,
-        "seed": seed,
+        "seed": spec.seed,
     }
-    info = catalog.describe_backbone(spec.name, spec.params, weights)
-    architecture = plain.info.label.removesuffix("/random")
-    label = f"{architecture}/{method.label}@{dataset.info.name}" + (f"#{seed}" if seed else "")
-    info = replace(info, label=label)
-    declared = catalog.declare("methods", method.name)
+    made = f"{method.label}@{dataset.info.name}" + (f"#{spec.seed}" if spec.seed else "")
+    if start.info.weights == "random":
+        label = f"{start.info.label.removesuffix('/random')}/{made}"
+    else:
+        label = f"{start.info.label}+{made}"
+        weights["after"] = start.info.recipe["weights"]
+    info = replace(start.info, label=label, recipe={**start.info.recipe, "weights": weights})
     reads_labels = bool(declared.constants.get("READS_LABELS", True))
-    run = Pretrain(method, dataset, plain, seed, reads_labels, declared.source)
+    run = Pretrain(method, dataset, start, spec.seed, reads_labels, declared.source)
     return BackboneChoice(info, digest(info.recipe), run)
 
 

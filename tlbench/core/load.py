@@ -117,10 +117,16 @@ def _shape_backbone(value: Any, datasets: Mapping[str, str]) -> Any:
     if not isinstance(named, dict):
         return named
     backbone = _gather(named, _BACKBONE_KEYS, "params")
-    pretrain = backbone.get("pretrain")
-    if isinstance(pretrain, dict) and "dataset" in pretrain:
-        backbone["pretrain"] = pretrain | {"dataset": _shape_dataset(pretrain["dataset"], datasets)}
+    if "pretrain" in backbone:
+        backbone["pretrain"] = _shape_pretrain(backbone["pretrain"], datasets)
     return backbone
+
+
+def _shape_pretrain(value: Any, datasets: Mapping[str, str]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    shapes = {"dataset": _shape_dataset, "after": _shape_pretrain}
+    return value | {key: shape(value[key], datasets) for key, shape in shapes.items() if key in value}
 
 
 def _named(value: Any) -> Any:
@@ -231,8 +237,6 @@ def _check_dataset(dataset: dict[str, Any], here: Location, catalog: Catalog) ->
 
 def _check_backbone(backbone: dict[str, Any], here: Location, folder: Path, catalog: Catalog) -> Iterator[Problem]:
     pretrain, weights = backbone.get("pretrain"), backbone.get("weights", "random")
-    if isinstance(pretrain, dict):
-        yield from _check_pretrain(pretrain, (*here, "pretrain"), catalog)
     recipe: dict[str, Any] = {"kind": "random"}
     named = weights if isinstance(weights, dict) else {weights: "DEFAULT"} if weights in PUBLISHERS else {}
     recipe |= next(({"kind": kind, "name": named[kind]} for kind in PUBLISHERS if isinstance(named.get(kind), str)), {})
@@ -246,21 +250,33 @@ def _check_backbone(backbone: dict[str, Any], here: Location, folder: Path, cata
     if name not in catalog.backbones and not name.startswith(catalog.backbone_prefixes):
         yield Problem((*here, "name"), f"unknown backbone {name!r}", nearest(name, catalog.backbones))
         return
+    modality = ""
     try:
-        catalog.describe_backbone(name, dict(params), recipe)
+        modality = catalog.describe_backbone(name, dict(params), recipe).modality
     except UserError as error:
         of_weights = "name" in recipe and repr(recipe["name"]) in error.message
         where = (*here, "weights") if of_weights else _culprit(error, {"name": name, **params}, here)
         yield Problem(where, error.message, error.hint)
+    if isinstance(pretrain, dict):
+        yield from _check_pretrain(pretrain, (*here, "pretrain"), modality, catalog)
 
 
-def _check_pretrain(pretrain: dict[str, Any], here: Location, catalog: Catalog) -> Iterator[Problem]:
+def _check_pretrain(pretrain: dict[str, Any], here: Location, modality: str, catalog: Catalog) -> Iterator[Problem]:
+    """Check a pre-training run and those before it; ``modality`` is the backbone's, empty where it is unknown."""
     yield from _check_method(pretrain, here, "method", catalog)
     name = pretrain.get("method")
-    if name in catalog.methods and "pretrain" not in catalog.declare("methods", name).roles:
-        yield Problem((*here, "method"), f"{name} does not pre-train", nearest(name, catalog.declared("pretrain")))
+    if name in catalog.methods:
+        declared = catalog.declare("methods", name)
+        if "pretrain" not in declared.roles:
+            yield Problem((*here, "method"), f"{name} does not pre-train", nearest(name, catalog.declared("pretrain")))
+        elif modality and modality not in declared.modalities:
+            fitting = [n for n in catalog.declared("pretrain") if modality in catalog.declare("methods", n).modalities]
+            what = f"{name} does not pre-train {modality} backbones"
+            yield Problem((*here, "method"), what, f"valid: {', '.join(fitting)}")
     if isinstance(pretrain.get("dataset"), dict):
         yield from _check_dataset(pretrain["dataset"], (*here, "dataset"), catalog)
+    if isinstance(pretrain.get("after"), dict):
+        yield from _check_pretrain(pretrain["after"], (*here, "after"), modality, catalog)
 
 
 def _check_space(search: Any, listed: set[str], catalog: Catalog) -> Iterator[Problem]:

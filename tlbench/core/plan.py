@@ -144,6 +144,8 @@ class _Contender:
             return f"{self.choice.name} only pre-trains: name it under a backbone's pretrain"
         if task.protocol not in self.declared.protocols:
             return f"{self.choice.name} does not take part in {task.protocol}"
+        if backbone.info.modality not in self.declared.modalities:
+            return f"{self.choice.name} does not read {task.dataset.modality} data"
         if self.declared.skip is None:
             return None
         return self.declared.skip(task, backbone.info, self.config)
@@ -218,7 +220,7 @@ def _tasks(
 def _unfit(task: TaskInfo, backbone: BackboneChoice) -> str | None:
     """Say why no method may use a backbone for a task, if so."""
     if backbone.info.modality != task.dataset.modality:
-        return f"a {backbone.info.modality} backbone cannot read {task.dataset.modality} data"
+        return f"{backbone.info.modality} backbones cannot read {task.dataset.modality} data"
     if _over_budget(task, backbone):
         return f"pre-training read every training label of {task.dataset.name}, more than {task.shots} shots"
     return None
@@ -226,8 +228,7 @@ def _unfit(task: TaskInfo, backbone: BackboneChoice) -> str | None:
 
 def _over_budget(task: TaskInfo, backbone: BackboneChoice) -> bool:
     """Say whether pre-training has spent more labels of the target than the task allows."""
-    run = backbone.pretrain
-    same = run is not None and run.labels and run.dataset.info.fingerprint == task.dataset.fingerprint
+    same = any(run.labels and run.dataset.info.fingerprint == task.dataset.fingerprint for run in backbone.runs)
     return same and task.protocol != "episodic" and task.shots != "full"
 
 

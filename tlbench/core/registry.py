@@ -20,10 +20,11 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError, nearest
+from tlbench.core.info import Modality
 
 Kind = Literal["methods", "protocols"]
 _PURE = ("tlbench.core", "pydantic", "__future__")
@@ -40,6 +41,7 @@ class Declaration:
         summary: First line of the docstring.
         paper: The docstring's first ``arXiv:`` reference, or empty.
         protocols: Protocols the method fits into (the constant ``PROTOCOLS``).
+        modalities: What the method reads (the constant ``MODALITIES``); everything where it says nothing.
         roles: ``fit`` and/or ``pretrain``: which of the two entry functions the file defines.
         constants: All upper-case constants of the file.
         settings: The file's ``Config`` (method) or ``Options`` (protocol).
@@ -53,6 +55,7 @@ class Declaration:
     summary: str
     paper: str
     protocols: tuple[str, ...]
+    modalities: tuple[str, ...]
     roles: tuple[str, ...]
     constants: dict[str, Any]
     settings: type[Settings]
@@ -95,6 +98,7 @@ def declaration(kind: Kind, name: str) -> Declaration:
         summary=doc.partition("\n")[0].strip(),
         paper=_paper(doc),
         protocols=tuple(namespace.get("PROTOCOLS", ())),
+        modalities=tuple(namespace.get("MODALITIES", get_args(Modality))),
         roles=tuple(role for role in ("fit", "pretrain") if role in functions),
         constants={key: value for key, value in namespace.items() if key.isupper()},
         settings=cast("type[Settings]", namespace.get("Config") or namespace.get("Options") or Settings),

@@ -76,7 +76,6 @@ def _backbone(model: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
     spec = _open(catalog.backbones, own)
     known = {"anyOf": [{"enum": list(catalog.backbones)}, *({"pattern": f"^{p}."} for p in catalog.backbone_prefixes)]}
     spec["anyOf"][0] = spec["anyOf"][1]["properties"]["name"] = {"type": "string", **known}
-    spec["anyOf"][1]["not"] = {"required": ["weights", "pretrain"]}
     return spec
 
 

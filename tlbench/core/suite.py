@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, field_validator
 
 from tlbench.core.config import Settings
 from tlbench.core.errors import nearest
@@ -89,16 +89,25 @@ class DatasetSpec(Settings):
 
 
 class PretrainSpec(Settings):
-    """A pre-training run that makes a backbone's weights."""
+    """A pre-training run that makes a backbone's weights, from those that it starts from."""
 
     method: Name
     dataset: DatasetSpec
     params: dict[str, Any] = Field(default_factory=dict)
     seed: int = Field(0, ge=0, lt=2**31)
+    after: PretrainSpec | None = Field(None, description="the run that it goes on from")
+
+    @property
+    def runs(self) -> tuple[PretrainSpec, ...]:
+        """The chain of runs, the first one first."""
+        return (*(self.after.runs if self.after is not None else ()), self)
 
 
 class BackboneSpec(Settings):
-    """An architecture with its options (flat keys beside ``name`` in the file) and where its weights come from."""
+    """An architecture with its options (flat keys beside ``name`` in the file) and where its weights come from.
+
+    Pre-training starts from ``weights``.
+    """
 
     name: Name
     weights: Annotated[
@@ -126,16 +135,15 @@ class BackboneSpec(Settings):
     pretrain: PretrainSpec | None = None
     params: dict[str, Any] = Field(default_factory=dict)
 
-    @model_validator(mode="after")
-    def _one_origin(self) -> BackboneSpec:
-        if self.pretrain is not None and "weights" in self.model_fields_set:
-            raise ValueError("weights and pretrain exclude each other: both say where the weights come from")
-        return self
-
     @cached_property
     def key(self) -> str:
         """Canonical text, by which a resolved backbone is found."""
         return canonical(self.model_dump(mode="json"))
+
+    @property
+    def runs(self) -> tuple[PretrainSpec, ...]:
+        """The pre-training runs that make its weights, the first one first."""
+        return self.pretrain.runs if self.pretrain is not None else ()
 
 
 class TeacherSpec(Settings):
@@ -243,7 +251,7 @@ class Suite(Settings):
     @property
     def datasets(self) -> dict[str, DatasetSpec]:
         """Every dataset that must be opened, targets and pre-training corpora, by key."""
-        corpora = (spec.pretrain.dataset for spec in self.backbones.values() if spec.pretrain is not None)
+        corpora = (run.dataset for spec in self.backbones.values() for run in spec.runs)
         targets = (spec for grid in self.grids for spec in grid.datasets)
         return {spec.key: spec for spec in (*targets, *corpora)}
 

@@ -74,7 +74,7 @@ Job = Cell | Make
 def needs(job: Job) -> list[Make]:
     """Return what must be made before a job can start; that may itself need other things."""
     if isinstance(job, MakeWeights):
-        return []
+        return [] if job.choice.pretrain is None else _weights(job.choice.pretrain.start)
     if isinstance(job, MakeTeacher):
         assert job.pupil.method.teacher is not None
         return _weights(job.pupil.method.teacher.backbone)

@@ -96,17 +96,17 @@ def check_tasks(
 
 
 def _check_unseen(info: DatasetInfo, backbone: BackboneChoice) -> None:
-    if backbone.pretrain is None:
-        return
-    corpus = backbone.pretrain.dataset.info
-    trained = corpus.class_splits.get("train", range(len(corpus.classes)))
-    seen = {corpus.classes[label] for label in trained} & {info.classes[label] for label in deal_classes(info)["test"]}
-    if seen:
-        raise UserError(
-            f"{backbone.info.label}: pre-training on {corpus.name} has seen test classes of {info.name}'s episodes: "
-            + ", ".join(sorted(seen)[:5]),
-            "pre-train on another dataset, or use one that declares a split of its classes",
-        )
+    tested = {info.classes[label] for label in deal_classes(info)["test"]}
+    for run in backbone.runs:
+        corpus = run.dataset.info
+        trained = corpus.class_splits.get("train", range(len(corpus.classes)))
+        seen = {corpus.classes[label] for label in trained} & tested
+        if seen:
+            raise UserError(
+                f"{backbone.info.label}: pre-training on {corpus.name} has seen test classes of {info.name}'s "
+                f"episodes: {', '.join(sorted(seen)[:5])}",
+                "pre-train on another dataset, or use one that declares a split of its classes",
+            )
 
 
 def catalog() -> Catalog:
