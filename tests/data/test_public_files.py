@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tlbench.data.catalog import open_dataset
+from tlbench.data.dataset import TEST, TRAIN, VAL
 from tlbench.data.sampling import check_episodes, check_shots, draw_shots
 from tlbench.store.artifacts import Artifacts
 
@@ -44,3 +47,35 @@ def test_clinc150(decoded: Path) -> None:
     check_shots(dataset.info, 100)
     draw = draw_shots(dataset.y, dataset.rows(0), 10, 0, dataset.info.fingerprint, source_val=dataset.rows(1))
     assert (len(draw.train), len(draw.val), len(draw.unlabeled)) == (1200, 300, 13_500)
+
+
+@pytest.mark.skipif(not CLINC.exists(), reason="clinc150.csv is not here")
+def test_clinc150_row_by_row(decoded: Path) -> None:
+    """The official split, label and domain of every row, read here by the standard library."""
+    dataset = open_dataset("texts", {"path": str(CLINC)}, Artifacts(decoded))
+    info = dataset.info
+    with CLINC.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(dataset.x) == [row["text"] for row in rows]
+    assert [info.classes[label] for label in dataset.y] == [row["label"] for row in rows]
+    assert [info.domains[place] for place in dataset.domain] == [row["domain"] for row in rows]
+    assert [("train", "val", "test")[part] for part in dataset.part] == [row["split"] for row in rows]
+    assert info.class_splits == {}
+    assert info.warnings == ()
+    domains = defaultdict(set)
+    for label, place in zip(dataset.y.tolist(), dataset.domain.tolist(), strict=True):
+        domains[label].add(place)
+    assert {len(found) for found in domains.values()} == {1}, "a domain is a group of intents"
+    assert (np.bincount([place for found in domains.values() for place in found]) == 15).all()
+
+
+@pytest.mark.skipif(not CLINC.exists(), reason="clinc150.csv is not here")
+def test_clinc150_keeps_its_validation_out_of_a_budget(decoded: Path) -> None:
+    dataset = open_dataset("texts", {"path": str(CLINC)}, Artifacts(decoded))
+    val, test = dataset.rows(VAL), dataset.rows(TEST)
+    few = draw_shots(dataset.y, dataset.rows(TRAIN), 5, 0, dataset.info.fingerprint, source_val=val)
+    full = draw_shots(dataset.y, dataset.rows(TRAIN), "full", 0, dataset.info.fingerprint, source_val=val)
+    assert not set(val) & {*few.train, *few.val, *few.unlabeled}
+    assert np.array_equal(full.val, val)
+    assert len(full.train) == 15_000
+    assert not set(test) & {*few.train, *few.val, *few.unlabeled, *full.train, *full.val}

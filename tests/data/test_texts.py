@@ -108,3 +108,52 @@ def test_mistakes_are_named_with_file_and_line(tmp_path: Path, name: str, conten
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no such file"):
         opened(tmp_path, tmp_path / "nowhere.csv")
+
+
+def test_without_a_split_each_label_of_each_domain_holds_out_its_fifth(tmp_path: Path) -> None:
+    records = [
+        {"text": f"{label} {domain} {n}", "label": label, "domain": domain}
+        for label in ("hello", "bye")
+        for domain in ("phone", "mail")
+        for n in range(10)
+    ]
+    dataset = opened(tmp_path, write_csv(tmp_path / "talk.csv", records))
+    assert dataset.info.domains == ("mail", "phone")
+    assert [dataset.info.domains[place] for place in dataset.domain] == [record["domain"] for record in records]
+    cell = dataset.y * 2 + dataset.domain
+    assert np.bincount(cell[dataset.rows(TEST)]).tolist() == [2] * 4
+    assert np.bincount(cell[dataset.rows(TRAIN)]).tolist() == [8] * 4
+
+
+def test_domains_are_part_of_the_content(tmp_path: Path) -> None:
+    found = set()
+    for number, domains in enumerate([["a"] * 10, ["a"] + ["b"] * 9]):
+        records = [record | {"domain": domain} for record, domain in zip(RECORDS, domains, strict=True)]
+        found.add(opened(tmp_path, write_csv(tmp_path / f"{number}.csv", records)).info.fingerprint)
+    found.add(opened(tmp_path, write_csv(tmp_path / "none.csv", RECORDS)).info.fingerprint)
+    assert len(found) == 3
+
+
+def test_one_domain_is_no_shift_but_is_told(tmp_path: Path) -> None:
+    dataset = opened(tmp_path, write_csv(tmp_path / "talk.csv", [record | {"domain": " mail "} for record in RECORDS]))
+    assert dataset.info.domains == ("mail",)
+    assert not dataset.domain.any()
+
+
+def test_a_missing_domain_is_named(tmp_path: Path) -> None:
+    content = "text,label,domain\nhi,x,mail\nho,x,\nyo,y,mail\nha,y,mail\n"
+    assert "record 2 has no domain, but others do" in refusal(tmp_path, "a.csv", content)
+
+
+def test_splits_of_different_labels_keep_their_domains(tmp_path: Path) -> None:
+    labels = {"train": ("a", "b", "c"), "val": ("d",), "test": ("e", "f")}
+    records = [
+        {"text": f"{label} {n}", "label": label, "split": split, "domain": "pq"[n % 2]}
+        for split, names in labels.items()
+        for label in names
+        for n in range(4)
+    ]
+    dataset = opened(tmp_path, write_csv(tmp_path / "talk.csv", records))
+    assert dataset.info.class_splits == {"train": (0, 1, 2), "val": (3,), "test": (4, 5)}
+    assert (np.bincount(dataset.y * 2 + dataset.domain) == 2).all()
+    assert (np.bincount((dataset.y * 2 + dataset.domain)[dataset.rows(TEST)]) == 1).all()

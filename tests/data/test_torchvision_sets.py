@@ -217,6 +217,13 @@ def test_omniglots_alphabets_split_the_classes_in_any_listing_order(
         monkeypatch.setattr(datasets.omniglot, name, lambda *a, original=original, **k: original(*a, **k)[::-1])
     shutil.rmtree(tmp_path / "artifacts")
     assert opened(tmp_path, "Omniglot").info.fingerprint == info.fingerprint
+    plain, turned = opened(tmp_path, "Omniglot"), opened(tmp_path, "Omniglot", rotations=True, invert=True)
+    for turn in range(4):
+        assert np.array_equal(turned.x[turn * len(plain.x) :][: len(plain.x)], 255 - np.rot90(plain.x, turn, (2, 3)))
+    assert {part: {label % 9 for label in labels} for part, labels in turned.info.class_splits.items()} == {
+        part: set(labels) for part, labels in info.class_splits.items()
+    }
+    assert len(turned.info.classes) == 36
 
 
 def test_a_damaged_image_is_named(tmp_path: Path) -> None:

@@ -8,17 +8,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import Field
 
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError
-from tlbench.core.hashing import derive_seed, digest
+from tlbench.core.hashing import digest
 from tlbench.data.decoded import Decoded, canvas
+from tlbench.data.groups import choose, deal
 from tlbench.data.parts import SPLITS, divide
 from tlbench.data.pictures import look, read, sizes_differ
+from tlbench.data.rotations import TURNS, with_rotations
 from tlbench.data.tree import Entry, Tree
 
 VERSION = 1
@@ -36,6 +38,14 @@ class Params(Settings):
         "auto", description="classes: class/img; domains: domain/class/img; groups: group/class/img"
     )
     image_size: int | None = Field(None, ge=4, le=1024, description="side to scale to; by default the images' own")
+    invert: bool = Field(False, description="dark strokes on white become bright ones on black")
+    rotations: bool = Field(False, description="each class turned by 90, 180 and 270 degrees is a class of its own")
+    test_groups: Annotated[int, Field(ge=1)] | tuple[str, ...] | None = Field(
+        None, description="groups whose classes are for testing in episodes: how many, or their names"
+    )
+    val_groups: Annotated[int, Field(ge=0)] | tuple[str, ...] | None = Field(
+        None, description="groups for validation; none beside test_groups holds out a fifth of the training classes"
+    )
 
 
 @dataclass(frozen=True)
@@ -71,14 +81,16 @@ def decode(params: Params, folder: Path) -> Decoded:
             raise sizes_differ(str(tree.path), sizes)
         height, width = (params.image_size,) * 2 if params.image_size else sizes[0]
         channels = 1 if all(grey for _, grey in heads) else 3
-        x = canvas(folder, len(examples), (channels, height, width))
+        x = canvas(folder, (TURNS if params.rotations else 1) * len(examples), (channels, height, width))
+        decoded = _label(x, layout, examples, params)
 
         def paint(row: int) -> None:
             example = examples[row]
-            x[row] = read(tree.read(example.entry), _full(tree, example), channels, params.image_size)
+            pixels = read(tree.read(example.entry), _full(tree, example), channels, params.image_size)
+            x[row] = 255 - pixels if params.invert else pixels
 
         _each(paint, range(len(examples)))
-        return _label(x, layout, examples, str(tree.path))
+        return with_rotations(decoded, params.path) if params.rotations else decoded
 
 
 def arrange(tree: Tree, wanted: str) -> tuple[Layout, list[Example]]:
@@ -160,17 +172,21 @@ def _guess(tree: Tree, examples: Sequence[Example]) -> Layout:
     )
 
 
-def _label(x: Any, layout: Layout, examples: Sequence[Example], where: str) -> Decoded:
+def _label(x: Any, layout: Layout, examples: Sequence[Example], params: Params) -> Decoded:
     names = [f"{e.top}/{e.name}" if layout == "groups" else e.name for e in examples]
     classes, y = np.unique(np.asarray(names), return_inverse=True)
     known = tuple(map(str, classes))
     tops = [example.top for example in examples]
     domains = tuple(sorted(set(tops))) if layout == "domains" else ()
     splits = [example.split for example in examples] if examples[0].split else None
-    parts = divide(where, splits, y, known, tops if domains else None)
+    parts = divide(params.path, splits, y, known, tops if domains else None)
     class_splits, warnings = parts.class_splits, parts.warnings
-    if layout == "groups" and not class_splits:
-        class_splits = _deal_groups(known)
+    groups = [name.rpartition("/")[0] for name in known]
+    if params.test_groups is not None or params.val_groups is not None:
+        _refuse_choice(layout, splits is not None, params)
+        class_splits = choose(params.path, groups, params.test_groups, params.val_groups)
+    elif layout == "groups" and not class_splits:
+        class_splits = deal(groups)
         if not class_splits:
             warnings += ("fewer than 3 groups: episodes deal the classes without regard to groups",)
     return Decoded(
@@ -185,15 +201,15 @@ def _label(x: Any, layout: Layout, examples: Sequence[Example], where: str) -> D
     )
 
 
-def _deal_groups(classes: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Deal whole groups, about 60%, 20% and 20% of them, by their names alone."""
-    group = [name.rpartition("/")[0] for name in classes]
-    order = sorted(set(group), key=lambda name: derive_seed("group split", name))
-    held = max(1, round(0.2 * len(order)))
-    if len(order) < 3:
-        return {}
-    side = {name: "test" if at < held else "val" if at < 2 * held else "train" for at, name in enumerate(order)}
-    return {part: tuple(label for label, g in enumerate(group) if side[g] == part) for part in SPLITS}
+def _refuse_choice(layout: Layout, is_split: bool, params: Params) -> None:
+    """Refuse a choice of groups where there are none, or where the folders have made it."""
+    if layout != "groups":
+        raise UserError(
+            f"{params.path}: test_groups and val_groups choose among groups of classes, but its layout is {layout}",
+            "groups lie as group/class/img; say layout: groups",
+        )
+    if is_split:
+        raise UserError(f"{params.path}: its folders are split already", "leave out test_groups and val_groups")
 
 
 def _each(work: Callable[[T], R], items: Sequence[T]) -> list[R]:

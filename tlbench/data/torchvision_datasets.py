@@ -20,6 +20,7 @@ from tlbench.core.errors import UserError, nearest
 from tlbench.data.decoded import Decoded, canvas
 from tlbench.data.parts import divide
 from tlbench.data.pictures import fit, sizes_differ
+from tlbench.data.rotations import TURNS, with_rotations
 from tlbench.data.torchvision_names import Signature, signatures
 
 VERSION = 1
@@ -38,6 +39,8 @@ class Params(Settings):
 
     root: str | None = Field(None, description="folder of downloads; by default $TLBENCH_DATA or ~/.cache/tlbench")
     image_size: int | None = Field(None, ge=4, le=1024, description="side to scale to; by default the images' own")
+    invert: bool = Field(False, description="dark strokes on white become bright ones on black")
+    rotations: bool = Field(False, description="each class turned by 90, 180 and 270 degrees is a class of its own")
     options: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="further arguments of the dataset's class, e.g. {split: letters} for EMNIST"
     )
@@ -88,7 +91,7 @@ def decode(name: str, params: Params, folder: Path) -> Decoded:
         split: sorted(range(len(part)), key=sorted_by(part).__getitem__) if sorted_by else list(range(len(part)))
         for split, part in opened.items()
     }
-    x, targets = _paint(name, opened, order, params.image_size, folder)
+    x, targets = _paint(name, opened, order, params, folder)
     named = {split: _named(part, targets[split]) for split, part in opened.items()}
     classes = tuple(dict.fromkeys(label for known in named.values() for label in known.values()))
     if sorted_by:
@@ -96,7 +99,8 @@ def decode(name: str, params: Params, folder: Path) -> Decoded:
     position = {label: at for at, label in enumerate(classes)}
     y = np.asarray([position[named[split][target]] for split in opened for target in targets[split]], np.int64)
     parts = divide(name, [split for split in opened for _ in targets[split]] if found.splits else None, y, classes)
-    return Decoded(x=x, y=y, part=parts.part, classes=classes, class_splits=parts.class_splits, warnings=parts.warnings)
+    decoded = Decoded(x, y, parts.part, classes, class_splits=parts.class_splits, warnings=parts.warnings)
+    return with_rotations(decoded, name) if params.rotations else decoded
 
 
 def _named(part: Any, targets: list[int]) -> dict[int, str]:
@@ -118,28 +122,29 @@ class _ColourMetError(Exception):
 
 
 def _paint(
-    name: str, opened: dict[str, Any], order: dict[str, list[int]], size: int | None, folder: Path
+    name: str, opened: dict[str, Any], order: dict[str, list[int]], params: Params, folder: Path
 ) -> tuple[NDArray[np.uint8], dict[str, list[int]]]:
     """Write all images to the folder's canvas and return it with the targets of each split."""
     first, _ = _item(name, next(iter(opened.values())), 0)
     channels = 1 if first.mode in _GREY else 3
     try:
-        return _paint_as(name, opened, order, size, folder, first, channels)
+        return _paint_as(name, opened, order, params, folder, first, channels)
     except _ColourMetError:
-        return _paint_as(name, opened, order, size, folder, first, 3)
+        return _paint_as(name, opened, order, params, folder, first, 3)
 
 
 def _paint_as(
     name: str,
     opened: dict[str, Any],
     order: dict[str, list[int]],
-    size: int | None,
+    params: Params,
     folder: Path,
     first: Any,
     channels: int,
 ) -> tuple[NDArray[np.uint8], dict[str, list[int]]]:
+    size, turns = params.image_size, TURNS if params.rotations else 1
     height, width = (first.height, first.width) if size is None else (size, size)
-    x = canvas(folder, sum(map(len, order.values())), (channels, height, width))
+    x = canvas(folder, turns * sum(map(len, order.values())), (channels, height, width))
     targets: dict[str, list[int]] = {split: [] for split in opened}
     row = 0
     for split, part in opened.items():
@@ -149,7 +154,8 @@ def _paint_as(
                 raise _ColourMetError
             if size is None and (image.height, image.width) != (height, width):
                 raise sizes_differ(name, [(height, width), (image.height, image.width)])
-            x[row] = fit(image, f"{name}: image {index} of {split or 'the set'}", channels, size)
+            pixels = fit(image, f"{name}: image {index} of {split or 'the set'}", channels, size)
+            x[row] = 255 - pixels if params.invert else pixels
             targets[split].append(target)
             row += 1
     return x, targets

@@ -1,0 +1,102 @@
+"""Mutants of the docstrings: what would let test texts, or names of the answer, into training."""
+
+from __future__ import annotations
+
+from mutant import Mutant
+
+PYDOCS, DOCSTRINGS = "data/pydocs.py", "data/docstrings.py"
+TESTS = "tests/data/test_pydocs.py"
+
+MUTANTS = (
+    Mutant(
+        "pydocs: docstrings of one file on both sides",
+        PYDOCS,
+        "yield Row(text, label_of(name), TEST if name in held else TRAIN)",
+        "yield Row(text, label_of(name), TEST if len(text) % 5 == 0 else TRAIN)",
+        f"{TESTS}::test_no_file_has_docstrings_on_both_sides",
+    ),
+    Mutant(
+        "pydocs: duplicates on both sides",
+        PYDOCS,
+        "if key(text) not in seen:",
+        "if (key(text), name in held) not in seen and not seen.add((key(text), name in held)):",
+        f"{TESTS}::test_what_stands_on_both_sides_stays_for_testing",
+    ),
+    Mutant(
+        "pydocs: duplicates that differ in case",
+        PYDOCS,
+        'return " ".join(words(text))',
+        "return text",
+        f"{TESTS}::test_no_text_stands_twice",
+    ),
+    Mutant(
+        "pydocs: training keeps what testing loses",
+        PYDOCS,
+        "key=lambda name: (name not in held, name)",
+        "key=lambda name: (name in held, name)",
+        f"{TESTS}::test_what_stands_on_both_sides_stays_for_testing",
+    ),
+    Mutant(
+        "pydocs: names unmasked",
+        PYDOCS,
+        "return lambda text: re.sub(",
+        "return lambda text: text or re.sub(",
+        f"{TESTS}::test_no_text_names_a_package_or_a_telling_module",
+    ),
+    Mutant(
+        "pydocs: names masked in small letters only",
+        PYDOCS,
+        "low = word.lower()",
+        "low = word",
+        f"{TESTS}::test_masks_cover_words_dots_and_telling_modules",
+    ),
+    Mutant(
+        "pydocs: modules unmasked",
+        PYDOCS,
+        "MASK if len(speakers.get(low, ())) == 1 else word",
+        "word",
+        f"{TESTS}::test_no_text_names_a_package_or_a_telling_module",
+    ),
+    Mutant(
+        "pydocs: the corpus trains on the files for testing",
+        PYDOCS,
+        "list(_rows(_passages(texts, held), held))",
+        "list(_rows(_passages(texts, held), frozenset()))",
+        f"{TESTS}::test_the_corpus_never_trains_on_a_test_text",
+    ),
+    Mutant(
+        "pydocs: the corpus trains on paragraphs for testing",
+        PYDOCS,
+        "if name in held or key(p) not in sealed",
+        "if True",
+        f"{TESTS}::test_a_paragraph_for_testing_is_cut_out_of_the_corpus",
+    ),
+    Mutant(
+        "pydocs: test suites are read",
+        DOCSTRINGS,
+        '_TESTS = frozenset(("test", "tests", "idle_test"))',
+        "_TESTS = frozenset()",
+        f"{TESTS}::test_short_texts_and_test_suites_are_left_out",
+    ),
+    Mutant(
+        "pydocs: unreadable files are not named",
+        PYDOCS,
+        "            unreadable.append(name)\n",
+        "            pass\n",
+        f"{TESTS}::test_unreadable_files_are_skipped_and_named",
+    ),
+    Mutant(
+        "pydocs: missing packages are not named",
+        PYDOCS,
+        "missing = [package for package in PACKAGES if package not in packages]",
+        "missing = []",
+        f"{TESTS}::test_missing_packages_are_named_and_too_few_refused",
+    ),
+    Mutant(
+        "pydocs: files by the hash of this process",
+        PYDOCS,
+        'derive_seed("pydocs", order, name)',
+        "hash((order, name))",
+        f"{TESTS}::test_decoding_imports_nothing_and_is_the_same_in_another_process",
+    ),
+)
