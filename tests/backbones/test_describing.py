@@ -17,10 +17,11 @@ RANDOM = {"kind": "random"}
 DEFAULT = {"kind": "torchvision", "name": "DEFAULT"}
 
 
-def test_names_are_those_of_torchvision_and_conv4() -> None:
-    assert set(catalog.names()) == {*torchvision.models.list_models(module=torchvision.models), "conv4"}
+def test_names_are_those_of_torchvision_conv4_and_the_text_encoders() -> None:
+    texts = {"text_tiny", "text_mini", "text_small", "text_medium"}
+    assert set(catalog.names()) == {*torchvision.models.list_models(module=torchvision.models), "conv4", *texts}
     assert len(catalog.names()) == len(set(catalog.names()))
-    assert set(catalog.summaries()) == {*catalog.names(), "timm:NAME"}
+    assert set(catalog.summaries()) == {*catalog.names(), "hf:NAME", "timm:NAME"}
     assert all(catalog.summaries().values())
     assert catalog.families()["conv4"] == "conv4"
     assert catalog.families()["resnet18"] == "torchvision"

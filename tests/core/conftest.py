@@ -102,19 +102,22 @@ METHODS = {
     ),
     "protonet": declare_fake("protonet", MethodConfig, protocols=("episodic",)),
     "simclr": declare_fake("simclr", PretrainConfig, roles=("pretrain",), modalities=("image",)),
+    "source_only": declare_fake("source_only", MethodConfig, protocols=("adaptation",)),
     "supervised": declare_fake("supervised", PretrainConfig, roles=("pretrain",)),
 }
+PAIRED = {"VERSION": 1, "PAIRS": True, "LEAST_SHOTS": 0, "USUAL_SHOTS": (0,)}
 PROTOCOLS = {
+    "adaptation": declare_fake("adaptation", NoOptions, constants=PAIRED),
     "classification": declare_fake("classification", NoOptions, constants={"VERSION": 1}, skip=_too_few),
     "episodic": declare_fake("episodic", EpisodeOptions, constants={"VERSION": 2}),
 }
-DATASETS = {"digits": "image", "glyphs": "image", "folder": "image", "pydocs": "text"}
+DATASETS = {"digits": "image", "glyphs": "image", "folder": "image", "pair": "image", "pydocs": "text"}
 BACKBONES = {"resnet18": "image", "conv4": "image", "encoder": "text"}
 
 
 def _validate_dataset(name: str, params: dict[str, Any]) -> dict[str, Any]:
     for key in params:
-        if name != "folder" or key != "path":
+        if (name, key) not in (("folder", "path"), ("pair", "source"), ("pair", "target")):
             raise UserError(f"dataset {name} has no parameter {key!r}", nearest(key, ["path"]))
     return params
 

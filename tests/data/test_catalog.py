@@ -32,7 +32,15 @@ def test_listing_and_checking_load_nothing_heavy() -> None:
 
 def test_validation_fills_in_defaults() -> None:
     assert catalog.validate("glyphs", {}) == {"variants": 2}
-    assert catalog.validate("folder", {"path": "x"}) == {"path": "x", "layout": "auto", "image_size": None}
+    assert catalog.validate("folder", {"path": "x"}) == {
+        "path": "x",
+        "layout": "auto",
+        "image_size": None,
+        "invert": False,
+        "rotations": False,
+        "test_groups": None,
+        "val_groups": None,
+    }
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,13 +14,20 @@ import torchvision
 from torch import nn
 from torchvision.models.convnext import CNBlockConfig
 
+sys.path.append(str(Path(__file__).parents[1] / "backbones"))
+from small_encoders import config
+
+from tlbench.backbones import huggingface
 from tlbench.backbones.backbone import Backbone
 from tlbench.backbones.catalog import build, describe
 from tlbench.core import registry
+from tlbench.core.info import BackboneInfo
 from tlbench.testing import contract
 from tlbench.testing.contract import Case
+from tlbench.testing.fakes import fake_text_backbone
 
 SIZE = 32
+TEXTS = ("text_tiny", "hf:bert", "hf:distilbert")
 MODELS = torchvision.models
 SMALL: dict[str, Callable[..., nn.Module]] = {
     "resnet50": lambda: MODELS.ResNet(MODELS.resnet.Bottleneck, [1, 1, 1, 1], width_per_group=8),
@@ -37,10 +45,14 @@ SMALL: dict[str, Callable[..., nn.Module]] = {
     ),
 }
 """Networks of torchvision's classes, a few thousand parameters each, that stand in for the smallest published one."""
-FAMILIES = (*SMALL, "efficientnet_b0", "mobilenet_v2", "mobilenet_v3_small", "timm:test_vit", "timm:test_resnet")
+IMAGES = (*SMALL, "efficientnet_b0", "mobilenet_v2", "mobilenet_v3_small", "timm:test_vit", "timm:test_resnet")
 
 
 def _small(name: str) -> Backbone:
+    if name == "text_tiny":
+        return fake_text_backbone()
+    if name.startswith("hf:"):
+        return _small_encoder(name)
     with pytest.MonkeyPatch.context() as patch:
         if name in SMALL:
             whole = MODELS.get_model
@@ -58,25 +70,44 @@ def _small(name: str) -> Backbone:
     return backbone
 
 
-def _methods() -> list[str]:
-    """Every method that trains a network: those on frozen features do not see the architecture."""
-    return [
-        case.method
-        for case in contract.cases()
-        if case.role == "classification"
-        and not registry.declaration("methods", case.method).constants.get("FROZEN_BACKBONE", False)
-    ]
+def _small_encoder(name: str) -> Backbone:
+    import transformers
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = transformers.AutoModel.from_config(config(name.removeprefix("hf:")))
+    recipe = {**fake_text_backbone().info.recipe, "name": name, "width": 32}
+    return huggingface.assemble(BackboneInfo(name, "hf", "text", name, recipe), model)
+
+
+def _methods(modality: str) -> list[str]:
+    """Every method that trains a network: those on frozen features do not see the architecture, but texts are new."""
+    found = []
+    for name in registry.names("methods"):
+        declared = registry.declaration("methods", name)
+        trains = modality == "text" or not declared.constants.get("FROZEN_BACKBONE", False)
+        found += [name] if trains and "classification" in declared.protocols and modality in declared.modalities else []
+    return found
 
 
 # By default a deep network's stem learns too slowly for single precision to show it within three epochs.
 SHORT: dict[str, dict[str, Any]] = {
     "gradual_unfreezing": {"epochs": 5, "order": "head_first"},
     "discriminative_lr": {"epochs": 3, "decay": 0.8},
+    "simclr": {"epochs": 1, "tune_epochs": 2},
 }
+
+
+def _short(method: str) -> dict[str, Any]:
+    trains = "epochs" in registry.declaration("methods", method).settings.model_fields
+    return SHORT.get(method, {"epochs": 3} if trains else {})
+
+
 CASES = [
-    Case(method, "classification", partial(_small, family), SHORT.get(method, {"epochs": 3}), validation=False)
-    for family in FAMILIES
-    for method in _methods()
+    Case(method, "classification", partial(_small, family), _short(method), validation=False)
+    for modality, families in (("image", IMAGES), ("text", TEXTS))
+    for family in families
+    for method in _methods(modality)
 ]
 
 
@@ -88,8 +119,9 @@ def _title(case: Case) -> str:
 @pytest.mark.parametrize("case", CASES, ids=_title)
 def test_family(case: Case, tmp_path: Path) -> None:
     assert isinstance(case.backbone, partial)
-    if case.backbone.args[0].startswith("timm:"):
-        pytest.importorskip("timm")
+    for prefix, library in (("timm:", "timm"), ("hf:", "transformers")):
+        if case.backbone.args[0].startswith(prefix):
+            pytest.importorskip(library)
     try:
         fitted = contract.run(case, tmp_path)
     except contract.RefusedError as reason:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,21 @@ WORLD = 2
 SHORT: dict[str, dict[str, Any]] = {"gradual_unfreezing": {"epochs": 3, "order": "head_first"}}
 
 
+FEW = {"epochs": 2, "episodes": 4, "steps": 4, "check_every": 2, "checks": 5}
+
+
+def _short(method: str) -> dict[str, Any]:
+    fields = registry.declaration("methods", method).settings.model_fields
+    return SHORT.get(method, {name: value for name, value in FEW.items() if name in fields})
+
+
 def _cases() -> dict[str, Case]:
-    """Every trained role outside episodes (whose distances are in single precision; they have a test of their own)."""
+    """Every trained role."""
     cases = {}
     for case in contract.cases():
         trains = not registry.declaration("methods", case.method).constants.get("FROZEN_BACKBONE", False)
-        if trains and case.role in ("classification", PRETRAIN):
-            cases[str(case)] = Case(case.method, case.role, params=SHORT.get(case.method, {"epochs": 2}))
+        if trains and case.role in ("classification", "episodic", "adaptation", PRETRAIN):
+            cases[str(case)] = replace(case, params=_short(case.method))
     return cases
 
 

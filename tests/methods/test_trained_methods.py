@@ -20,6 +20,7 @@ from tlbench.data.dataset import Split, Task
 from tlbench.data.sampling import draw_episodes
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
+from tlbench.training import meta
 from tlbench.training.context import Context
 from tlbench.training.episodes import validation_episodes
 from tlbench.training.evaluate import Scores
@@ -127,7 +128,7 @@ def test_protonet_returns_the_encoder_that_was_best_on_validation(monkeypatch: p
         seen.append(copy.deepcopy(learner.encoder.state_dict()))
         return scripted[len(seen) - 1]
 
-    monkeypatch.setattr(method, "episode_scores", score)
+    monkeypatch.setattr(meta, "episode_scores", score)
     ctx = _context()
     learner = method.fit(fake.task, fake_backbone(), method.Config(episodes=5, check_every=1), ctx)
     assert ctx.selected == {"episode": 3}, "larger accuracy, then smaller nll, then earlier"
@@ -135,6 +136,36 @@ def test_protonet_returns_the_encoder_that_was_best_on_validation(monkeypatch: p
     kept = learner.encoder.state_dict()
     assert all(torch.equal(kept[name], value) for name, value in seen[2].items())
     assert not all(torch.equal(kept[name], value) for name, value in seen[4].items())
+
+
+def test_protonet_trains_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """60 ways, 5 queries, as many shots as the test, Adam at 0.001, halved every 2000 episodes."""
+    method, fake = _method("protonet"), fake_task("episodic")
+    asked: dict[str, Any] = {}
+
+    def note(model: Any, learner: Any, optimizer: torch.optim.Optimizer, *rest: Any, rate: Any) -> None:
+        asked.update(optimizer=optimizer, rates=[rate(done) for done in (0, 1999, 2000, 3999, 4000)])
+
+    monkeypatch.setattr(method, "train_on_episodes", note)
+    config = method.Config()
+    backbone = fake_backbone()
+    method.fit(fake.task, backbone, config, _context())
+    assert (config.ways, config.queries) == (60, 5)
+    assert asked["rates"] == [1, 1, 0.5, 0.5, 0.25]
+    (group,) = asked["optimizer"].param_groups
+    assert type(asked["optimizer"]) is torch.optim.Adam
+    assert (group["base_lr"], group["weight_decay"], group["betas"]) == (1e-3, 0, (0.9, 0.999))
+    assert set(group["params"]) == set(backbone.parameters())
+
+
+def test_protonet_stops_when_its_patience_is_spent(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, fake = _method("protonet"), fake_task("episodic")
+    scripted = iter([Scores(0.5, 1.0), Scores(0.8, 0.9), Scores(0.7, 0.7), Scores(0.8, 0.9), Scores(0.9, 0.1)])
+    monkeypatch.setattr(meta, "episode_scores", lambda *_: next(scripted))
+    ctx = _context()
+    method.fit(fake.task, fake_backbone(), method.Config(episodes=5, check_every=1, patience=2), ctx)
+    assert [step for step, _ in ctx.curves["val_accuracy"]] == [1, 2, 3, 4]
+    assert ctx.selected == {"episode": 2}
 
 
 def test_validation_episodes_are_scored_as_by_hand() -> None:

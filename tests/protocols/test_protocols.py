@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,10 @@ from tlbench.core.info import DatasetInfo, TaskInfo
 from tlbench.core.record import Footprint, Outcome, unpack_bits
 from tlbench.data.dataset import TEST, TRAIN, Dataset, Task
 from tlbench.protocols import classification, episodic
+from tlbench.testing.fakes import fake_backbone, fake_dataset
+from tlbench.training import episodes
 from tlbench.training.context import Context
+from tlbench.training.prototypes import distance_logits, prototypes
 
 CLASSES, EACH = 12, 40
 
@@ -154,14 +159,23 @@ class Centroids:
     def __init__(self) -> None:
         self.encoder = _ClassPixel()
         self.transductive = False
-        self.supports: list[Tensor] = []
-        self.queries: list[Tensor] = []
-        self.labels: list[Tensor] = []
+        self.calls: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    @property
+    def supports(self) -> list[Tensor]:
+        """What was scored: the first two calls are those that check for transduction."""
+        return [support for support, _, _ in self.calls[2:]]
+
+    @property
+    def labels(self) -> list[Tensor]:
+        return [labels for _, labels, _ in self.calls[2:]]
+
+    @property
+    def queries(self) -> list[Tensor]:
+        return [query for _, _, query in self.calls[2:]]
 
     def classify(self, support: Tensor, labels: Tensor, query: Tensor, ways: int) -> Tensor:
-        self.supports.append(support)
-        self.queries.append(query)
-        self.labels.append(labels)
+        self.calls.append((support, labels, query))
         member = nn.functional.one_hot(labels, ways).float()
         means = member.transpose(1, 2) @ support[..., :1] / member.sum(1).unsqueeze(-1)
         return -torch.cdist(query[..., :1], means)
@@ -176,14 +190,16 @@ class _ClassPixel(nn.Module):
         return torch.stack([x[:, 0, 1, 0], x[:, 0, 0, 0] * 256 + x[:, 0, 0, 1]], 1)
 
 
-def play(dataset: Dataset, seed: int = 0, shots: int = 2, episodes: int = 50) -> tuple[Outcome, Centroids, Task]:
-    learner, seen = Centroids(), []
+def play(
+    dataset: Dataset, seed: int = 0, learner: Any = None, shots: int = 2, queries: int = 3
+) -> tuple[Outcome, Any, Task]:
+    learner, seen = learner or Centroids(), []
 
-    def fit(task: Task) -> Centroids:
+    def fit(task: Task) -> Any:
         seen.append(task)
         return learner
 
-    options = {"ways": 5, "queries": 3, "episodes": episodes}
+    options = {"ways": 5, "queries": queries, "episodes": 50}
     outcome = episodic.run(TaskInfo("episodic", dataset.info, shots, 5, options), dataset, seed, fit, context())
     assert outcome is not None
     return outcome, learner, seen[0]
@@ -232,7 +248,67 @@ def test_episodes_scored_in_many_pieces_equal_those_scored_at_once(
 ) -> None:
     whole, learner, _ = play(dataset)
     assert len(learner.queries) == 1
-    monkeypatch.setattr(episodic, "_CHUNK", 2 * 25 * 7)
+    monkeypatch.setattr(episodes, "_EMBEDDED", 2 * 25 * 7)
     pieces, learner, _ = play(dataset)
     assert len(learner.queries) == 8
     assert pieces == whole
+
+
+def test_what_is_leant_from_other_queries_must_be_declared(dataset: Dataset) -> None:
+    class Centred(Centroids):
+        def classify(self, support: Tensor, labels: Tensor, query: Tensor, ways: int) -> Tensor:
+            return super().classify(support, labels, query - query.mean(1, keepdim=True), ways)
+
+    for queries in (1, 2, 3):
+        with pytest.raises(ValueError, match="does not declare itself transductive"):
+            play(dataset, learner=Centred(), queries=queries)
+    declared = Centred()
+    declared.transductive = True
+    outcome, _, _ = play(dataset, learner=declared)
+    assert outcome.transductive
+    assert len(declared.calls) == 1, "what is declared need not be checked"
+    assert not play(dataset)[0].transductive
+
+
+class BatchStatistics:
+    """Embeds support and queries of an episode together, by a network that is in training mode."""
+
+    def __init__(self, transductive: bool) -> None:
+        self.module = fake_backbone()
+        self.transductive = transductive
+
+    def classify(self, support: Tensor, labels: Tensor, query: Tensor, ways: int) -> Tensor:
+        logits = []
+        for s, y, q in zip(support, labels, query, strict=True):
+            z = self.module.train()(torch.cat([s, q]))[None]
+            logits.append(distance_logits(z[:, len(s) :], prototypes(z[:, : len(s)], y[None], ways))[0])
+        return torch.stack(logits)
+
+    def footprint(self) -> Footprint:
+        return Footprint(trainable=0, total=0, stored_bytes=0)
+
+
+def _solve(learner: Any) -> Outcome:
+    data = fake_dataset()
+    info = TaskInfo("episodic", data.info, 5, 2, {"ways": 2, "queries": 4, "episodes": 6})
+    outcome = episodic.run(info, data, 0, lambda task: learner, context())
+    assert outcome is not None
+    return outcome
+
+
+def test_a_solver_that_uses_batch_statistics_is_found_out() -> None:
+    with pytest.raises(ValueError, match="does not declare itself transductive"):
+        _solve(BatchStatistics(transductive=False))
+    assert _solve(BatchStatistics(transductive=True)).transductive
+
+
+def test_an_encoder_without_running_statistics_is_found_out() -> None:
+    """Its normalisation asks the batch in evaluation mode too."""
+    learner = Centroids()
+    learner.encoder = fake_backbone()
+    assert not _solve(learner).transductive
+    for module in learner.encoder.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean = module.running_var = None
+    with pytest.raises(ValueError, match="does not declare itself transductive"):
+        _solve(learner)

@@ -105,6 +105,9 @@ def fill(uri: str, artifacts: Path) -> None:
         told = params("protonet", "glyphs", "1", seed, protocol="episodic", backbone_label="conv4/random")
         scores = {"test/accuracy": 0.7 + seed / 10, "test/accuracy_ci95": 0.03 + seed / 100}
         writer.run(f"protonet-{seed}", told | {"option.ways": "5"}, scores, tags=PROVENANCE)
+    told = params("maml", "glyphs", "1", 0, protocol="episodic", backbone_label="conv4/random")
+    tags = PROVENANCE | {"tlbench.transductive": "true"}
+    writer.run("maml-0", told | {"option.ways": "5"}, {"test/accuracy": 0.6}, tags=tags)
     _mishaps(writer, client)
 
 

@@ -18,7 +18,7 @@ def frame(*rows: dict[str, Any]) -> pd.DataFrame:
         "ended": 1.0, "protocol": "classification", "protocol_version": "1", "method": "lora", "method_label": "lora",
         "backbone": "conv4", "backbone_label": "conv4", "weights": "random", "backbone_key": "k", "dataset": "digits",
         "dataset_fingerprint": "aaaaaaaa", "shots": "5", "seed": 0, "options": "{}", "params": "{}",
-        "test/accuracy": 0.5,
+        "transductive": False, "test/accuracy": 0.5,
     }  # fmt: skip
     return pd.DataFrame([usual | {"run_id": str(number)} | row for number, row in enumerate(rows)])
 
@@ -34,6 +34,30 @@ def test_options_that_vary_split_a_protocol_and_others_stay_unsaid() -> None:
     assert [cell.protocol for cell in cells] == ["episodic (ways=5)", "episodic (ways=20)", "classification"]
     assert {cell.protocol_name for cell in cells} == {"episodic", "classification"}
     assert notes == ()
+
+
+def test_what_is_transductive_is_a_protocol_of_its_own() -> None:
+    usual, maml = {"protocol": "episodic"}, {"protocol": "episodic", "method_label": "maml", "transductive": True}
+    cells, notes = settle(frame(usual, maml))
+    assert [cell.protocol for cell in cells] == ["episodic", "episodic, transductive"]
+    assert [cell.transductive for cell in cells] == [False, True]
+    assert {cell.protocol_name for cell in cells} == {"episodic"}
+    assert notes == ()
+    ways = {"options": '{"ways":"5"}'}
+    cells, _ = settle(frame(usual | ways, maml | ways, usual | {"options": '{"ways":"20"}'}))
+    assert [cell.protocol for cell in cells] == [
+        "episodic (ways=5)",
+        "episodic (ways=5), transductive",
+        "episodic (ways=20)",
+    ]
+
+
+def test_a_setting_that_is_no_longer_transductive_leaves_nothing_behind() -> None:
+    old = {"protocol": "episodic", "params": '{"batch_norm":"batch"}', "transductive": True}
+    new = {"protocol": "episodic", "ended": 2.0}
+    cells, notes = settle(frame(old, new))
+    assert [cell.protocol for cell in cells] == ["episodic"]
+    assert "left out: 1" in notes[0]
 
 
 def test_one_name_for_two_contents_is_told_apart() -> None:

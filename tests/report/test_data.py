@@ -31,7 +31,7 @@ from tlbench.store import mlflow_layout
 def test_every_finished_cell_is_there_once(store: str) -> None:
     results = data.load("demo", store)
     done = results.done
-    assert len(done) == len(LEVEL) * len(BONUS) * len(SEEDS) - 1 + 2
+    assert len(done) == len(LEVEL) * len(BONUS) * len(SEEDS) - 1 + 3
     assert done["cell"].is_unique
     for row in done[done["protocol"] == "classification"].itertuples():
         made = accuracy(row.method_label, row.dataset, row.shots, row.seed)
@@ -43,7 +43,12 @@ def test_facts_of_the_experiment(store: str) -> None:
     assert (results.baseline, results.planned) == ("linear_probe", 55)
     assert results.not_applicable == (data.NotApplicable(6, "needs <b>episodes</b>", "maml | classification"),)
     assert results.suite_text.startswith("name: demo")
-    assert results.provenance == {"commit": {"abc123": 49}, "torch": {"2.15.0": 49}}
+    assert results.provenance == {"commit": {"abc123": 50}, "torch": {"2.15.0": 50}}
+
+
+def test_what_is_transductive_is_known_by_its_tag(store: str) -> None:
+    done = data.load("demo", store).done
+    assert set(done.loc[done["transductive"].astype(bool), "cell"]) == {"maml-0"}
 
 
 def test_nan_is_nan_and_curves_stay_out(store: str) -> None:

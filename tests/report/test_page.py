@@ -17,6 +17,7 @@ from rich.console import Console
 from tlbench.report import page
 from tlbench.report.data import Results
 from tlbench.report.terminal import terminal_table
+from tlbench.report.text import TRANSDUCTIVE
 from tlbench.store import mlflow_layout
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -55,12 +56,24 @@ def test_settings_csv_pools_episodes_and_leaves_nan_empty(written: page.Paths) -
     protonet = frame[frame["method"] == "protonet"].iloc[0]
     assert protonet["accuracy_episodes"] == pytest.approx((0.03**2 + 0.04**2) ** 0.5 / 2)
     assert frame["nll"].isna().all()  # unknown for two seeds: not the mean of the third
-    assert len(frame) == 4 * 4 + 1
+    assert len(frame) == 4 * 4 + 2
+
+
+def test_transductive_rows_stand_on_a_board_of_their_own_which_says_what_that_means(written: page.Paths) -> None:
+    board = (written.folder / "leaderboard.md").read_text().split("###")[-1]
+    assert board.splitlines()[0] == " episodic, transductive: glyphs"
+    assert TRANSDUCTIVE in board
+    assert "| maml |" in board
+    assert "protonet" not in board
+    assert (written.folder / "leaderboard.md").read_text().count(TRANSDUCTIVE) == 1
+    assert written.index.read_text().count(TRANSDUCTIVE) == 1
+    frame = pd.read_csv(written.folder / "settings.csv")
+    assert dict(zip(frame["method"], frame["protocol"], strict=True))["maml"] == "episodic, transductive"
 
 
 def test_records_keep_every_cell(written: page.Paths) -> None:
     records = pd.read_parquet(written.folder / "records.parquet")
-    assert len(records) == 49
+    assert len(records) == 50
     assert records["digest"].str.len().gt(0).all()
 
 
@@ -88,7 +101,7 @@ def test_a_pipe_in_a_name_does_not_break_a_markdown_row() -> None:
 def test_warnings_and_provenance_are_on_the_page(written: page.Paths) -> None:
     text = written.index.read_text()
     for told in (
-        "cells that have not been run: 5 of 55",
+        "cells that have not been run: 4 of 55",
         "cells that failed: 1",
         "the baseline linear_probe does not apply to episodic",
         "abc123",
@@ -127,6 +140,7 @@ def test_terminal_table_fits_eighty_columns(store: str) -> None:
     assert f"{100 * lora.accuracy.mean:.1f}" in text
     assert "lora(rank=8)" in text
     assert "11/12" in text
+    assert "Not comparable" in " ".join(text.split())
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,19 @@ def test_a_failed_record_tells_why_and_what_it_cost() -> None:
     assert {point.key.partition("/")[0] for point in layout.metrics(record)} == {"cost"}
 
 
+def test_a_transductive_record_says_so_and_others_say_nothing() -> None:
+    record = make_record("c")
+    assert record.outcome is not None
+    apart = record.model_copy(update={"outcome": record.outcome.model_copy(update={"transductive": True})})
+    assert layout.tags(apart) == layout.tags(record) | {
+        "tlbench.transductive": "true",
+        "tlbench.digest": apart.digest,
+    }
+    assert apart.digest != record.digest
+    assert "tlbench.transductive" not in layout.tags(record)
+    assert "tlbench.transductive" not in layout.tags(make_record("c", failed=True))
+
+
 def test_the_report_reads_the_same_names() -> None:
     for name in vars(stored):
         if name.endswith(("_TAG", "_PREFIX")) and name != "TAG_PREFIX":

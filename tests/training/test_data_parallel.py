@@ -122,8 +122,8 @@ def test_two_processes_equal_one(name: str, both: dict[str, dict[str, torch.Tens
     assert alone.keys() == both[name].keys()
     assert any("running_var" in key for key in alone)
     for key, value in alone.items():
-        # The distances between embeddings are computed in single precision by design.
-        tolerance = 1e-4 if name == "protonet" else 1e-9
+        # Adam takes steps on rounding errors, and validation keeps embeddings in single precision.
+        tolerance = 1e-6 if name == "protonet" else 1e-9
         torch.testing.assert_close({key: both[name][key]}, {key: value}, rtol=tolerance, atol=tolerance)
 
 

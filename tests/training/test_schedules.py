@@ -7,7 +7,14 @@ import math
 import pytest
 import torch
 
-from tlbench.training.schedules import halving, one_cycle, rate_factor, slanted_triangular, warmup_cosine
+from tlbench.training.schedules import (
+    halving,
+    one_cycle,
+    rate_factor,
+    slanted_triangular,
+    warmup_cosine,
+    warmup_linear,
+)
 
 
 def test_warmup_rises_in_equal_steps_to_one() -> None:
@@ -21,6 +28,22 @@ def test_cosine_starts_at_one_is_half_way_at_a_half_and_falls_to_the_end() -> No
     assert warmup_cosine(99, 100, 0.1) == pytest.approx(0.5 * (1 + math.cos(math.pi * 89 / 90)))
     values = [warmup_cosine(step, 100, 0.1) for step in range(10, 100)]
     assert values == sorted(values, reverse=True)
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(100, 0.1), (37, 0.06), (5, 0.0)])
+def test_linear_rates_are_those_of_transformers_one_step_ahead_in_the_rise(steps: int, warmup: float) -> None:
+    """Theirs start at zero, which wastes a step; ours end the rise at the peak on its last step."""
+    transformers = pytest.importorskip("transformers")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    rise = int(warmup * steps)
+    theirs = transformers.get_linear_schedule_with_warmup(optimizer, rise, steps)
+    found = []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        theirs.step()
+    expected = [*found[1 : rise + 1], *found[rise:]]
+    assert [warmup_linear(step, steps, warmup) for step in range(steps)] == pytest.approx(expected)
 
 
 def test_a_single_step_without_warmup_runs_at_the_full_rate() -> None:
@@ -54,6 +77,7 @@ def test_one_cycle_is_torchs_step_by_step(steps: int, rise: float) -> None:
 def test_a_schedule_is_chosen_by_its_name() -> None:
     for name, function in (
         ("cosine", warmup_cosine),
+        ("linear", warmup_linear),
         ("slanted_triangular", slanted_triangular),
         ("one_cycle", one_cycle),
     ):

@@ -12,6 +12,7 @@ from tlbench.backbones.depth import block_groups
 from tlbench.core.info import BackboneInfo
 
 _SUBLAYERS = (("attn", "mlp"), ("self_attention", "mlp"), ("attn_layer", "mlp_layer"))
+_MULTIPLE = 8  # lengths of texts are rounded up to
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,31 @@ class Sublayers:
     Attributes:
         attention: The attention; where it returns a tuple, the first element counts.
         feed_forward: The perceptron after it.
+        attention_end: Where the attention itself makes the sum: the module in it whose output is added.
+        feed_forward_start: Where the perceptron is several modules, of which ``feed_forward`` is the last: the first.
     """
 
     attention: str
     feed_forward: str
+    attention_end: str = ""
+    feed_forward_start: str = ""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What the token ids of a text backbone mean.
+
+    Attributes:
+        size: Rows of the token table; ids lie below it.
+        pad: The id that fills a text up to the length of others; it stands only behind a text.
+        mask: The id that hides a token.
+        special: All ids that stand for no piece of a text, padding and mask among them.
+    """
+
+    size: int
+    pad: int
+    mask: int
+    special: tuple[int, ...]
 
 
 class Backbone(nn.Module):
@@ -36,14 +58,17 @@ class Backbone(nn.Module):
     Attributes:
         info: Facts and recipe.
         prepare: Turns raw ``uint8`` images (B, C, H, W) into what ``body`` reads: float, resized, channels repeated
-            or averaged, normalised by constants of the recipe. Has no parameters.
-        body: The network; (B, ...) -> (B, out_dim).
+            or averaged, normalised by constants of the recipe; or token ids (B, L) into those of the longest text of
+            the batch, :class:`Trim`. Has no parameters.
+        body: The network; (B, ...) -> (B, out_dim). That of a text backbone also has ``states(ids)``, which returns
+            the last hidden states (B, L, width) of prepared ids, and the token table ``embedding``.
         out_dim: Width of the feature vector.
         layer_groups: Names of the direct or nested submodules of ``body``, from stem to top; each parameter of
             ``body`` lies under exactly one of them. A parameter that lies beside the submodules (the class token of
             a transformer) stands there by its own name; :meth:`group_parameters` resolves both.
         blocks: Names of the submodules of ``body`` after which an adapter belongs (residual or transformer blocks).
         sublayers: One entry a transformer block of ``body``, in order; empty for networks that have none.
+        vocabulary: What token ids mean; None unless the backbone reads text.
     """
 
     def __init__(
@@ -55,6 +80,7 @@ class Backbone(nn.Module):
         layer_groups: list[list[str]],
         blocks: list[str],
         sublayers: Sequence[Sublayers] = (),
+        vocabulary: Vocabulary | None = None,
     ) -> None:
         super().__init__()
         self.info = info
@@ -64,9 +90,10 @@ class Backbone(nn.Module):
         self.layer_groups = layer_groups
         self.blocks = blocks
         self.sublayers = list(sublayers)
+        self.vocabulary = vocabulary
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return features (B, out_dim) of raw inputs (B, C, H, W)."""
+        """Return features (B, out_dim) of raw inputs, images (B, C, H, W) or token ids (B, L)."""
         return self.body(self.prepare(x))
 
     def group_parameters(self) -> list[list[nn.Parameter]]:
@@ -181,3 +208,32 @@ class Prepare(nn.Module):
         if x.shape[-2:] != size:
             x = nn.functional.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=True)
         return (x - self.mean) / self.std
+
+
+def vocabulary(info: BackboneInfo) -> Vocabulary:
+    """Return what the recipe of a text backbone says of its token ids."""
+    said = info.recipe["vocabulary"]
+    return Vocabulary(said["size"], said["pad"], said["mask"], tuple(said["special"]))
+
+
+class Trim(nn.Module):
+    """Token ids (B, L), padded behind -> ``int64`` ids of the longest text in the batch, and little more.
+
+    The length is rounded up to a multiple of 8, which keeps the number of shapes small, and is at most L.
+
+    Args:
+        pad: The id of padding.
+    """
+
+    def __init__(self, pad: int) -> None:
+        super().__init__()
+        self.pad = pad
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return ids (B, L') with L' at most L; nothing but padding is cut off."""
+        return ids[:, : rounded(int((ids != self.pad).sum(1).amax()))].long()
+
+
+def rounded(length: int) -> int:
+    """Return the length at which texts are computed whose longest has that many tokens."""
+    return max(1, -(-length // _MULTIPLE)) * _MULTIPLE

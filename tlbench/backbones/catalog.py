@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tlbench.backbones import conv4, timm, torchvision
+from tlbench.backbones import conv4, huggingface, text_encoder, timm, torchvision
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.hashing import canonical, derive_seed
 from tlbench.core.info import BackboneInfo
@@ -42,10 +42,15 @@ class Publisher(Family, Protocol):
         """Return the weights that a recipe names; raises UserError."""
 
 
-_NAMED: MappingProxyType[str, Named] = MappingProxyType({"conv4": conv4, "torchvision": torchvision})
-_FAMILIES: MappingProxyType[str, Family] = MappingProxyType({**_NAMED, "timm": timm})
-_PUBLISHERS: MappingProxyType[str, Publisher] = MappingProxyType({"torchvision": torchvision, "timm": timm})
-PREFIXES = (timm.PREFIX,)
+_NAMED: MappingProxyType[str, Named] = MappingProxyType(
+    {"conv4": conv4, "text_encoder": text_encoder, "torchvision": torchvision}
+)
+_FAMILIES: MappingProxyType[str, Family] = MappingProxyType({**_NAMED, "hf": huggingface, "timm": timm})
+_PUBLISHERS: MappingProxyType[str, Publisher] = MappingProxyType(
+    {"hf": huggingface, "timm": timm, "torchvision": torchvision}
+)
+_PREFIXED = {huggingface.PREFIX: "hf", timm.PREFIX: "timm"}
+PREFIXES = tuple(_PREFIXED)
 """What stands before the names of a library that must be imported to list them."""
 
 
@@ -63,7 +68,7 @@ def names() -> tuple[str, ...]:
 def summaries() -> dict[str, str]:
     """Return one line about each backbone by name, and one about all that follow a prefix."""
     named = {name: line for family in _NAMED.values() for name, line in family.summaries().items()}
-    return {**named, f"{timm.PREFIX}NAME": timm.SUMMARY}
+    return {**named, f"{huggingface.PREFIX}NAME": huggingface.SUMMARY, f"{timm.PREFIX}NAME": timm.SUMMARY}
 
 
 def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> BackboneInfo:
@@ -73,13 +78,13 @@ def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> Back
         name: The architecture.
         params: Its options, as the suite gives them.
         weights: Where its weights come from: ``{"kind": "random"}``, ``{"kind": "torchvision", "name": "DEFAULT"}``,
-            the same with ``timm``, ``{"kind": "file", "sha256": ...}`` or
+            the same with ``timm`` or ``hf``, ``{"kind": "file", "sha256": ...}`` or
             ``{"kind": "pretrain", "method": ..., "dataset": ..., ...}``.
 
     Raises:
         UserError: The name, an option or the weights' name is unknown, or they do not go together.
     """
-    family = "timm" if name.startswith(timm.PREFIX) else families().get(name)
+    family = next((key for prefix, key in _PREFIXED.items() if name.startswith(prefix)), families().get(name))
     if family is None:
         raise UserError(f"unknown backbone {name!r}", nearest(name, families()))
     if weights["kind"] in _PUBLISHERS and weights["kind"] != family:
@@ -88,6 +93,15 @@ def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> Back
             f"use weights: {family}" if family in _PUBLISHERS else "use weights: random, a file, or a pretrain block",
         )
     return _FAMILIES[family].describe(name, params, weights)
+
+
+def tokenizer(info: BackboneInfo) -> str | None:
+    """Return the tokeniser, as JSON, that a backbone comes with whatever its weights; None where it comes with none.
+
+    Raises:
+        UserError: It cannot be had, or is not the one that the recipe was made with.
+    """
+    return huggingface.tokenizer(info) if info.family == "hf" else None
 
 
 def build(info: BackboneInfo, seed: int, weights_file: Path | None) -> Backbone:

@@ -46,6 +46,8 @@ def label(name: str, changed: Mapping[str, Any], weights: Mapping[str, Any]) -> 
     match weights["kind"]:
         case "torchvision" | "timm":
             return f"{architecture}/{weights['name']}"
+        case "hf":
+            return f"{architecture}/hf:{weights['name'][:8]}"
         case "file":
             return f"{architecture}/file:{weights.get('sha256', '')[:8]}"
         case "pretrain":

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Backbone
+from tlbench.backbones.carried import carried
 from tlbench.core.errors import UserError
 
 State = dict[str, Tensor]
@@ -32,10 +33,16 @@ _RENAMED = (
 _SHOWN = 4
 
 
-def save_weights(backbone: Backbone, path: Path) -> None:
-    """Write the weights and buffers of a backbone's body as a safetensors file."""
+def save_weights(backbone: Backbone, path: Path, tokenizer: str | None = None) -> None:
+    """Write the weights and buffers of a backbone's body as a safetensors file.
+
+    Args:
+        backbone: The backbone.
+        path: The file.
+        tokenizer: The tokeniser that the weights were trained with, as JSON; it goes into the file.
+    """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.body.state_dict().items()}
-    save_file(state, path)
+    save_file(state, path, carried(tokenizer))
 
 
 def read_weights(path: Path) -> State:

@@ -50,6 +50,11 @@ class ProtocolChoice:
         """Canonical text of what decides the result."""
         return canonical({"name": self.name, "version": self.version, "options": self.options})
 
+    @property
+    def episodic(self) -> bool:
+        """Whether it poses episodes, whose test classes are kept apart from all training."""
+        return "ways" in self.options
+
 
 @dataclass(frozen=True)
 class DatasetChoice:

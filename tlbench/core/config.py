@@ -7,8 +7,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Optimizer = Literal["adamw", "sgd"]
-Schedule = Literal["cosine", "slanted_triangular", "one_cycle"]
+Schedule = Literal["cosine", "linear", "slanted_triangular", "one_cycle"]
 Augment = Literal["none", "shift", "shift_flip", "affine", "crop_flip"]
+Views = Literal["auto", "objects", "small_objects", "characters"]
 BatchNorm = Literal["train", "frozen"]
 Precision = Literal["float32", "bfloat16"]
 
@@ -75,12 +76,50 @@ class FineTuningConfig(TrainingConfig):
     batch_norm: BatchNorm = tunable("train", choice("train", "frozen"), "whether running statistics move or stay")
 
 
-class EpisodicConfig(MethodConfig):
-    """What every method that trains on episodes declares alike; a subclass changes the defaults it needs."""
+class SelfSupervisedConfig(FineTuningConfig):
+    """What every method that learns without labels first declares alike; each adds its own ``lr``.
+
+    The inherited fields are those of the training without labels. On a task, training with its labels follows, which
+    has epochs and a rate of its own and shares the rest.
+    """
+
+    then: Literal["finetune", "probe"] = Field("finetune", description="what follows on a task, with its labels")
+    tune_epochs: int = Field(40, ge=1, description="passes over the labelled examples, where fine-tuning follows")
+    tune_lr: float = tunable(1e-3, log_uniform(1e-5, 1e-2), "rate of the backbone in it", gt=0)
+
+
+class AdaptationConfig(MethodConfig):
+    """What every method that trains on two domains declares alike; a subclass changes the defaults it needs."""
+
+    steps: int = Field(1000, ge=1, description="steps of the optimiser")
+    batch_size: int = Field(64, ge=4, description="examples of each domain in a batch; all of a smaller domain")
+    lr: float = tunable(1e-2, log_uniform(1e-3, 1e-1), "rate of all layers above the backbone", gt=0)
+    backbone_multiplier: float = tunable(
+        0.1, choice(0.1, 1.0), "rate of the backbone over that; always 1 where its weights are random", ge=0
+    )
+    optimizer: Optimizer = Field("sgd", description="sgd has momentum 0.9; adamw wants a smaller lr")
+    weight_decay: float = tunable(1e-3, log_uniform(1e-5, 1e-2), "of matrices and kernels only", ge=0)
+    schedule: Literal["inverse", "cosine"] = Field("inverse", description="how the rate falls; inverse: (1+10p)^-0.75")
+    bottleneck: int | None = Field(256, ge=1, description="width of a layer under the head; null has none")
+    augment: Augment = tunable(
+        "none",
+        choice("none", "shift", "affine"),
+        "how training images are moved; flips are wrong for characters",
+    )
+    checks: int = Field(10, ge=1, description="models proposed for selection, at equal distances")
+
+
+class FixedWaysConfig(MethodConfig):
+    """What every method that trains on episodes declares alike; without more, these have as many ways as the test."""
 
     episodes: int = Field(400, ge=1, description="training episodes")
-    ways: int = tunable(20, choice(5, 20, 60), "classes in a training episode; fewer where there are fewer", ge=2)
     queries: int = tunable(5, choice(5, 15), "queries of each class in a training episode", ge=1)
     check_every: int = Field(50, ge=1, description="episodes between two checks on validation")
     checks: int = Field(200, ge=1, description="validation episodes of a check")
     patience: int | None = Field(None, ge=1, description="checks without improvement before stopping early")
+
+
+class EpisodicConfig(FixedWaysConfig):
+    """What every method declares alike that can train on more ways than the test has."""
+
+    ways: int = tunable(20, choice(5, 20, 60), "classes in a training episode; fewer where there are fewer", ge=2)

@@ -25,6 +25,8 @@ class DatasetInfo:
             the source declares none (the episodic protocol then deals the classes itself).
         domains: Domain names, empty when the source has none.
         warnings: What a reader of the results must know (merged classes, skipped files, ...).
+        target: Fingerprint of the dataset that the target of a pair of domains was taken from; empty where there is
+            no pair. ``counts`` of a pair are the target's.
     """
 
     name: str
@@ -36,6 +38,7 @@ class DatasetInfo:
     class_splits: dict[str, tuple[int, ...]] = field(default_factory=dict)
     domains: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class BackboneInfo:
 
     Attributes:
         name: Architecture name, e.g. ``resnet18`` or ``conv4``.
-        family: The file in ``tlbench/backbones`` that builds it, e.g. ``torchvision``.
+        family: The family in ``tlbench/backbones`` that builds it, e.g. ``torchvision``.
         modality: What it reads.
         label: Short text that names architecture and weights, for people, e.g. ``conv4/supervised@glyphs``.
         recipe: Everything that decides its function, JSON-like: ``name``, ``family``, ``weights`` (a mapping with
@@ -59,7 +62,7 @@ class BackboneInfo:
 
     @property
     def weights(self) -> str:
-        """Where the weights come from: ``random``, ``torchvision``, ``timm``, ``file`` or ``pretrain``."""
+        """Where the weights come from: ``random``, ``torchvision``, ``timm``, ``hf``, ``file`` or ``pretrain``."""
         return str(self.recipe["weights"]["kind"])
 
 

@@ -10,10 +10,11 @@ from typing import Any
 from tlbench.core.catalog import Catalog
 from tlbench.core.choose import baseline_label, choose_method
 from tlbench.core.errors import UserError, nearest
+from tlbench.core.pairs import PAIR
 from tlbench.core.problems import Problem, check, refuse
 from tlbench.core.search import Distribution
 from tlbench.core.source import Location, Source, parse, read
-from tlbench.core.suite import PUBLISHERS, BackboneSpec, DatasetSpec, Grid, Suite, TeacherSpec
+from tlbench.core.suite import PUBLISHERS, BackboneSpec, DatasetSpec, Grid, Suite, TeacherSpec, check_shots
 
 _GRID_KEYS = frozenset(Grid.model_fields) - {"options"}
 _BACKBONE_KEYS = frozenset(BackboneSpec.model_fields) - {"params"}
@@ -49,7 +50,7 @@ def _checked(source: Source, folder: Path, catalog: Catalog) -> Suite:
     if not isinstance(source.value, dict):
         kind = "a list" if isinstance(source.value, list) else "a single value"
         raise UserError(f"{source.at(())}: a suite is a mapping with name and grids, not {kind}")
-    shaped = _shape(source.value, {name.lower(): name for name in catalog.datasets})
+    shaped = _shape(source.value, catalog)
     suite, problems = check(Suite, shaped)
     named = list(_misnamed(shaped, folder, catalog))
     said = {problem.where for problem in named}
@@ -67,23 +68,27 @@ def _checked(source: Source, folder: Path, catalog: Catalog) -> Suite:
     return suite
 
 
-def _shape(value: dict[str, Any], datasets: Mapping[str, str]) -> dict[str, Any]:
+def _shape(value: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
     """Give each part its one form: names become mappings, and flat keys move under ``options`` or ``params``.
 
     Args:
-        value: What the file says.
-        datasets: Their names by the same in lower case; a suite may write them in any case.
+        value: What the file says. Names of datasets may be written in any case.
+        catalog: What a suite may name.
     """
     shaped = dict(value)
     if isinstance(value.get("grids"), list):
-        shaped["grids"] = [_shape_grid(grid, datasets) for grid in value["grids"]]
+        datasets = {name.lower(): name for name in catalog.datasets}
+        shaped["grids"] = [_shape_grid(grid, datasets, catalog) for grid in value["grids"]]
     return shaped
 
 
-def _shape_grid(value: Any, datasets: Mapping[str, str]) -> Any:
+def _shape_grid(value: Any, datasets: Mapping[str, str], catalog: Catalog) -> Any:
     if not isinstance(value, dict):
         return value
     grid = _gather(value, _GRID_KEYS, "options")
+    usual = _protocol(grid, catalog).get("USUAL_SHOTS")
+    if usual is not None:
+        grid.setdefault("shots", list(usual))
     shapes: dict[str, Callable[[Any], Any]] = {
         "methods": partial(_shape_method, datasets=datasets),
         "datasets": partial(_shape_dataset, datasets=datasets),
@@ -107,6 +112,8 @@ def _shape_dataset(value: Any, datasets: Mapping[str, str]) -> Any:
     named = _named(value)
     if not isinstance(named, dict):
         return named
+    if "name" not in named and {"source", "target"} & named.keys():
+        named = {"name": PAIR, **named}
     name = named.get("name")
     known = {"name": datasets.get(name.lower(), name)} if isinstance(name, str) else {}
     return _gather(named | known, _DATASET_KEYS, "params")
@@ -146,12 +153,14 @@ def _misnamed(shaped: dict[str, Any], folder: Path, catalog: Catalog) -> Iterato
             continue
         here: Location = ("grids", g)
         yield from _check_options(grid, here, catalog)
+        yield from _check_shots(grid, here, catalog)
         for m, method in enumerate(_mappings(grid.get("methods"))):
             listed.add(str(method.get("name")))
             yield from _check_method(method, (*here, "methods", m), "name", catalog)
             yield from _check_taught(method, (*here, "methods", m), folder, catalog)
         for d, dataset in enumerate(_mappings(grid.get("datasets"))):
             yield from _check_dataset(dataset, (*here, "datasets", d), catalog)
+            yield from _check_paired(dataset, grid, (*here, "datasets", d), catalog)
         for b, backbone in enumerate(_mappings(grid.get("backbones"))):
             yield from _check_backbone(backbone, (*here, "backbones", b), folder, catalog)
     if not listed or not listed.issubset(catalog.methods):
@@ -181,6 +190,34 @@ def _knows(protocol: str, problem: Problem, here: Location, catalog: Catalog) ->
     if not problem.what.startswith("unknown key") or len(problem.where) != len(here) + 1:
         return False
     return problem.where[-1] in catalog.declare("protocols", protocol).settings.model_fields
+
+
+def _protocol(grid: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
+    """Return the constants of a grid's protocol, none where there is no such protocol."""
+    name = str(grid.get("protocol"))
+    return catalog.declare("protocols", name).constants if name in catalog.protocols else {}
+
+
+def _check_shots(grid: dict[str, Any], here: Location, catalog: Catalog) -> Iterator[Problem]:
+    least = _protocol(grid, catalog).get("LEAST_SHOTS", 1)
+    for position, value in enumerate(_list(grid.get("shots"))):
+        try:
+            check_shots(value, least)
+        except ValueError as error:
+            yield Problem((*here, "shots", position), f"shots: {error}")
+
+
+def _check_paired(dataset: dict[str, Any], grid: dict[str, Any], here: Location, catalog: Catalog) -> Iterator[Problem]:
+    """Check that a dataset has a source and a target where the protocol needs them, and says so in one way only."""
+    name, pairs = dataset.get("name"), dataset.get("pairs")
+    if name == PAIR and pairs is not None:
+        yield Problem(
+            (*here, "pairs"), "pairs: what has a source and a target is one pair", "give the one or the other"
+        )
+    if name != PAIR and name in catalog.datasets and pairs is None and _protocol(grid, catalog).get("PAIRS"):
+        what = f"{grid['protocol']} needs a source and a target, but {name} is one dataset"
+        hint = "write {source: A, target: B}, or add pairs: all for each two of its domains"
+        yield Problem((*here, "name"), what, hint)
 
 
 def _check_method(method: dict[str, Any], here: Location, key: str, catalog: Catalog) -> Iterator[Problem]:
@@ -274,6 +311,8 @@ def _check_pretrain(pretrain: dict[str, Any], here: Location, modality: str, cat
             what = f"{name} does not pre-train {modality} backbones"
             yield Problem((*here, "method"), what, f"valid: {', '.join(fitting)}")
     if isinstance(pretrain.get("dataset"), dict):
+        if pretrain["dataset"].get("pairs") is not None:
+            yield Problem((*here, "dataset", "pairs"), "pairs: pre-training reads one dataset", "leave pairs out")
         yield from _check_dataset(pretrain["dataset"], (*here, "dataset"), catalog)
     if isinstance(pretrain.get("after"), dict):
         yield from _check_pretrain(pretrain["after"], (*here, "after"), modality, catalog)

@@ -19,7 +19,7 @@ from tlbench.core.cell import (
 )
 from tlbench.core.choose import choose_listed, choose_protocol
 from tlbench.core.config import Settings
-from tlbench.core.info import Shots, TaskInfo
+from tlbench.core.info import DatasetInfo, Shots, TaskInfo
 from tlbench.core.registry import Declaration
 from tlbench.core.suite import Grid, Suite
 
@@ -228,8 +228,14 @@ def _unfit(task: TaskInfo, backbone: BackboneChoice) -> str | None:
 
 def _over_budget(task: TaskInfo, backbone: BackboneChoice) -> bool:
     """Say whether pre-training has spent more labels of the target than the task allows."""
-    same = any(run.labels and run.dataset.info.fingerprint == task.dataset.fingerprint for run in backbone.runs)
+    labelled = (run.dataset.info for run in backbone.runs if run.labels)
+    same = any(_contents(corpus) & _contents(task.dataset) for corpus in labelled)
     return same and task.protocol != "episodic" and task.shots != "full"
+
+
+def _contents(dataset: DatasetInfo) -> set[str]:
+    """Return the fingerprints under which the labels of a dataset are known."""
+    return {dataset.fingerprint, dataset.target} - {""}
 
 
 def _cells(

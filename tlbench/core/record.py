@@ -33,7 +33,7 @@ class Outcome(Settings):
 
     Attributes:
         scores: Test scores by name, fractions in [0, 1] where they are rates: ``accuracy``, ``macro_f1``, ``nll``,
-            ``ece``.
+            ``ece``; in ``adaptation`` also ``accuracy_by/NAME`` of the model that each validator chose.
         validation: Scores on validation that the method selected by; empty where it had none.
         curves: Values by epoch or step, by name (``train_loss``, ``val_accuracy``, ...): ``[[step, value], ...]``.
         selected: What was chosen on validation, e.g. ``{"C": 1.0, "epoch": 7}``.
@@ -41,6 +41,8 @@ class Outcome(Settings):
         correct: One bit a test prediction (see :func:`pack_bits`), in the protocol's fixed order.
         group: Consecutive test predictions that belong together (queries of one episode), 1 when each is alone.
         transductive: Whether a prediction may depend on the others of its group; such results are listed apart.
+        oracle: Whether the method saw labels that the protocol keeps from all others; such results are an upper bound,
+            listed apart and never ranked.
         logits: Hash of the test logits, which shows whether two runs agree to the last bit.
         footprint: What the fitted method costs to keep.
         notes: Warnings the method or the protocol raised.
@@ -54,6 +56,7 @@ class Outcome(Settings):
     correct: str = ""
     group: int = Field(1, ge=1)
     transductive: bool = False
+    oracle: bool = False
     logits: str = ""
     footprint: Footprint | None = None
     notes: tuple[str, ...] = ()

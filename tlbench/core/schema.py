@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from tlbench.core.catalog import Catalog
+from tlbench.core.pairs import PAIR
 from tlbench.core.suite import BackboneSpec, Grid, PretrainSpec, Suite, TeacherSpec
 
 _MODELS: tuple[type[BaseModel], ...] = (Suite, Grid, BackboneSpec, PretrainSpec, TeacherSpec)
@@ -21,7 +22,7 @@ def schema(catalog: Catalog) -> dict[str, Any]:
     parts |= {
         "MethodSpec": _listed(catalog),
         "TeacherSpec": _teacher(catalog, parts["TeacherSpec"]["properties"]),
-        "DatasetSpec": _open(catalog.datasets),
+        "DatasetSpec": _dataset(catalog, parts["DatasetSpec"]["properties"]["pairs"]),
         "BackboneSpec": _backbone(parts["BackboneSpec"], catalog),
         "PretrainSpec": _method(catalog.declared("pretrain"), "method", parts["PretrainSpec"]["properties"]),
         "Grid": _grid(parts["Grid"], catalog, parts),
@@ -71,6 +72,15 @@ def _open(names: tuple[str, ...], properties: dict[str, Any] | None = None) -> d
     return {"anyOf": [{"enum": list(names)}, {"type": "object", "properties": known, "required": ["name"]}]}
 
 
+def _dataset(catalog: Catalog, pairs: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a dataset: one, pairs of the domains of one, or a source and a target."""
+    single = _open(tuple(name for name in catalog.datasets if name != PAIR), {"pairs": pairs})
+    side = _open(tuple(single["anyOf"][0]["enum"]), {"domain": {"type": "string"}})
+    both = {"name": {"const": PAIR}, "source": side, "target": side}
+    pair = {"type": "object", "properties": both, "required": ["source", "target"], "additionalProperties": False}
+    return {"anyOf": [*single["anyOf"], *([pair] if PAIR in catalog.datasets else [])]}
+
+
 def _backbone(model: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
     own = {key: model["properties"][key] for key in ("weights", "pretrain")}
     spec = _open(catalog.backbones, own)
@@ -84,11 +94,19 @@ def _grid(model: dict[str, Any], catalog: Catalog, parts: dict[str, Any]) -> dic
     common["protocol"] = {"enum": list(catalog.protocols)}
     branches = []
     for name in catalog.protocols:
-        options = _settings(catalog.declare("protocols", name).settings, parts)
-        keys = {**common, **options.get("properties", {})}
+        declared = catalog.declare("protocols", name)
+        options, constants = _settings(declared.settings, parts), declared.constants
+        keys = {**common, "shots": _shots(common["shots"], constants), **options.get("properties", {})}
         then = {"properties": keys, "additionalProperties": False, "required": options.get("required", [])}
         branches.append(_when("protocol", name, then))
     return {"type": "object", "properties": common, "required": model["required"], "allOf": branches}
+
+
+def _shots(shots: dict[str, Any], constants: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of the shots that a protocol takes."""
+    number, full = shots["items"]["anyOf"]
+    items = {"anyOf": [{**number, "minimum": constants.get("LEAST_SHOTS", 1)}, full]}
+    return {**shots, "items": items, "default": list(constants.get("USUAL_SHOTS", shots["default"]))}
 
 
 def _when(key: str, value: str, then: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -16,8 +17,9 @@ from tlbench.core.search import Search
 MAX_SEEDS = 10_000
 Name = Annotated[str, StringConstraints(min_length=1)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-WeightsKind = Literal["random", "torchvision", "timm", "file"]
-PUBLISHERS: tuple[Literal["torchvision", "timm"], ...] = ("torchvision", "timm")
+_PAIR = re.compile(r"^\s*\S.*?\s->\s.*\S\s*$")
+WeightsKind = Literal["random", "torchvision", "timm", "hf", "file"]
+PUBLISHERS: tuple[Literal["torchvision", "timm", "hf"], ...] = ("torchvision", "timm", "hf")
 """Libraries that publish weights; a suite calls the weights by the library's name."""
 
 
@@ -25,10 +27,27 @@ def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _shots(value: Any) -> Shots:
-    if value == "full" or (_whole(value) and value >= 1):
+def check_shots(value: Any, least: int = 0) -> Shots:
+    """Return a number of labelled examples a class, or ``full``.
+
+    Raises:
+        ValueError: It is neither, or fewer than ``least``.
+    """
+    if value == "full" or (_whole(value) and value >= least):
         return value  # type: ignore[no-any-return]
-    raise ValueError(f"must be a whole number of 1 or more, or full, not {value!r}")
+    raise ValueError(f"must be a whole number of {least} or more, or full, not {value!r}")
+
+
+def _pairs(value: Any) -> Any:
+    if value is None or value == "all":
+        return value
+    if (
+        isinstance(value, (list, tuple))
+        and value
+        and all(isinstance(pair, str) and _PAIR.match(pair) for pair in value)
+    ):
+        return tuple(value)
+    raise ValueError(f'must be all, or a list like ["A -> B", "B -> A"], not {value!r}')
 
 
 def _seeds(value: Any) -> tuple[int, ...]:
@@ -47,7 +66,7 @@ class Weights(Settings):
     """Where a backbone's weights come from when the suite does not pre-train them.
 
     Attributes:
-        kind: ``random``, ``torchvision``, ``timm`` or ``file``.
+        kind: ``random``, ``torchvision``, ``timm``, ``hf`` or ``file``.
         name: Which of the library's weights; ``DEFAULT`` leaves it to the library.
         path: The file, as the suite wrote it; a relative path starts from the suite's folder.
     """
@@ -71,7 +90,7 @@ def _weights(value: Any) -> Weights:
             return Weights(kind=kind, name=text)
         if kind == "file" and isinstance(text, str) and text:
             return Weights(kind="file", path=text)
-    forms = "random, torchvision, {torchvision: NAME}, timm, {timm: TAG} or {file: PATH}"
+    forms = "random, torchvision, {torchvision: NAME}, hf, {hf: REVISION}, timm, {timm: TAG} or {file: PATH}"
     close = nearest(value, ("random", *PUBLISHERS)) if isinstance(value, str) else ""
     raise ValueError(f"must be {forms}, not {value!r}{'; ' + close if close.startswith('did') else ''}")
 
@@ -81,6 +100,16 @@ class DatasetSpec(Settings):
 
     name: Name
     params: dict[str, Any] = Field(default_factory=dict)
+    pairs: Annotated[
+        Literal["all"] | tuple[str, ...] | None,
+        BeforeValidator(_pairs),
+        WithJsonSchema(
+            {
+                "description": "pairs of its domains, each a dataset of its own for adaptation",
+                "anyOf": [{"const": "all"}, {"type": "array", "items": {"pattern": _PAIR.pattern}, "minItems": 1}],
+            }
+        ),
+    ] = None
 
     @cached_property
     def key(self) -> str:
@@ -164,8 +193,8 @@ class MethodSpec(Settings):
 
 ShotsField = Annotated[
     Shots,
-    BeforeValidator(_shots),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "full"}]}),
+    BeforeValidator(check_shots),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"const": "full"}]}),
 ]
 SeedsField = Annotated[
     tuple[int, ...],

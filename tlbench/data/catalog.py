@@ -13,24 +13,23 @@ from typing import Any
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.hashing import canonical, digest
+from tlbench.core.pairs import PAIR
 from tlbench.core.problems import check
-from tlbench.data import decoded
+from tlbench.data import decoded, pair
 from tlbench.data.dataset import Dataset
 from tlbench.data.torchvision_names import signatures
 from tlbench.store.artifacts import Artifacts
 
-# One file each; a file has Params, VERSION, signature(params) and decode(params, folder).
-SOURCES = ("digits", "folder", "glyphs", "rendered_digits", "texts")
+# One file each; a file has Params, VERSION, signature(params) and decode(params, folder). A pair joins what others open.
+SOURCES = ("digits", "folder", "glyphs", "pair", "pydocs", "rendered_digits", "texts")
 
 
 @dataclass(frozen=True)
 class _Source:
     name: str
-    version: int
     params: type[Settings]
     check: Callable[[Any], None]
-    signature: Callable[[Any], Any]
-    decode: Callable[[Any, Path], decoded.Decoded]
+    open: Callable[[Any, Artifacts], Dataset]
 
 
 def names() -> tuple[str, ...]:
@@ -55,12 +54,13 @@ def validate(name: str, params: dict[str, Any]) -> dict[str, Any]:
 
 def from_base(params: dict[str, Any], base: Path) -> dict[str, Any]:
     """Return a dataset's parameters with absolute paths; relative ones start from ``base``."""
-    return {
-        key: str((base / Path(value).expanduser()).resolve())
-        if key in ("path", "root") and isinstance(value, str) and value
-        else value
-        for key, value in params.items()
-    }
+
+    def resolved(key: str, value: Any) -> Any:
+        if key in ("path", "root") and isinstance(value, str) and value:
+            return str((base / Path(value).expanduser()).resolve())
+        return from_base(value, base) if key in ("source", "target", "params") and isinstance(value, dict) else value
+
+    return {key: resolved(key, value) for key, value in params.items()}
 
 
 def open_dataset(name: str, params: dict[str, Any], artifacts: Artifacts, base: Path | None = None) -> Dataset:
@@ -77,14 +77,44 @@ def open_dataset(name: str, params: dict[str, Any], artifacts: Artifacts, base: 
     """
     source = _source(name)
     settings = _settings(source, from_base(params, base or Path.cwd()))
-    label = _label(source, settings)
-    content = source.signature(settings)
-    key = digest([label, source.version, settings.model_dump(mode="json"), content, decoded.VERSION], length=32)
+    return source.open(settings, artifacts)
 
-    def build(folder: Path) -> None:
-        decoded.save(source.decode(settings, folder), label, folder)
 
-    folder = artifacts.get("datasets", key, build)
+def _decode_once(
+    name: str, module: Any, settings: Settings, artifacts: Artifacts, *, of: tuple[str, ...] = ()
+) -> Dataset:
+    """Open what a source file decodes; ``of`` says which of its datasets, where it has several."""
+    label = _label(name, settings)
+    content = module.signature(settings)
+    key = digest([label, module.VERSION, settings.model_dump(mode="json"), content, decoded.VERSION], length=32)
+    return _made_once(label, key, lambda folder: module.decode(*of, settings, folder), artifacts)
+
+
+def _open_pair(settings: pair.Params, artifacts: Artifacts) -> Dataset:
+    source, target = (open_dataset(side.name, side.params, artifacts) for side in (settings.source, settings.target))
+    label = pair.label(source, target, settings)
+    contents = [
+        [side.info.name, side.info.fingerprint, said.domain]
+        for side, said in ((source, settings.source), (target, settings.target))
+    ]
+    key = digest([label, pair.VERSION, contents, decoded.VERSION], length=32)
+    return _made_once(label, key, lambda folder: pair.join(source, target, settings, folder), artifacts)
+
+
+def _check_sides(settings: pair.Params) -> None:
+    for key in pair.Params.model_fields:
+        side = getattr(settings, key)
+        try:
+            if side.name.lower() == PAIR:
+                raise UserError("a pair of pairs", "a side is one dataset, or one domain of it")
+            validate(side.name, side.params)
+        except UserError as error:
+            raise UserError(f"{error.message}, as {key!r}", error.hint) from None
+
+
+def _made_once(label: str, key: str, make: Callable[[Path], decoded.Decoded], artifacts: Artifacts) -> Dataset:
+    """Open a decoded dataset, making it where this machine has not done so yet."""
+    folder = artifacts.get("datasets", key, lambda folder: decoded.save(make(folder), label, folder))
     try:
         return decoded.load(folder)
     except (OSError, ValueError, KeyError) as error:
@@ -95,8 +125,10 @@ def open_dataset(name: str, params: dict[str, Any], artifacts: Artifacts, base: 
 
 def _source(name: str) -> _Source:
     if name in SOURCES:
+        if name == PAIR:
+            return _Source(name, pair.Params, _check_sides, _open_pair)
         module = importlib.import_module(f"tlbench.data.{name}")
-        return _Source(name, module.VERSION, module.Params, lambda _: None, module.signature, module.decode)
+        return _Source(name, module.Params, lambda _: None, partial(_decode_once, name, module))
     known = names()
     found = next((other for other in known if other.lower() == str(name).lower()), None)
     if found is None:
@@ -105,14 +137,8 @@ def _source(name: str) -> _Source:
         return _source(found)
     from tlbench.data import torchvision_datasets as module
 
-    return _Source(
-        found,
-        module.VERSION,
-        module.Params,
-        partial(module.check, found),
-        module.signature,
-        partial(module.decode, found),
-    )
+    opening = partial(_decode_once, found, module, of=(found,))
+    return _Source(found, module.Params, partial(module.check, found), opening)
 
 
 def _settings(source: _Source, params: dict[str, Any]) -> Settings:
@@ -124,17 +150,17 @@ def _settings(source: _Source, params: dict[str, Any]) -> Settings:
     return settings
 
 
-def _label(source: _Source, settings: Settings) -> str:
+def _label(name: str, settings: Settings) -> str:
     """Return what people read: the name, the file's stem, and the parameters that differ from the defaults."""
     said = []
-    for key, field in source.params.model_fields.items():
+    for key, field in type(settings).model_fields.items():
         value = getattr(settings, key)
         if key == "path":
             said.append(Path(value).stem)
         elif key != "root" and value != field.get_default(call_default_factory=True):
             inner = value if isinstance(value, dict) else {key: value}
             said += [f"{k}={v if isinstance(v, str) else canonical(v)}" for k, v in inner.items()]
-    return f"{source.name}({','.join(said)})" if said else source.name
+    return f"{name}({','.join(said)})" if said else name
 
 
 def _first_line(file: Path) -> str:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from tlbench.core.info import DatasetInfo, TaskInfo
 
 TRAIN, VAL, TEST = 0, 1, 2
+SOURCE, SOURCE_VAL = 3, 4
+"""The other domain of a pair: its training examples, and what it holds out. The first three parts are the target's."""
 
 
 @dataclass(frozen=True)
@@ -20,17 +22,20 @@ class Dataset:
 
     Attributes:
         info: Facts.
-        x: ``uint8`` images (N, C, H, W), or a sequence of N texts.
+        x: ``uint8`` images (N, C, H, W), or a sequence of N texts, or their token ids, ``int32`` (N, L).
         y: ``int64`` labels (N,).
-        part: ``uint8`` (N,): TRAIN, VAL or TEST, the example split of the source (or a seeded one).
+        part: ``uint8`` (N,): TRAIN, VAL or TEST, the example split of the source (or a seeded one); in a pair of
+            domains also SOURCE and SOURCE_VAL.
         domain: ``int64`` (N,) domain of each example, all zero when there is one domain.
+        tokens: Names how texts became token ids; empty where they did not.
     """
 
     info: DatasetInfo
-    x: NDArray[np.uint8] | Sequence[str]
+    x: NDArray[np.uint8] | NDArray[np.int32] | Sequence[str]
     y: NDArray[np.int64]
     part: NDArray[np.uint8]
     domain: NDArray[np.int64]
+    tokens: str = ""
 
     def rows(self, part: int) -> NDArray[np.int64]:
         """Return the row numbers of one example split."""
@@ -41,8 +46,8 @@ class Split:
     """Some rows of a dataset, and nothing else of it.
 
     Args:
-        x: ``uint8`` images (n, C, H, W), or n texts; or a function that copies them out, called when they are first
-            asked for. Methods on cached features never ask.
+        x: ``uint8`` images (n, C, H, W), or ``int32`` token ids (n, L); or a function that copies them out, called
+            when they are first asked for. Methods on cached features never ask.
         y: Labels (n,) counted from 0 within the task, or None for unlabelled examples.
         rows: Row numbers in the dataset (n,): the key into cached features, no more.
     """
@@ -57,7 +62,7 @@ class Split:
 
     @property
     def x(self) -> Any:
-        """The inputs: ``uint8`` images (n, C, H, W), or n texts."""
+        """The inputs: ``uint8`` images (n, C, H, W), or ``int32`` token ids (n, L)."""
         if callable(self._x):
             self._x = self._x()
         return self._x
@@ -80,10 +85,11 @@ class Task:
 
     Attributes:
         info: Facts of the task.
-        train: Labelled examples to fit on. In ``episodic``: all examples of the training classes.
+        train: Labelled examples to fit on. In ``episodic``: all examples of the training classes; in ``adaptation``:
+            the shots of the target, empty where there are none.
         val: Labelled examples to select by, taken out of the label budget; None when the budget is one shot.
-            In ``episodic``: the examples of the validation classes.
-        unlabeled: The remaining training examples without labels, or None.
+            In ``episodic``: the examples of the validation classes; in ``adaptation``: held-out source examples.
+        unlabeled: The remaining training examples without labels, or None. In ``adaptation``: all of the target's.
         source: Labelled examples of another domain, or None.
     """
 
@@ -99,5 +105,5 @@ def take(dataset: Dataset, rows: NDArray[np.int64], labels: NDArray[np.int64] | 
     return Split(lambda: _copy(dataset.x, rows), labels, rows)
 
 
-def _copy(x: NDArray[np.uint8] | Sequence[str], rows: NDArray[np.int64]) -> Any:
+def _copy(x: NDArray[Any] | Sequence[str], rows: NDArray[np.int64]) -> Any:
     return np.ascontiguousarray(x[rows]) if isinstance(x, np.ndarray) else [x[int(row)] for row in rows]

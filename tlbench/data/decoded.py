@@ -34,6 +34,7 @@ class Decoded:
         domains: Domain names.
         class_splits: Class labels of ``train``, ``val`` and ``test`` for episodic use, where the source declares them.
         warnings: What a reader of the results must know.
+        target: Fingerprint of the dataset that the target of a pair of domains was taken from.
     """
 
     x: NDArray[np.uint8] | Sequence[str]
@@ -44,6 +45,7 @@ class Decoded:
     domains: tuple[str, ...] = ()
     class_splits: dict[str, tuple[int, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    target: str = ""
 
 
 class Texts(Sequence[str]):
@@ -110,6 +112,7 @@ def save(decoded: Decoded, name: str, folder: Path) -> None:
         class_splits=decoded.class_splits,
         domains=decoded.domains,
         warnings=decoded.warnings,
+        target=decoded.target,
     )
     (folder / "info.json").write_text(json.dumps(asdict(info), ensure_ascii=False, indent=1), encoding="utf-8")
 

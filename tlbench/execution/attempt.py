@@ -11,6 +11,7 @@ from tlbench.core.cell import Cell, task_info
 from tlbench.core.hashing import derive_seed
 from tlbench.core.record import Outcome
 from tlbench.data.dataset import Task
+from tlbench.execution.columns import side_by_side
 from tlbench.training.context import Context
 from tlbench.training.randomness import reseed
 
@@ -44,21 +45,26 @@ def attempt(
     declared = registry.declaration("methods", cell.method.name)
     method = declared.load()
     protocol = registry.declaration("protocols", cell.protocol.name).load()
-    dataset = warm.dataset(cell.dataset)
+    dataset = warm.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)
+    features = warm.features(cell.backbone, cell.seed, dataset)
     frozen = declared.constants.get("FROZEN_BACKBONE", False)
     backbone = (warm.backbone if frozen else warm.own_backbone)(cell.backbone, cell.seed)
+    teacher = None
+    if cell.method.teacher is not None:
+        dataset, backbone, teacher = side_by_side(dataset, warm.read_by_teacher(cell), backbone, warm.own_teacher(cell))
     keeps = not frozen and rank == 0
     if keeps:
         scratch.mkdir(parents=True, exist_ok=True)
     ctx = Context(
         cell=cell.id,
         device=warm.device,
-        features=warm.features(cell.backbone, cell.seed, dataset),
-        teacher=None if cell.method.teacher is None else warm.own_teacher(cell),
+        features=features,
+        teacher=teacher,
         precision=warm.precision,
         rank=rank,
         world=world,
         folder=scratch if keeps else None,
+        oracle=declared.constants.get("ORACLE", False),
     )
     config = method.Config(**cell.method.params)
     reseed(derive_seed(cell.id, "global"))

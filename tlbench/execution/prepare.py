@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from tlbench.backbones import catalog as architectures
+from tlbench.backbones.carried import read_tokenizer
 from tlbench.core import registry
 from tlbench.core.catalog import Catalog
 from tlbench.core.cell import BackboneChoice, DatasetChoice
 from tlbench.core.choose import baseline_label, choose_backbone, choose_listed, choose_protocol
-from tlbench.core.errors import UserError
+from tlbench.core.errors import UserError, nearest
 from tlbench.core.hashing import sha256
 from tlbench.core.info import DatasetInfo
 from tlbench.core.load import load
+from tlbench.core.pairs import every_pair, expand_datasets, one_pair, split_pair
 from tlbench.core.plan import Plan, expand
-from tlbench.core.source import read
-from tlbench.core.suite import BackboneSpec, Suite
+from tlbench.core.source import Location, Source, read
+from tlbench.core.suite import BackboneSpec, DatasetSpec, Suite
 from tlbench.data import catalog as data
 from tlbench.data.sampling import check_episodes, check_shots, deal_classes
 from tlbench.store.artifacts import Artifacts
@@ -54,9 +57,10 @@ def prepare(path: Path, artifacts: Artifacts, opening: Callable[[str], None] = l
         UserError: Something in the file, the data or the weights is wrong.
     """
     names = catalog()
-    suite = load(path, names)
     base = path.absolute().parent
-    datasets = open_datasets(suite, base, artifacts, opening)
+    source = read(path)
+    suite, places = with_pairs(load(path, names), source, base, artifacts, opening)
+    datasets = open_datasets(suite, base, artifacts, opening, places)
     backbones = resolve_backbones(suite, base, datasets, names)
     check_tasks(suite, names, datasets, backbones)
     chosen = [choose_listed(spec, backbones, names) for grid in suite.grids for spec in grid.methods]
@@ -122,8 +126,66 @@ def catalog() -> Catalog:
     )
 
 
+def with_pairs(
+    suite: Suite, source: Source, base: Path, artifacts: Artifacts, opening: Callable[[str], None] = lambda name: None
+) -> tuple[Suite, dict[str, str]]:
+    """Return the suite with each pair of domains that it lists as a dataset of its own.
+
+    Args:
+        suite: The suite.
+        source: Its text, for messages.
+        base: The folder that relative paths start from.
+        artifacts: Where decoded data are kept.
+        opening: Told the name of each dataset before it is opened.
+
+    Returns:
+        The suite, and file and line where it lists each dataset, by the key of the dataset's specification.
+
+    Raises:
+        UserError: A dataset has no such domain, or none at all; with file and line.
+    """
+    places: dict[str, str] = {}
+
+    def datasets_of(spec: DatasetSpec, g: int, d: int) -> list[DatasetSpec]:
+        here: Location = ("grids", g, "datasets", d)
+        if spec.pairs is None:
+            places.setdefault(spec.key, source.at(here))
+            return [spec]
+        opening(spec.name)
+        found = []
+        for position, names in enumerate(_pairs(spec, source, here, base, artifacts)):
+            found.append(one_pair(spec, *names))
+            places.setdefault(found[-1].key, source.at((*here, "pairs", position)))
+        return found
+
+    return expand_datasets(suite, datasets_of), places
+
+
+def _pairs(
+    spec: DatasetSpec, source: Source, here: Location, base: Path, artifacts: Artifacts
+) -> list[tuple[str, str]]:
+    """Return the pairs of domains that a suite lists, after a look at what domains there are."""
+    info = _opened(spec, base, artifacts, source.at(here)).info
+    if len(info.domains) < 2:
+        what = f"{source.at((*here, 'pairs'))}: pairs: {info.name} has no domains to pair"
+        raise UserError(what, "name two datasets instead: {source: A, target: B}")
+    if spec.pairs == "all" or spec.pairs is None:
+        return every_pair(info.domains)
+    pairs = [split_pair(text) for text in spec.pairs]
+    for position, pair in enumerate(pairs):
+        for domain in pair:
+            if domain not in info.domains:
+                what = f"{source.at((*here, 'pairs', position))}: {info.name} has no domain {domain!r}"
+                raise UserError(what, nearest(domain, info.domains))
+    return pairs
+
+
 def open_datasets(
-    suite: Suite, base: Path, artifacts: Artifacts, opening: Callable[[str], None] = lambda name: None
+    suite: Suite,
+    base: Path,
+    artifacts: Artifacts,
+    opening: Callable[[str], None] = lambda name: None,
+    places: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, DatasetChoice]:
     """Open every dataset of a suite, decoding what this machine has not decoded yet.
 
@@ -132,6 +194,7 @@ def open_datasets(
         base: The folder that relative paths start from.
         artifacts: Where decoded data are kept.
         opening: Told the name of each dataset before it is opened.
+        places: File and line of each dataset in the suite, by the key of its specification, for messages.
 
     Returns:
         Choices by the key of the dataset's specification.
@@ -139,9 +202,16 @@ def open_datasets(
     found = {}
     for key, spec in suite.datasets.items():
         opening(spec.name)
-        params = data.from_base(data.validate(spec.name, spec.params), base)
-        found[key] = DatasetChoice(spec.name, params, data.open_dataset(spec.name, params, artifacts).info)
+        found[key] = _opened(spec, base, artifacts, places.get(key, ""))
     return found
+
+
+def _opened(spec: DatasetSpec, base: Path, artifacts: Artifacts, place: str) -> DatasetChoice:
+    params = data.from_base(data.validate(spec.name, spec.params), base)
+    try:
+        return DatasetChoice(spec.name, params, data.open_dataset(spec.name, params, artifacts).info)
+    except UserError as error:
+        raise UserError(f"{place}: {error.message}" if place else error.message, error.hint) from error
 
 
 def resolve_backbones(
@@ -169,4 +239,7 @@ def _backbone(spec: BackboneSpec, base: Path, datasets: dict[str, DatasetChoice]
     if spec.weights.kind != "file":
         return choose_backbone(spec, datasets, names, None, "")
     file = (base / Path(spec.weights.path).expanduser()).resolve()
-    return choose_backbone(spec, datasets, names, str(file), sha256(file))
+    choice = choose_backbone(spec, datasets, names, str(file), sha256(file))
+    if choice.info.modality == "text":
+        read_tokenizer(file)  # refused here, and not after hours, where there is none
+    return choice

@@ -58,7 +58,7 @@ def _train(run: Pretrain, key: str, warm: Warm, folder: Path | None) -> None:
     scratch = warm.artifacts.root / "running" / f"pretrain-{key}-{declared.source}"
     if folder is not None:
         scratch.mkdir(parents=True, exist_ok=True)
-    dataset = warm.dataset(run.dataset)
+    dataset = warm.read(run.dataset, run.start)
     backbone = warm.own_backbone(run.start, run.seed)
     module = declared.load()
     ctx = Context(
@@ -74,7 +74,7 @@ def _train(run: Pretrain, key: str, warm: Warm, folder: Path | None) -> None:
     module.pretrain(corpus(dataset), backbone, module.Config(**run.method.params), ctx)
     if folder is None:
         return
-    save_weights(backbone, folder / WEIGHTS)
+    save_weights(backbone, folder / WEIGHTS, warm.tokenizer(run.start, run.dataset))
     told = {"seconds": time.perf_counter() - start, "workers": warm.world, "curves": ctx.curves}
     (folder / "training.json").write_text(json.dumps(told))
     shutil.rmtree(scratch)

@@ -20,11 +20,11 @@ from tlbench.core.cell import Cell, method_source
 @cache
 def machine() -> dict[str, Any]:
     """Return what this process runs on: versions, host, hardware, git commit."""
-    packages = ("tlbench", "torch", "torchvision", "ray", "numpy", "scipy")
+    packages = ("tlbench", "torch", "torchvision", "tokenizers", "ray", "numpy", "scipy")
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
-        **{name: version(name) for name in ("timm",) if find_spec(name) is not None},
+        **{name: version(name) for name in ("timm", "transformers") if find_spec(name) is not None},
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "processor": _processor(),

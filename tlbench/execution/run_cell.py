@@ -48,6 +48,7 @@ def run_cell(
     try:
         for make in needs(cell):
             make.do(warm)  # made before, as a rule, and in no case on this cell's bill
+        warm.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)  # nor is turning texts into tokens
         watch = Watch(warm.device)
         outcome, _ = attempt(cell, warm, scratch, rank, world, watch.training)
     except Exception as caught:

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from tlbench.backbones.carried import carried
 from tlbench.backbones.catalog import build
 from tlbench.core.cell import Cell, task_info
 from tlbench.core.errors import UserError
@@ -58,7 +59,8 @@ def _train(cell: Cell, key: str, warm: Warm, folder: Path | None) -> None:
     outcome, predictor = attempt(cell, warm, scratch, warm.rank, warm.world)
     if folder is None or outcome is None:
         return
-    save_file(_state(cell, predictor, warm), folder / WEIGHTS)
+    tokenizer = warm.tokenizer(cell.backbone, cell.dataset, episodic=cell.protocol.episodic)
+    save_file(_state(cell, predictor, warm), folder / WEIGHTS, carried(tokenizer))
     told = {"seconds": time.perf_counter() - start, "workers": warm.world, "cell": cell.describe(), **_scores(outcome)}
     (folder / "training.json").write_text(json.dumps(told))
     shutil.rmtree(scratch)
@@ -77,7 +79,7 @@ def _state(cell: Cell, predictor: Any, warm: Warm) -> dict[str, Tensor]:
         rebuilt = _rebuilt(cell, state, warm.device)
     except RuntimeError as error:
         raise _unusable(cell, "its network has other parts") from error
-    inputs = warm.dataset(cell.dataset).x
+    inputs = warm.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic).x
     before, after = (embed(net, inputs, np.arange(_PROBES), warm.device) for net in (predictor.logits, rebuilt))
     if not torch.allclose(before, after, rtol=1e-3, atol=1e-4):
         raise _unusable(cell, "its network answers otherwise once it has been rebuilt")

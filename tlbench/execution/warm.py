@@ -1,4 +1,4 @@
-"""What a process keeps between cells: opened datasets, built backbones, frozen features, trained teachers."""
+"""What a process keeps between cells: datasets, tokenisers, built backbones, frozen features, trained teachers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from tlbench.backbones.backbone import Backbone
+from tlbench.backbones.carried import read_tokenizer
 from tlbench.backbones.catalog import build
 from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice
 from tlbench.core.config import Precision
@@ -19,8 +20,10 @@ from tlbench.core.errors import UserError
 from tlbench.core.hashing import digest, sha256
 from tlbench.data.catalog import open_dataset
 from tlbench.data.dataset import Dataset
-from tlbench.execution.needs import teacher_artifact
+from tlbench.execution.made import weights_file
+from tlbench.execution.needs import TEACHERS, teacher_artifact
 from tlbench.execution.pretrain import pretrained_weights
+from tlbench.execution.reading import read_texts, tokenizer_of
 from tlbench.execution.teacher import trained_teacher
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.features import Features
@@ -34,7 +37,7 @@ class Warm:
     Args:
         artifacts: Files shared with other processes of this machine.
         device: Where this process trains.
-        keep: How many datasets, backbones, feature tables and teachers to keep open.
+        keep: How many of each kind to keep open.
         rank: This process among those that make backbones together.
         world: How many do.
         precision: What training steps are computed in; ``auto`` is bfloat16 on GPUs that have it.
@@ -57,6 +60,8 @@ class Warm:
         self.precision: Precision = _native(device) if precision == "auto" else precision
         self._keep = keep
         self._datasets: OrderedDict[str, Dataset] = OrderedDict()
+        self._tokenizers: OrderedDict[str, str] = OrderedDict()
+        self._readings: OrderedDict[str, Dataset] = OrderedDict()
         self._backbones: OrderedDict[str, Backbone] = OrderedDict()
         self._features: OrderedDict[str, Features] = OrderedDict()
         self._teachers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -79,6 +84,38 @@ class Warm:
 
         return self._recall(self._datasets, choice.info.fingerprint, open_and_check)
 
+    def tokenizer(self, backbone: BackboneChoice, dataset: DatasetChoice, *, episodic: bool = False) -> str | None:
+        """Return the tokeniser, as JSON, with which a backbone reads a dataset; None unless it reads text.
+
+        Args:
+            backbone: The backbone.
+            dataset: The dataset.
+            episodic: Whether it is read for episodes, whose test classes nothing may have learnt from.
+        """
+        if backbone.info.modality != "text":
+            return None
+        key = digest([backbone.artifact, dataset.info.fingerprint, episodic])
+        return self._recall(self._tokenizers, key, lambda: tokenizer_of(backbone, dataset, episodic, self))
+
+    def read(self, dataset: DatasetChoice, backbone: BackboneChoice, *, episodic: bool = False) -> Dataset:
+        """Return a dataset as a backbone reads it: images as they are, texts as the ids of its tokeniser's tokens.
+
+        Args:
+            dataset: The dataset.
+            backbone: The backbone.
+            episodic: As in :meth:`tokenizer`.
+
+        Raises:
+            UserError: The dataset has another content than planned with, or there is no tokeniser for it.
+        """
+        tokenizer = self.tokenizer(backbone, dataset, episodic=episodic)
+        if tokenizer is None:
+            return self.dataset(dataset)
+        key = digest([backbone.artifact, dataset.info.fingerprint, episodic])
+        return self._recall(
+            self._readings, key, lambda: read_texts(self.dataset(dataset), backbone.info, tokenizer, self)
+        )
+
     def backbone(self, choice: BackboneChoice, seed: int) -> Backbone:
         """Return the one shared instance of a backbone; whoever changes it takes a :func:`copy.deepcopy` first."""
         start = initial_seed(choice, seed)
@@ -89,8 +126,9 @@ class Warm:
         return copy.deepcopy(self.backbone(choice, seed))
 
     def features(self, choice: BackboneChoice, seed: int, dataset: Dataset) -> Features:
-        """Return the frozen features of a dataset under a backbone; they are computed when first read."""
-        key = digest([choice.artifact, initial_seed(choice, seed), dataset.info.fingerprint], length=32)
+        """Return the frozen features of a dataset, as the backbone reads it; they are computed when first asked for."""
+        read = [dataset.tokens] if dataset.tokens else []
+        key = digest([choice.artifact, initial_seed(choice, seed), dataset.info.fingerprint, *read], length=32)
         return self._recall(
             self._features,
             key,
@@ -112,6 +150,23 @@ class Warm:
     def own_teacher(self, pupil: Cell) -> nn.Module:
         """Return a teacher that nobody else holds: whatever is done to it, the next cell's is as it was."""
         return copy.deepcopy(self.teacher(pupil))
+
+    def read_by_teacher(self, pupil: Cell) -> Dataset:
+        """Return a cell's dataset as its teacher reads it: with the tokeniser that is kept with the teacher, if any.
+
+        Raises:
+            ValueError: The cell's method reads no teacher.
+        """
+        self.teacher(pupil)
+        cell, key = pupil.teacher, teacher_artifact(pupil)
+        assert cell is not None
+        dataset = self.dataset(cell.dataset)
+        if cell.backbone.info.modality != "text":
+            return dataset
+        file = weights_file(self.artifacts, TEACHERS, key)
+        return self._recall(
+            self._readings, key, lambda: read_texts(dataset, cell.backbone.info, read_tokenizer(file), self)
+        )
 
     def _build(self, choice: BackboneChoice, seed: int) -> Backbone:
         weights: Path | None = None

@@ -2,21 +2,27 @@
 
 Kornblith, Shlens and Le 2019, "Do Better ImageNet Models Transfer Better?", arXiv:1805.08974, section 3, with the
 usual remedies for small data: a head that starts at zero, warm-up and cosine by step, no decay of biases and of
-normalisation, and the weights of the epoch that was best on validation.
+normalisation, and the weights of the epoch that was best on validation. In episodes each support set is a training
+set of its own, from the given weights and to the last epoch; the training classes are not used.
 """
 
 from __future__ import annotations
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import FineTuningConfig, log_uniform, tunable
-from tlbench.data.dataset import Task
+from tlbench.core.info import BackboneInfo, TaskInfo
+from tlbench.data.dataset import Split, Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
+from tlbench.training.episodes import episode_scores, validation_episodes
 from tlbench.training.groups import parameter_groups
 from tlbench.training.loop import train_classifier
-from tlbench.training.predictor import ModulePredictor, Predictor
+from tlbench.training.predictor import EpisodeSolver, ModulePredictor, Predictor
+from tlbench.training.support import SupportTuned
 
-PROTOCOLS = ("classification",)
+PROTOCOLS = ("classification", "episodic")
+QUICK = {"epochs": 15, "lr": 5e-3}
+VALIDATION_EPISODES = 20  # each is a training
 
 
 class Config(FineTuningConfig):
@@ -25,10 +31,27 @@ class Config(FineTuningConfig):
     lr: float = tunable(1e-3, log_uniform(1e-5, 1e-2), "rate of the backbone", gt=0)
 
 
-def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
-    """Train the whole network on the labelled examples."""
+def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
+    """Refuse episodes without a number of shots."""
+    if info.protocol == "episodic" and info.shots == "full":
+        return "an episode has a number of shots, not all examples"
+    return None
+
+
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor | EpisodeSolver:
+    """Train the whole network on the labelled examples (classification), or on each support set (episodes)."""
+
+    def tune(model: Classifier, train: Split, ctx: Context, val: Split | None = None) -> None:
+        parts = [(backbone.parameters(), cfg.lr), (model.head.parameters(), cfg.lr * cfg.head_multiplier)]
+        groups = parameter_groups(parts, cfg.weight_decay)
+        train_classifier(model, groups, train, val, cfg, ctx, batch_norm=cfg.batch_norm)
+
+    if task.info.protocol == "episodic":
+        solver = SupportTuned(backbone, tune, task.info.classes, ctx)
+        episodes = validation_episodes(task.info, task.val, VALIDATION_EPISODES, ctx.seed("validation episodes"))
+        if episodes is not None and task.val is not None:
+            ctx.validation.update(episode_scores(solver, task.val, episodes, ctx)._asdict())
+        return solver
     model = Classifier(backbone, task.info.classes)
-    parts = [(backbone.parameters(), cfg.lr), (model.head.parameters(), cfg.lr * cfg.head_multiplier)]
-    groups = parameter_groups(parts, cfg.weight_decay)
-    train_classifier(model, groups, task.train, task.val, cfg, ctx, batch_norm=cfg.batch_norm)
+    tune(model, task.train, ctx, task.val)
     return ModulePredictor(model, list(model.parameters()))

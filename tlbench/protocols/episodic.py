@@ -5,13 +5,12 @@ episodes of the second, and is scored on a seeded list of episodes of the third 
 Support examples come in random order, so no method may take their position for their label.
 
 The answer to one query may not depend on the other queries; a method that needs them declares itself transductive and
-is listed apart. That is checked: episodes are also solved with some of their queries left out.
+is listed apart. That is checked: a few episodes are also solved with half of their queries left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +22,7 @@ from tlbench.core.config import Settings
 from tlbench.core.hashing import derive_seed
 from tlbench.core.info import TaskInfo
 from tlbench.core.record import Outcome
-from tlbench.data.dataset import Dataset, Split, Task, take
+from tlbench.data.dataset import TEST, Dataset, Split, Task, take
 from tlbench.data.sampling import Episodes, deal_classes, draw_episodes
 from tlbench.protocols._scores import classification_scores, evidence
 from tlbench.training.episodes import episode_inputs, episode_logits, labels_of
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
     from tlbench.training.context import Context
 
 VERSION = 1
-_CHECKED = 4  # episodes that are also solved with fewer queries
-_TOLERANCE = 1e-3  # of the largest logit: rounding, where other batch sizes choose other kernels
+_CHECKED = 4  # episodes that are also solved with fewer queries, and examples that are also embedded by themselves
+_TOLERANCE = 1e-3  # of the largest value: rounding, where other batch sizes choose other kernels
 
 
 class Options(Settings):
@@ -46,7 +45,7 @@ class Options(Settings):
 
 
 def _part(dataset: Dataset, classes: tuple[int, ...]) -> Split:
-    rows = np.flatnonzero(np.isin(dataset.y, classes))
+    rows = np.flatnonzero(np.isin(dataset.y, classes) & (dataset.part <= TEST))
     position = np.full(max(classes) + 1, -1)
     position[list(classes)] = np.arange(len(classes))
     return take(dataset, rows, position[dataset.y[rows]])
@@ -90,7 +89,7 @@ def run(
         names=[info.dataset.classes[label] for label in test_classes],
     )
     inputs = episode_inputs(learner, test, ctx)
-    transductive = _is_transductive(learner, inputs, episodes, ctx)
+    transductive = _is_transductive(learner, test, inputs, episodes, ctx)
     logits, labels = score(learner, inputs, episodes, seed, ctx.device)
     correct = (logits.argmax(-1) == labels).double().mean(1)
     scores = classification_scores(logits.flatten(0, 1), labels.flatten())
@@ -110,9 +109,15 @@ def run(
 
 
 def score(
-    learner: EpisodeLearner | EpisodeSolver, inputs: Tensor, episodes: Episodes, seed: int, device: torch.device
+    learner: EpisodeLearner | EpisodeSolver,
+    inputs: Tensor,
+    episodes: Episodes,
+    seed: int,
+    device: torch.device,
+    *,
+    most: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return logits (E, Q, ways) and labels (E, Q) of all queries.
+    """Return logits (E, Q, ways) and labels (E, Q) of the queries.
 
     Args:
         learner: The fitted learner.
@@ -120,31 +125,41 @@ def score(
         episodes: Positions of support and queries in ``inputs``.
         seed: Decides the order of the support examples.
         device: Where to score.
+        most: Ask only the first so many queries, which are those of the first classes; None asks all.
     """
     support, query = (torch.from_numpy(part).flatten(1) for part in (episodes.support, episodes.query))
     generator = torch.Generator().manual_seed(derive_seed("support order", seed))
     order = torch.rand(support.shape, generator=generator).argsort(1)
     support, labels = support.gather(1, order), labels_of(episodes.support).gather(1, order)
-    ways = episodes.support.shape[1]
-    return episode_logits(learner, inputs, support, labels, query, ways, device), labels_of(episodes.query)
+    query, truth, ways = query[:, :most], labels_of(episodes.query)[:, :most], episodes.support.shape[1]
+    return episode_logits(learner, inputs, support, labels, query, ways, device), truth
 
 
-def _is_transductive(learner: EpisodeLearner | EpisodeSolver, inputs: Tensor, episodes: Episodes, ctx: Context) -> bool:
+def _is_transductive(
+    learner: EpisodeLearner | EpisodeSolver, test: Split, inputs: Tensor, episodes: Episodes, ctx: Context
+) -> bool:
     """Say whether the answer to a query may depend on the others, as the learner declares it, and hold it to that.
 
     Raises:
-        ValueError: Answers change when some of the queries are left out, although the learner does not declare it.
+        ValueError: Answers change when some of the queries are left out, or embeddings when some of the examples are,
+            although the learner does not declare it.
     """
     if learner.transductive:
         return True
     few = Episodes(*(part[:_CHECKED] for part in (episodes.support, episodes.query, episodes.classes)))
-    half = replace(few, query=few.query[:, :, : max(1, few.query.shape[2] // 2)])
-    whole, part = (score(learner, inputs, each, 0, ctx.device)[0] for each in (few, half))
-    ways = few.support.shape[1]
-    whole = whole.unflatten(1, (ways, -1))[:, :, : half.query.shape[2]].flatten(1, 2)
-    scale = (whole - whole.mean(-1, keepdim=True)).abs().max()
-    if (whole - part).abs().max() > _TOLERANCE * scale:
+    half = few.query[0].size // 2
+    whole, part = (score(learner, inputs, few, 0, ctx.device, most=most)[0] for most in (None, half))
+    pairs = [(whole[:, :half], part)]
+    if isinstance(learner, EpisodeLearner) and learner.encoder is not None:
+        alone = Split(test.x[:_CHECKED], test.labels[:_CHECKED], test.rows[:_CHECKED])
+        pairs.append((inputs[:_CHECKED], episode_inputs(learner, alone, ctx)))
+    if any(_differ(*pair) for pair in pairs):
         raise ValueError(
             "predictions depend on which other queries are asked, but the method does not declare itself transductive"
         )
     return False
+
+
+def _differ(one: Tensor, other: Tensor) -> bool:
+    scale = (one - one.mean(-1, keepdim=True)).abs().max()
+    return bool((one - other).abs().max() > _TOLERANCE * scale)

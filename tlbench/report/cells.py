@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 _SETTING = ["protocol", "method_label", "backbone_label", "dataset", "shots"]
 _EXAMPLES = 3
+_CHOICE = "test/accuracy_by/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,8 @@ class Measured:
     """A finished cell as the tables need it; None where nothing was stored.
 
     Attributes:
-        protocol: Label: the name, and the options in which it differs from the suite's other uses of it.
+        protocol: Label: the name, the options in which it differs from the suite's other uses of it, and whether it
+            is transductive.
         protocol_name: The protocol's file name.
         method: Label.
         method_name: The method's file name.
@@ -27,6 +30,10 @@ class Measured:
         nll: Nats.
         seconds: Wall seconds of the cell.
         peak_memory: Bytes.
+        transductive: Whether the answer to one test example may draw on the others of its episode.
+        oracle: Whether the method saw labels that the protocol keeps from all others: an upper bound.
+        validator: What chose the model that was scored, where a protocol lets several choose; else empty.
+        choices: Test accuracy of the model that each of them chose, by name, the oracle's among them.
     """
 
     protocol: str
@@ -46,12 +53,17 @@ class Measured:
     trainable: float | None = None
     stored_bytes: float | None = None
     peak_memory: float | None = None
+    transductive: bool = False
+    oracle: bool = False
+    validator: str = ""
+    choices: Mapping[str, float] = field(default_factory=dict)
 
 
 _COLUMNS = (
     "protocol", "protocol_name", "method_label", "method", "backbone_label", "dataset", "shots", "seed",
     "test/accuracy", "test/accuracy_ci95", "test/macro_f1", "test/nll", "test/ece", "cost/seconds",
-    "footprint/trainable", "footprint/stored_bytes", "cost/peak_memory",
+    "footprint/trainable", "footprint/stored_bytes", "cost/peak_memory", "transductive",
+    "oracle", "validator", "choices",
 )  # fmt: skip  # in the order of Measured's fields
 
 
@@ -59,6 +71,7 @@ def settle(done: pd.DataFrame) -> tuple[tuple[Measured, ...], tuple[str, ...]]:
     """Return the cells that the tables are made of, and what was done to them.
 
     * A protocol that was run with several options is several: ``episodic (ways=5)`` and ``episodic (ways=20)``.
+    * What is transductive is told apart, as if it were another protocol: ``episodic, transductive``.
     * Datasets that share a name but not their content are told apart by their fingerprint.
     * When a setting was run again after its parameters or its protocol changed, only the newest version counts.
     * A cell without a finite test accuracy counts as missing.
@@ -76,9 +89,11 @@ def settle(done: pd.DataFrame) -> tuple[tuple[Measured, ...], tuple[str, ...]]:
     if scored.empty:
         return (), tuple(notes)
     scored["protocol_name"] = scored["protocol"]
+    scored["validator"] = [json.loads(text).get("validator", "") for text in scored["options"]]
+    scored["choices"] = _choices(scored)
     scored["protocol"] = _with_options(scored)
     scored["dataset"] = _with_fingerprint(scored, notes)
-    newest = _newest(scored, notes)
+    newest = _apart(_newest(scored, notes))
     columns = [newest[name].tolist() for name in _COLUMNS]
     return tuple(Measured(*map(_known, row)) for row in zip(*columns, strict=True)), tuple(notes)
 
@@ -103,6 +118,21 @@ def _with_options(cells: pd.DataFrame) -> pd.Series:
             labels[str(protocol), text] = f"{protocol} ({told})" if told else str(protocol)
     pairs = zip(cells["protocol"], cells["options"], strict=True)
     return pd.Series([labels[pair] for pair in pairs], index=cells.index)
+
+
+def _choices(cells: pd.DataFrame) -> pd.Series:
+    """Return the test accuracies by what chose the model, cell by cell."""
+    names = [str(name) for name in cells if str(name).startswith(_CHOICE)]
+    found = [
+        {name.removeprefix(_CHOICE): value for name, value in zip(names, values, strict=True) if math.isfinite(value)}
+        for values in cells[names].to_numpy(dtype=float).tolist()
+    ]
+    return pd.Series(found, index=cells.index, dtype=object)
+
+
+def _apart(cells: pd.DataFrame) -> pd.DataFrame:
+    told = cells["protocol"] + ", transductive"
+    return cells.assign(protocol=cells["protocol"].mask(cells["transductive"].astype(bool), told))
 
 
 def _with_fingerprint(cells: pd.DataFrame, notes: list[str]) -> pd.Series:

@@ -22,7 +22,7 @@ NUMBERS = (
     "cost/seconds", "cost/train_seconds", "cost/peak_memory", "footprint/trainable", "footprint/total",
     "footprint/stored_bytes",
 )  # fmt: skip
-COLUMNS = ("run_id", "cell", "digest", "ended", *TEXTS, "seed", "options", "params", *NUMBERS)
+COLUMNS = ("run_id", "cell", "digest", "ended", *TEXTS, "seed", "options", "params", "transductive", "oracle", *NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Results:
         place: Where it was read from, without credentials.
         done: One row per cell with a result. Columns :data:`COLUMNS` and further scores and costs under their MLflow
             names; ``shots`` is text, ``ended`` is in seconds since the epoch, ``options`` and ``params`` are canonical
-            JSON.
+            JSON, ``transductive`` and ``oracle`` are truth values.
         provenance: Values and the number of cells that have them, by name (``torch``, ``commit``, ...).
         failed: Cells that failed and have no result.
         planned: Cells that the suite asks for; None when no plan was stored.
@@ -160,6 +160,8 @@ def _row(run: StoredRun) -> dict[str, Any]:
         "seed": int(run.params["seed"]),
         "options": canonical(_under(run.params, layout.OPTION_PREFIX)),
         "params": canonical(_under(run.params, layout.PARAM_PREFIX)),
+        "transductive": layout.TRANSDUCTIVE_TAG in run.tags,
+        "oracle": layout.ORACLE_TAG in run.tags,
         **run.metrics,
     }
 

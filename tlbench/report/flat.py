@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from tlbench.report import text
+from tlbench.report.choices import Choices
 from tlbench.report.tables import Board, Cost, Difference, LeaderRow, SettingRow
 from tlbench.stats.intervals import Estimate
 
@@ -25,6 +26,26 @@ def settings_csv(rows: Iterable[SettingRow]) -> str:
     return _csv([_setting(row) for row in rows], ["protocol", "dataset", "shots", "method", "backbone"])
 
 
+def choices_csv(found: Choices) -> str:
+    """Return one line a setting and what chose the model; upper bounds come last."""
+    rows: list[Mapping[str, Value]] = [
+        {
+            "protocol": row.protocol,
+            "dataset": row.dataset,
+            "shots": row.shots,
+            "method": row.method,
+            "backbone": row.backbone,
+            "upper_bound": row.is_bound,
+            "seeds": row.seeds,
+            "ranked_by": row.ranking,
+            **{f"by_{name}": row.accuracy.get(name) for name in found.validators},
+            "oracle": row.oracle,
+        }
+        for row in (*found.rows, *found.bounds)
+    ]
+    return _csv(rows, ["protocol", "dataset", "shots", "method", "backbone"])
+
+
 def _csv(rows: Sequence[Mapping[str, Value]], columns: Iterable[str]) -> str:
     frame = pd.DataFrame(rows, columns=list(rows[0] if rows else columns))
     return frame.to_csv(index=False, lineterminator="\n")
@@ -38,6 +59,7 @@ def _leader(board: Board, row: LeaderRow) -> dict[str, Value]:
         "method": row.method,
         "backbone": row.backbone,
         "is_baseline": row.is_baseline,
+        "upper_bound": row.is_bound,
         **_estimate("accuracy", row.accuracy),
         "seeds": row.seeds,
         **_difference(row.difference),
@@ -56,6 +78,7 @@ def _setting(row: SettingRow) -> dict[str, Value]:
         "method": row.method,
         "backbone": row.backbone,
         "is_baseline": row.is_baseline,
+        "upper_bound": row.is_bound,
         **_estimate("accuracy", row.accuracy),
         "accuracy_episodes": row.episodes,
         "seeds": row.accuracy.n,
@@ -116,7 +139,8 @@ def leaderboard_md(boards: Iterable[Board]) -> str:
             for row in board.rows
         ]
         title = f"{board.protocol}: {', '.join(board.datasets)}"
-        parts.append(f"### {_escaped(title)}\n\n{_markdown(head, body, left=(1, 2, 13))}")
+        told = f"{text.TRANSDUCTIVE}\n\n" if board.transductive else ""
+        parts.append(f"### {_escaped(title)}\n\n{told}{_markdown(head, body, left=(1, 2, 13))}")
     return "\n".join(parts) or "No results.\n"
 
 
@@ -144,6 +168,44 @@ def settings_md(rows: Iterable[SettingRow]) -> str:
         for row in rows
     ]
     return _markdown(head, body, left=(0, 1, 3, 4, 15)) if body else "No results.\n"
+
+
+def choices_md(found: Choices) -> str:
+    """Return the tables of the adaptation section: by validator, upper bounds, and how far each validator falls."""
+    if not found.rows and not found.bounds:
+        return "No results.\n"
+    head = ("dataset", "shots", "method", "backbone", "ranked by", *found.validators, "oracle", "seeds")
+    parts = []
+    for title, rows in (("Test accuracy by what chose the model", found.rows), (text.BOUNDS, found.bounds)):
+        body = [
+            (
+                row.dataset,
+                row.shots,
+                row.method,
+                row.backbone,
+                row.ranking,
+                *(text.percent(row.accuracy.get(name)) for name in found.validators),
+                text.percent(row.oracle),
+                str(row.seeds),
+            )
+            for row in rows
+        ]
+        parts += [f"### {title}\n\n{_markdown(head, body, left=(0, 2, 3, 4))}"] if body else []
+    body = [
+        (
+            fall.validator + (", ranked" if fall.ranking else ""),
+            text.points(-fall.mean),
+            text.points(-fall.most),
+            str(fall.settings),
+        )
+        for fall in found.falls
+    ]
+    if body:
+        head = ("validator", "to oracle", "at worst", "settings")
+        parts.append(
+            f"### How far each validator falls from the oracle\n\n{text.FALLS}\n\n{_markdown(head, body, (0,))}"
+        )
+    return "\n".join(parts)
 
 
 def _told(difference: Difference) -> tuple[str, str, str]:

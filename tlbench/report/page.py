@@ -15,8 +15,9 @@ import jinja2
 import tlbench
 from tlbench.report import text
 from tlbench.report.cells import settle
+from tlbench.report.choices import Choices, choices
 from tlbench.report.data import Results, load
-from tlbench.report.flat import leaderboard_csv, leaderboard_md, settings_csv, settings_md
+from tlbench.report.flat import choices_csv, choices_md, leaderboard_csv, leaderboard_md, settings_csv, settings_md
 from tlbench.report.tables import Board, SettingRow, leaderboard, settings
 
 _SMALL = 5
@@ -31,12 +32,14 @@ class Report:
         results: What MLflow holds.
         boards: The leaderboard, a board per protocol and company of datasets.
         settings: One row a setting.
+        choices: What validators chose, where a protocol lets several choose.
         warnings: What a reader must know before believing a number.
     """
 
     results: Results
     boards: tuple[Board, ...]
     settings: tuple[SettingRow, ...]
+    choices: Choices
     warnings: tuple[str, ...]
 
 
@@ -72,6 +75,7 @@ def gather(suite_name: str, uri: str) -> Report:
         results=results,
         boards=boards,
         settings=settings(cells, results.baseline),
+        choices=choices(cells),
         warnings=(*results.notes, *notes, *_warnings(results, boards)),
     )
 
@@ -130,6 +134,9 @@ def save(report: Report, out_dir: Path) -> Paths:
         _place(folder / "settings.csv", settings_csv(report.settings)),
         _place(folder / "settings.md", settings_md(report.settings)),
     ]
+    if report.choices.validators:
+        written.append(_place(folder / "adaptation.csv", choices_csv(report.choices)))
+        written.append(_place(folder / "adaptation.md", choices_md(report.choices)))
     if find_spec("pyarrow") is not None:
         done = report.results.done
         written.append(_replace(folder / "records.parquet", lambda draft: done.to_parquet(draft, index=False)))

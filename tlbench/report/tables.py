@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import TypeVar
@@ -17,6 +17,7 @@ from tlbench.stats.intervals import Estimate, nested_mean, pooled_episode_reach
 Stratum = tuple[str, str]
 Scores = dict[Stratum, dict[int, float]]
 Key = TypeVar("Key")
+_BOUND = "an upper bound: it sees labels that all others are denied"
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class SettingRow:
         episodes: Half-width of the mean over test episodes with the fitted learners held fixed, where a protocol
             stores one.
         macro_f1: Mean over seeds; None where the protocol has none. Likewise ``nll`` (nats) and ``ece``.
+        is_bound: Whether the method saw labels that all others are denied: an upper bound.
     """
 
     protocol: str
@@ -74,6 +76,7 @@ class SettingRow:
     nll: float | None
     ece: float | None
     cost: Cost
+    is_bound: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class LeaderRow:
         have: Cells that the row has.
         expected: Cells that the rows of the board have between them.
         remark: Why the row is below the line; empty above it.
+        is_bound: Whether the method saw labels that all others are denied: an upper bound, below the line.
     """
 
     rank: int | None
@@ -99,13 +103,19 @@ class LeaderRow:
     expected: int
     remark: str
     cost: Cost
+    is_bound: bool = False
 
 
 @dataclass(frozen=True)
 class Board:
-    """Rows that met on the same datasets under one protocol, and may be compared."""
+    """Rows that met on the same datasets under one protocol, and may be compared.
+
+    Attributes:
+        transductive: Whether an answer may draw on the other queries of its episode; such rows stand apart.
+    """
 
     protocol: str
+    transductive: bool
     datasets: tuple[str, ...]
     shots: tuple[str, ...]
     baseline: Baseline
@@ -119,7 +129,12 @@ class Board:
     @property
     def unranked(self) -> tuple[LeaderRow, ...]:
         """Rows below the line: incomplete, or with too few seeds."""
-        return tuple(row for row in self.rows if row.rank is None)
+        return tuple(row for row in self.rows if row.rank is None and not row.is_bound)
+
+    @property
+    def bounds(self) -> tuple[LeaderRow, ...]:
+        """Rows of methods that saw what no other may see."""
+        return tuple(row for row in self.rows if row.is_bound)
 
 
 def settings(cells: Iterable[Measured], baseline: str) -> tuple[SettingRow, ...]:
@@ -147,7 +162,8 @@ def _setting_rows(family: Sequence[Measured], baseline: Baseline) -> list[Settin
     groups = _grouped(family, lambda cell: cell.method)
     scores = {method: _scores(group) for method, group in groups.items()}
     theirs = scores.get(baseline.label)
-    differences = _differences([(method, ours, theirs) for method, ours in scores.items()], baseline)
+    asked = [(method, ours, theirs) for method, ours in scores.items()]
+    differences = _differences(asked, baseline, _bounds(family))
     return [
         SettingRow(
             protocol=group[0].protocol,
@@ -163,6 +179,7 @@ def _setting_rows(family: Sequence[Measured], baseline: Baseline) -> list[Settin
             nll=_pooled(fmean, [cell.nll for cell in group]),
             ece=_pooled(fmean, [cell.ece for cell in group]),
             cost=_cost(group),
+            is_bound=group[0].oracle,
         )
         for (method, group), difference in zip(groups.items(), differences, strict=True)
     ]
@@ -174,7 +191,8 @@ def leaderboard(cells: Iterable[Measured], baseline: str) -> tuple[Board, ...]:
     Every (dataset, shots) weighs the same. Backbones that share no dataset, as those for images and for texts, stand on
     boards of their own. A row that lacks a cell others have, or has a stratum with fewer than
     :data:`tlbench.stats.RANKED_SEEDS` seeds, is listed below the line without a rank. The family of Holm's correction
-    is the board.
+    is the board. Methods that saw labels which all others are denied stand apart: they have no rank and belong to no
+    family, and no other row lacks the cells that only they have.
 
     Args:
         cells: See :func:`tlbench.report.cells.settle`.
@@ -204,10 +222,13 @@ def _board(cells: Sequence[Measured], baseline: Baseline) -> Board:
     groups = _grouped(cells, lambda cell: (cell.method, cell.backbone))
     scores = {names: _scores(group) for names, group in groups.items()}
     asked = [(method, own, scores.get((baseline.label, backbone))) for (method, backbone), own in scores.items()]
-    expected = len({(cell.dataset, cell.shots, cell.seed) for cell in cells})
-    strata = {(cell.dataset, cell.shots) for cell in cells}
+    bounds = _bounds(cells)
+    competing = [cell for cell in cells if cell.method not in bounds] or cells
+    expected = len({(cell.dataset, cell.shots, cell.seed) for cell in competing})
+    strata = {(cell.dataset, cell.shots) for cell in competing}
     rows = []
-    for ((method, backbone), own), difference in zip(scores.items(), _differences(asked, baseline), strict=True):
+    differences = _differences(asked, baseline, bounds)
+    for ((method, backbone), own), difference in zip(scores.items(), differences, strict=True):
         group = groups[method, backbone]
         seeds = min(map(len, own.values()))
         row = LeaderRow(
@@ -220,12 +241,14 @@ def _board(cells: Sequence[Measured], baseline: Baseline) -> Board:
             difference=difference,
             have=len(group),
             expected=expected,
-            remark=_below(len(group), expected, len(strata) - len(own), seeds),
+            remark=_BOUND if method in bounds else _below(len(group), expected, len(strata) - len(own), seeds),
             cost=_cost(group),
+            is_bound=method in bounds,
         )
         rows.append(row)
     return Board(
         protocol=cells[0].protocol,
+        transductive=cells[0].transductive,
         datasets=tuple(sorted({dataset for dataset, _ in strata})),
         shots=tuple(sorted({shots for _, shots in strata}, key=by_shots)),
         baseline=baseline,
@@ -251,10 +274,21 @@ def _ranked(rows: Iterable[LeaderRow]) -> tuple[LeaderRow, ...]:
     return tuple(ranked)
 
 
-def _differences(asked: Sequence[tuple[str, Scores, Scores | None]], baseline: Baseline) -> list[Difference]:
-    """Compare each (label, its scores, its baseline's scores) of one family, and correct the p-values."""
+def _bounds(cells: Iterable[Measured]) -> set[str]:
+    """Return the methods that saw labels which all others are denied."""
+    return {cell.method for cell in cells if cell.oracle}
+
+
+def _differences(
+    asked: Sequence[tuple[str, Scores, Scores | None]], baseline: Baseline, bounds: Collection[str]
+) -> list[Difference]:
+    """Compare each (label, its scores, its baseline's scores) of one family, and correct the p-values.
+
+    Upper bounds do not compete: they are compared, but not tested.
+    """
     found = [_difference(label, ours, theirs, baseline) for label, ours, theirs in asked]
-    adjusted = holm([each.contrast.p if each.contrast else None for each in found])
+    tested = [None if label in bounds else each.contrast for each, (label, _, _) in zip(found, asked, strict=True)]
+    adjusted = holm([contrast.p if contrast else None for contrast in tested])
     return [replace(each, p_holm=p) for each, p in zip(found, adjusted, strict=True)]
 
 

@@ -27,7 +27,10 @@ def terminal_table(suite: str, boards: Iterable[Board]) -> Table:
     table.add_column("method | backbone", overflow="fold", ratio=1)  # last, where long names wrap without harm
     for board in boards:
         table.add_section()
-        table.add_row(*[""] * 5, Text(f"{board.protocol}: {', '.join(board.datasets)}", style="bold"))
+        title = Text(f"{board.protocol}: {', '.join(board.datasets)}", style="bold")
+        if board.transductive:
+            title.append(f"\n{text.TRANSDUCTIVE}", style="not bold dim")
+        table.add_row(*[""] * 5, title)
         for row in board.rows:
             table.add_row(*_cells(row), style="dim" if row.rank is None else None)
     return table

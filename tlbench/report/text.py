@@ -7,6 +7,11 @@ import math
 from tlbench.stats.intervals import Estimate
 
 NONE = "–"
+TRANSDUCTIVE = "Transductive: an answer may draw on the other queries of its episode. Not comparable with other rows."
+BOUNDS = "Upper bounds: they see labels that all others are denied, and are never ranked"
+FALLS = (
+    "Points of test accuracy between the model that a validator chose and the best one, over settings of equal weight."
+)
 MINUS = "\N{MINUS SIGN}"
 
 

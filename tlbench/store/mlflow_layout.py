@@ -17,6 +17,8 @@ CELL_TAG = "tlbench.cell"
 DIGEST_TAG = "tlbench.digest"
 STATUS_TAG = "tlbench.status"
 ERROR_TAG = "tlbench.error"
+TRANSDUCTIVE_TAG = "tlbench.transductive"
+ORACLE_TAG = "tlbench.oracle"
 SYNC_TAG = "tlbench.sync"
 BASELINE_TAG = "tlbench.baseline"
 SUITE_TAG = "tlbench.suite"
@@ -61,10 +63,14 @@ def times(record: Record) -> tuple[int, int]:
 
 
 def tags(record: Record) -> dict[str, str]:
-    """Return the tags of a record's run."""
+    """Return the tags of a record's run; one each says that it is transductive, or an oracle's, where it is."""
     found = {CELL_TAG: record.id, DIGEST_TAG: record.digest, STATUS_TAG: record.status}
     if record.error is not None:
         found[ERROR_TAG] = f"{record.error.get('type', 'error')}: {record.error.get('message', '')}"
+    if record.outcome is not None and record.outcome.transductive:
+        found[TRANSDUCTIVE_TAG] = "true"
+    if record.outcome is not None and record.outcome.oracle:
+        found[ORACLE_TAG] = "true"
     found |= _under(PROVENANCE_PREFIX, record.provenance)
     return {name: fit(value, TAG_LENGTH) for name, value in found.items()}
 

@@ -25,10 +25,11 @@ from tlbench.core import registry
 from tlbench.core.config import MethodConfig
 from tlbench.core.record import Footprint
 from tlbench.data.dataset import TRAIN, take
-from tlbench.testing.fakes import FakeTask, FakeTeacher, fake_backbone, fake_context, fake_task
+from tlbench.testing.fakes import FakeTask, FakeTeacher, fake_backbone, fake_context, fake_task, fake_text_backbone
 from tlbench.training.context import Context
+from tlbench.training.episodes import episode_inputs
 from tlbench.training.features import embed
-from tlbench.training.predictor import EpisodeLearner, FeaturePredictor, ModulePredictor
+from tlbench.training.predictor import EpisodeLearner, EpisodeSolver, FeaturePredictor, ModulePredictor
 
 PRETRAIN = "pretrain"
 
@@ -40,7 +41,7 @@ class Case:
     Attributes:
         method: The method's name.
         role: A protocol it fits into, or ``pretrain``.
-        backbone: Makes the backbone, always the same one.
+        backbone: Makes the backbone, always the same one; what it reads decides what the fake task is made of.
         params: Parameters of the method beside its ``QUICK`` ones.
         validation: Whether the task has validation examples; without, no earlier epoch's weights can win.
     """
@@ -85,12 +86,13 @@ class _KilledError(Exception):
 
 
 def cases(*methods: str) -> list[Case]:
-    """Return every role of the given methods, or of all discovered ones."""
+    """Return every role of the given methods, or of all discovered ones; on images, unless they read only texts."""
     found = []
     for name in methods or registry.names("methods"):
         declared = registry.declaration("methods", name)
-        found += [Case(name, protocol) for protocol in declared.protocols]
-        found += [Case(name, PRETRAIN)] if PRETRAIN in declared.roles else []
+        roles = (*declared.protocols, *([PRETRAIN] if PRETRAIN in declared.roles else []))
+        backbone = fake_backbone if "image" in declared.modalities else fake_text_backbone
+        found += [Case(name, role, backbone) for role in roles]
     return found
 
 
@@ -120,8 +122,7 @@ def run(case: Case, folder: Path, /, **context: Any) -> Fitted:
     """
     declared = registry.declaration("methods", case.method)
     module, config = declared.load(), configure(case)
-    fake = fake_task("classification" if case.role == PRETRAIN else case.role)
-    backbone = case.backbone()
+    fake, backbone = _fake(case), case.backbone()
     reason = declared.skip(fake.task.info, backbone.info, config) if declared.skip is not None else None
     if reason is not None and case.role != PRETRAIN:
         raise RefusedError(reason)
@@ -158,7 +159,7 @@ def check_refusal(case: Case, folder: Path) -> None:
     declared = registry.declaration("methods", case.method)
     if declared.skip is None or case.role == PRETRAIN:
         return
-    reason = declared.skip(fake_task(case.role).task.info, case.backbone().info, configure(case))
+    reason = declared.skip(_fake(case).task.info, case.backbone().info, configure(case))
     assert reason is None or (isinstance(reason, str) and len(reason.split()) > 2)
 
 
@@ -173,7 +174,7 @@ def check_reproducible(case: Case, folder: Path) -> None:
     assert torch.equal(first.logits, second.logits)
     assert first.ctx.curves == second.ctx.curves
     assert first.ctx.selected == second.ctx.selected
-    untouched = fake_task("classification" if case.role == PRETRAIN else case.role)
+    untouched = _fake(case)
     assert np.array_equal(first.fake.dataset.x, untouched.dataset.x)
     assert (first.fake.task.train.x == untouched.task.train.x).all()
     assert (first.fake.task.train.labels == untouched.task.train.labels).all()
@@ -193,8 +194,7 @@ def check_resumes(case: Case, folder: Path) -> None:
 
     try:
         resumed = run(case, folder / "killed", folder=scratch, interval=0.0, on_epoch=kill)
-        frozen = registry.declaration("methods", case.method).constants.get("FROZEN_BACKBONE", False)
-        assert frozen, "a method that trains loops over ctx.epochs, where it can be killed and continues"
+        assert not _moved(resumed), "a method that trains loops over ctx.epochs, where it can be killed and continues"
     except _KilledError:
         resumed = run(case, folder / "again", folder=scratch, interval=0.0, on_epoch=kill)
         assert list(scratch.glob("*.ckpt")), "nothing was kept to continue from"
@@ -217,9 +217,7 @@ def check_frozen_backbone(case: Case, folder: Path) -> None:
     """A method that says ``FROZEN_BACKBONE`` leaves every parameter and buffer of the given backbone as it was."""
     if not registry.declaration("methods", case.method).constants.get("FROZEN_BACKBONE", False):
         return
-    fitted = run(case, folder)
-    before, after = fitted.given.state_dict(), fitted.backbone.state_dict()
-    assert [name for name in before if not torch.equal(before[name], after[name])] == []
+    assert _moved(run(case, folder)) == []
 
 
 def check_teacher(case: Case, folder: Path) -> None:
@@ -244,10 +242,30 @@ def check_footprint(case: Case, folder: Path) -> None:
 
 
 def check_inductive(case: Case, folder: Path) -> None:
-    """The prediction for one example does not depend on the others that are predicted with it."""
+    """The prediction for one example depends on the others that are predicted with it where that is declared only."""
     if case.role == PRETRAIN:
         return
-    assert_inductive(run(case, folder))
+    fitted = run(case, folder)
+    if getattr(fitted.result, "transductive", False):
+        assert_transductive(fitted)
+    else:
+        assert_inductive(fitted)
+
+
+def check_solving(case: Case, folder: Path) -> None:
+    """An episode that changes the network leaves it as it was, and is solved alike whatever is solved beside it."""
+    fitted = run(case, folder)
+    if not isinstance(fitted.result, EpisodeSolver):
+        return
+    state = {name: value.clone() for name, value in fitted.result.module.state_dict().items()}
+    support, labels, query = (part[None] for part in _episode(fitted.result, fitted.fake, fitted.ctx))
+    ways = fitted.fake.task.info.classes
+    both = torch.cat([(labels + 1) % ways, labels])
+    together = fitted.result.classify(support[[0, 0]], both, query[[0, 0]], ways).detach().cpu()
+    scale = fitted.logits.abs().max().item()  # training on rounding errors makes larger ones
+    torch.testing.assert_close(together[1], fitted.logits, rtol=0, atol=1e-2 * scale)
+    after = fitted.result.module.state_dict()
+    assert [name for name in state if not torch.equal(state[name], after[name])] == []
 
 
 def assert_footprint(fitted: Fitted) -> None:
@@ -265,8 +283,13 @@ def assert_footprint(fitted: Fitted) -> None:
                 changed += p.numel()
             else:
                 given.pop(same)  # it accounts for one parameter, no more
-        assert footprint.trainable == changed
-        assert footprint.total == sum(p.numel() for p in module.parameters())
+        whole = sum(p.numel() for p in module.parameters())
+        if isinstance(fitted.result, EpisodeSolver):  # an episode may train what the fit left alone, and add to it
+            assert footprint.trainable >= changed
+            assert footprint.total >= whole
+        else:
+            assert footprint.trainable == changed
+            assert footprint.total == whole
         assert footprint.stored_bytes >= 4 * changed
 
 
@@ -276,6 +299,30 @@ def assert_inductive(fitted: Fitted) -> None:
     few = _predict(fitted.result, fitted.fake, fitted.ctx, slice(3, 9))
     torch.testing.assert_close(alone, fitted.logits[3:4], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(few, fitted.logits[3:9], rtol=1e-4, atol=1e-4)
+
+
+def assert_transductive(fitted: Fitted) -> None:
+    """A method that is listed apart for it does answer one query otherwise than the same query among others."""
+    alone = _predict(fitted.result, fitted.fake, fitted.ctx, slice(3, 4))
+    moved = (alone - fitted.logits[3:4]).abs().max()
+    assert moved > 1e-3 * fitted.logits.abs().max(), "declared transductive, but the other queries do not matter"
+
+
+def check_proposals(case: Case, folder: Path) -> None:
+    """What a method proposes are models of its own, at steps that rise; the last of them is what it returns."""
+    if case.role != "adaptation":
+        return
+    proposed: dict[int, Tensor] = {}
+    test = _fake(case).test.x
+
+    def note(step: int, model: Callable[[Tensor], Tensor]) -> None:
+        assert all(step > before for before in proposed)
+        proposed[step] = embed(model, test, None, torch.device("cpu"))
+
+    fitted = run(case, folder, on_proposal=note)
+    if proposed:
+        assert torch.equal(proposed[max(proposed)], fitted.logits)
+    assert torch.equal(fitted.logits, run(case, folder / "unseen").logits), "selection must not change the training"
 
 
 CHECKS = (
@@ -289,7 +336,15 @@ CHECKS = (
     check_teacher,
     check_footprint,
     check_inductive,
+    check_solving,
+    check_proposals,
 )
+
+
+def _fake(case: Case) -> FakeTask:
+    oracle = registry.declaration("methods", case.method).constants.get("ORACLE", False)
+    protocol = "classification" if case.role == PRETRAIN else case.role
+    return fake_task(protocol, case.backbone().info.modality, oracle=oracle)
 
 
 def _check_accuracy(fitted: Fitted, case: Case) -> None:
@@ -305,9 +360,10 @@ def _check_accuracy(fitted: Fitted, case: Case) -> None:
 
 def _predict(result: Any, fake: FakeTask, ctx: Context, queries: slice) -> Tensor:
     """Logits of the chosen test examples; in an episode, of those after the first three of each class."""
-    if isinstance(result, EpisodeLearner):
+    if isinstance(result, EpisodeLearner | EpisodeSolver):
         support, labels, query = _episode(result, fake, ctx)
-        return result.classify(support[None], labels[None], query[queries][None], fake.task.info.classes)[0]
+        logits = result.classify(support[None], labels[None], query[queries][None], fake.task.info.classes)
+        return logits[0].detach().cpu()
     if isinstance(result, FeaturePredictor):
         assert ctx.features is not None
         cached = result.head(ctx.features.take(fake.test.rows[queries]))
@@ -317,14 +373,10 @@ def _predict(result: Any, fake: FakeTask, ctx: Context, queries: slice) -> Tenso
     return embed(result.logits, fake.test.x[queries], None, ctx.device)
 
 
-def _episode(learner: EpisodeLearner, fake: FakeTask, ctx: Context) -> tuple[Tensor, Tensor, Tensor]:
-    if learner.encoder is None:
-        assert ctx.features is not None
-        z = ctx.features.take(fake.test.rows)
-    else:
-        z = embed(learner.encoder, fake.test.x, None, ctx.device)
-    support = _is_support(fake)
-    return z[support], torch.from_numpy(fake.test.labels)[support], z[~support]
+def _episode(learner: EpisodeLearner | EpisodeSolver, fake: FakeTask, ctx: Context) -> tuple[Tensor, Tensor, Tensor]:
+    """Return support, its labels, and queries of the fake test, as the learner is handed them."""
+    inputs, support = episode_inputs(learner, fake.test, ctx).to(ctx.device), _is_support(fake)
+    return inputs[support], torch.from_numpy(fake.test.labels)[support].to(ctx.device), inputs[~support]
 
 
 def _is_support(fake: FakeTask) -> Tensor:
@@ -337,8 +389,14 @@ def _truth(fake: FakeTask) -> Tensor:
     return labels[~_is_support(fake)] if fake.task.info.protocol == "episodic" else labels
 
 
+def _moved(fitted: Fitted) -> list[str]:
+    """Return the names of the given backbone's parameters and buffers that are not what they were."""
+    before, after = fitted.given.state_dict(), fitted.backbone.state_dict()
+    return [name for name in before if not torch.equal(before[name], after[name])]
+
+
 def _module(result: Any) -> nn.Module | None:
-    if isinstance(result, ModulePredictor):
+    if isinstance(result, ModulePredictor | EpisodeSolver):
         return result.module
     return result.encoder if isinstance(result, EpisodeLearner) else None
 

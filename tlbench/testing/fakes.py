@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,20 @@ from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.backbones.catalog import build, describe
-from tlbench.core.info import DatasetInfo, TaskInfo
-from tlbench.data.dataset import TEST, TRAIN, Dataset, Split, Task, take
-from tlbench.protocols import classification, episodic
+from tlbench.core.info import DatasetInfo, Modality, TaskInfo
+from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, Dataset, Split, Task, take
+from tlbench.protocols import adaptation, classification, episodic
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.context import Context
 from tlbench.training.features import Features
 
 CPU = torch.device("cpu")
 _NOISE = 40
-_BLUR = 32  # by how much a fake teacher's logits are below those of a certain one
+_PALE, _SHADE = 0.75, 50  # contrast of the fake target over that of the source, and how far it is brighter at the top
+_BLUR = {"image": 32, "text": 4}  # by how much a fake teacher's logits are below those of a certain one
+_TOKENS = 64  # of the fake texts' vocabulary
+_SHARED = 24  # of them stand in the texts of any class
+_OWN = 2  # a class has that many of its own, each as likely as a shared one
 
 
 def fake_dataset(classes: int = 10, each: int = 20, size: int = 16, seed: int = 0) -> Dataset:
@@ -41,15 +45,41 @@ def fake_dataset(classes: int = 10, each: int = 20, size: int = 16, seed: int = 
     patterns = rng.integers(0, 2, (classes, 4, 4)).repeat(size // 4, 1).repeat(size // 4, 2) * 120 + 60
     y = np.repeat(np.arange(classes), each)
     x = np.clip(patterns[y] + rng.normal(0, _NOISE, (len(y), size, size)), 0, 255).astype(np.uint8)[:, None]
+    return _divided("image", f"fake-{classes}-{each}-{size}-{seed}", x, classes, each)
+
+
+def fake_texts(classes: int = 10, each: int = 20, length: int = 20, seed: int = 0) -> Dataset:
+    """Return token ids that any method can tell apart: half of a text's tokens are its class's own, half anybody's.
+
+    Texts are of different lengths, between the tokens 2 and 3, padded with 0. All else is as in :func:`fake_dataset`.
+
+    Args:
+        classes: Number of classes, at most 17.
+        each: Examples of each class.
+        length: Tokens of the longest text, its ends included.
+        seed: Decides the texts.
+    """
+    rng = np.random.default_rng(seed)
+    x = np.zeros((classes * each, length), np.int32)
+    for row, label in zip(x, np.repeat(np.arange(classes), each), strict=True):
+        size = rng.integers(6, length - 1)
+        own = _TOKENS - _OWN * (label + 1) + rng.integers(0, _OWN, size)
+        words = np.where(rng.random(size) < 0.5, own, 5 + rng.integers(0, _SHARED, size))
+        row[: size + 2] = [2, *words, 3]
+    return _divided("text", f"fake-texts-{classes}-{each}-{length}-{seed}", x, classes, each)
+
+
+def _divided(modality: Modality, name: str, x: Any, classes: int, each: int) -> Dataset:
+    """Return inputs (classes * each, ...), sorted by class, as a dataset with both kinds of splits."""
     part = np.tile(np.where(np.arange(each) < each // 2, TRAIN, TEST).astype(np.uint8), classes)
     first, second = classes * 6 // 10, classes * 8 // 10
     counts = tuple([each // 2] * classes)
     info = DatasetInfo(
         name="fake",
-        modality="image",
-        fingerprint=f"fake-{classes}-{each}-{size}-{seed}",
+        modality=modality,
+        fingerprint=name,
         classes=tuple(f"class {label}" for label in range(classes)),
-        shape=(1, size, size),
+        shape=x.shape[1:] if modality == "image" else (),
         counts={"train": counts, "test": counts},
         class_splits={
             "train": tuple(range(first)),
@@ -57,7 +87,31 @@ def fake_dataset(classes: int = 10, each: int = 20, size: int = 16, seed: int = 
             "test": tuple(range(second, classes)),
         },
     )
-    return Dataset(info=info, x=x, y=y.astype(np.int64), part=part, domain=np.zeros(len(y), np.int64))
+    y = np.repeat(np.arange(classes), each).astype(np.int64)
+    return Dataset(info=info, x=x, y=y, part=part, domain=np.zeros(len(y), np.int64))
+
+
+def fake_pair(modality: Modality = "image") -> Dataset:
+    """Return a pair of domains: a fake dataset and another of the same classes.
+
+    Images of the second are paler, and shaded from the top; texts are merely others. What the source does not train on
+    validates.
+    """
+    if modality == "image":
+        source, noise = fake_dataset(), np.random.default_rng(1)
+        shade = np.linspace(_SHADE, 0, source.info.shape[1])[:, None]
+        paler = _PALE * (source.x + noise.normal(0, _NOISE, source.x.shape)) + shade
+        target = np.clip(paler, 0, 255).astype(np.uint8)
+    else:
+        source, target = fake_texts(), fake_texts(seed=1).x
+    name = f"pair-{source.info.fingerprint}"
+    return Dataset(
+        info=replace(source.info, fingerprint=name, domains=("source", "target"), target="fake"),
+        x=np.concatenate([source.x, target]),
+        y=np.tile(source.y, 2),
+        part=np.concatenate([np.where(source.part == TRAIN, SOURCE, SOURCE_VAL).astype(np.uint8), source.part]),
+        domain=np.repeat([0, 1], len(source.y)),
+    )
 
 
 def fake_backbone(seed: int = 0) -> Backbone:
@@ -66,8 +120,15 @@ def fake_backbone(seed: int = 0) -> Backbone:
     return build(info, seed, None)
 
 
+def fake_text_backbone(seed: int = 0) -> Backbone:
+    """Return a narrow text encoder of two blocks with random weights, for the vocabulary of the fake texts."""
+    info = describe("text_tiny", {"vocabulary": 512, "max_length": 32, "dropout": 0.0}, {"kind": "random"})
+    shape = {"width": 32, "heads": 2, "vocabulary": {**info.recipe["vocabulary"], "size": _TOKENS}}
+    return build(replace(info, recipe={**info.recipe, **shape}), seed, None)
+
+
 class FakeTeacher(nn.Module):
-    """A fixed classifier of the fake images: how well each pixel matches the classes' mean images.
+    """A fixed classifier of the fakes: how well each pixel, or each token's count, matches the means of the classes.
 
     It is right almost always and never certain, and its running statistics would move in training mode.
 
@@ -78,19 +139,25 @@ class FakeTeacher(nn.Module):
     def __init__(self, dataset: Dataset) -> None:
         super().__init__()
         rows = dataset.rows(TRAIN)
-        x, y = torch.from_numpy(dataset.x[rows]).flatten(1).double(), torch.from_numpy(dataset.y[rows])
+        x, y = _flat(torch.from_numpy(dataset.x[rows])).double(), torch.from_numpy(dataset.y[rows])
         self.norm = nn.BatchNorm1d(x.shape[1], affine=False)
         self.match = nn.Linear(x.shape[1], len(dataset.info.classes))
         self.norm.running_mean, self.norm.running_var = x.mean(0), x.var(0)
         self.double().eval().requires_grad_(False)
         means = torch.stack([self.norm(x[y == label]).mean(0) for label in range(len(dataset.info.classes))])
-        self.match.weight.copy_(means / _BLUR)
-        self.match.bias.copy_(-means.square().sum(1) / (2 * _BLUR))
+        blur = _BLUR[dataset.info.modality]
+        self.match.weight.copy_(means / blur)
+        self.match.bias.copy_(-means.square().sum(1) / (2 * blur))
         self.to(torch.get_default_dtype())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits (B, classes) of images."""
-        return self.match(self.norm(x.flatten(1).to(self.match.weight.dtype)))
+        """Return logits (B, classes) of images, or of token ids."""
+        return self.match(self.norm(_flat(x).to(self.match.weight.dtype)))
+
+
+def _flat(x: Tensor) -> Tensor:
+    """Return the pixels of images, or how often each token stands in a text (B, D)."""
+    return x.flatten(1) if x.ndim > 2 else nn.functional.one_hot(x.long(), _TOKENS).sum(1)[:, 5:]
 
 
 def fake_context(folder: Path, dataset: Dataset, backbone: Backbone, /, **changes: Any) -> Context:
@@ -121,13 +188,26 @@ class FakeTask:
     test: Split
 
 
-def fake_task(protocol: str, shots: int = 5) -> FakeTask:
+def fake_task(protocol: str, modality: Modality = "image", shots: int | None = None, oracle: bool = False) -> FakeTask:
     """Return the fake task of a protocol: 10 classes, or 2-way episodes.
+
+    Args:
+        protocol: The protocol.
+        modality: What its inputs are.
+        shots: Labelled examples a class; by default 5, and none of the target in ``adaptation``.
+        oracle: In ``adaptation``, whether the labels of all the target's training examples are given.
 
     Raises:
         ValueError: There is no fake of this protocol.
     """
-    dataset = fake_dataset()
+    if protocol == "adaptation":
+        dataset = fake_pair(modality)
+        task_info = TaskInfo(protocol, dataset.info, shots or 0, 10, adaptation.Options().model_dump())
+        rows = dataset.rows(TEST)
+        task = adaptation.draw(task_info, dataset, 0, oracle)
+        return FakeTask(task, dataset, take(dataset, rows, dataset.y[rows]))
+    shots = 5 if shots is None else shots
+    dataset = fake_dataset() if modality == "image" else fake_texts()
     make = partial(TaskInfo, protocol=protocol, dataset=dataset.info, shots=shots)
     if protocol == "classification":
         task = classification.draw(make(classes=10, options={}), dataset, seed=0)

@@ -33,9 +33,9 @@ def draw_moves(policy: Augment, count: int, shape: torch.Size | tuple[int, ...],
         place in the old image, in units from -1 to 1, of each place in the new one, as affine maps (count, 2, 3).
     """
     if policy == "affine":
-        return _affine(torch.rand(count, 6, generator=generator) * 2 - 1)
+        return affine_maps(torch.rand(count, 6, generator=generator) * 2 - 1)
     if policy == "crop_flip":
-        return _crop(torch.rand(count, 5, generator=generator))
+        return crop_maps(torch.rand(count, 5, generator=generator))
     moves = torch.zeros(count, 3, dtype=torch.int64)
     if policy == "none":
         return moves
@@ -55,6 +55,8 @@ def move(x: Tensor, moves: Tensor) -> Tensor:
     moves = moves.to(x.device)
     if moves.ndim == 3:
         x = x if x.is_floating_point() else x.float()
+        if not len(x):  # a process may have no share of a small batch
+            return x
         grid = affine_grid(moves.to(x.dtype), list(x.shape), align_corners=False)
         return grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
     down, right, mirrored = moves.unbind(1)
@@ -67,7 +69,7 @@ def move(x: Tensor, moves: Tensor) -> Tensor:
     return x[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
 
 
-def _affine(drawn: Tensor) -> Tensor:
+def affine_maps(drawn: Tensor) -> Tensor:
     """Return maps (B, 2, 3) from six numbers (B, 6) in [-1, 1]: angle, zoom, two shears, two shifts."""
     angle, zoom, shear_x, shear_y, down, right = drawn.unbind(1)
     cos, sin, scale = (angle * _ANGLE).cos(), (angle * _ANGLE).sin(), 1 + zoom * _ZOOM
@@ -78,13 +80,19 @@ def _affine(drawn: Tensor) -> Tensor:
     return torch.cat([turn @ shear * scale[:, None, None], slide[:, :, None]], 2)
 
 
-def _crop(drawn: Tensor) -> Tensor:
-    """Return maps (B, 2, 3) from five numbers (B, 5) in [0, 1): area, aspect, place in two directions, mirror."""
-    area = _AREA[0] + drawn[:, 0] * (_AREA[1] - _AREA[0])
+def crop_maps(drawn: Tensor, least: float = _AREA[0], flips: bool = True) -> Tensor:
+    """Return maps (B, 2, 3) from five numbers (B, 5) in [0, 1): area, aspect, place in two directions, mirror.
+
+    Args:
+        drawn: The numbers; below a half, the last mirrors the image.
+        least: Smallest area of a crop, as a share of the image's.
+        flips: Whether any image is mirrored.
+    """
+    area = least + drawn[:, 0] * (_AREA[1] - least)
     low, high = (math.log(end) for end in _ASPECT)
     aspect = torch.exp(low + drawn[:, 1] * (high - low))
     width, height = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
     right, down = (2 * drawn[:, 2] - 1) * (1 - width), (2 * drawn[:, 3] - 1) * (1 - height)
-    flip = torch.where(drawn[:, 4] < 0.5, -1.0, 1.0)
+    flip = torch.where((drawn[:, 4] < 0.5) & flips, -1.0, 1.0)
     none = torch.zeros_like(area)
     return torch.stack([torch.stack([width * flip, none, right], 1), torch.stack([none, height, down], 1)], 1)

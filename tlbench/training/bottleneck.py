@@ -90,22 +90,52 @@ class Adapted(nn.Module):
         adapter: Its adapter.
         scale: Factor of what the adapter adds.
         parallel: Whether the adapter reads the module's first input instead of its output.
+        tap: Where a parallel adapter finds what it reads, if it is the input of a module before.
     """
 
-    def __init__(self, inner: nn.Module, adapter: nn.Module, scale: float, parallel: bool) -> None:
+    def __init__(
+        self, inner: nn.Module, adapter: nn.Module, scale: float, parallel: bool, tap: Tap | None = None
+    ) -> None:
         super().__init__()
         self.inner = inner
         self.adapter = adapter
         self._scale = scale
         self._parallel = parallel
+        self._tap = () if tap is None else (tap,)  # a part of the network, not of this module
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the module returns, adapted."""
         output = self.inner(*args, **kwargs)
         h = _first(output)
         read = _input(args, kwargs) if self._parallel else h
+        if self._tap:
+            read = self._tap[0].taken()
         h = torch.add(h, self.adapter(read), alpha=self._scale)
         return h if isinstance(output, Tensor) else type(output)((h, *output[1:]))
+
+
+class Tap(nn.Module):
+    """A module whose first input is kept until the adapter beside it has read it.
+
+    Args:
+        inner: The module.
+    """
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self._seen: Tensor | None = None
+
+    def taken(self) -> Tensor:
+        """Return the input, and keep it no longer."""
+        seen, self._seen = self._seen, None
+        assert seen is not None
+        return seen
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the module returns."""
+        self._seen = _input(args, kwargs)
+        return self.inner(*args, **kwargs)
 
 
 def add_adapters(backbone: Backbone, x: Tensor, design: Design, generator: torch.Generator) -> dict[str, Adapted]:
@@ -126,9 +156,11 @@ def add_adapters(backbone: Backbone, x: Tensor, design: Design, generator: torch
     if any(True for _ in _adapted(backbone)):
         raise UserError(f"{backbone.info.label}: has adapters already", "remove them first")
     places = dict(_places(backbone, design.placement))
-    shapes = _shapes(backbone, list(places), x)
+    starts = _starts(backbone, design.placement)
+    shapes = _shapes(backbone, [*places, *starts.values()], x)
     added = {}
-    for name, (read, written) in shapes.items():
+    for name in [name for name in shapes if name in places]:
+        read, written = shapes[starts.get(name, name)][0], shapes[name][1]
         inner = backbone.body.get_submodule(name)
         parallel = places[name] and design.placement == "parallel"
         first = not places[name] and _channels_first(inner, written)
@@ -137,7 +169,8 @@ def add_adapters(backbone: Backbone, x: Tensor, design: Design, generator: torch
         width = max(1, channels // design.reduction)
         adapter = Bottleneck(inputs, channels, width, design.activation, first, generator)
         adapter.to(next(backbone.parameters()))
-        added[name] = Adapted(inner, adapter, design.scale, parallel)
+        tap = _tapped(backbone, starts[name]) if name in starts else None
+        added[name] = Adapted(inner, adapter, design.scale, parallel, tap)
         backbone.replace(name, added[name])
     if not added:
         raise UserError(f"{backbone.info.label}: no block to put an adapter behind")
@@ -146,8 +179,9 @@ def add_adapters(backbone: Backbone, x: Tensor, design: Design, generator: torch
 
 def remove_adapters(backbone: Backbone) -> None:
     """Take all adapters out of a backbone again, in place."""
-    for name, module in list(_adapted(backbone)):
-        backbone.replace(name, module.inner)
+    for name, module in list(backbone.body.named_modules()):
+        if isinstance(module, Adapted | Tap):
+            backbone.replace(name, module.inner)
 
 
 def _adapted(backbone: Backbone) -> Iterator[tuple[str, Adapted]]:
@@ -158,11 +192,24 @@ def _places(backbone: Backbone, placement: Placement) -> Iterator[tuple[str, boo
     """Yield the names of the modules to adapt, and whether each is a sublayer."""
     for pair in backbone.sublayers:
         if placement == "houlsby":
-            yield pair.attention, True
+            yield pair.attention_end or pair.attention, True
         yield pair.feed_forward, True
     for block in backbone.blocks:
         if not any(pair.attention.startswith(f"{block}.") for pair in backbone.sublayers):
             yield block, False
+
+
+def _starts(backbone: Backbone, placement: Placement) -> dict[str, str]:
+    """Return, by the module that an adapter stands beside, the one before it whose input is the sublayer's."""
+    if placement != "parallel":
+        return {}
+    return {one.feed_forward: one.feed_forward_start for one in backbone.sublayers if one.feed_forward_start}
+
+
+def _tapped(backbone: Backbone, name: str) -> Tap:
+    tap = Tap(backbone.body.get_submodule(name))
+    backbone.replace(name, tap)
+    return tap
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -27,6 +28,14 @@ class Classifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, classes) of raw inputs."""
         return self.head(self.backbone(x))
+
+
+def random_head(width: int, outputs: int, generator: torch.Generator) -> nn.Linear:
+    """Return a linear head whose weights are small and random, as PyTorch draws them, and whose biases are zero."""
+    head = nn.Linear(width, outputs)
+    nn.init.uniform_(head.weight, -(width**-0.5), width**-0.5, generator=generator)
+    nn.init.zeros_(head.bias)
+    return head
 
 
 def train_mode(model: nn.Module, batch_norm: BatchNorm) -> None:

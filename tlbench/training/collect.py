@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -18,6 +20,16 @@ def total(values: Tensor, ctx: Context) -> Tensor:
         values = values.clone()
         dist.all_reduce(values)
     return values
+
+
+def total_gradients(parameters: Sequence[Tensor], ctx: Context) -> None:
+    """Put the sum over all processes in the place of each parameter's gradient; none counts as zero."""
+    if ctx.world == 1:
+        return
+    parts = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
+    sums = total(torch.cat([part.flatten() for part in parts]), ctx).split([part.numel() for part in parts])
+    for parameter, found in zip(parameters, sums, strict=True):
+        parameter.grad = found.view_as(parameter)
 
 
 def join(piece: Tensor, count: int, ctx: Context) -> Tensor:

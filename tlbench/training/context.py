@@ -35,6 +35,8 @@ class Context:
         folder: Where checkpoints are kept; None keeps none.
         interval: Seconds of work between two checkpoints.
         on_epoch: Told (epochs done, epochs in all).
+        on_proposal: Told (step, model) of every model that may be selected; the protocol's.
+        oracle: Whether the method is one that sees the target's training labels; its results are never ranked.
         curves: Values logged by step, by name.
         selected: What the method chose on validation; filled by the method.
         validation: The validation scores it chose by; filled by the method.
@@ -51,6 +53,8 @@ class Context:
     folder: Path | None = None
     interval: float = 5.0
     on_epoch: Callable[[int, int], None] | None = None
+    on_proposal: Callable[[int, Callable[[Tensor], Tensor]], None] | None = None
+    oracle: bool = False
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     selected: dict[str, float | int | str] = field(default_factory=dict)
     validation: dict[str, float] = field(default_factory=dict)
@@ -108,6 +112,19 @@ class Context:
             writes=self.rank == 0,
             on_epoch=self.on_epoch if self.rank == 0 else None,
         )
+
+    def propose(self, step: int, model: Callable[[Tensor], Tensor]) -> None:
+        """Let the protocol note what a model answers at this step, so that it can select one when all are known.
+
+        The method learns nothing of it. Protocols in which the method selects itself take no notice. A module is left
+        in evaluation mode; nothing random is drawn.
+
+        Args:
+            step: Steps taken before; names the proposal within the cell.
+            model: Maps raw inputs (B, ...) to logits (B, classes); the module itself, not its data-parallel form.
+        """
+        if self.on_proposal is not None and self.rank == 0:
+            self.on_proposal(step, model)
 
     def frozen_features(self, split: Split) -> Tensor:
         """Return the given backbone's features (n, out_dim) of a split, computed once and shared by all cells.

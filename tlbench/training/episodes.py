@@ -16,7 +16,8 @@ from tlbench.training.evaluate import Scores, score_logits
 from tlbench.training.features import embed
 from tlbench.training.predictor import EpisodeLearner, EpisodeSolver
 
-_CHUNK = 2**24  # values of support and queries that are handed over at once
+_EMBEDDED = 2**19  # values of support and queries that a learner is handed at once: what stays in a CPU's cache
+_RAW = 2**24  # the same for a solver, which works on them for long
 
 
 def usable_classes(split: Split, examples: int) -> NDArray[np.int64]:
@@ -55,12 +56,15 @@ def validation_episodes(task_info: TaskInfo, val: Split | None, count: int, seed
 
 
 def episode_inputs(learner: EpisodeLearner | EpisodeSolver, split: Split, ctx: Context) -> Tensor:
-    """Return what the learner is handed of each example: the raw input, or its embedding, made once (n, ...)."""
+    """Return what the learner is handed of each example (n, ...): the raw input, or its embedding, made once.
+
+    Embeddings lie on the device; raw inputs on the CPU, from where episodes are moved as they are solved.
+    """
     if isinstance(learner, EpisodeSolver):
         return torch.from_numpy(split.x)
     if learner.encoder is None:
         return ctx.frozen_features(split)
-    return embed(learner.encoder, split.x, None, ctx.device)
+    return embed(learner.encoder, split.x, None, ctx.device).to(ctx.device)
 
 
 def episode_logits(
@@ -72,7 +76,7 @@ def episode_logits(
     ways: int,
     device: torch.device,
 ) -> Tensor:
-    """Return logits (E, Q, ways) of all queries, on the CPU; many episodes are handed over at once.
+    """Return logits (E, Q, ways) of all queries, in single precision on the CPU; many episodes are handed over at once.
 
     Args:
         learner: The fitted learner.
@@ -83,13 +87,20 @@ def episode_logits(
         ways: Number of classes in each episode.
         device: Where to solve them.
     """
-    step = max(1, _CHUNK // (inputs[0].numel() * (support.shape[1] + query.shape[1])))
+    solves = isinstance(learner, EpisodeSolver)
+    size = inputs[0].numel() * (support.shape[1] + query.shape[1])
+    step = max(1, (_RAW if solves else _EMBEDDED) // size)
     out = []
     for s, y, q in zip(support.split(step), labels.split(step), query.split(step), strict=True):
-        with torch.set_grad_enabled(isinstance(learner, EpisodeSolver)):
-            logits = learner.classify(inputs[s].to(device), y.to(device), inputs[q].to(device), ways)
+        with torch.set_grad_enabled(solves):
+            logits = learner.classify(_take(inputs, s).to(device), y.to(device), _take(inputs, q).to(device), ways)
         out.append(logits.detach().float().cpu())
     return torch.cat(out)
+
+
+def _take(inputs: Tensor, rows: Tensor) -> Tensor:
+    """Return inputs (E, n, ...) of positions (E, n), which takes a third of the time of ``inputs[rows]``."""
+    return inputs.index_select(0, rows.flatten().to(inputs.device)).unflatten(0, rows.shape)
 
 
 def labels_of(rows: NDArray[np.int64]) -> Tensor:

@@ -20,11 +20,11 @@ BATCH = 256
 
 @torch.no_grad()
 def embed(encode: Callable[[Tensor], Tensor], x: Any, rows: NDArray[np.int64] | None, device: torch.device) -> Tensor:
-    """Return what ``encode`` makes of images, in batches of a fixed size, on the CPU in float32.
+    """Return what ``encode`` makes of raw inputs, in batches of a fixed size, on the CPU in float32.
 
     Args:
-        encode: A function of raw inputs (B, C, H, W); a module is put into evaluation mode first.
-        x: ``uint8`` images (N, C, H, W), memory-mapped or not.
+        encode: A function of raw inputs (B, ...); a module is put into evaluation mode first.
+        x: ``uint8`` images (N, C, H, W) or ``int32`` token ids (N, L), memory-mapped or not.
         rows: The rows to take, or None for all.
         device: Where to run.
     """
@@ -68,7 +68,5 @@ class Features:
         return torch.from_numpy(self._array[rows])
 
     def _build(self, folder: Path) -> None:
-        if not isinstance(self._dataset.x, np.ndarray):
-            raise TypeError("frozen features of texts need a tokenised dataset")
         z = embed(self._make(), self._dataset.x, None, self._device)
         np.save(folder / "features.npy", z.numpy())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from tlbench.core.config import Optimizer
+from tlbench.training.lars import LARS
 
 Group = dict[str, Any]
 _MOMENTUM = 0.9
@@ -65,7 +66,7 @@ def check_cover(model: nn.Module, groups: Iterable[Group]) -> None:
         )
 
 
-def make_optimizer(name: Optimizer, groups: list[Group]) -> torch.optim.Optimizer:
+def make_optimizer(name: Optimizer | Literal["lars"], groups: list[Group]) -> torch.optim.Optimizer:
     """Return the optimiser of groups that carry their own ``lr`` and ``weight_decay``.
 
     Each group remembers its rate as ``base_lr``, so that :func:`set_rate` can scale all of them.
@@ -73,7 +74,7 @@ def make_optimizer(name: Optimizer, groups: list[Group]) -> torch.optim.Optimize
     groups = [{**group, "base_lr": group["lr"]} for group in groups]
     if name == "sgd":
         return torch.optim.SGD(groups, momentum=_MOMENTUM, fused=True)
-    return torch.optim.AdamW(groups, fused=True)
+    return LARS(groups) if name == "lars" else torch.optim.AdamW(groups, fused=True)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

@@ -9,14 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tlbench.core.config import EpisodicConfig
+from tlbench.core.config import EpisodicConfig, FixedWaysConfig
 from tlbench.core.errors import UserError
 from tlbench.data.dataset import Split, Task
 from tlbench.data.sampling import Episodes, draw_episodes
+from tlbench.training.batches import Examples
 from tlbench.training.classifier import train_mode
+from tlbench.training.collect import join
 from tlbench.training.context import Context
 from tlbench.training.episodes import episode_scores, labels_of, usable_classes, validation_episodes
 from tlbench.training.groups import set_rate
+from tlbench.training.precision import at_least_single
 from tlbench.training.predictor import EpisodeLearner, EpisodeSolver
 
 
@@ -29,6 +32,7 @@ class EpisodeBatch(NamedTuple):
         query: Positions of the queries (E, ways * queries).
         query_y: Their labels (E, ways * queries).
         ways: Number of classes.
+        done: Training episodes before this step.
     """
 
     support: Tensor
@@ -36,6 +40,7 @@ class EpisodeBatch(NamedTuple):
     query: Tensor
     query_y: Tensor
     ways: int
+    done: int
 
 
 def train_on_episodes(
@@ -43,12 +48,13 @@ def train_on_episodes(
     learner: EpisodeLearner | EpisodeSolver,
     optimizer: torch.optim.Optimizer,
     task: Task,
-    cfg: EpisodicConfig,
+    cfg: FixedWaysConfig,
     ctx: Context,
     backward: Callable[[EpisodeBatch], Tensor],
     *,
     rate: Callable[[int], float],
     per_step: int = 1,
+    from_start: bool = False,
     name: str = "fit",
 ) -> None:
     """Train on episodes of the training classes; leave the weights that were best on validation episodes.
@@ -67,6 +73,7 @@ def train_on_episodes(
             processes, and returns that loss without its graph.
         rate: Episodes before the step -> factor of the rates.
         per_step: Episodes of one step; the last before a check may be fewer.
+        from_start: Whether the weights given compete too; they count as episode 0.
         name: Tells the trainings of one cell apart.
 
     Raises:
@@ -76,18 +83,18 @@ def train_on_episodes(
     checks = -(-cfg.episodes // cfg.check_every)
     epochs = ctx.epochs(checks, model, patience=cfg.patience, name=name, optimizer=optimizer)
     held_out = validation_episodes(task.info, task.val, cfg.checks, ctx.seed("validation episodes"))
+    if from_start and held_out is not None and task.val is not None:
+        epochs.score_start(*episode_scores(learner, task.val, held_out, ctx).order)
     for check in epochs:
         first, last = check * cfg.check_every, min((check + 1) * cfg.check_every, cfg.episodes)
         train_mode(model, "train")
         drawn = _draw(task, classes, cfg, last - first, ctx.seed("episodes", check))
         seen = torch.zeros((), device=ctx.device)
-        done = first
-        for batch in _steps(drawn, per_step, ctx.device):
-            set_rate(optimizer, rate(done))
+        for batch in _steps(drawn, per_step, first, ctx.device):
+            set_rate(optimizer, rate(batch.done))
             optimizer.zero_grad(set_to_none=True)
             seen += backward(batch) * len(batch.support)
             optimizer.step()
-            done += len(batch.support)
         ctx.log(last, train_loss=seen.item() / (last - first))
         if held_out is not None and task.val is not None:
             scores = episode_scores(learner, task.val, held_out, ctx)
@@ -99,7 +106,27 @@ def train_on_episodes(
         ctx.validation.update(accuracy=epochs.best_score[0], nll=-epochs.best_score[1])
 
 
-def _training_classes(task: Task, cfg: EpisodicConfig, ctx: Context) -> tuple[int, ...]:
+def embed_episodes(encoder: nn.Module, examples: Examples, batch: EpisodeBatch, ctx: Context) -> tuple[Tensor, Tensor]:
+    """Return embedded support (E, S, D) and queries (E, Q, D) of one step's episodes, in every process all of them.
+
+    They go through the encoder in one pass, of which each process computes its share.
+
+    Args:
+        encoder: The form to call in training: what :meth:`Context.wrap` returned.
+        examples: The examples that the episodes count, raw.
+        batch: The episodes.
+        ctx: Precision and processes.
+    """
+    rows = torch.cat([batch.support.flatten(), batch.query.flatten()])
+    x, _ = examples.take(ctx.shard(rows))
+    with ctx.autocast():
+        z = encoder(x)
+    z = join(at_least_single(z), len(rows), ctx)
+    support, query = z.split([batch.support.numel(), batch.query.numel()])
+    return support.unflatten(0, batch.support.shape), query.unflatten(0, batch.query.shape)
+
+
+def _training_classes(task: Task, cfg: FixedWaysConfig, ctx: Context) -> tuple[int, ...]:
     assert isinstance(task.info.shots, int)
     needed = task.info.shots + cfg.queries
     classes = usable_classes(task.train, needed)
@@ -115,14 +142,15 @@ def _training_classes(task: Task, cfg: EpisodicConfig, ctx: Context) -> tuple[in
     return tuple(classes.tolist())
 
 
-def _draw(task: Task, classes: tuple[int, ...], cfg: EpisodicConfig, count: int, seed: int) -> Episodes:
+def _draw(task: Task, classes: tuple[int, ...], cfg: FixedWaysConfig, count: int, seed: int) -> Episodes:
     train: Split = task.train
     assert isinstance(task.info.shots, int)
+    ways = cfg.ways if isinstance(cfg, EpisodicConfig) else task.info.classes
     return draw_episodes(
         train.labels,
         np.arange(len(train)),
         classes,
-        ways=min(cfg.ways, len(classes)),
+        ways=min(ways, len(classes)),
         shots=task.info.shots,
         queries=cfg.queries,
         count=count,
@@ -130,9 +158,10 @@ def _draw(task: Task, classes: tuple[int, ...], cfg: EpisodicConfig, count: int,
     )
 
 
-def _steps(episodes: Episodes, size: int, device: torch.device) -> Iterator[EpisodeBatch]:
+def _steps(episodes: Episodes, size: int, done: int, device: torch.device) -> Iterator[EpisodeBatch]:
     support, query = (torch.from_numpy(part).flatten(1) for part in (episodes.support, episodes.query))
     of_support, of_query = (labels_of(part).to(device) for part in (episodes.support, episodes.query))
     pieces = zip(support.split(size), of_support.split(size), query.split(size), of_query.split(size), strict=True)
     for piece in pieces:
-        yield EpisodeBatch(*piece, ways=episodes.support.shape[1])
+        yield EpisodeBatch(*piece, ways=episodes.support.shape[1], done=done)
+        done += len(piece[0])

@@ -14,14 +14,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
-from tlbench.backbones.backbone import Backbone
+from tlbench.backbones.backbone import Backbone, rounded
 from tlbench.training.batches import Indexed
 from tlbench.training.classifier import Classifier
 
 _BATCH = 256
 _LARGEST = 2**30  # bytes of kept outputs
 _CHECKED = 4  # examples on which the shortened network must agree with the whole one
+_SHORT = 2  # tokens of a text among them
 _TOLERANCE = 1e-3  # of the largest feature: rounding, where the two choose other kernels
 
 
@@ -31,11 +33,14 @@ class Kept:
     Args:
         z: Outputs (n, ...), on the device.
         y: Labels (n,).
+        text: Whether they are hidden states of texts (n, L, width), zero where a text has ended: those of a batch
+            are then no longer than its longest text.
     """
 
-    def __init__(self, z: Tensor, y: Tensor) -> None:
+    def __init__(self, z: Tensor, y: Tensor, text: bool = False) -> None:
         self._z = z
         self.y = y
+        self._lengths = z.any(-1).sum(1).cpu() if text else None
 
     @property
     def shape(self) -> torch.Size:
@@ -47,8 +52,11 @@ class Kept:
 
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return outputs (b, ...) and labels (b,) of some positions (b,)."""
-        rows = rows.to(self._z.device)
-        return self._z[rows], self.y[rows]
+        there = rows.to(self._z.device)
+        z = self._z[there]
+        if self._lengths is not None:
+            z = z[:, : rounded(int(self._lengths[rows.cpu()].max()))]
+        return z, self.y[there]
 
 
 @dataclass
@@ -164,6 +172,10 @@ def keep_prefix(model: Classifier, examples: Sequence[Indexed]) -> tuple[nn.Modu
     model.eval()
     parts = frozen_modules(backbone, depth)
     x, _ = examples[0].take(torch.arange(min(_CHECKED, len(examples[0]))))
+    text = backbone.vocabulary is not None
+    if text:
+        x = x.clone()
+        x[0, _SHORT:] = backbone.vocabulary.pad  # a mask that is made from the ids shows in a padded text only
     outputs, features = _record(backbone, parts, x)
     if whole:
         fixed = not features.requires_grad
@@ -172,12 +184,13 @@ def keep_prefix(model: Classifier, examples: Sequence[Indexed]) -> tuple[nn.Modu
     if not outputs or outputs.keys() != parts.keys() or not isinstance(prepared, Tensor):
         return None
     last, given = list(outputs.items())[-1]
-    if sum(map(len, examples)) * given[0].numel() * given.element_size() > _LARGEST:
+    numbers = given[0, 0].numel() * examples[0].shape[-1] if text else given[0].numel()  # those few may be short
+    if sum(map(len, examples)) * numbers * given.element_size() > _LARGEST:
         return None
     rest = Rest(model, outputs, prepared).eval()
     if given.requires_grad or not _reproduces(rest, given, features):
         return None
-    return rest, [Kept(_outputs(_Until(backbone, parts[last]), split), split.y) for split in examples]
+    return rest, [Kept(_outputs(_Until(backbone, parts[last]), split), split.y, text) for split in examples]
 
 
 @torch.enable_grad()
@@ -254,8 +267,11 @@ class _Until:
 
 
 def _outputs(encode: Callable[[Tensor], Tensor], examples: Indexed) -> Tensor:
-    pieces = torch.arange(len(examples)).split(_BATCH)
-    return torch.cat([encode(examples.take(rows)[0]) for rows in pieces])
+    pieces = [encode(examples.take(rows)[0]) for rows in torch.arange(len(examples)).split(_BATCH)]
+    if len({piece.shape[1:] for piece in pieces}) > 1:  # texts of other lengths
+        longest = max(piece.shape[1] for piece in pieces)
+        pieces = [pad(piece, (0, 0, 0, longest - piece.shape[1])) for piece in pieces]
+    return torch.cat(pieces)
 
 
 def _graft(root: nn.Module, replacements: Mapping[str, nn.Module]) -> nn.Module:

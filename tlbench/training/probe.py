@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import linear
 
-from tlbench.data.dataset import Task
+from tlbench.data.dataset import Split, Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.distributed import from_first_process
@@ -59,7 +60,12 @@ class Probe:
         return weights.to(dtype or self.weights.dtype), bias.to(dtype or self.bias.dtype)
 
 
-def fit_probe(task: Task, ctx: Context, C: float | None = None) -> Probe:  # noqa: N803 - the field's name
+def fit_probe(
+    task: Task,
+    ctx: Context,
+    C: float | None = None,  # noqa: N803 - the field's name
+    features: Callable[[Split], Tensor] | None = None,
+) -> Probe:
     """Fit to convergence on the frozen features of the training examples.
 
     Args:
@@ -67,12 +73,14 @@ def fit_probe(task: Task, ctx: Context, C: float | None = None) -> Probe:  # noq
         ctx: Holds the features.
         C: Inverse regularisation; None chooses it on validation from a logarithmic grid, from strong to weak, each
             fit starting from the last.
+        features: Returns the features (n, out_dim) of a split; by default those of the backbone as it was given.
     """
-    z = ctx.frozen_features(task.train)
+    features = features or ctx.frozen_features
+    z = features(task.train)
     mean = z.mean(0)
     scale = (z - mean).square().mean().sqrt().clamp_min(torch.finfo(z.dtype).tiny)
     problem = Logistic(_numpy((z - mean) / scale), task.train.labels, task.info.classes)
-    z_val = ctx.frozen_features(task.val) if task.val is not None else None
+    z_val = features(task.val) if task.val is not None else None
     y_val = torch.from_numpy(task.val.labels) if task.val is not None else None
     c, start = C or UNTUNED, None
     if C is None and z_val is not None and y_val is not None:
@@ -84,12 +92,15 @@ def fit_probe(task: Task, ctx: Context, C: float | None = None) -> Probe:  # noq
     return Probe(c, mean, scale, weights, bias, score_logits(probe(z_val), y_val.to(z.device)))
 
 
-def start_from_probe(model: Classifier, task: Task, ctx: Context) -> Probe:
+def start_from_probe(
+    model: Classifier, task: Task, ctx: Context, features: Callable[[Split], Tensor] | None = None
+) -> Probe:
     """Give a classifier the head of a probe fitted on its backbone as given, features' centring folded in.
 
     All processes of a data-parallel training start from the first one's probe, which is returned, on the CPU.
+    ``features`` are those of :func:`fit_probe`.
     """
-    probe = fit_probe(task, ctx)
+    probe = fit_probe(task, ctx, features=features)
     tensors = {name: value.cpu() for name, value in vars(probe).items() if isinstance(value, Tensor)}
     probe = from_first_process(replace(probe, **tensors))
     weights, bias = probe.folded(model.head.weight.dtype)

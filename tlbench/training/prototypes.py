@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from tlbench.training.precision import at_least_single
+
 
 def prototypes(z: Tensor, labels: Tensor, ways: int) -> Tensor:
     """Return the mean of each class (E, ways, D).
@@ -20,16 +22,18 @@ def prototypes(z: Tensor, labels: Tensor, ways: int) -> Tensor:
 
 
 def distance_logits(z: Tensor, centres: Tensor) -> Tensor:
-    """Return minus the squared Euclidean distances (E, Q, ways); softmax of it is a linear classifier.
+    """Return minus the squared Euclidean distances (E, Q, ways), plus a number of each query that its ways share.
 
-    Both are shifted by the centres' mean first, since |z|^2 + |c|^2 - 2 z.c loses its digits far from the origin.
+    That number is the query's squared distance from the centres' mean. Without it what is left is a linear classifier
+    with the same probabilities, 2 z.c - |c|^2, which is read off in one product. Of the centres their mean is
+    subtracted first, since these terms lose their digits far from the origin.
 
     Args:
         z: Embedded queries (E, Q, D).
         centres: Prototypes (E, ways, D).
     """
-    z, centres = z.float(), centres.float()
+    z, centres = at_least_single(z), at_least_single(centres)
     origin = centres.mean(1, keepdim=True)
-    z, centres = z - origin, centres - origin
-    norms = z.square().sum(2, keepdim=True) + centres.square().sum(2).unsqueeze(1)
-    return torch.baddbmm(norms.neg(), z, centres.transpose(1, 2), alpha=2)
+    centred = centres - origin
+    bias = (centred * (centres + origin)).sum(2)
+    return torch.baddbmm(bias.neg().unsqueeze(1), z, centred.transpose(1, 2), alpha=2)

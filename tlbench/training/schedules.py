@@ -8,20 +8,24 @@ from tlbench.core.config import Schedule
 
 _SLANT = 32  # of slanted triangles: the peak over where they start and end
 _START, _END = 25, 25e4  # of one cycle: the peak over where it starts, and over where it ends
+_INVERSE_PACE, _INVERSE_POWER = 10, 0.75
 
 
 def rate_factor(schedule: Schedule, step: int, steps: int, rise: float) -> float:
     """Return the factor of a named schedule at a step.
 
     Args:
-        schedule: ``cosine``, ``slanted_triangular`` or ``one_cycle``.
+        schedule: ``cosine``, ``linear``, ``slanted_triangular`` or ``one_cycle``.
         step: Steps taken so far, 0 ... steps - 1.
         steps: Steps in all.
         rise: Share of the steps over which the rate rises, in [0, 1).
     """
-    return {"cosine": warmup_cosine, "slanted_triangular": slanted_triangular, "one_cycle": one_cycle}[schedule](
-        step, steps, rise
-    )
+    return {
+        "cosine": warmup_cosine,
+        "linear": warmup_linear,
+        "slanted_triangular": slanted_triangular,
+        "one_cycle": one_cycle,
+    }[schedule](step, steps, rise)
 
 
 def warmup_cosine(step: int, steps: int, warmup: float) -> float:
@@ -38,6 +42,20 @@ def warmup_cosine(step: int, steps: int, warmup: float) -> float:
     if step < rise:
         return (step + 1) / rise
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
+
+
+def warmup_linear(step: int, steps: int, warmup: float) -> float:
+    """Return the factor at a step: a linear rise as in :func:`warmup_cosine`, then a straight fall.
+
+    The fall, too, would reach 0 one step after the last.
+
+    Args:
+        step: Steps taken so far, 0 ... steps - 1.
+        steps: Steps in all.
+        warmup: Share of the steps that the rise takes, in [0, 1).
+    """
+    rise = int(warmup * steps)
+    return (step + 1) / rise if step < rise else (steps - step) / (steps - rise)
 
 
 def slanted_triangular(step: int, steps: int, cut: float) -> float:
@@ -72,6 +90,17 @@ def one_cycle(step: int, steps: int, rise: float) -> float:
     else:
         low, high, share = 1.0, 1 / _END, (step - peak) / (last - peak)
     return high + (low - high) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def inverse(progress: float) -> float:
+    """Return the factor (1 + 10 p)^-0.75: fast at first, then slower and slower, never to nothing.
+
+    Ganin et al. 2016, arXiv:1505.07818, section 5.2.2.
+
+    Args:
+        progress: p, the steps taken over the steps in all, in [0, 1].
+    """
+    return (1 + _INVERSE_PACE * progress) ** -_INVERSE_POWER
 
 
 def halving(step: int, every: int) -> float:

@@ -1,0 +1,193 @@
+"""Mutants of masked language modelling and of what follows it on a task."""
+
+from __future__ import annotations
+
+from mutant import Mutant
+
+METHOD, MASKING, HEAD = "methods/mlm.py", "training/masking.py", "training/language_head.py"
+BATCHES, BUCKETS, THEN = "training/masked_batches.py", "training/buckets.py", "training/then.py"
+TESTS, MASKING_TESTS, BUCKET_TESTS = (
+    "tests/methods/test_mlm.py",
+    "tests/training/test_masking.py",
+    "tests/training/test_buckets.py",
+)
+THEN_TESTS = "tests/training/test_then.py"
+
+MUTANTS = (
+    Mutant(
+        "mlm: masking in place",
+        MASKING,
+        "    return Masked(torch.where(selected, hidden, ids), torch.where(selected, ids, IGNORED))",
+        "    labels = torch.where(selected, ids, IGNORED)\n"
+        "    return Masked(ids.copy_(torch.where(selected, hidden, ids)), labels)",
+        MASKING_TESTS,
+    ),
+    Mutant("mlm: special tokens are selected", MASKING, " & ~torch.isin(ids, special)", "", MASKING_TESTS),
+    Mutant(
+        "mlm: of the special tokens only padding is spared",
+        MASKING,
+        "torch.tensor(vocabulary.special, device=ids.device)",
+        "torch.tensor([vocabulary.pad], device=ids.device)",
+        MASKING_TESTS,
+    ),
+    Mutant(
+        "mlm: labels everywhere", MASKING, "torch.where(selected, ids, IGNORED))", "torch.clone(ids))", MASKING_TESTS
+    ),
+    Mutant(
+        "mlm: random tokens from the whole vocabulary",
+        MASKING,
+        "_ordinary(ids.shape, vocabulary, generator).to(ids)",
+        "torch.randint(vocabulary.size, ids.shape, generator=generator).to(ids)",
+        MASKING_TESTS,
+    ),
+    Mutant("mlm: a special id among the random ones", MASKING, "drawn >= taken", "drawn > taken", MASKING_TESTS),
+    Mutant("mlm: no token is replaced", MASKING, "_REPLACED = 0.8, 0.1", "_REPLACED = 0.8, 0.0", MASKING_TESTS),
+    Mutant("mlm: 85 in 100 are masked", MASKING, "_REPLACED = 0.8, 0.1", "_REPLACED = 0.85, 0.1", MASKING_TESTS),
+    Mutant(
+        "mlm: masks from the global generator",
+        MASKING,
+        "torch.rand(2, *ids.shape, generator=generator)",
+        "torch.rand(2, *ids.shape)",
+        MASKING_TESTS,
+    ),
+    Mutant(
+        "mlm: whether a token is selected decides what it becomes",
+        MASKING,
+        "    special = torch.tensor(",
+        "    kind = chance\n    special = torch.tensor(",
+        MASKING_TESTS,
+    ),
+    Mutant(
+        "mlm: one draw for a whole text",
+        MASKING,
+        "    special = torch.tensor(",
+        "    chance = chance[:, :1]\n    special = torch.tensor(",
+        MASKING_TESTS,
+    ),
+    Mutant(
+        "mlm: batches are not sorted by length",
+        BUCKETS,
+        "        pool = pool[lengths[pool].argsort(stable=True)]\n",
+        "",
+        BUCKET_TESTS,
+    ),
+    Mutant(
+        "mlm: batches come from short to long",
+        BUCKETS,
+        "torch.randperm(len(batches), generator=generator).tolist()",
+        "range(len(batches))",
+        BUCKET_TESTS,
+    ),
+    Mutant(
+        "mlm: the same neighbours in every epoch",
+        BUCKETS,
+        "torch.randperm(len(lengths), generator=generator)",
+        "torch.arange(len(lengths))",
+        BUCKET_TESTS,
+    ),
+    Mutant(
+        "mlm: a small batch is left over",
+        BUCKETS,
+        ".tensor_split(-(-len(lengths) // size))",
+        ".split(size)",
+        BUCKET_TESTS,
+    ),
+    Mutant(
+        "mlm: an untied decoder",
+        HEAD,
+        "self.backbone.body.embedding.weight, self.bias",
+        'self.__dict__.setdefault("own", self.backbone.body.embedding.weight.detach().clone().requires_grad_()), '
+        "self.bias",
+        TESTS,
+    ),
+    Mutant(
+        "mlm: the decoder teaches the table nothing", HEAD, "weight, self.bias)", "weight.detach(), self.bias)", TESTS
+    ),
+    Mutant("mlm: no bias", HEAD, "weight, self.bias)", "weight)", f"{TESTS}::test_each_token_has_a_bias_of_its_own"),
+    Mutant("mlm: no transform", HEAD, "linear(self.transform(states),", "linear(states,", TESTS),
+    Mutant("mlm: the neighbour is gathered", HEAD, "[rows, columns]", "[rows, columns - 1]", TESTS),
+    Mutant("mlm: a head from the global generator", HEAD, "std=_SPREAD, generator=generator", "std=_SPREAD", TESTS),
+    Mutant(
+        "mlm: attention to padding",
+        "backbones/encoder.py",
+        "scaled_dot_product_attention(q, k, v, real[:, None, None, :], dropout)",
+        "scaled_dot_product_attention(q, k, v, None, dropout)",
+        f"{TESTS}::test_padding_does_not_move_the_logits_of_real_tokens",
+    ),
+    Mutant("mlm: the same masks in every epoch", BATCHES, '"masks", epoch)', '"masks")', TESTS),
+    Mutant(
+        "mlm: a process counts its own tokens only",
+        BATCHES,
+        "selected=int((labels != IGNORED).sum())",
+        "selected=len(rows)",
+        TESTS,
+    ),
+    Mutant(
+        "mlm: padding is not cut off",
+        BATCHES,
+        "self._prepare(self._texts[texts])",
+        "self._texts[texts].long()",
+        TESTS,
+    ),
+    Mutant(
+        "mlm: lengths are not known",
+        BATCHES,
+        "(self._texts != self._vocabulary.pad).sum(1)",
+        "torch.zeros(len(texts))",
+        TESTS,
+    ),
+    Mutant(
+        "mlm: each process takes the mean of its own",
+        METHOD,
+        "max(batch.selected, 1))",
+        "max(len(batch.tokens) * ctx.world, 1))",
+        TESTS,
+    ),
+    Mutant("mlm: nothing selected is not a number", METHOD, "max(batch.selected, 1))", "batch.selected)", TESTS),
+    Mutant(
+        "mlm: gradients are not clipped",
+        METHOD,
+        "        nn.utils.clip_grad_norm_(model.parameters(), _CLIP)\n",
+        "",
+        f"{TESTS}::test_one_step_is_that_of_the_recipe_by_hand",
+    ),
+    Mutant(
+        "mlm: biases are decayed",
+        METHOD,
+        "parameter_groups([(model.parameters(), cfg.lr)], cfg.weight_decay)",
+        '[{"params": list(model.parameters()), "lr": cfg.lr, "weight_decay": cfg.weight_decay}]',
+        TESTS,
+    ),
+    Mutant("mlm: the rate falls as a cosine", METHOD, 'Field("linear"', 'Field("cosine"', TESTS),
+    Mutant(
+        "mlm: texts without labels are not read",
+        METHOD,
+        "(task.train, task.val, task.unlabeled)",
+        "(task.train, task.val)",
+        TESTS,
+    ),
+    Mutant("mlm: two losses in one curve", METHOD, '"pretrain_loss"', '"train_loss"', TESTS),
+    Mutant("mlm: losses in low precision", METHOD, "else logits.float()", "else logits", TESTS),
+    Mutant("mlm: trained as if evaluated", METHOD, "        model.train()\n", "", TESTS),
+    Mutant(
+        "mlm: the labels are learnt from the texts' epochs",
+        THEN,
+        '        recipe = cfg.model_copy(update={"epochs": cfg.tune_epochs})\n',
+        "        recipe = cfg\n",
+        THEN_TESTS,
+    ),
+    Mutant(
+        "mlm: a probe of the backbone as it was given",
+        THEN,
+        "(model, task, ctx, features)",
+        "(model, task, ctx)",
+        THEN_TESTS,
+    ),
+    Mutant(
+        "mlm: a linear rate that does not reach its peak",
+        "training/schedules.py",
+        "(steps - step) / (steps - rise)",
+        "(steps - step) / steps",
+        "tests/training/test_schedules.py",
+    ),
+)

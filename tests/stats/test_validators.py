@@ -1,0 +1,142 @@
+"""Validators against closed forms, against pytorch-adapt where it is installed, and by what they must not depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tlbench.stats.validators import (
+    VALIDATORS,
+    Answers,
+    best,
+    entropy,
+    information,
+    judge,
+    last,
+    nuclear_norm,
+    source_accuracy,
+)
+
+CLASSES, COUNT = 5, 40
+RNG = np.random.default_rng(0)
+LOGITS = RNG.normal(0, 2, (COUNT, CLASSES)).astype(np.float32)
+LABELS = RNG.integers(0, CLASSES, COUNT)
+LABEL_FREE = (entropy, information, nuclear_norm)
+
+
+def answers(target: Any, source: Any = LOGITS, labels: Any = LABELS, step: int = 1) -> Answers:
+    return Answers(step, np.asarray(source), labels, np.asarray(target))
+
+
+def certain(labels: Any) -> Any:
+    return 1e4 * np.eye(CLASSES)[labels]
+
+
+UNIFORM = answers(np.full((COUNT, CLASSES), 3.0))
+BALANCED = answers(certain(np.arange(COUNT) % CLASSES))
+COLLAPSED = answers(certain(np.zeros(COUNT, int)))
+
+
+@pytest.mark.parametrize(
+    ("validator", "given", "expected"),
+    [
+        (entropy, UNIFORM, -np.log(CLASSES)),
+        (entropy, BALANCED, 0.0),
+        (entropy, COLLAPSED, 0.0),
+        (information, UNIFORM, 0.0),
+        (information, BALANCED, np.log(CLASSES)),
+        (information, COLLAPSED, 0.0),
+        (nuclear_norm, UNIFORM, 1 / np.sqrt(COUNT * CLASSES)),
+        (nuclear_norm, BALANCED, np.sqrt(CLASSES / COUNT)),
+        (nuclear_norm, COLLAPSED, 1 / np.sqrt(COUNT)),
+    ],
+)
+def test_closed_forms(validator: Callable[[Answers], float], given: Answers, expected: float) -> None:
+    assert validator(given) == pytest.approx(expected, abs=1e-12)
+
+
+def test_two_groups_of_unequal_size_by_hand() -> None:
+    """30 certainly of the first class, 10 evenly torn between the first two."""
+    logits = np.full((COUNT, CLASSES), -1e4)
+    logits[:, 0] = 0
+    logits[30:, 1] = 0
+    given = answers(logits)
+    mean = np.array([35, 5]) / 40
+    torn = -np.log(2) / 4
+    assert entropy(given) == pytest.approx(torn)
+    assert information(given) == pytest.approx(torn - (mean * np.log(mean)).sum())
+    gram = np.array([[30 + 10 / 4, 10 / 4], [10 / 4, 10 / 4]])
+    assert nuclear_norm(given) == pytest.approx(np.sqrt(np.linalg.eigvalsh(gram)).sum() / 40)
+
+
+def test_source_accuracy_counts_and_reads_no_target() -> None:
+    source = certain(LABELS)
+    source[:10] = certain((LABELS[:10] + 1) % CLASSES)
+    assert source_accuracy(answers(np.full((3, CLASSES), np.nan), source)) == 0.75
+
+
+@pytest.mark.parametrize("validator", LABEL_FREE)
+def test_the_source_does_not_matter_where_only_the_target_is_read(validator: Callable[[Answers], float]) -> None:
+    assert validator(answers(LOGITS)) == validator(answers(LOGITS, source=-LOGITS, labels=LABELS[::-1], step=9))
+
+
+@pytest.mark.parametrize("validator", LABEL_FREE)
+def test_order_and_shifts_of_the_logits_do_not_matter(validator: Callable[[Answers], float]) -> None:
+    value = validator(answers(LOGITS))
+    shuffled = LOGITS[::-1][:, [3, 0, 4, 1, 2]].astype(np.float64) + np.arange(COUNT)[:, None]
+    assert validator(answers(shuffled)) == pytest.approx(value, rel=1e-6)
+
+
+@pytest.mark.parametrize("validator", LABEL_FREE)
+def test_single_precision_is_not_what_is_computed_in(validator: Callable[[Answers], float]) -> None:
+    assert validator(answers(LOGITS)) == validator(answers(LOGITS.astype(np.float64)))
+
+
+@pytest.mark.parametrize("validator", LABEL_FREE)
+def test_huge_logits_stay_finite(validator: Callable[[Answers], float]) -> None:
+    assert np.isfinite(validator(answers(1e30 * LOGITS)))
+
+
+def test_they_equal_pytorch_adapt() -> None:
+    """Its validators are minus these losses; that package itself does not import beside today's other packages."""
+    layers = pytest.importorskip("pytorch_adapt.layers")
+    torch = pytest.importorskip("torch")
+    given, logits = answers(LOGITS), torch.from_numpy(LOGITS).double()
+    theirs = {name: -getattr(layers, f"{name}Loss")()(logits).item() for name in ("Entropy", "Diversity", "BNM")}
+    assert entropy(given) == pytest.approx(theirs["Entropy"], rel=1e-6)
+    assert information(given) == pytest.approx(theirs["Entropy"] + theirs["Diversity"], rel=1e-6)
+    assert nuclear_norm(given) == pytest.approx(theirs["BNM"], rel=1e-9)
+
+
+def test_entropy_is_fooled_by_one_name_for_all_and_information_is_not() -> None:
+    right = answers(6 * np.eye(CLASSES)[np.arange(COUNT) % CLASSES])
+    assert entropy(COLLAPSED) > entropy(right)
+    assert information(right) > information(COLLAPSED)
+    assert nuclear_norm(right) > nuclear_norm(COLLAPSED)
+
+
+def test_all_are_asked_of_all() -> None:
+    values = judge([UNIFORM, BALANCED])
+    assert values.keys() == VALIDATORS.keys()
+    assert len(VALIDATORS) >= 5
+    assert values["information"] == [information(UNIFORM), information(BALANCED)]
+    assert values["last"] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("broken", ["source", "target"])
+def test_a_model_that_diverged_is_chosen_by_none_that_looks(broken: str) -> None:
+    hurt = LOGITS.copy()
+    hurt[3, 1] = np.nan
+    bad = Answers(2, hurt if broken == "source" else LOGITS, LABELS, hurt if broken == "target" else LOGITS)
+    values = judge([answers(LOGITS), bad])
+    assert {name for name, each in values.items() if best(each) == 0} == VALIDATORS.keys() - {"last"}
+    assert last(bad) == 2
+
+
+def test_of_equal_values_the_last_is_the_best() -> None:
+    assert best([0.1, 0.7, 0.2, 0.7, 0.3]) == 3
+    assert best([1.0]) == 0
+    assert best([-np.inf, -np.inf]) == 1

@@ -1,0 +1,40 @@
+"""The tokeniser that a file of weights carries with it: without it, the rows of a token table mean nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from tlbench.core.errors import UserError
+
+_KEY = "tokenizer"
+
+
+def carried(tokenizer: str | None) -> dict[str, str] | None:
+    """Return the metadata of a safetensors file that carries a tokeniser, as JSON, or none."""
+    return None if tokenizer is None else {_KEY: tokenizer}
+
+
+def read_tokenizer(file: Path) -> str:
+    """Return the tokeniser, as JSON, that a safetensors file carries. Imports no torch.
+
+    Raises:
+        UserError: The file cannot be read, or carries none.
+    """
+    try:
+        with safe_open(file, "numpy") as opened:
+            found = (opened.metadata() or {}).get(_KEY)
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"weights file {file}: a text backbone needs a .safetensors file, and this is none ({error})", _HINT
+        ) from error
+    if found is None:
+        raise UserError(f"weights file {file}: carries no tokeniser", _HINT)
+    return found
+
+
+_HINT = (
+    "pre-training writes such files; or save the tensors and the tokeniser they were trained with: "
+    "safetensors.torch.save_file(state, path, metadata={'tokenizer': Path('tokenizer.json').read_text()})"
+)

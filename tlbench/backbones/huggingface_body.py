@@ -1,0 +1,82 @@
+"""A network of transformers behind the face of this package's own text encoders, and what its parts are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from tlbench.backbones.backbone import Sublayers, find_sublayers
+
+_WHOLE = (("attention", "ffn"), ("self_attn", "mlp"))  # sublayers that add nothing themselves, by library's names
+_SPLIT = ("attention", "intermediate", "output")  # children of a block as BERT has them
+_DENSE = ("attention.output.dense", "output.dense")  # what adds to its stream
+
+
+class Body(nn.Module):
+    """Token ids in, hidden states or one vector a text out.
+
+    Args:
+        model: A network of transformers; what pools its states is taken off.
+        pad: The id of padding.
+        pooling: Whether a text's vector is the mean of its tokens' states or that of the first.
+    """
+
+    def __init__(self, model: Any, pad: int, pooling: Literal["mean", "cls"]) -> None:
+        super().__init__()
+        if isinstance(getattr(model, "pooler", None), nn.Module):
+            model.pooler = None
+        self.model = model
+        self._pad = pad
+        self._pooling = pooling
+
+    @property
+    def embedding(self) -> nn.Embedding:
+        """The token table (tokens, width)."""
+        return self.model.get_input_embeddings()
+
+    def states(self, ids: Tensor) -> Tensor:
+        """Return the last hidden states (B, L, width) of token ids (B, L); those of padding mean nothing."""
+        return self.model(input_ids=ids, attention_mask=(ids != self._pad).long()).last_hidden_state
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return features (B, width) of token ids (B, L)."""
+        z = self.states(ids)
+        if self._pooling == "cls":
+            return z[:, 0]
+        real = (ids != self._pad)[..., None]
+        return (z * real).sum(1) / real.sum(1)
+
+
+def block_classes(body: nn.Module) -> set[str]:
+    """Return the class names of the blocks: those of the outermost lists of parts that are all alike."""
+    return set(_repeated(body))
+
+
+def find_all_sublayers(body: nn.Module, blocks: list[str]) -> list[Sublayers]:
+    """Return the sublayers of every block, in order.
+
+    BERT's blocks normalise sums within their parts, so that the layers before the sums are what counts.
+    """
+    modules = dict(body.named_modules())
+    found = {one.attention.rpartition(".")[0]: one for one in find_sublayers(body)}
+    for name in blocks:
+        parts = dict(modules[name].named_children())
+        pair = next((pair for pair in _WHOLE if parts.keys() >= set(pair)), None)
+        if pair is not None and not isinstance(parts[pair[1]], nn.ModuleList):
+            found[name] = Sublayers(*(f"{name}.{part}" for part in pair))
+        elif parts.keys() >= set(_SPLIT) and all(f"{name}.{own}" in modules for own in _DENSE):
+            ends = f"{name}.attention.output.dense", f"{name}.intermediate"
+            found[name] = Sublayers(f"{name}.attention", f"{name}.output.dense", *ends)
+    return [found[name] for name in blocks if name in found]
+
+
+def _repeated(module: nn.Module) -> Iterator[str]:
+    for child in module.children():
+        kinds = {type(part).__name__ for part in child.children()}
+        held = all(next(part.parameters(), None) is not None for part in child.children())
+        if isinstance(child, nn.ModuleList) and len(kinds) == 1 and held:
+            yield from kinds
+        else:
+            yield from _repeated(child)

@@ -1,0 +1,187 @@
+"""Two datasets with one label set, or two domains of one dataset, as source and target of an adaptation.
+
+What the source holds out for testing validates here, since no method has trained on it, a pre-training on the source
+included. The target keeps its own split, for the same reason. Every part that other protocols read is the target's: to
+them a pair is its target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field
+
+from tlbench.core.config import Settings
+from tlbench.core.errors import UserError, nearest
+from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, Dataset
+from tlbench.data.decoded import Decoded, canvas
+
+VERSION = 1
+_CHUNK = 1024
+_SHOWN = 5
+Rows = NDArray[np.int64]
+
+
+class Side(Settings):
+    """A dataset, or one domain of it; its own parameters stand beside the name."""
+
+    name: str
+    domain: str | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+def _side(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"name": value}
+    if not isinstance(value, dict):
+        return value
+    given = {key: item for key, item in value.items() if key not in Side.model_fields}
+    return {key: item for key, item in value.items() if key in Side.model_fields} | ({"params": given} if given else {})
+
+
+class Params(Settings):
+    """The two sides."""
+
+    source: Annotated[Side, BeforeValidator(_side)]
+    target: Annotated[Side, BeforeValidator(_side)]
+
+
+def label(source: Dataset, target: Dataset, params: Params) -> str:
+    """Return what people read: the two names, or the one name and the two domains."""
+    domains = params.source.domain, params.target.domain
+    if source.info.name == target.info.name and None not in domains:
+        return f"{source.info.name}: {domains[0]} -> {domains[1]}"
+    names = (
+        side.info.name if domain is None else f"{side.info.name}/{domain}"
+        for side, domain in zip((source, target), domains, strict=True)
+    )
+    return " -> ".join(names)
+
+
+def join(source: Dataset, target: Dataset, params: Params, folder: Path) -> Decoded:
+    """Return source and target as one dataset of two domains, the source's examples first.
+
+    Images of the source are brought to the shape of the target's, as a folder's images are to an ``image_size``.
+    Labels are matched by the classes' names.
+
+    Args:
+        source: An opened dataset.
+        target: Another, or the same.
+        params: Which domain of each counts.
+        folder: Where images are written.
+
+    Raises:
+        UserError: A domain is unknown, the two are the same, differ in their classes or in what they hold, or a class
+            has no example to learn it from in the source.
+    """
+    ours, theirs = (_domain(side, said.domain) for side, said in ((source, params.source), (target, params.target)))
+    if source.info.fingerprint == target.info.fingerprint and np.intersect1d(ours, theirs).size:
+        raise UserError(f"{source.info.name}: source and target share examples", "give each side a domain of its own")
+    if source.info.modality != target.info.modality:
+        raise UserError(
+            f"{source.info.name} is {source.info.modality} data, but {target.info.name} {target.info.modality} data"
+        )
+    position = _matched(source, target)
+    y = np.concatenate([position[source.y[ours]], target.y[theirs]])
+    part = np.concatenate([np.where(source.part[ours] == TRAIN, SOURCE, SOURCE_VAL), target.part[theirs]])
+    classes = target.info.classes
+    _refuse_unlearnable(source.info.name, y[part == SOURCE], classes)
+    for name, at, number in (("source", source, SOURCE_VAL), ("target", target, TRAIN), ("target", target, TEST)):
+        if not (part == number).any():
+            missing = "training" if number == TRAIN else "held-out"
+            raise UserError(f"the {name} {at.info.name} has no {missing} example", "name another domain")
+    warnings = [f"{side.info.name}: {text}" for side in (source, target) for text in side.info.warnings]
+    if source.info.shape != target.info.shape:
+        shapes = ("x".join(map(str, side.info.shape)) for side in (source, target))
+        warnings.append("images of the source were brought from {} to {}".format(*shapes))
+    for name, number in (("training", TRAIN), ("test", TEST)):
+        absent = len(classes) - len(np.unique(y[part == number]))
+        if absent:
+            warnings.append(f"{absent} of {len(classes)} classes have no {name} example in the target")
+    return Decoded(
+        x=_inputs(source, ours, target, theirs, folder),
+        y=y,
+        part=part.astype(np.uint8),
+        classes=classes,
+        domain=np.repeat(np.arange(2), [len(ours), len(theirs)]),
+        domains=("source", "target"),
+        class_splits=target.info.class_splits,
+        warnings=tuple(dict.fromkeys(warnings)),
+        target=target.info.fingerprint,
+    )
+
+
+def _domain(dataset: Dataset, domain: str | None) -> Rows:
+    """Return the rows of a domain, or all."""
+    if domain is None:
+        return np.arange(len(dataset.y))
+    known = dataset.info.domains
+    if domain not in known:
+        hint = nearest(domain, known) if known else "it has no domains: leave domain out"
+        raise UserError(f"{dataset.info.name} has no domain {domain!r}", hint)
+    return np.flatnonzero(dataset.domain == known.index(domain))
+
+
+def _matched(source: Dataset, target: Dataset) -> Rows:
+    """Return the target's label of each label of the source."""
+    ours, theirs = source.info.classes, target.info.classes
+    if set(ours) != set(theirs):
+        told = [
+            f"only {side.info.name} has {', '.join(map(repr, missing[:_SHOWN]))}"
+            + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
+            for side, missing in (
+                (source, sorted(set(ours) - set(theirs))),
+                (target, sorted(set(theirs) - set(ours))),
+            )
+            if missing
+        ]
+        raise UserError(
+            f"{source.info.name} and {target.info.name} must have the same classes: {'; '.join(told)}",
+            "classes are matched by their names",
+        )
+    return np.array([theirs.index(name) for name in ours])
+
+
+def _refuse_unlearnable(name: str, labels: Rows, classes: Sequence[str]) -> None:
+    count = np.bincount(labels, minlength=len(classes))
+    if count.min() == 0:
+        few = [classes[label] for label in np.flatnonzero(count == 0)]
+        more = f" (nor have {len(few) - 1} more classes)" if len(few) > 1 else ""
+        raise UserError(
+            f"class {few[0]!r} has no training example in the source {name}{more}",
+            "a source teaches every class: give it more examples",
+        )
+
+
+def _inputs(source: Dataset, ours: Rows, target: Dataset, theirs: Rows, folder: Path) -> Any:
+    if not isinstance(source.x, np.ndarray) or not isinstance(target.x, np.ndarray):
+        return [side.x[int(row)] for side, rows in ((source, ours), (target, theirs)) for row in rows]
+    channels, height, width = target.info.shape
+    x = canvas(folder, len(ours) + len(theirs), (channels, height, width))
+    start = 0
+    for side, rows in ((source, ours), (target, theirs)):
+        for piece in np.split(rows, range(_CHUNK, len(rows), _CHUNK)):
+            x[start : start + len(piece)] = _fitted(side.x[piece], target.info.shape, source.info.name)
+            start += len(piece)
+    return x
+
+
+def _fitted(x: Any, shape: tuple[int, ...], name: str) -> NDArray[np.uint8]:
+    """Return images (n, C, H, W) in a shape (C, H, W)."""
+    if x.shape[1:] == shape:
+        return np.asarray(x)
+    from PIL import Image
+
+    from tlbench.data.pictures import fit
+
+    channels, height, width = shape
+    if height != width and x.shape[2:] != (height, width):
+        raise UserError(f"{name}: its images cannot be brought to {width}x{height}", "give both sides one image_size")
+    size = height if height == width else None
+    grey = x.shape[1] == 1
+    images = (Image.fromarray(each[0] if grey else np.ascontiguousarray(each.transpose(1, 2, 0))) for each in x)
+    return np.stack([fit(image, name, channels, size) for image in images])

@@ -1,0 +1,52 @@
+"""AdaBN: train on the source, then give batch normalisation the moments of the target.
+
+Li et al. 2016, "Revisiting Batch Normalization For Practical Domain Adaptation", arXiv:1603.04779, section 3. Nothing
+is trained on the target; means and variances are those of all its training images together, so that no prediction
+depends on the batch it comes in. A network in which only the bottleneck normalises by batches is adapted there alone.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core.config import AdaptationConfig
+from tlbench.data.dataset import Task
+from tlbench.training.adapting import supervised, train_adapting
+from tlbench.training.context import Context
+from tlbench.training.domain_classifier import DomainClassifier
+from tlbench.training.moments import use_moments
+from tlbench.training.predictor import ModulePredictor, Predictor
+
+PROTOCOLS = ("adaptation",)
+MODALITIES = ("image",)
+QUICK = {"steps": 60, "checks": 4, "bottleneck": 32, "lr": 0.05}
+
+
+class Config(AdaptationConfig):
+    """Parameters of the training on the source; there are none of the adaptation."""
+
+
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
+    """Train on the labels there are, and propose every model with the target's moments."""
+    model = DomainClassifier(backbone, task.info.classes, cfg.bottleneck)
+    target = task.unlabeled
+    assert target is not None
+
+    def propose(step: int, trained: DomainClassifier) -> None:
+        adapted = copy.deepcopy(trained)
+        use_moments(adapted, target.x, ctx.device)
+        ctx.propose(step, adapted)
+
+    train_adapting(
+        model,
+        model.groups(cfg),
+        task,
+        cfg,
+        replace(ctx, on_proposal=propose if ctx.on_proposal is not None else None),
+        lambda step: {"loss": supervised(step)},
+        reads=("source", "shots"),
+    )
+    use_moments(model, target.x, ctx.device)
+    return ModulePredictor(model, list(model.parameters()))

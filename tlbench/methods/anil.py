@@ -1,0 +1,152 @@
+"""ANIL: MAML whose steps within an episode change the head alone, on an embedding that is learned across episodes.
+
+Raghu, Raghu, Bengio and Vinyals 2020, "Rapid Learning or Feature Reuse? Towards Understanding the Effectiveness of
+MAML", arXiv:1909.09157, section 4. As the embedding stays as it is within an episode, every example is embedded once,
+and in the test by running statistics, so that one query never sees another. The head has as many outputs as the test
+has ways, so training episodes have as many.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core.config import FixedWaysConfig, choice, log_uniform, tunable
+from tlbench.core.info import BackboneInfo, TaskInfo
+from tlbench.core.record import Footprint
+from tlbench.data.dataset import Task
+from tlbench.training.batches import Examples
+from tlbench.training.classifier import random_head
+from tlbench.training.context import Context
+from tlbench.training.inner_loop import Values, descend
+from tlbench.training.meta import EpisodeBatch, embed_episodes, train_on_episodes
+from tlbench.training.predictor import EpisodeLearner, ModulePredictor
+from tlbench.training.schedules import warmup_cosine
+
+PROTOCOLS = ("episodic",)
+QUICK = {"episodes": 96, "check_every": 32, "checks": 10, "lr": 3e-3, "inner_lr": 0.5}
+
+
+class Config(FixedWaysConfig):
+    """Parameters of ANIL."""
+
+    episodes: int = Field(4000, ge=1, description="training episodes")
+    check_every: int = Field(400, ge=1, description="episodes between two checks on validation")
+    per_step: int = tunable(4, choice(4, 16, 32), "episodes of one step", ge=1)
+    lr: float = tunable(1e-3, log_uniform(3e-4, 3e-3), "rate of Adam, over the episodes", gt=0)
+    schedule: Literal["constant", "cosine"] = Field("cosine", description="how that rate moves")
+    inner_lr: float = tunable(0.1, log_uniform(0.01, 0.5), "rate within an episode", gt=0)
+    inner_steps: int = tunable(5, choice(1, 3, 5), "steps within a training episode", ge=1)
+    test_steps: int = tunable(10, choice(5, 10), "steps within a test episode", ge=1)
+    order: Literal[1, 2] = tunable(2, choice(1, 2), "1 takes the gradients within an episode for constants")
+
+
+def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
+    """Refuse episodes without a number of shots."""
+    return "an episode has a number of shots, not all examples" if info.shots == "full" else None
+
+
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EpisodeLearner:
+    """Train the backbone and the start of its head on episodes of the training classes."""
+    embedding = Embedding(backbone, task.info.classes, ctx.generator("head")).to(ctx.device)
+    learner, encoder, examples = HeadDescent(embedding, cfg), ctx.wrap(backbone), Examples(task.train, ctx.device)
+    groups = [{"params": list(embedding.parameters()), "lr": cfg.lr, "base_lr": cfg.lr}]
+    optimizer = torch.optim.Adam(groups, fused=True)
+
+    def backward(batch: EpisodeBatch) -> Tensor:
+        support, query = embed_episodes(encoder, examples, batch, ctx)
+        loss = learner.loss(support, batch.support_y, query, batch.query_y, batch.ways)
+        loss.backward()
+        return loss.detach()
+
+    def rate(done: int) -> float:
+        return warmup_cosine(done, cfg.episodes, 0.0) if cfg.schedule == "cosine" else 1.0
+
+    train_on_episodes(embedding, learner, optimizer, task, cfg, ctx, backward, rate=rate, per_step=cfg.per_step)
+    return learner
+
+
+class Embedding(nn.Module):
+    """The backbone, beside the head from which every episode starts.
+
+    Args:
+        backbone: What embeds.
+        outputs: Number of classes.
+        generator: The source of the head.
+    """
+
+    def __init__(self, backbone: Backbone, outputs: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = random_head(backbone.out_dim, outputs, generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features (B, out_dim) of raw inputs."""
+        return self.backbone(x)
+
+
+class HeadDescent:
+    """Solves episodes by gradient descent of a linear head on their embedded support, all of them at once.
+
+    Args:
+        embedding: The embedding, and where every head starts.
+        cfg: Steps, their rate and order.
+    """
+
+    encoder: nn.Module | None
+    transductive = False
+
+    def __init__(self, embedding: Embedding, cfg: Config) -> None:
+        self.encoder = embedding
+        self._head = embedding.head
+        self._cfg = cfg
+        self._footprint = ModulePredictor(embedding, list(embedding.parameters())).footprint()
+
+    def loss(self, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor, ways: int) -> Tensor:
+        """Return the mean loss of embedded queries (E, Q, D) with labels (E, Q) after the training's steps."""
+        start = self._heads(len(support), ways)
+        values = self._adapt(start, support, labels, self._cfg.inner_steps, self._cfg.order)
+        return _loss(values, query, truth) / len(query)
+
+    @torch.enable_grad()
+    def classify(self, support: Tensor, labels: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Return logits (E, Q, ways) of embedded queries (E, Q, D).
+
+        Raises:
+            ValueError: There are more ways than the head has outputs.
+        """
+        if ways > self._head.out_features:
+            raise ValueError(f"{ways} ways, but the head has {self._head.out_features} outputs")
+        support, query = (z.detach().to(self._head.weight.dtype) for z in (support, query))
+        start = {name: value.detach().requires_grad_() for name, value in self._heads(len(support), ways).items()}
+        values = self._adapt(start, support, labels, self._cfg.test_steps, 1)
+        return _logits(values, query).detach()
+
+    def footprint(self) -> Footprint:
+        """Return what it costs to keep."""
+        return self._footprint
+
+    def _heads(self, episodes: int, ways: int) -> Values:
+        """Return the start of each episode's head: weights (E, ways, D) and biases (E, ways)."""
+        return {
+            name: value[:ways].expand(episodes, *value[:ways].shape) for name, value in self._head.named_parameters()
+        }
+
+    def _adapt(self, start: Values, support: Tensor, labels: Tensor, steps: int, order: Literal[1, 2]) -> Values:
+        rates = torch.full((steps, len(start)), self._cfg.inner_lr, device=support.device)
+        *_, values = descend(lambda values: _loss(values, support, labels), start, rates, order)
+        return values
+
+
+def _logits(heads: Values, z: Tensor) -> Tensor:
+    return torch.baddbmm(heads["bias"][:, None], z, heads["weight"].mT)
+
+
+def _loss(heads: Values, z: Tensor, labels: Tensor) -> Tensor:
+    """Return the sum over episodes, each of which has a head of its own, of its examples' mean loss."""
+    return cross_entropy(_logits(heads, z).flatten(0, 1), labels.flatten(), reduction="sum") / labels.shape[1]

@@ -1,0 +1,74 @@
+"""CDAN: as DANN, but the discriminator reads features together with what the classifier makes of them.
+
+Long, Cao, Wang and Jordan 2018, "Conditional Adversarial Domain Adaptation", arXiv:1705.10667, section 3. It reads the
+outer product of features and class probabilities, and so compares the domains class by class; no gradient flows
+through the probabilities. With ``entropy``, examples of which the classifier is certain count more (CDAN+E).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core.config import AdaptationConfig, choice, log_uniform, tunable
+from tlbench.data.dataset import Task
+from tlbench.training.adapting import Step, supervised, train_adapting
+from tlbench.training.conditioning import Conditioning
+from tlbench.training.context import Context
+from tlbench.training.discriminator import Discriminator, domain_loss
+from tlbench.training.domain_classifier import DomainClassifier
+from tlbench.training.gradient_reversal import reverse_gradient
+from tlbench.training.information import certainty
+from tlbench.training.predictor import ModulePredictor, Predictor
+from tlbench.training.ramp import ramp
+
+PROTOCOLS = ("adaptation",)
+MODALITIES = ("image",)
+QUICK = {"steps": 60, "checks": 4, "bottleneck": 32, "lr": 0.05}
+
+
+class Config(AdaptationConfig):
+    """Parameters of CDAN."""
+
+    weight: float = tunable(1.0, log_uniform(1e-2, 10), "of the domains' loss", ge=0)
+    strength: float = tunable(1.0, choice(0.1, 0.3, 1.0), "lambda at the end", ge=0)
+    width: int = tunable(256, choice(128, 256, 1024), "units of each hidden layer of the discriminator", ge=1)
+    entropy: bool = tunable(False, choice(False, True), "whether certain examples count more")
+
+
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
+    """Train the classifier against a discriminator that sees its predictions."""
+    model = DomainClassifier(backbone, task.info.classes, cfg.bottleneck)
+    conditioning = Conditioning(model.out_dim, task.info.classes, ctx.generator("conditioning"))
+    discriminator = Discriminator(conditioning.out_dim, cfg.width, ctx.generator("discriminator"))
+
+    def loss(step: Step) -> dict[str, Tensor]:
+        return {"loss": supervised(step), "domain": cfg.weight * adversarial(step, conditioning, discriminator, cfg)}
+
+    train_adapting(
+        model,
+        model.groups(cfg, discriminator.parameters()),
+        task,
+        cfg,
+        ctx,
+        loss,
+        more=nn.ModuleList([conditioning, discriminator]),
+    )
+    return ModulePredictor(model, list(model.parameters()))
+
+
+def adversarial(step: Step, conditioning: Conditioning, discriminator: Discriminator, cfg: Config) -> Tensor:
+    """Return the loss of telling the domains apart class by class; its gradient in the features is turned round.
+
+    Args:
+        step: Features and logits of both domains.
+        conditioning: Joins features and probabilities.
+        discriminator: Tells the domains apart.
+        cfg: Lambda at the end, and whether certain examples count more.
+    """
+    z = torch.cat([step.source.z, step.target.z])
+    p = torch.cat([step.source.logits, step.target.logits]).detach().softmax(1)
+    reversed_ = reverse_gradient(z, z.new_full((), cfg.strength * ramp(step.progress)))
+    weights = certainty(p) if cfg.entropy else None
+    return domain_loss(discriminator(conditioning(reversed_, p)), len(step.source.z), weights)

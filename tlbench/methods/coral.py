@@ -1,0 +1,41 @@
+"""Deep CORAL: classify the source while the features of both domains have nearly the same covariance.
+
+Sun and Saenko 2016, "Deep CORAL: Correlation Alignment for Deep Domain Adaptation", arXiv:1607.01719, on the features
+that the head reads; the loss sets in with the ramp of Ganin et al. 2016, arXiv:1505.07818.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core.config import AdaptationConfig, log_uniform, tunable
+from tlbench.data.dataset import Task
+from tlbench.training.adapting import Step, supervised, train_adapting
+from tlbench.training.context import Context
+from tlbench.training.coral import covariance_distance
+from tlbench.training.domain_classifier import DomainClassifier
+from tlbench.training.predictor import ModulePredictor, Predictor
+from tlbench.training.ramp import ramp
+
+PROTOCOLS = ("adaptation",)
+MODALITIES = ("image",)
+QUICK = {"steps": 60, "checks": 4, "bottleneck": 32, "lr": 0.05}
+
+
+class Config(AdaptationConfig):
+    """Parameters of CORAL."""
+
+    weight: float = tunable(10.0, log_uniform(0.1, 1e4), "of the distance of covariances", ge=0)
+
+
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
+    """Train the classifier, and draw the covariances together."""
+    model = DomainClassifier(backbone, task.info.classes, cfg.bottleneck)
+
+    def loss(step: Step) -> dict[str, Tensor]:
+        apart = covariance_distance(step.source.z, step.target.z)
+        return {"loss": supervised(step), "coral": cfg.weight * ramp(step.progress) * apart}
+
+    train_adapting(model, model.groups(cfg), task, cfg, ctx, loss)
+    return ModulePredictor(model, list(model.parameters()))

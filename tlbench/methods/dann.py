@@ -1,0 +1,61 @@
+"""DANN: learn features by which a discriminator cannot tell the domains apart, while they tell the classes apart.
+
+Ganin et al. 2016, "Domain-Adversarial Training of Neural Networks", arXiv:1505.07818, sections 4.2 and 5.2.2. The
+discriminator learns from half the sum of both domains' cross-entropies; on their way into the features its gradients
+are multiplied by -lambda, which rises with the steps from 0, so that early noise of the discriminator does no harm.
+Its own learning does not depend on lambda. By default lambda ends at 0.3, below the paper's 1: small networks are
+steadier with it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core.config import AdaptationConfig, choice, log_uniform, tunable
+from tlbench.data.dataset import Task
+from tlbench.training.adapting import Step, supervised, train_adapting
+from tlbench.training.context import Context
+from tlbench.training.discriminator import Discriminator, domain_loss
+from tlbench.training.domain_classifier import DomainClassifier
+from tlbench.training.gradient_reversal import reverse_gradient
+from tlbench.training.predictor import ModulePredictor, Predictor
+from tlbench.training.ramp import ramp
+
+PROTOCOLS = ("adaptation",)
+MODALITIES = ("image",)
+QUICK = {"steps": 60, "checks": 4, "bottleneck": 32, "lr": 0.05}
+
+
+class Config(AdaptationConfig):
+    """Parameters of DANN."""
+
+    weight: float = tunable(1.0, log_uniform(1e-2, 10), "of the domains' loss", ge=0)
+    strength: float = tunable(0.3, choice(0.1, 0.3, 1.0), "lambda at the end", ge=0)
+    width: int = tunable(256, choice(128, 256, 1024), "units of each hidden layer of the discriminator", ge=1)
+
+
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
+    """Train the classifier against the discriminator."""
+    model = DomainClassifier(backbone, task.info.classes, cfg.bottleneck)
+    discriminator = Discriminator(model.out_dim, cfg.width, ctx.generator("discriminator"))
+
+    def loss(step: Step) -> dict[str, Tensor]:
+        return {"loss": supervised(step), "domain": cfg.weight * adversarial(step, discriminator, cfg.strength)}
+
+    train_adapting(model, model.groups(cfg, discriminator.parameters()), task, cfg, ctx, loss, more=discriminator)
+    return ModulePredictor(model, list(model.parameters()))
+
+
+def adversarial(step: Step, discriminator: Discriminator, strength: float) -> Tensor:
+    """Return the loss of telling the domains apart; its gradient in the features is turned round.
+
+    Args:
+        step: The features of both domains.
+        discriminator: Tells them apart.
+        strength: Lambda at the end of the training.
+    """
+    z = torch.cat([step.source.z, step.target.z])
+    reversed_ = reverse_gradient(z, z.new_full((), strength * ramp(step.progress)))
+    return domain_loss(discriminator(reversed_), len(step.source.z))

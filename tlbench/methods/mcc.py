@@ -1,0 +1,43 @@
+"""MCC: classify the source while predictions on the target confuse the classes as little as possible.
+
+Jin, Wang, Long and Wang 2020, "Minimum Class Confusion for Versatile Domain Adaptation", arXiv:1912.03699, section 3.
+Nothing is aligned and no discriminator is trained; the loss reads the target's logits alone. It sets in with the ramp
+of Ganin et al. 2016, arXiv:1505.07818, since predictions are not worth sharpening before they are learnt.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core.config import AdaptationConfig, log_uniform, tunable
+from tlbench.data.dataset import Task
+from tlbench.training.adapting import Step, supervised, train_adapting
+from tlbench.training.confusion import class_confusion
+from tlbench.training.context import Context
+from tlbench.training.domain_classifier import DomainClassifier
+from tlbench.training.predictor import ModulePredictor, Predictor
+from tlbench.training.ramp import ramp
+
+PROTOCOLS = ("adaptation",)
+MODALITIES = ("image",)
+QUICK = {"steps": 60, "checks": 4, "bottleneck": 32, "lr": 0.05, "weight": 3.0}
+
+
+class Config(AdaptationConfig):
+    """Parameters of MCC."""
+
+    weight: float = tunable(1.0, log_uniform(1e-2, 10), "of the confusion", ge=0)
+    temperature: float = tunable(2.5, log_uniform(1.0, 5.0), "divides the logits", gt=0)
+
+
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
+    """Train the classifier, and make up its mind about the target."""
+    model = DomainClassifier(backbone, task.info.classes, cfg.bottleneck)
+
+    def loss(step: Step) -> dict[str, Tensor]:
+        confusion = class_confusion(step.target.logits, cfg.temperature)
+        return {"loss": supervised(step), "confusion": cfg.weight * ramp(step.progress) * confusion}
+
+    train_adapting(model, model.groups(cfg), task, cfg, ctx, loss)
+    return ModulePredictor(model, list(model.parameters()))

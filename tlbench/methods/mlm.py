@@ -1,0 +1,104 @@
+"""Masked language modelling: hide some tokens of texts, and train the encoder to tell them from the others.
+
+As a pre-training recipe: Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers for Language
+Understanding", arXiv:1810.04805, section 3.1. On a task: the same over all of its texts, without their labels, from
+the weights given, before the labels are learnt (Gururangan et al. 2020, "Don't Stop Pretraining", arXiv:2004.10964;
+Howard and Ruder 2018, "Universal Language Model Fine-tuning", arXiv:1801.06146). Masks are drawn anew in every epoch,
+and the head is thrown away.
+"""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core.config import Schedule, SelfSupervisedConfig, choice, log_uniform, tunable, uniform
+from tlbench.data.dataset import Split, Task
+from tlbench.training.collect import total
+from tlbench.training.context import Context
+from tlbench.training.groups import make_optimizer, parameter_groups, set_rate
+from tlbench.training.language_head import LanguageModel
+from tlbench.training.masked_batches import MaskedBatches
+from tlbench.training.predictor import Predictor
+from tlbench.training.schedules import rate_factor
+from tlbench.training.then import learn_labels
+
+PROTOCOLS = ("classification",)
+MODALITIES = ("text",)
+READS_LABELS = False  # of a corpus
+QUICK = {"epochs": 3, "tune_epochs": 10}
+
+_CLIP = 1.0  # largest norm of the gradient
+
+
+class Config(SelfSupervisedConfig):
+    """Parameters of masked language modelling."""
+
+    epochs: int = Field(40, ge=1, description="passes over the texts")
+    batch_size: int = Field(32, ge=4, description="largest global batch")
+    lr: float = tunable(1e-3, log_uniform(1e-4, 2e-3), "rate of all layers", gt=0)
+    weight_decay: float = tunable(1e-2, log_uniform(1e-3, 1e-1), "of matrices only", ge=0)
+    schedule: Schedule = Field("linear", description="how the rate rises to its peak and falls")
+    warmup: float = tunable(0.06, uniform(0.01, 0.1), "share of the steps over which the rate rises", ge=0, lt=1)
+    mask_probability: float = tunable(0.15, choice(0.15, 0.3, 0.4), "chance of a token to be asked for", gt=0, lt=1)
+
+
+def pretrain(corpus: Split, backbone: Backbone, cfg: Config, ctx: Context) -> None:
+    """Train the backbone in place on the texts of a corpus."""
+    _train(corpus.x, backbone, cfg, ctx, "train_loss")
+
+
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
+    """Train on all texts of the task, then learn its labels."""
+    splits = (task.train, task.val, task.unlabeled)
+    texts = np.concatenate([split.x for split in splits if split is not None])
+    _train(texts, backbone, cfg, ctx, "pretrain_loss")
+    return learn_labels(task, backbone, cfg, ctx)
+
+
+def _train(texts: NDArray[np.int32], backbone: Backbone, cfg: Config, ctx: Context, curve: str) -> None:
+    """Train on token ids (n, L), and log the loss in nats a selected token."""
+    model = LanguageModel(backbone, ctx.generator("pretrain", "head")).to(ctx.device)
+    groups = parameter_groups([(model.parameters(), cfg.lr)], cfg.weight_decay)
+    optimizer = make_optimizer(cfg.optimizer, groups)
+    batches = MaskedBatches(texts, backbone, cfg.batch_size, cfg.mask_probability, ctx, "pretrain")
+    wrapped = ctx.wrap(model)
+    for epoch in ctx.epochs(cfg.epochs, model, name="pretrain", optimizer=optimizer):
+        model.train()
+        ctx.log(epoch, **{curve: _train_epoch(wrapped, batches, optimizer, epoch, cfg, ctx)})
+    if ctx.world > 1:
+        del wrapped
+        gc.collect()  # no data-parallel wrapper may still watch the parameters when the labels are learnt
+
+
+def _train_epoch(
+    model: nn.Module,
+    batches: MaskedBatches,
+    optimizer: torch.optim.Optimizer,
+    epoch: int,
+    cfg: Config,
+    ctx: Context,
+) -> float:
+    """Train one epoch and return the mean loss of all its selected tokens."""
+    seen, selected = torch.zeros((), device=ctx.device), 0
+    steps = cfg.epochs * batches.count
+    for step, batch in enumerate(batches.epoch(epoch), start=epoch * batches.count):
+        set_rate(optimizer, rate_factor(cfg.schedule, step, steps, cfg.warmup))
+        with ctx.autocast():
+            logits = model(batch.ids, batch.rows, batch.columns)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        losses = cross_entropy(logits, batch.tokens, reduction="none")
+        optimizer.zero_grad(set_to_none=True)
+        ctx.mean(losses, max(batch.selected, 1)).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
+        optimizer.step()
+        seen += losses.detach().sum()
+        selected += batch.selected
+    return total(seen, ctx).item() / max(selected, 1)

@@ -1,0 +1,61 @@
+"""MMD: classify the source while the features of both domains have nearly the same mean under several kernels.
+
+Long et al. 2015, "Learning Transferable Features with Deep Adaptation Networks", arXiv:1502.02791, section 3, with the
+unbiased estimate over all pairs of a batch (Gretton et al. 2012, JMLR 13, Lemma 6), which may be negative. ``joint``
+compares features and class probabilities together, by the product of their kernels (Long et al. 2017,
+arXiv:1605.06636). The loss sets in with the ramp of Ganin et al. 2016, arXiv:1505.07818.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core.config import AdaptationConfig, choice, log_uniform, tunable
+from tlbench.data.dataset import Task
+from tlbench.training.adapting import Step, supervised, train_adapting
+from tlbench.training.context import Context
+from tlbench.training.domain_classifier import DomainClassifier
+from tlbench.training.mmd import discrepancy, gaussian_kernels, squared_distances
+from tlbench.training.predictor import ModulePredictor, Predictor
+from tlbench.training.ramp import ramp
+
+PROTOCOLS = ("adaptation",)
+MODALITIES = ("image",)
+QUICK = {"steps": 60, "checks": 4, "bottleneck": 32, "lr": 0.05}
+
+
+class Config(AdaptationConfig):
+    """Parameters of MMD."""
+
+    weight: float = tunable(1.0, log_uniform(1e-2, 10), "of the discrepancy", ge=0)
+    kernels: Literal[1, 3, 5] = tunable(5, choice(1, 3, 5), "Gaussian kernels of different widths")
+    layer: Literal["bottleneck", "logits", "joint"] = tunable(
+        "bottleneck", choice("bottleneck", "logits", "joint"), "what is compared; joint: features and probabilities"
+    )
+    estimate: Literal["unbiased", "biased"] = Field("unbiased", description="biased: with the pairs of one example")
+
+
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
+    """Train the classifier, and draw the domains together."""
+    model = DomainClassifier(backbone, task.info.classes, cfg.bottleneck)
+
+    def loss(step: Step) -> dict[str, Tensor]:
+        return {"loss": supervised(step), "mmd": cfg.weight * ramp(step.progress) * apart(step, cfg)}
+
+    train_adapting(model, model.groups(cfg), task, cfg, ctx, loss)
+    return ModulePredictor(model, list(model.parameters()))
+
+
+def apart(step: Step, cfg: Config) -> Tensor:
+    """Return the squared discrepancy of source and target in a step."""
+    pair = (step.source, step.target)
+    z, logits = torch.cat([part.z for part in pair]), torch.cat([part.logits for part in pair])
+    layers = {"bottleneck": [z], "logits": [logits], "joint": [z, logits.softmax(1)]}[cfg.layer]
+    kernel = math.prod(gaussian_kernels(squared_distances(layer), cfg.kernels) for layer in layers)
+    return discrepancy(kernel, len(step.source.z), cfg.estimate == "unbiased")

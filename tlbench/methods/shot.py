@@ -1,0 +1,101 @@
+"""SHOT: train on the source; then, without it, make the features fit the frozen head.
+
+Liang, Hu and Feng 2020, "Do We Really Need to Access the Source Data? Source Hypothesis Transfer for Unsupervised
+Domain Adaptation", arXiv:2002.08546, section 3: label smoothing on the source; on the target, information maximisation
+under the source's head (SHOT-IM) and, if wanted, cross-entropy with labels that class centres give, renewed at every
+check. Each of the two trainings takes ``steps`` steps and reads one domain, which together costs as much as the same
+number of steps on both. The source's model is proposed for nothing.
+"""
+
+from __future__ import annotations
+
+import gc
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core.config import AdaptationConfig, choice, log_uniform, tunable
+from tlbench.data.dataset import Split, Task
+from tlbench.training.adapting import Step, supervised, train_adapting
+from tlbench.training.context import Context
+from tlbench.training.domain_classifier import DomainClassifier
+from tlbench.training.features import embed
+from tlbench.training.information import information_loss
+from tlbench.training.predictor import ModulePredictor, Predictor
+from tlbench.training.pseudo_labels import centre_labels
+
+PROTOCOLS = ("adaptation",)
+MODALITIES = ("image",)
+QUICK = {"steps": 60, "checks": 4, "bottleneck": 32, "lr": 0.05}
+
+
+class Config(AdaptationConfig):
+    """Parameters of SHOT."""
+
+    smoothing: float = tunable(0.1, choice(0.0, 0.1), "label smoothing on the source", ge=0, lt=1)
+    weight: float = tunable(1.0, log_uniform(1e-2, 10), "of the information loss", ge=0)
+    pseudo_weight: float = tunable(0.0, choice(0.0, 0.1, 0.3), "of the cross-entropy with own labels", ge=0)
+
+
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
+    """Train on the source, then on the target."""
+    model = DomainClassifier(backbone, task.info.classes, cfg.bottleneck)
+    train_adapting(
+        model,
+        model.groups(cfg),
+        task,
+        cfg,
+        ctx,
+        lambda step: {"source_loss": supervised(step, cfg.smoothing)},
+        reads=("source", "shots"),
+        proposes=False,
+        name="source",
+    )
+    if ctx.world > 1:
+        gc.collect()  # no data-parallel wrapper may still watch the parameters
+    adapt(model, task, cfg, ctx)
+    return ModulePredictor(model, list(model.parameters()))
+
+
+def adapt(model: DomainClassifier, task: Task, cfg: Config, ctx: Context) -> None:
+    """Train all but the head on the target, in place."""
+    model.head.requires_grad_(False)
+    target = task.unlabeled
+    assert target is not None
+    own = torch.empty(0, dtype=torch.int64)
+
+    def refresh() -> None:
+        nonlocal own
+        own = own_labels(model, target, ctx)
+
+    def loss(step: Step) -> dict[str, Tensor]:
+        terms = {"information": cfg.weight * information_loss(step.target.logits)}
+        if len(step.shots.y):
+            terms["loss"] = supervised(step)
+        if cfg.pseudo_weight:
+            labels = own[step.target.rows.to(own.device)]
+            terms["pseudo"] = cfg.pseudo_weight * cross_entropy(step.target.logits, labels)
+        return terms
+
+    train_adapting(
+        model,
+        model.groups(cfg),
+        task,
+        cfg,
+        ctx,
+        loss,
+        reads=("shots", "target"),
+        before=cfg.steps,
+        refresh=refresh if cfg.pseudo_weight else None,
+    )
+
+
+def own_labels(model: DomainClassifier, target: Split, ctx: Context) -> Tensor:
+    """Return the labels (n,), on the device, that the model gives to a split by its class centres."""
+    model.eval()
+    z = embed(model.encode, target.x, None, ctx.device).to(ctx.device)
+    with torch.no_grad():
+        p = model.head(z.to(model.head.weight.dtype)).softmax(1)
+    return centre_labels(z.to(p.dtype), p)

@@ -1,0 +1,31 @@
+"""Source only: train on the labelled source (and on what target labels there are), and hope that it carries over.
+
+The lower bracket of every claim about adaptation (Ganin et al. 2016, "Domain-Adversarial Training of Neural Networks",
+arXiv:1505.07818, section 5.2): the same network, steps and schedule as the methods that adapt, and no look at the
+unlabelled target, not even by batch normalisation.
+"""
+
+from __future__ import annotations
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core.config import AdaptationConfig
+from tlbench.data.dataset import Task
+from tlbench.training.adapting import supervised, train_adapting
+from tlbench.training.context import Context
+from tlbench.training.domain_classifier import DomainClassifier
+from tlbench.training.predictor import ModulePredictor, Predictor
+
+PROTOCOLS = ("adaptation",)
+QUICK = {"steps": 60, "checks": 4, "bottleneck": 32, "lr": 0.05}
+
+
+class Config(AdaptationConfig):
+    """Parameters of training on the source."""
+
+
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
+    """Train on the labels there are."""
+    model = DomainClassifier(backbone, task.info.classes, cfg.bottleneck)
+    groups = model.groups(cfg)
+    train_adapting(model, groups, task, cfg, ctx, lambda step: {"loss": supervised(step)}, reads=("source", "shots"))
+    return ModulePredictor(model, list(model.parameters()))

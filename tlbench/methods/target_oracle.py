@@ -1,0 +1,32 @@
+"""Target oracle: train on the labels of the target that all other methods are denied; an upper bound, never ranked.
+
+The upper bracket of every claim about adaptation ("train on target" in Ganin et al. 2016, "Domain-Adversarial Training
+of Neural Networks", arXiv:1505.07818, section 5.2): the same network, steps and schedule as the methods that adapt, and
+nothing of the source.
+"""
+
+from __future__ import annotations
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core.config import AdaptationConfig
+from tlbench.data.dataset import Task
+from tlbench.training.adapting import supervised, train_adapting
+from tlbench.training.context import Context
+from tlbench.training.domain_classifier import DomainClassifier
+from tlbench.training.predictor import ModulePredictor, Predictor
+
+PROTOCOLS = ("adaptation",)
+ORACLE = True
+QUICK = {"steps": 60, "checks": 4, "bottleneck": 32, "lr": 0.05}
+
+
+class Config(AdaptationConfig):
+    """Parameters of training on the target."""
+
+
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
+    """Train on the target's labels."""
+    model = DomainClassifier(backbone, task.info.classes, cfg.bottleneck)
+    groups = model.groups(cfg)
+    train_adapting(model, groups, task, cfg, ctx, lambda step: {"loss": supervised(step)}, reads=("shots",))
+    return ModulePredictor(model, list(model.parameters()))

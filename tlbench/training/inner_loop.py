@@ -1,0 +1,73 @@
+"""The inner loop of learning to learn: a few steps of gradient descent that can themselves be differentiated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Values = Mapping[str, Tensor]
+Objective = Callable[[Values], Tensor]
+Order = Literal[1, 2]
+Gradient = Callable[[Objective, Values, Order], Values]
+
+
+def by_autograd(objective: Objective, values: Values, order: Order) -> Values:
+    """Return the gradient of an objective (a scalar) at values that require gradients.
+
+    Under order 2 it can be differentiated itself; under order 1 it counts as a constant.
+    """
+    names, tensors = list(values), list(values.values())
+    found = torch.autograd.grad(
+        objective(values), tensors, create_graph=order == 2, allow_unused=True, materialize_grads=True
+    )
+    return dict(zip(names, found, strict=True))
+
+
+def by_transform(objective: Objective, values: Values, order: Order) -> Values:
+    """Return what :func:`by_autograd` returns, also under ``torch.func.vmap``, a little slower."""
+    at = values if order == 2 else {name: value.detach() for name, value in values.items()}
+    found: Values = torch.func.grad(objective)(at)
+    return found
+
+
+def descend(
+    objective: Objective, start: Values, rates: Tensor, order: Order, gradient: Gradient = by_autograd
+) -> Iterator[Values]:
+    """Yield the start, which stays as it is, and the values after each step of gradient descent.
+
+    phi_0 = start, phi_(j+1) = phi_j - rate_j * gradient(phi_j). Differentiating phi_K gives MAML's gradient under
+    order 2, and its first-order form under order 1 (Finn, Abbeel and Levine 2017, arXiv:1703.03400, sections 2.2 and
+    5.2).
+
+    Args:
+        objective: Maps values to a scalar.
+        start: Tensors by name; for :func:`by_autograd` they require gradients.
+        rates: The rate of each tensor in each step (steps, tensors).
+        order: 2 differentiates the steps' gradients too; 1 takes them for constants.
+        gradient: How gradients are computed.
+    """
+    values = start
+    yield values
+    for row in rates:
+        slopes = gradient(objective, values, order)
+        values = {name: value - rate * slopes[name] for (name, value), rate in zip(values.items(), row, strict=True)}
+        yield values
+
+
+def step_weights(steps: int, progress: float) -> list[float]:
+    """Return the weights of the query losses at the start and after each step (steps + 1).
+
+    The steps weigh the same at first, and at last nothing but the last one counts; the start never does, unless there
+    is no step.
+
+    Antoniou, Edwards and Storkey 2019, "How to train your MAML", arXiv:1810.09502, multi-step loss optimisation.
+
+    Args:
+        steps: Number of steps.
+        progress: 0 at first; from 1 on, the last step alone counts.
+    """
+    early = max(0.0, 1 - progress) / max(steps, 1)
+    return [0.0, *[early] * (steps - 1), 1 - early * (steps - 1)] if steps else [1.0]

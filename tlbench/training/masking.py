@@ -1,0 +1,58 @@
+"""Which tokens of texts are hidden, and behind what: the input and the labels of masked language modelling."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tlbench.backbones.backbone import Vocabulary
+
+IGNORED = -100
+"""The label of a position that is not asked for."""
+
+_MASKED, _REPLACED = 0.8, 0.1  # of the selected tokens; the others stay as they are
+
+
+class Masked(NamedTuple):
+    """Texts with some tokens hidden.
+
+    Attributes:
+        inputs: What the network reads (B, L).
+        labels: The original token at every selected position, :data:`IGNORED` elsewhere (B, L).
+    """
+
+    inputs: Tensor
+    labels: Tensor
+
+
+def mask_tokens(ids: Tensor, vocabulary: Vocabulary, probability: float, generator: torch.Generator) -> Masked:
+    """Select tokens at random and hide most of them; the texts given stay as they are.
+
+    Devlin et al. 2019, arXiv:1810.04805, section 3.1. Every token that is not special is selected on its own, so a
+    text's number of selected tokens varies and may be none, as the rate would else depend on its length. Of the
+    selected, 80% become the mask, 10% a random token that is not special, and 10% stay.
+
+    Args:
+        ids: Token ids (B, L), padded.
+        vocabulary: Tells special ids from others.
+        probability: Chance of a token to be selected.
+        generator: A CPU generator. What is drawn depends on the shape of ``ids`` alone, not on their device.
+    """
+    chance, kind = torch.rand(2, *ids.shape, generator=generator).to(ids.device)
+    special = torch.tensor(vocabulary.special, device=ids.device)
+    selected = (chance < probability) & ~torch.isin(ids, special)
+    hidden = torch.where(kind < _MASKED, vocabulary.mask, ids)
+    replaced = (kind >= _MASKED) & (kind < _MASKED + _REPLACED)
+    hidden = torch.where(replaced, _ordinary(ids.shape, vocabulary, generator).to(ids), hidden)
+    return Masked(torch.where(selected, hidden, ids), torch.where(selected, ids, IGNORED))
+
+
+def _ordinary(shape: torch.Size, vocabulary: Vocabulary, generator: torch.Generator) -> Tensor:
+    """Return ids drawn evenly from those that are not special."""
+    special = sorted(set(vocabulary.special))
+    drawn = torch.randint(vocabulary.size - len(special), shape, generator=generator)
+    for taken in special:
+        drawn += drawn >= taken
+    return drawn
