@@ -58,7 +58,7 @@ TYPOS = [
         "no weights 'IMAGENET1K_V9'",
         "did you mean 'IMAGENET1K_V1'?",
     ),
-    (added("backbones", pretrained("knn")), '"method": "knn"', "knn does not pre-train", "valid: supervised"),
+    (added("backbones", pretrained("knn")), '"method": "knn"', "knn does not pre-train", "valid: mlm, simclr"),
     (added("datasets", "digit"), '"digit"', "unknown dataset 'digit'", "did you mean 'digits'?"),
     (added("datasets", {"name": "folder", "paht": "x"}), '"paht"', "unknown key 'paht'", "did you mean 'path'?"),
     (changed("protocol", "episodical"), '"episodical"', "unknown protocol", "did you mean 'episodic'?"),

@@ -166,7 +166,7 @@ def test_mmd_compares_the_layer_that_it_is_told_to(layer: str, estimate: str) ->
 def test_every_step_minimises_the_labels_loss_and_a_weighted_term_that_sets_in_with_the_ramp(
     name: str, shots: int, watched: Any
 ) -> None:
-    seen = watched(name, two_domains(shots), weight=3.0)
+    seen = watched(name, two_domains(shots), weight=3.0, lr=0.1)
     assert [step.progress for step, _ in seen] == [taken / 8 for taken in range(8)]
     key = {"coral": "coral", "mcc": "confusion", "mmd": "mmd"}.get(name, "domain")
     for step, terms in seen:

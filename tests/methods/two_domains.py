@@ -1,16 +1,16 @@
-"""A small task with two domains, and steps of a training on it made by hand."""
+"""The fake task of adaptation with labels to hide, and steps of a training on it made by hand."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tlbench.core.info import TaskInfo
-from tlbench.data.dataset import TEST, TRAIN, Split, Task, take
-from tlbench.testing.fakes import CPU, fake_dataset
+from tlbench.data.dataset import Split, Task
+from tlbench.testing.fakes import CPU, fake_task
 from tlbench.training.adapting import Answers, Step
 from tlbench.training.context import Context
 
@@ -18,26 +18,18 @@ CLASSES = 10
 
 
 def two_domains(shots: int = 0, relabel: int | None = None) -> Task:
-    """Return a task whose target has the source's classes with a ramp of brightness over each image.
+    """Return the fake task of adaptation.
 
     Args:
         shots: Labelled target examples of each class.
-        relabel: Gives the target's unlabelled examples labels in an order drawn with this seed; None gives none.
+        relabel: Gives the target's unlabelled examples labels, in an order drawn with this seed; None gives none.
     """
-    dataset = fake_dataset()
-    source, rows = dataset.rows(TRAIN), dataset.rows(TEST)
-    shade = np.linspace(0, 100, 16)[None, None, None]
-    x = np.clip(dataset.x[rows] * 0.6 + shade, 0, 255).astype(np.uint8)
-    y = dataset.y[rows]
-    labelled = np.flatnonzero(np.arange(len(rows)) % 10 < shots)
-    hidden = None if relabel is None else np.random.default_rng(relabel).permutation(y)
-    return Task(
-        info=TaskInfo("adaptation", dataset.info, shots, CLASSES, {}),
-        train=Split(x[labelled], y[labelled], rows[labelled]),
-        val=take(dataset, source, dataset.y[source]),
-        unlabeled=Split(x, hidden, rows),
-        source=take(dataset, source, dataset.y[source]),
-    )
+    task = fake_task("adaptation", shots=shots).task
+    if relabel is None:
+        return task
+    assert task.unlabeled is not None
+    labels = np.random.default_rng(relabel).permutation(np.arange(len(task.unlabeled)) % CLASSES)
+    return replace(task, unlabeled=Split(task.unlabeled.x, labels, task.unlabeled.rows))
 
 
 def context(**changes: Any) -> Context:

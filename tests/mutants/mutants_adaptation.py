@@ -276,14 +276,14 @@ MUTANTS = (
         "core/plan.py",
         '{dataset.fingerprint, dataset.target} - {""}',
         "{dataset.fingerprint}",
-        "tests/core/test_pairs.py",
+        "tests/core/test_listing_pairs.py",
     ),
     Mutant(
         "pairs: no shots anywhere",
         "core/load.py",
         '.get("LEAST_SHOTS", 1)',
         '.get("LEAST_SHOTS", 0)',
-        "tests/core/test_pairs.py",
+        "tests/core/test_listing_pairs.py",
     ),
     Mutant(
         "adaptation: all methods are given the target's labels",

@@ -20,7 +20,7 @@ from tlbench.data.dataset import Dataset
 from tlbench.data.torchvision_names import signatures
 from tlbench.store.artifacts import Artifacts
 
-# One file each; a file has Params, VERSION, signature(params) and decode(params, folder). A pair joins what others open.
+# One file each: Params, VERSION, signature(params) and decode(params, folder). A pair joins what others open.
 SOURCES = ("digits", "folder", "glyphs", "pair", "pydocs", "rendered_digits", "texts")
 
 

@@ -7,7 +7,6 @@ depends on the batch it comes in. A network in which only the bottleneck normali
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 
 from tlbench.backbones.backbone import Backbone
@@ -35,9 +34,8 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     assert target is not None
 
     def propose(step: int, trained: DomainClassifier) -> None:
-        adapted = copy.deepcopy(trained)
-        use_moments(adapted, target.x, ctx.device)
-        ctx.propose(step, adapted)
+        use_moments(trained, target.x, ctx.device)  # in place: training reads the moments of its batches alone
+        ctx.propose(step, trained)
 
     train_adapting(
         model,

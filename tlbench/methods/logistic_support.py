@@ -25,7 +25,7 @@ from tlbench.training.support_logistic import SupportLogistic
 PROTOCOLS = ("episodic",)
 FROZEN_BACKBONE = True
 VALIDATION_EPISODES = 200
-GRID = (0.1, 1.0, 10.0, 100.0)
+GRID = (0.1, 1.0, 10.0, 100.0, 1000.0)
 UNTUNED = 1.0  # C where there is no validation to choose it on: the paper's
 
 

@@ -39,7 +39,11 @@ ORACLE = "oracle"
 
 
 class Options(Settings):
-    """Which of the validators gives the result."""
+    """Which of the validators gives the result.
+
+    Unlike accuracy on the source, ``information`` looks at the target; unlike entropy, it is not taken in by a model
+    that calls everything by one name.
+    """
 
     validator: Literal["source_accuracy", "entropy", "information", "nuclear_norm", "last"] = Field(
         "information", description="what chooses the model that is ranked; it reads no target label"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-_BATCH = 256
+_BATCH = 128
 
 
 class _ReachedError(Exception):
@@ -26,8 +26,8 @@ def use_moments(model: nn.Module, x: NDArray[Any], device: torch.device) -> None
 
     Layer by layer in the order in which they act, each takes the mean and the variance (over all, not over all but
     one) of what reaches it when those before it have theirs. So the network then answers in evaluation mode as it
-    would in training mode if the whole set were one batch. Sums are in double precision; the set passes through the
-    network in pieces, once for each layer and only as far as that.
+    would in training mode if the whole set were one batch. The set passes through the network in pieces, once for
+    each layer and only as far as that.
 
     Args:
         model: Maps raw inputs (B, ...) to anything; left in evaluation mode.
@@ -61,16 +61,17 @@ def _order(model: nn.Module, run: Callable[[], None]) -> list[_BatchNorm]:
 
 
 def _moments(layer: _BatchNorm, run: Callable[[slice], None], count: int) -> tuple[Tensor, Tensor]:
-    """Return mean and variance (C,) of a layer's inputs over the whole set."""
-    assert layer.running_mean is not None
-    origin = layer.running_mean.double()  # sums about it do not cancel
-    sums, values = torch.zeros(2, len(origin), dtype=torch.float64, device=origin.device), 0
+    """Return mean and variance (C,) of a layer's inputs over the whole set, in double precision."""
+    origin: Tensor | None = None
+    sums, values = torch.zeros(()), 0
 
     def add(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
-        nonlocal values
-        x = args[0].double().transpose(0, 1).flatten(1) - origin[:, None]
-        sums.add_(torch.stack([x.sum(1), x.square().sum(1)]))
-        values += x.shape[1]
+        nonlocal origin, sums, values
+        x = args[0].transpose(0, 1).flatten(1)
+        origin = x.mean(1) if origin is None else origin
+        x = x - origin[:, None]  # so that sums do not cancel
+        found = torch.stack([x.sum(1), x.square().sum(1)]).double()
+        sums, values = sums.to(found) + found, values + x.shape[1]
         raise _ReachedError
 
     handle = layer.register_forward_pre_hook(add)
@@ -82,5 +83,6 @@ def _moments(layer: _BatchNorm, run: Callable[[slice], None], count: int) -> tup
                 continue
     finally:
         handle.remove()
+    assert origin is not None
     mean, square = sums / values
     return origin + mean, square - mean.square()
