@@ -103,7 +103,8 @@ def test_it_starts_as_the_backbone_exactly_and_acts_once_trained(name: str, targ
     backbone.load_state_dict(before)  # batch statistics have moved
     added = _adapt(backbone, targets)
     assert backbone.training is training
-    assert torch.equal(backbone(x), expected)
+    # The projections of nn.MultiheadAttention lie elsewhere in memory then: some processors' kernels round differently.
+    torch.testing.assert_close(backbone(x), expected, rtol=0, atol=1e-13 if name == "vit" else 0)
     _stir(added.parameters)
     assert not torch.allclose(backbone(x), expected, rtol=1e-3, atol=1e-3)
 

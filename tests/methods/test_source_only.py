@@ -81,6 +81,7 @@ def test_only_the_oracle_says_that_it_is_one() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_printed_to_handwritten_digits(tmp_path: Path) -> None:
     """The gates: the source alone reads 55 to 80% of handwritten digits, the target's labels more than 95%."""
     pair = open_dataset("pair", {"source": "rendered_digits", "target": "digits"}, Artifacts(tmp_path))

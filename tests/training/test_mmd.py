@@ -180,7 +180,7 @@ def test_rows_that_are_all_alike_give_no_loss_and_no_gradient() -> None:
 
 @pytest.mark.parametrize("kernels", KERNELS)
 def test_it_is_pytorch_adapts_with_the_same_widths(samples: tuple[Tensor, Tensor], kernels: int) -> None:
-    layers = pytest.importorskip("pytorch_adapt.layers", reason="pytorch-adapt pins old versions; see CONTRIBUTING")
+    layers = pytest.importorskip("pytorch_adapt.layers")
     powers = {1: [-1], 3: [-2, -1, 0], 5: [-3, -2, -1, 0, 1]}[kernels]
     scales = torch.tensor([1 / (2 * 2.0**u) for u in powers], dtype=torch.float64)
     own, its = ([z.clone().requires_grad_() for z in samples] for _ in range(2))
@@ -191,7 +191,7 @@ def test_it_is_pytorch_adapts_with_the_same_widths(samples: tuple[Tensor, Tensor
 
 
 def test_the_product_of_two_layers_kernels_is_pytorch_adapts_joint_one(samples: tuple[Tensor, Tensor]) -> None:
-    layers = pytest.importorskip("pytorch_adapt.layers", reason="pytorch-adapt pins old versions; see CONTRIBUTING")
+    layers = pytest.importorskip("pytorch_adapt.layers")
     others = [z.square()[:, :2] for z in samples]
     scale = torch.tensor([1.0], dtype=torch.float64)
     loss = layers.MMDLoss(scale, mmd_type="quadratic", bandwidth=2.0)
