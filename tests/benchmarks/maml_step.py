@@ -162,8 +162,8 @@ def _peak(profiler: profile) -> int:
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
         profiler.export_chrome_trace(file.name)
         events = json.loads(Path(file.name).read_text())["traceEvents"]
-    moves = sorted((event["ts"], event["args"]["Bytes"]) for event in events if event.get("name") == "[memory]")
-    return max(itertools.accumulate(size for _, size in moves))
+    moves = sorted((event for event in events if event.get("name") == "[memory]"), key=lambda event: event["ts"])
+    return max(itertools.accumulate(move["args"]["Bytes"] for move in moves))
 
 
 def memories(steps: int) -> dict[str, Any]:
