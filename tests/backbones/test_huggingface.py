@@ -28,7 +28,7 @@ from tlbench.core.suite import Weights
 from tlbench.data.tokenizer import encode
 from tlbench.execution.listing import listing
 from tlbench.execution.prepare import catalog as names
-from tlbench.training.bottleneck import Design, add_adapters, remove_adapters
+from tlbench.training.efficient.bottleneck import Design, add_adapters, remove_adapters
 
 transformers = pytest.importorskip("transformers")
 from small_encoders import KINDS, save, tokenizer  # noqa: E402

@@ -35,7 +35,7 @@ from torch.utils.data import DataLoader
 from tlbench.core.record import Footprint
 from tlbench.data.sampling import Episodes, draw_episodes
 from tlbench.protocols.episodic import score
-from tlbench.training.prototypes import distance_logits, prototypes
+from tlbench.training.fewshot.prototypes import distance_logits, prototypes
 
 CLASSES, EACH = 100, 40
 WAYS, SHOTS, QUERIES = 5, 5, 15

@@ -31,8 +31,8 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 from tlbench.backbones.backbone import Backbone, Sublayers
 from tlbench.core import registry
 from tlbench.core.info import BackboneInfo
-from tlbench.training.low_rank import add_low_rank
-from tlbench.training.low_rank_layers import Design
+from tlbench.training.efficient.low_rank import add_low_rank
+from tlbench.training.efficient.low_rank_layers import Design
 
 WIDTH, HEADS, TOKENS = 768, 12, 197
 RANK, ALPHA = 8, 16

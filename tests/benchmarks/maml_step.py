@@ -39,7 +39,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from tlbench.backbones.catalog import build, describe
 from tlbench.methods.maml import Config, Descent, Start
-from tlbench.training.inner_loop import step_weights
+from tlbench.training.fewshot.inner_loop import step_weights
 
 WAYS, SHOTS, QUERIES, EPISODES, RATE = 5, 1, 15, 4, 0.1
 Parts = tuple[Tensor, Tensor, Tensor, Tensor]

@@ -32,8 +32,8 @@ from transformers import BertConfig, BertForMaskedLM
 from tlbench.backbones.backbone import Backbone
 from tlbench.backbones.catalog import build, describe
 from tlbench.training.buckets import length_buckets
-from tlbench.training.language_head import LanguageModel
-from tlbench.training.masking import IGNORED, Masked, mask_tokens
+from tlbench.training.selfsupervised.language_head import LanguageModel
+from tlbench.training.selfsupervised.masking import IGNORED, Masked, mask_tokens
 
 LENGTH, MEAN = 128, 40
 Step = Callable[[], Tensor]

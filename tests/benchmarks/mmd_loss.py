@@ -28,7 +28,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from torch import Tensor
 
-from tlbench.training.mmd import discrepancy, gaussian_kernels, squared_distances
+from tlbench.training.adaptation.mmd import discrepancy, gaussian_kernels, squared_distances
 
 KERNELS = 5
 

@@ -46,8 +46,8 @@ from tlbench.core.config import Views
 from tlbench.data.dataset import Split
 from tlbench.training.batches import Examples
 from tlbench.training.context import Context
-from tlbench.training.projection import projection_head
-from tlbench.training.views import POLICIES, ViewBatch, ViewBatches
+from tlbench.training.selfsupervised.projection import projection_head
+from tlbench.training.selfsupervised.views import POLICIES, ViewBatch, ViewBatches
 
 BACKBONES: dict[str, tuple[str, dict[str, Any], Views]] = {
     "conv4-32": ("conv4", {"width": 32}, "characters"),

@@ -18,8 +18,8 @@ from tlbench.core.errors import UserError
 from tlbench.core.info import BackboneInfo
 from tlbench.testing.contract import Case, Fitted, run
 from tlbench.testing.fakes import CPU, fake_task
-from tlbench.training.bottleneck import Adapted, Bottleneck, Design, add_adapters, remove_adapters
 from tlbench.training.context import Context
+from tlbench.training.efficient.bottleneck import Adapted, Bottleneck, Design, add_adapters, remove_adapters
 
 PLACEMENTS = ("houlsby", "pfeiffer", "parallel")
 CASES = [(name, placement) for name in BODIES for placement in PLACEMENTS]

@@ -12,7 +12,7 @@ from torch.nn.functional import cosine_similarity, cross_entropy, normalize
 from tlbench.core import registry
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
-from tlbench.training.cosine import CosineHead, cosine_logits
+from tlbench.training.fewshot.cosine import CosineHead, cosine_logits
 
 
 @pytest.fixture(scope="module")

@@ -17,19 +17,19 @@ from two_domains import CLASSES, context, draw, made_step, two_domains
 from tlbench.core import registry
 from tlbench.data.dataset import Task
 from tlbench.testing.fakes import CPU, fake_backbone
-from tlbench.training import moments
-from tlbench.training.adapting import Step, supervised, train_adapting
-from tlbench.training.conditioning import Conditioning
-from tlbench.training.confusion import class_confusion
+from tlbench.training.adaptation import moments
+from tlbench.training.adaptation.adapting import Step, supervised, train_adapting
+from tlbench.training.adaptation.conditioning import Conditioning
+from tlbench.training.adaptation.confusion import class_confusion
+from tlbench.training.adaptation.coral import covariance_distance
+from tlbench.training.adaptation.discriminator import Discriminator
+from tlbench.training.adaptation.domain_classifier import DomainClassifier
+from tlbench.training.adaptation.information import information_loss
+from tlbench.training.adaptation.mmd import discrepancy, gaussian_kernels, squared_distances
+from tlbench.training.adaptation.pseudo_labels import centre_labels
+from tlbench.training.adaptation.ramp import ramp
 from tlbench.training.context import Context
-from tlbench.training.coral import covariance_distance
-from tlbench.training.discriminator import Discriminator
-from tlbench.training.domain_classifier import DomainClassifier
-from tlbench.training.information import information_loss
-from tlbench.training.mmd import discrepancy, gaussian_kernels, squared_distances
 from tlbench.training.predictor import Predictor
-from tlbench.training.pseudo_labels import centre_labels
-from tlbench.training.ramp import ramp
 
 ALIGNING = ["cdan", "coral", "dann", "mcc", "mmd"]
 ADAPTING = [*ALIGNING, "adabn", "shot"]

@@ -14,7 +14,7 @@ from tlbench.core.record import Footprint
 from tlbench.testing import contract
 from tlbench.testing.contract import Case, Fitted
 from tlbench.testing.fakes import fake_backbone, fake_context, fake_task
-from tlbench.training.prototypes import distance_logits, prototypes
+from tlbench.training.fewshot.prototypes import distance_logits, prototypes
 
 CASE = Case("some", "episodic")
 

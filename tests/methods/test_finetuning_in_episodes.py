@@ -17,7 +17,7 @@ from tlbench.core.info import TaskInfo
 from tlbench.data.dataset import Split, Task
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
-from tlbench.training.support import SupportTuned
+from tlbench.training.fewshot.support import SupportTuned
 
 WAYS, SHOTS = 3, 4
 

@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 from tlbench.core import registry
 from tlbench.testing.fakes import fake_backbone, fake_context, fake_task
 from tlbench.training.context import Context
-from tlbench.training.episodes import episode_scores, validation_episodes
+from tlbench.training.fewshot.episodes import episode_scores, validation_episodes
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from tlbench.core.info import BackboneInfo
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_task
 from tlbench.training.context import Context
-from tlbench.training.low_rank import (
+from tlbench.training.efficient.low_rank import (
     Added,
     add_low_rank,
     load_low_rank_state,
@@ -30,7 +30,7 @@ from tlbench.training.low_rank import (
     remove_low_rank,
     unmerge_low_rank,
 )
-from tlbench.training.low_rank_layers import Design, LowRank, Rows
+from tlbench.training.efficient.low_rank_layers import Design, LowRank, Rows
 
 PRESETS = ("qv", "attention", "all_linear", "all")
 CASES = [(name, targets) for name in BODIES for targets in PRESETS]

@@ -19,8 +19,8 @@ from tlbench.methods.maml import Config, Descent, Start
 from tlbench.testing import contract
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
-from tlbench.training.inner_loop import step_weights
-from tlbench.training.meta import EpisodeBatch, train_on_episodes
+from tlbench.training.fewshot.inner_loop import step_weights
+from tlbench.training.fewshot.meta import EpisodeBatch, train_on_episodes
 
 WAYS, SHOTS, QUERIES, EPISODES = 3, 2, 4, 3
 RATE = 0.375  # which single precision has exactly

@@ -17,9 +17,9 @@ from tlbench.core import registry
 from tlbench.data.sampling import draw_episodes
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
-from tlbench.training import meta, training_classes
 from tlbench.training.context import Context
 from tlbench.training.evaluate import Scores
+from tlbench.training.fewshot import meta, training_classes
 
 
 @pytest.fixture(scope="module")

@@ -23,9 +23,9 @@ from tlbench.testing import contract
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_task, fake_text_backbone, fake_texts
 from tlbench.training.context import Context
-from tlbench.training.language_head import LanguageModel
-from tlbench.training.masked_batches import MaskedBatch, MaskedBatches
-from tlbench.training.masking import IGNORED, mask_tokens
+from tlbench.training.selfsupervised.language_head import LanguageModel
+from tlbench.training.selfsupervised.masked_batches import MaskedBatch, MaskedBatches
+from tlbench.training.selfsupervised.masking import IGNORED, mask_tokens
 
 TOKENS = 64
 TOPICS = 4

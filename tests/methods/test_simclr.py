@@ -32,10 +32,10 @@ from tlbench.testing.fakes import CPU, fake_backbone, fake_context, fake_dataset
 from tlbench.training.batches import Examples
 from tlbench.training.context import Context
 from tlbench.training.features import embed
-from tlbench.training.lars import LARS
 from tlbench.training.probe import fit_probe
-from tlbench.training.projection import projection_head
-from tlbench.training.views import ViewBatches
+from tlbench.training.selfsupervised.lars import LARS
+from tlbench.training.selfsupervised.projection import projection_head
+from tlbench.training.selfsupervised.views import ViewBatches
 
 
 def _method() -> ModuleType:

@@ -19,7 +19,7 @@ from tlbench.core.info import BackboneInfo
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_task
 from tlbench.training.context import Context
-from tlbench.training.scaling import Scaled, add_scales, merge_scales
+from tlbench.training.efficient.scaling import Scaled, add_scales, merge_scales
 
 NORMS = (nn.BatchNorm2d, nn.LayerNorm)
 

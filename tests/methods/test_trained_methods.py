@@ -20,11 +20,11 @@ from tlbench.data.dataset import Split, Task
 from tlbench.data.sampling import draw_episodes
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
-from tlbench.training import meta
 from tlbench.training.context import Context
-from tlbench.training.episodes import validation_episodes
 from tlbench.training.evaluate import Scores
 from tlbench.training.features import embed
+from tlbench.training.fewshot import meta
+from tlbench.training.fewshot.episodes import validation_episodes
 
 
 def _method(name: str) -> ModuleType:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from mutant import Mutant
 
 PROTOCOL, PROPOSALS = "protocols/adaptation.py", "protocols/_proposals.py"
-VALIDATORS, LOOP, NETWORK = "stats/validators.py", "training/adapting.py", "training/domain_classifier.py"
+VALIDATORS, LOOP, NETWORK = (
+    "stats/validators.py",
+    "training/adaptation/adapting.py",
+    "training/adaptation/domain_classifier.py",
+)
 PAIR, TABLES, CHOICES = "data/pair.py", "report/tables.py", "report/choices.py"
 OF_PROTOCOL, OF_LOOP = "tests/protocols/test_adaptation.py", "tests/training/test_adapting.py"
 OF_VALIDATORS, OF_PAIRS = "tests/stats/test_validators.py", "tests/data/test_pairs.py"

@@ -5,7 +5,11 @@ from __future__ import annotations
 from mutant import Mutant
 
 ADAPTER, SSF = "tests/methods/test_adapter.py", "tests/methods/test_ssf.py"
-BOTTLENECK, SCALING, ADDED = "training/bottleneck.py", "training/scaling.py", "training/added.py"
+BOTTLENECK, SCALING, ADDED = (
+    "training/efficient/bottleneck.py",
+    "training/efficient/scaling.py",
+    "training/efficient/added.py",
+)
 
 MUTANTS = (
     Mutant("adapter: default up-projection", BOTTLENECK, "start.zero_()", "start.mul_(1)", ADAPTER),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutant import Mutant
 
-METHOD, INTO, LAYERS = "methods/lora.py", "training/low_rank.py", "training/low_rank_layers.py"
+METHOD, INTO, LAYERS = "methods/lora.py", "training/efficient/low_rank.py", "training/efficient/low_rank_layers.py"
 TESTS = "tests/methods/test_lora.py"
 
 MUTANTS = (
@@ -63,7 +63,7 @@ MUTANTS = (
     Mutant("lora: predictions are not merged", METHOD, "    merge_low_rank(backbone)\n", "", TESTS),
     Mutant(
         "lora: head frozen",
-        "training/added.py",
+        "training/efficient/added.py",
         "    trained = [*added, *model.head.parameters()]\n",
         "    trained = [*added]\n",
         TESTS,

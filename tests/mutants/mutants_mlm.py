@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from mutant import Mutant
 
-METHOD, MASKING, HEAD = "methods/mlm.py", "training/masking.py", "training/language_head.py"
-BATCHES, BUCKETS, THEN = "training/masked_batches.py", "training/buckets.py", "training/then.py"
+METHOD, MASKING, HEAD = (
+    "methods/mlm.py",
+    "training/selfsupervised/masking.py",
+    "training/selfsupervised/language_head.py",
+)
+BATCHES, BUCKETS, THEN = (
+    "training/selfsupervised/masked_batches.py",
+    "training/buckets.py",
+    "training/selfsupervised/then.py",
+)
 TESTS, MASKING_TESTS, BUCKET_TESTS = (
     "tests/methods/test_mlm.py",
     "tests/training/test_masking.py",

@@ -8,7 +8,7 @@ LOSS, LARS = "tests/training/test_contrastive.py", "tests/training/test_lars.py"
 VIEWS, SIMCLR = "tests/training/test_views.py", "tests/methods/test_simclr.py"
 TOGETHER = f"{SIMCLR}::test_two_processes_train_as_one_does"
 BY_HAND = f"{SIMCLR}::test_training_is_the_papers_written_out"
-CONTRASTIVE, METHOD = "training/contrastive.py", "methods/simclr.py"
+CONTRASTIVE, METHOD = "training/selfsupervised/contrastive.py", "methods/simclr.py"
 
 MUTANTS = (
     Mutant("nt-xent: keeps the diagonal", CONTRASTIVE, "    s.scatter_(1, own[:, None], -torch.inf)\n", "", LOSS),
@@ -103,32 +103,36 @@ MUTANTS = (
     Mutant(
         "simclr: the suite's temperature is not read", METHOD, "nt_xent(z, cfg.temperature,", "nt_xent(z, 0.5,", BY_HAND
     ),
-    Mutant("lars: vectors adapt and decay", "training/lars.py", "adapts=False)", "adapts=True)", LARS),
+    Mutant("lars: vectors adapt and decay", "training/selfsupervised/lars.py", "adapts=False)", "adapts=True)", LARS),
     Mutant(
         "lars: norm before decay",
-        "training/lars.py",
+        "training/selfsupervised/lars.py",
         "_factors(weights, updates,",
         "_factors(weights, gradients,",
         LARS,
     ),
     Mutant(
         "lars: momentum is forgotten",
-        "training/lars.py",
+        "training/selfsupervised/lars.py",
         "_foreach_mul_(kept, group[",
         "_foreach_mul_(kept, 0 * group[",
         LARS,
     ),
     Mutant(
         "lars: divides by zero",
-        "training/lars.py",
+        "training/selfsupervised/lars.py",
         "torch.where(both, trust * lengths / steps, 1.0)",
         "(trust * lengths / steps)",
         LARS,
     ),
     Mutant(
-        "views: flips for characters", "training/views.py", "least=0.7, flips=False", "least=0.7, flips=True", VIEWS
+        "views: flips for characters",
+        "training/selfsupervised/views.py",
+        "least=0.7, flips=False",
+        "least=0.7, flips=True",
+        VIEWS,
     ),
-    Mutant("views: grey characters", "training/views.py", "bend=0.7, grey=0.0", "bend=0.7", VIEWS),
+    Mutant("views: grey characters", "training/selfsupervised/views.py", "bend=0.7, grey=0.0", "bend=0.7", VIEWS),
     Mutant(
         "views: the policy's flips are not read",
         "training/augment.py",
@@ -138,50 +142,76 @@ MUTANTS = (
     ),
     Mutant(
         "views: one draw for a whole batch",
-        "training/views.py",
+        "training/selfsupervised/views.py",
         "u = torch.rand(count, _DRAWS, generator=generator)",
         "u = torch.rand(1, _DRAWS, generator=generator).expand(count, -1)",
         VIEWS,
     ),
     Mutant(
         "views: draws of the global generator",
-        "training/views.py",
+        "training/selfsupervised/views.py",
         "torch.rand(count, _DRAWS, generator=generator)",
         "torch.rand(count, _DRAWS)",
         VIEWS,
     ),
-    Mutant("views: both views alike", "training/views.py", "for _ in range(2)]", "for _ in range(1)] * 2", VIEWS),
+    Mutant(
+        "views: both views alike",
+        "training/selfsupervised/views.py",
+        "for _ in range(2)]",
+        "for _ in range(1)] * 2",
+        VIEWS,
+    ),
     Mutant(
         "views: views of one image side by side",
-        "training/views.py",
+        "training/selfsupervised/views.py",
         "x.repeat(2, 1, 1, 1)",
         "x.repeat_interleave(2, 0)",
         VIEWS,
     ),
-    Mutant("views: jitter always", "training/views.py", "jittered < _JITTERED", "jittered < 1", VIEWS),
+    Mutant("views: jitter always", "training/selfsupervised/views.py", "jittered < _JITTERED", "jittered < 1", VIEWS),
     Mutant(
-        "views: strength is not read", "training/views.py", "strength * policy.strength *", "policy.strength *", VIEWS
+        "views: strength is not read",
+        "training/selfsupervised/views.py",
+        "strength * policy.strength *",
+        "policy.strength *",
+        VIEWS,
     ),
     Mutant(
-        "views: crop and bend add up", "training/views.py", "both[:, :, 2:] + slide", "inner[:, :, 2:] + slide", VIEWS
+        "views: crop and bend add up",
+        "training/selfsupervised/views.py",
+        "both[:, :, 2:] + slide",
+        "inner[:, :, 2:] + slide",
+        VIEWS,
     ),
     Mutant(
-        "views: photographs taken for characters", "training/views.py", "if shape[0] == 1", "if shape[0] == 3", VIEWS
+        "views: photographs taken for characters",
+        "training/selfsupervised/views.py",
+        "if shape[0] == 1",
+        "if shape[0] == 3",
+        VIEWS,
     ),
     Mutant(
         "views: contrast about the batch's mean",
-        "training/colour.py",
+        "training/selfsupervised/colour.py",
         "luma(x).mean((1, 2, 3), keepdim=True)",
         "luma(x).mean()",
         VIEWS,
     ),
-    Mutant("views: hue turns back", "training/colour.py", "sixth + 6 * turns", "sixth - 6 * turns", VIEWS),
+    Mutant(
+        "views: hue turns back", "training/selfsupervised/colour.py", "sixth + 6 * turns", "sixth - 6 * turns", VIEWS
+    ),
     Mutant(
         "views: one width of blur for all",
-        "training/blur.py",
+        "training/selfsupervised/blur.py",
         "sigma[chosen].to(x)[:, None]",
         "sigma[chosen].mean().to(x)",
         VIEWS,
     ),
-    Mutant("views: a black edge is blurred in", "training/blur.py", 'mode="reflect"', 'mode="constant"', VIEWS),
+    Mutant(
+        "views: a black edge is blurred in",
+        "training/selfsupervised/blur.py",
+        'mode="reflect"',
+        'mode="constant"',
+        VIEWS,
+    ),
 )

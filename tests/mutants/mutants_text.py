@@ -7,7 +7,7 @@ from mutant import Mutant
 BACKBONE, ENCODER, FAMILY = "backbones/backbone.py", "backbones/encoder.py", "backbones/text_encoder.py"
 TOKENIZER, TOKENS = "data/tokenizer.py", "data/tokens.py"
 HUB, LOOKED_UP, BODY = (f"backbones/huggingface{part}.py" for part in ("", "_files", "_body"))
-ADAPTERS = "training/bottleneck.py"
+ADAPTERS = "training/efficient/bottleneck.py"
 READING, WARM, COLUMNS = "execution/reading.py", "execution/warm.py", "execution/columns.py"
 PREFIX = "training/prefix.py"
 

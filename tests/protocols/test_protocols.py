@@ -14,9 +14,9 @@ from tlbench.core.record import Footprint, Outcome, unpack_bits
 from tlbench.data.dataset import TEST, TRAIN, Dataset, Task
 from tlbench.protocols import classification, episodic
 from tlbench.testing.fakes import fake_backbone, fake_dataset
-from tlbench.training import episodes
 from tlbench.training.context import Context
-from tlbench.training.prototypes import distance_logits, prototypes
+from tlbench.training.fewshot import episodes
+from tlbench.training.fewshot.prototypes import distance_logits, prototypes
 
 CLASSES, EACH = 12, 40
 

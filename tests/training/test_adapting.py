@@ -17,9 +17,9 @@ from torch.nn.functional import cross_entropy
 from tlbench.core.config import AdaptationConfig
 from tlbench.data.dataset import Task
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
-from tlbench.training.adapting import Step, supervised, train_adapting
+from tlbench.training.adaptation.adapting import Step, supervised, train_adapting
+from tlbench.training.adaptation.domain_classifier import DomainClassifier
 from tlbench.training.context import Context
-from tlbench.training.domain_classifier import DomainClassifier
 from tlbench.training.schedules import inverse
 
 

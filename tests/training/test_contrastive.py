@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tlbench.training.contrastive import nt_xent, spread
+from tlbench.training.selfsupervised.contrastive import nt_xent, spread
 
 TEMPERATURE = 0.3
 

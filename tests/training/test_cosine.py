@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from tlbench.training.cosine import CosineHead, cosine_logits
+from tlbench.training.fewshot.cosine import CosineHead, cosine_logits
 
 
 def _draw(*shape: int, seed: int = 0) -> torch.Tensor:

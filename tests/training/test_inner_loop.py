@@ -11,7 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from tlbench.training.inner_loop import Gradient, Order, Values, by_autograd, by_transform, descend, step_weights
+from tlbench.training.fewshot.inner_loop import (
+    Gradient,
+    Order,
+    Values,
+    by_autograd,
+    by_transform,
+    descend,
+    step_weights,
+)
 
 GRADIENTS = pytest.mark.parametrize("gradient", [by_autograd, by_transform], ids=["autograd", "transform"])
 D = 4

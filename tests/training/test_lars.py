@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tlbench.training.groups import make_optimizer, parameter_groups, set_rate
-from tlbench.training.lars import LARS
+from tlbench.training.selfsupervised.lars import LARS
 
 LR, MOMENTUM, DECAY, TRUST = 0.4, 0.9, 0.02, 1e-3
 SHAPES = ((3, 2), (4, 3, 2, 2), (5,), ())

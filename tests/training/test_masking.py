@@ -8,7 +8,7 @@ from scipy.stats import chi2_contingency, chisquare
 from torch import Tensor
 
 from tlbench.backbones.backbone import Vocabulary
-from tlbench.training.masking import IGNORED, mask_tokens
+from tlbench.training.selfsupervised.masking import IGNORED, mask_tokens
 
 PAD, MASK = 0, 3
 VOCABULARY = Vocabulary(size=40, pad=PAD, mask=MASK, special=(PAD, 1, 2, MASK, 17, 39))

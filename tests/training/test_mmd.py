@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tlbench.training.mmd import discrepancy, gaussian_kernels, squared_distances
+from tlbench.training.adaptation.mmd import discrepancy, gaussian_kernels, squared_distances
 
 KERNELS = [1, 3, 5]
 

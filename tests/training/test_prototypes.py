@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tlbench.training.prototypes import distance_logits, prototypes
+from tlbench.training.fewshot.prototypes import distance_logits, prototypes
 
 
 def _episode(shots: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

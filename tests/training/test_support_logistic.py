@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from tlbench.training import support_logistic
-from tlbench.training.support_logistic import SupportLogistic
+from tlbench.training.fewshot import support_logistic
+from tlbench.training.fewshot.support_logistic import SupportLogistic
 
 
 def _episodes(ways: int, shots: int, width: int, count: int = 3) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from tlbench.core import registry
 from tlbench.core.config import SelfSupervisedConfig
 from tlbench.testing.fakes import FakeTask, fake_backbone, fake_context, fake_task
-from tlbench.training.then import learn_labels
+from tlbench.training.selfsupervised.then import learn_labels
 
 
 @pytest.fixture(scope="module")

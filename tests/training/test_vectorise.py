@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.functional import cross_entropy
 
-from tlbench.training.episode_norm import EpisodeNorm, use_episode_statistics
-from tlbench.training.vectorise import vectorisable
+from tlbench.training.fewshot.episode_norm import EpisodeNorm, use_episode_statistics
+from tlbench.training.fewshot.vectorise import vectorisable
 
 EPISODES, WAYS = 3, 3
 

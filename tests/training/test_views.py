@@ -13,13 +13,22 @@ from torch import Tensor
 from tlbench.core.config import Views
 from tlbench.data.dataset import Split
 from tlbench.testing.fakes import CPU
-from tlbench.training import views
 from tlbench.training.augment import affine_maps, crop_maps
 from tlbench.training.batches import Examples
-from tlbench.training.blur import blur
-from tlbench.training.colour import jitter, luma, turn_hue
 from tlbench.training.context import Context
-from tlbench.training.views import POLICIES, Changes, Policy, ViewBatch, ViewBatches, change, draw_changes, policy_for
+from tlbench.training.selfsupervised import views
+from tlbench.training.selfsupervised.blur import blur
+from tlbench.training.selfsupervised.colour import jitter, luma, turn_hue
+from tlbench.training.selfsupervised.views import (
+    POLICIES,
+    Changes,
+    Policy,
+    ViewBatch,
+    ViewBatches,
+    change,
+    draw_changes,
+    policy_for,
+)
 
 MANY = 20_000
 

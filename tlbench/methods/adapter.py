@@ -20,10 +20,10 @@ from pydantic import Field
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import BatchNorm, FineTuningConfig, choice, log_uniform, tunable
 from tlbench.data.dataset import Task
-from tlbench.training.added import norm_parameters, train_added
-from tlbench.training.bottleneck import Design, add_adapters
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
+from tlbench.training.efficient.added import norm_parameters, train_added
+from tlbench.training.efficient.bottleneck import Design, add_adapters
 from tlbench.training.predictor import Predictor
 
 PROTOCOLS = ("classification",)

@@ -23,8 +23,8 @@ from tlbench.data.dataset import Task
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import random_head
 from tlbench.training.context import Context
-from tlbench.training.inner_loop import Values, descend
-from tlbench.training.meta import EpisodeBatch, embed_episodes, train_on_episodes
+from tlbench.training.fewshot.inner_loop import Values, descend
+from tlbench.training.fewshot.meta import EpisodeBatch, embed_episodes, train_on_episodes
 from tlbench.training.predictor import EpisodeLearner, ModulePredictor
 from tlbench.training.schedules import warmup_cosine
 

@@ -18,11 +18,11 @@ from tlbench.core.info import BackboneInfo, TaskInfo
 from tlbench.core.record import Footprint
 from tlbench.data.dataset import Task
 from tlbench.training.context import Context
-from tlbench.training.cosine import cosine_logits
-from tlbench.training.episodes import episode_scores, validation_episodes
+from tlbench.training.fewshot.cosine import cosine_logits
+from tlbench.training.fewshot.episodes import episode_scores, validation_episodes
+from tlbench.training.fewshot.training_classes import train_on_classes
 from tlbench.training.precision import at_least_single
 from tlbench.training.predictor import EpisodeLearner, ModulePredictor
-from tlbench.training.training_classes import train_on_classes
 
 PROTOCOLS = ("episodic",)
 QUICK = {"epochs": 6}

@@ -16,9 +16,9 @@ from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import BatchNorm, FineTuningConfig, choice, log_uniform, tunable
 from tlbench.core.errors import UserError
 from tlbench.data.dataset import Task
-from tlbench.training.added import norm_parameters, train_added
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
+from tlbench.training.efficient.added import norm_parameters, train_added
 from tlbench.training.predictor import Predictor
 
 PROTOCOLS = ("classification",)

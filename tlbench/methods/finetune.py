@@ -14,11 +14,11 @@ from tlbench.core.info import BackboneInfo, TaskInfo
 from tlbench.data.dataset import Split, Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.episodes import episode_scores, validation_episodes
+from tlbench.training.fewshot.episodes import episode_scores, validation_episodes
+from tlbench.training.fewshot.support import SupportTuned
 from tlbench.training.groups import parameter_groups
 from tlbench.training.loop import train_classifier
 from tlbench.training.predictor import EpisodeSolver, ModulePredictor, Predictor
-from tlbench.training.support import SupportTuned
 
 PROTOCOLS = ("classification", "episodic")
 QUICK = {"epochs": 15, "lr": 5e-3}

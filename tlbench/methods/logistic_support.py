@@ -18,9 +18,9 @@ from tlbench.core.info import BackboneInfo, TaskInfo
 from tlbench.core.record import Footprint
 from tlbench.data.dataset import Task
 from tlbench.training.context import Context
-from tlbench.training.episodes import episode_scores, validation_episodes
+from tlbench.training.fewshot.episodes import episode_scores, validation_episodes
+from tlbench.training.fewshot.support_logistic import SupportLogistic
 from tlbench.training.predictor import EpisodeLearner
-from tlbench.training.support_logistic import SupportLogistic
 
 PROTOCOLS = ("episodic",)
 FROZEN_BACKBONE = True

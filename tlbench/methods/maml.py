@@ -30,13 +30,13 @@ from tlbench.training.batches import Examples
 from tlbench.training.classifier import random_head
 from tlbench.training.collect import total, total_gradients
 from tlbench.training.context import Context
-from tlbench.training.episode_norm import use_episode_statistics
-from tlbench.training.inner_loop import Order, Values, by_autograd, by_transform, descend, step_weights
-from tlbench.training.meta import EpisodeBatch, train_on_episodes
+from tlbench.training.fewshot.episode_norm import use_episode_statistics
+from tlbench.training.fewshot.inner_loop import Order, Values, by_autograd, by_transform, descend, step_weights
+from tlbench.training.fewshot.meta import EpisodeBatch, train_on_episodes
+from tlbench.training.fewshot.vectorise import vectorisable
 from tlbench.training.precision import at_least_single
 from tlbench.training.predictor import EpisodeSolver, ModulePredictor
 from tlbench.training.schedules import warmup_cosine
-from tlbench.training.vectorise import vectorisable
 
 PROTOCOLS = ("episodic",)
 QUICK = {"episodes": 48, "check_every": 16, "checks": 10}

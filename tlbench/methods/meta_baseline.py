@@ -25,12 +25,12 @@ from tlbench.core.record import Footprint
 from tlbench.data.dataset import Task
 from tlbench.training.batches import Examples
 from tlbench.training.context import Context
-from tlbench.training.cosine import cosine_logits
+from tlbench.training.fewshot.cosine import cosine_logits
+from tlbench.training.fewshot.meta import EpisodeBatch, embed_episodes, train_on_episodes
+from tlbench.training.fewshot.prototypes import prototypes
+from tlbench.training.fewshot.training_classes import train_on_classes
 from tlbench.training.groups import make_optimizer, parameter_groups
-from tlbench.training.meta import EpisodeBatch, embed_episodes, train_on_episodes
 from tlbench.training.predictor import EpisodeLearner, ModulePredictor
-from tlbench.training.prototypes import prototypes
-from tlbench.training.training_classes import train_on_classes
 
 PROTOCOLS = ("episodic",)
 QUICK = {"epochs": 4, "episodes": 60, "check_every": 20, "checks": 20}

@@ -21,9 +21,9 @@ from tlbench.core.record import Footprint
 from tlbench.data.dataset import Task
 from tlbench.training.batches import Examples
 from tlbench.training.context import Context
-from tlbench.training.meta import EpisodeBatch, embed_episodes, train_on_episodes
+from tlbench.training.fewshot.meta import EpisodeBatch, embed_episodes, train_on_episodes
+from tlbench.training.fewshot.prototypes import distance_logits, prototypes
 from tlbench.training.predictor import EpisodeLearner, ModulePredictor
-from tlbench.training.prototypes import distance_logits, prototypes
 from tlbench.training.schedules import halving
 
 PROTOCOLS = ("episodic",)

@@ -24,13 +24,13 @@ from tlbench.training.batches import Examples
 from tlbench.training.classifier import train_mode
 from tlbench.training.collect import total
 from tlbench.training.context import Context
-from tlbench.training.contrastive import join_views, nt_xent, spread
 from tlbench.training.groups import check_cover, make_optimizer, parameter_groups, set_rate
 from tlbench.training.predictor import Predictor
-from tlbench.training.projection import projection_head
 from tlbench.training.schedules import warmup_cosine
-from tlbench.training.then import learn_labels
-from tlbench.training.views import ViewBatch, ViewBatches
+from tlbench.training.selfsupervised.contrastive import join_views, nt_xent, spread
+from tlbench.training.selfsupervised.projection import projection_head
+from tlbench.training.selfsupervised.then import learn_labels
+from tlbench.training.selfsupervised.views import ViewBatch, ViewBatches
 
 PROTOCOLS = ("classification",)
 MODALITIES = ("image",)

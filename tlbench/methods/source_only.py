@@ -10,9 +10,9 @@ from __future__ import annotations
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import AdaptationConfig
 from tlbench.data.dataset import Task
-from tlbench.training.adapting import supervised, train_adapting
+from tlbench.training.adaptation.adapting import supervised, train_adapting
+from tlbench.training.adaptation.domain_classifier import DomainClassifier
 from tlbench.training.context import Context
-from tlbench.training.domain_classifier import DomainClassifier
 from tlbench.training.predictor import ModulePredictor, Predictor
 
 PROTOCOLS = ("adaptation",)

@@ -15,11 +15,11 @@ from pydantic import Field
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import BatchNorm, FineTuningConfig, log_uniform, tunable
 from tlbench.data.dataset import Task
-from tlbench.training.added import train_added
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
+from tlbench.training.efficient.added import train_added
+from tlbench.training.efficient.scaling import add_scales, merge_scales
 from tlbench.training.predictor import Predictor
-from tlbench.training.scaling import add_scales, merge_scales
 
 PROTOCOLS = ("classification",)
 QUICK = {"epochs": 30, "lr": 1e-2}

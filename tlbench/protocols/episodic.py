@@ -25,7 +25,7 @@ from tlbench.core.record import Outcome
 from tlbench.data.dataset import TEST, Dataset, Split, Task, take
 from tlbench.data.sampling import Episodes, deal_classes, draw_episodes
 from tlbench.protocols._scores import classification_scores, evidence
-from tlbench.training.episodes import episode_inputs, episode_logits, labels_of
+from tlbench.training.fewshot.episodes import episode_inputs, episode_logits, labels_of
 from tlbench.training.predictor import EpisodeLearner, EpisodeSolver
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from tlbench.core.record import Footprint
 from tlbench.data.dataset import TRAIN, take
 from tlbench.testing.fakes import FakeTask, FakeTeacher, fake_backbone, fake_context, fake_task, fake_text_backbone
 from tlbench.training.context import Context
-from tlbench.training.episodes import episode_inputs
 from tlbench.training.features import embed
+from tlbench.training.fewshot.episodes import episode_inputs
 from tlbench.training.predictor import EpisodeLearner, EpisodeSolver, FeaturePredictor, ModulePredictor
 
 PRETRAIN = "pretrain"

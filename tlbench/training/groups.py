@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tlbench.core.config import Optimizer
-from tlbench.training.lars import LARS
+from tlbench.training.selfsupervised.lars import LARS
 
 Group = dict[str, Any]
 _MOMENTUM = 0.9

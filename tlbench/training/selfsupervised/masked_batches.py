@@ -13,7 +13,7 @@ from torch import Tensor
 from tlbench.backbones.backbone import Backbone
 from tlbench.training.buckets import length_buckets
 from tlbench.training.context import Context
-from tlbench.training.masking import IGNORED, mask_tokens
+from tlbench.training.selfsupervised.masking import IGNORED, mask_tokens
 
 
 class MaskedBatch(NamedTuple):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.errors import UserError
-from tlbench.training.low_rank_layers import Design, LowRank, Rows, updated_class
+from tlbench.training.efficient.low_rank_layers import Design, LowRank, Rows, updated_class
 
 _OWN = ("lora_a", "lora_b")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tlbench.training.information import certainty
+from tlbench.training.adaptation.information import certainty
 
 
 def class_confusion(logits: Tensor, temperature: float) -> Tensor:

@@ -16,12 +16,12 @@ from torch.nn.functional import cross_entropy
 
 from tlbench.core.config import AdaptationConfig, Augment, BatchNorm
 from tlbench.data.dataset import Split, Task
+from tlbench.training.adaptation.domain_classifier import DomainClassifier
 from tlbench.training.augment import draw_moves, move
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import train_mode
 from tlbench.training.collect import join
 from tlbench.training.context import Context
-from tlbench.training.domain_classifier import DomainClassifier
 from tlbench.training.groups import Group, check_cover, make_optimizer, set_rate
 from tlbench.training.precision import at_least_single
 from tlbench.training.schedules import inverse, warmup_cosine

@@ -17,7 +17,7 @@ from tlbench.training.batches import Examples
 from tlbench.training.classifier import train_mode
 from tlbench.training.collect import join
 from tlbench.training.context import Context
-from tlbench.training.episodes import episode_scores, labels_of, usable_classes, validation_episodes
+from tlbench.training.fewshot.episodes import episode_scores, labels_of, usable_classes, validation_episodes
 from tlbench.training.groups import set_rate
 from tlbench.training.precision import at_least_single
 from tlbench.training.predictor import EpisodeLearner, EpisodeSolver

@@ -10,7 +10,7 @@ from tlbench.core.config import TrainingConfig
 from tlbench.data.dataset import Split
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.cosine import CosineHead
+from tlbench.training.fewshot.cosine import CosineHead
 from tlbench.training.groups import parameter_groups
 from tlbench.training.loop import train_classifier
 

@@ -1,0 +1,1 @@
+"""Bringing two domains together: losses, discriminators and the loop that trains them."""

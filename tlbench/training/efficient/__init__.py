@@ -1,0 +1,1 @@
+"""A few trained tensors beside a frozen backbone."""

@@ -1,0 +1,1 @@
+"""Learning from inputs without labels: contrastive pairs of images, and masked texts."""
