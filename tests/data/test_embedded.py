@@ -121,6 +121,15 @@ def test_no_glyph_of_one_class_split_looks_like_one_of_another(characters: Datas
             assert relative.min() >= 0.02
 
 
+def test_glyphs_of_some_scripts_are_those_classes_alone(characters: Dataset) -> None:
+    some = glyphs.decode(glyphs.Params(scripts=("greek", "georgian")), Path())
+    kept = [characters.info.classes[label] for label in characters.info.class_splits["test"]]
+    assert list(some.classes) == kept
+    assert some.class_splits == {}
+    assert some.warnings == characters.info.warnings
+    assert len(some.x) == 24 * len(kept)
+
+
 def test_letters_known_to_coincide_are_merged() -> None:
     letters = glyphs.letters()
     group = dict(zip(letters, glyphs.merge(glyphs.draw_all(letters)).tolist(), strict=True))

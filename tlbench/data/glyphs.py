@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +26,17 @@ EXPECTED_CLASSES = 525
 ALIKE = 0.02
 _EM, _CELL, _BASELINE, _SIDE = 22, 32, 23, 28
 _LETTERS = ("Lu", "Ll", "Lt", "Lo")
-_SCRIPTS = {"CYRILLIC": "train", "ARMENIAN": "val", "GREEK": "test", "GEORGIAN": "test", "MICRO": "test", "OHM": "test"}
+_SPLIT = {"latin": "train", "cyrillic": "train", "armenian": "val", "greek": "test", "georgian": "test"}
+_SIGNS = {"micro": "greek", "ohm": "greek"}  # named after units, drawn as letters
+
+Script = Literal["latin", "cyrillic", "armenian", "greek", "georgian"]
 
 
 class Params(Settings):
-    """How many images to make."""
+    """How many images to make, and of what."""
 
     variants: int = Field(2, ge=1, le=50, description="bent copies of each character and face")
+    scripts: tuple[Script, ...] | None = Field(None, min_length=1, description="scripts to keep; null keeps all five")
 
 
 def signature(params: Params) -> Any:
@@ -46,6 +50,7 @@ def decode(params: Params, folder: Path) -> Decoded:
     ink = draw_all(characters)
     group = merge(ink)
     first = np.unique(group, return_index=True)[1]
+    first = first[[params.scripts is None or script(characters[row]) in params.scripts for row in first]]
     classes = tuple(characters[row] for row in first)
     y, face, _ = (axis.ravel() for axis in np.indices((len(classes), len(DEJAVU), params.variants)))
     return Decoded(
@@ -56,7 +61,7 @@ def decode(params: Params, folder: Path) -> Decoded:
         domain=face,
         domains=DEJAVU,
         class_splits=_split(classes),
-        warnings=_warnings(len(classes)),
+        warnings=_warnings(int(group.max()) + 1),
     )
 
 
@@ -113,10 +118,17 @@ def _bend(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.clip(np.round(pictures), 0, 255).astype(np.uint8)
 
 
+def script(character: str) -> str:
+    """Return the script of a letter; anything but the four others counts as Latin."""
+    word = unicodedata.name(character).split()[0].lower()
+    return _SIGNS.get(word, word if word in _SPLIT else "latin")
+
+
 def _split(classes: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """Split classes by the script of their first character: anything but the four other scripts counts as Latin."""
-    side = [_SCRIPTS.get(unicodedata.name(name).split()[0], "train") for name in classes]
-    return {part: tuple(label for label, s in enumerate(side) if s == part) for part in ("train", "val", "test")}
+    """Split classes by the script of their first character, where scripts of every part are kept."""
+    side = [_SPLIT[script(name)] for name in classes]
+    split = {part: tuple(label for label, s in enumerate(side) if s == part) for part in ("train", "val", "test")}
+    return split if all(split.values()) else {}
 
 
 def _warnings(count: int) -> tuple[str, ...]:
