@@ -24,9 +24,9 @@ from tlbench.core import registry
 from tlbench.core.cell import Cell, task_info
 from tlbench.core.suite import Limits
 from tlbench.execution.driver import Drive
-from tlbench.execution.home import Home
+from tlbench.execution.home import Home, driver_name
 from tlbench.execution.prepare import Prepared, prepare
-from tlbench.execution.run_suite import owner, send
+from tlbench.execution.run_suite import send
 from tlbench.execution.slots import Slots
 from tlbench.execution.warm import Warm
 from tlbench.training.context import Context
@@ -81,7 +81,7 @@ def through_slots(cells: list[Cell], prepared: Prepared, home: Home, slots: Slot
     """Run the cells through slots into the ledger and return the seconds from first to last."""
     with home.ledger() as ledger:
         start = time.perf_counter()
-        Drive(cells, slots, ledger, owner(), Limits()).run()
+        Drive(cells, slots, ledger, driver_name(), Limits()).run()
         return time.perf_counter() - start
 
 

@@ -122,14 +122,13 @@ def test_a_dataset_may_be_written_in_any_case(command: Any, file: Callable[..., 
     assert json.loads(command("plan", file(backbones=backbones), "--json").out)["todo_ids"] == ids[0]
 
 
-def test_a_search_that_is_not_run_is_not_passed_over_in_silence(command: Any, file: Callable[..., Path]) -> None:
-    path = file(search={"trials": 4})
-    for name in ("check", "plan"):
-        said = command(name, path)
-        assert said.code == 0
-        assert "does not search yet" in said.err
-        assert "default parameters" in said.err
-    assert "search" not in command("check", file()).err
+def test_plan_tells_what_a_search_will_try(command: Any, file: Callable[..., Path]) -> None:
+    path = file(methods=["linear_probe", "finetune"], search={"trials": 4}, shots=[5])
+    said = command("plan", path)
+    assert "searching first: 0 of at most 4 trials done" in said.out
+    seen = json.loads(command("plan", path, "--json").out)
+    assert seen["trials"] == {"done": 0, "at_most": 4}
+    assert "searching" not in command("plan", file()).out
 
 
 def test_plan_tells_what_is_to_do_what_makes_no_sense_and_what_it_will_cost(

@@ -143,6 +143,34 @@ def test_head_first_opens_everything_at_the_second_stage(monkeypatch: pytest.Mon
     assert [len(trained) for trained in seen.trained] == [2, 2, 2, 18, 18, 18]
 
 
+@pytest.mark.parametrize(("order", "trained"), [("top_down", [2, 6, 10]), ("head_first", [2, 10]), ("all", [10])])
+def test_what_is_deeper_than_the_depth_never_moves(
+    monkeypatch: pytest.MonkeyPatch, order: str, trained: list[int]
+) -> None:
+    seen = Watched(monkeypatch, fake_backbone(), epochs=4, depth=2, order=order)
+    assert [len(each) for each in seen.trained] == [*trained, *[10] * (4 - len(trained))]
+    before, after = seen.states[0][0], seen.states[-1][1]
+    lower = [name for name in before if "block1." in name or "block2." in name]
+    assert lower
+    assert all(torch.equal(before[name], after[name]) for name in lower), "running statistics among them"
+    assert not torch.equal(before["head.weight"], after["head.weight"])
+
+
+def test_a_depth_beyond_the_network_thaws_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert METHOD.first_open("top_down", 4, 9) == METHOD.first_open("top_down", 4) == [4, 3, 2, 1, 0]
+    seen = Watched(monkeypatch, fake_backbone(), epochs=2, depth=9, order="all")
+    assert [len(each) for each in seen.trained] == [18, 18]
+
+
+def test_what_is_trained_is_what_has_thawed() -> None:
+    task = fake_task("classification").task
+    few, all_of_it = (
+        METHOD.fit(task, fake_backbone(), METHOD.Config(epochs=6, depth=depth), Context("thaw", CPU)).footprint()
+        for depth in (1, None)
+    )
+    assert few.trainable < all_of_it.trainable == all_of_it.total
+
+
 def test_rates_fall_with_depth(monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[dict[str, Any]] = []
     monkeypatch.setattr(METHOD, "train_classifier", lambda model, groups, *rest, **more: found.extend(groups))

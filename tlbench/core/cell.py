@@ -103,7 +103,7 @@ class Teacher:
         method: The method and its parameters.
         backbone: What it is fitted on.
         label: What people read: the backbone and, unless it is the usual one, the method.
-        source: Hash of the method's source file; not part of any id.
+        source: Mark of the method's code; not part of any id.
     """
 
     method: MethodChoice
@@ -127,7 +127,7 @@ class Pretrain:
 
     Attributes:
         labels: Whether the method reads the corpus's labels.
-        source: Hash of the method's source file; not part of the cell's id, like that of any method.
+        source: Hash of the method's source file, and of no other: see :mod:`tlbench.core.code`. Not part of any id.
     """
 
     method: MethodChoice
@@ -143,9 +143,40 @@ class Pretrain:
         return digest([self.method.key, self.dataset.info.fingerprint, self.start.key, self.seed])
 
 
+@dataclass(frozen=True)
+class Trial:
+    """One configuration of a search.
+
+    Attributes:
+        setting: Key of what is searched (:class:`tlbench.core.setting.Setting`).
+        number: From 1 on, within the setting.
+        values: Of the parameters that are searched and count.
+    """
+
+    setting: str
+    number: int
+    values: dict[str, Any]
+
+    def describe(self) -> dict[str, Any]:
+        """Return it as it is stored with a result."""
+        return {"setting": self.setting, "number": self.number, "values": self.values}
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One point of a grid. ``id`` never depends on paths, machines, slots or scheduling."""
+    """One point of a grid, or one trial of a search. ``id`` never depends on paths, machines, slots or scheduling.
+
+    Attributes:
+        id: Hash of what decides the result.
+        protocol: The protocol.
+        method: The method.
+        backbone: The backbone.
+        dataset: The dataset.
+        shots: The label budget.
+        seed: Decides draws and episodes.
+        trial: The trial that this is, scored on validation only; None for a cell of a grid.
+        found: The trial whose values a cell of a grid has; None where nothing was searched.
+    """
 
     id: str
     protocol: ProtocolChoice
@@ -154,6 +185,8 @@ class Cell:
     dataset: DatasetChoice
     shots: Shots
     seed: int
+    trial: Trial | None = None
+    found: Trial | None = None
 
     @property
     def teacher(self) -> Cell | None:
@@ -183,6 +216,8 @@ class Cell:
             "dataset_fingerprint": self.dataset.info.fingerprint,
             "shots": self.shots,
             "seed": self.seed,
+            **({"trial": self.trial.describe()} if self.trial is not None else {}),
+            **({"found": self.found.describe()} if self.found is not None else {}),
         }
 
 
@@ -202,7 +237,7 @@ def method_source(source: str, method: MethodChoice, backbone: BackboneChoice) -
     """Return the mark of the code behind a cell.
 
     Args:
-        source: Source hash of the cell's method; those of its backbone's pre-training, and of its teacher, are added.
+        source: Mark of the cell's method; those of its backbone's pre-training, and of its teacher, are added.
         method: The method.
         backbone: The backbone.
     """

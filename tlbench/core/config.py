@@ -39,16 +39,26 @@ def choice(*values: Any) -> dict[str, Any]:
     return {"distribution": "choice", "values": list(values)}
 
 
-def tunable(default: Any, space: dict[str, Any], /, description: str = "", **bounds: Any) -> Any:
+def tunable(
+    default: Any,
+    space: dict[str, Any],
+    /,
+    description: str = "",
+    *,
+    when: dict[str, tuple[Any, ...]] | None = None,
+    **bounds: Any,
+) -> Any:
     """Return a pydantic field that carries its search distribution beside its default.
 
     Args:
         default: The published default.
         space: One of :func:`log_uniform`, :func:`uniform`, :func:`choice`.
         description: One line for the schema.
+        when: Values of other parameters under which it counts; elsewhere a search leaves it alone.
         **bounds: Constraints of ``pydantic.Field`` (``ge``, ``gt``, ``le``, ``lt``).
     """
-    return Field(default, description=description or None, json_schema_extra={"space": space}, **bounds)
+    extra: dict[str, Any] = {"space": space} | ({"when": when} if when else {})
+    return Field(default, description=description or None, json_schema_extra=extra, **bounds)
 
 
 class TrainingConfig(MethodConfig):

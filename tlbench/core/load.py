@@ -334,6 +334,16 @@ def _check_space(search: Any, listed: set[str], catalog: Catalog) -> Iterator[Pr
             for value in distribution.probes if distribution else ():
                 problems = check(settings, {key: value}, here)[1]
                 yield from (p for p in problems if (*here, key) == p.where[: len(here) + 1])
+            for other, values in distribution.when.items() if distribution else ():
+                where: Location = (*here, key, "when", other)
+                if other not in settings.model_fields or other == key:
+                    hint = nearest(other, set(settings.model_fields) - {key})
+                    yield Problem(where, f"{name} has no other parameter {other!r}", hint)
+                    continue
+                problems = [p for value in values for p in check(settings, {other: value}, here)[1]]
+                yield from (
+                    Problem(where, p.what, p.hint) for p in problems if (*here, other) == p.where[: len(here) + 1]
+                )
 
 
 def _culprit(error: UserError, params: dict[str, Any], here: Location) -> Location:

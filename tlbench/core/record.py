@@ -12,6 +12,8 @@ from tlbench.core.config import Settings
 from tlbench.core.hashing import digest
 
 Status = Literal["done", "failed"]
+STOPPED = "stopped_at"
+"""Key of ``Outcome.selected`` under which a trial that a search ended early says at what share of its training."""
 
 
 class Footprint(Settings):

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from tlbench.core.config import Settings
 from tlbench.core.config import choice as choice_of
 from tlbench.core.config import log_uniform as log_uniform_over
 from tlbench.core.config import uniform as uniform_over
 
+_CONDITION: dict[str, Any] = {
+    "description": "values of other parameters under which this one is searched",
+    "type": "object",
+}
+
+
+def _listed(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: tuple(each) if isinstance(each, (list, tuple)) else (each,) for key, each in value.items()}
+
 
 class Distribution(Settings):
-    """What a parameter is searched over: one of ``choice``, ``uniform`` and ``log_uniform``."""
+    """What a parameter is searched over: one of ``choice``, ``uniform`` and ``log_uniform``, and when."""
 
     choice: tuple[Any, ...] | None = Field(None, min_length=1)
     uniform: tuple[float, float] | None = None
     log_uniform: tuple[float, float] | None = None
+    when: Annotated[dict[str, tuple[Any, ...]], BeforeValidator(_listed), WithJsonSchema(_CONDITION)] = Field(
+        default_factory=dict
+    )
 
     @model_validator(mode="after")
     def _one_sensible(self) -> Distribution:
-        if len(self.model_fields_set) != 1:
+        if len(self.model_fields_set - {"when"}) != 1:
             raise ValueError("must be one of choice: [...], uniform: [low, high], log_uniform: [low, high]")
         low, high = self.uniform or self.log_uniform or (1.0, 2.0)
         if low >= high:
@@ -49,16 +63,31 @@ class Distribution(Settings):
 class Search(Settings):
     """Hyper-parameter search, with the same budget for every method."""
 
-    trials: int = Field(16, ge=1, description="configurations tried for each method in each setting")
-    gpu_seconds: float | None = Field(None, gt=0, description="cap on the seconds of one search, all trials together")
-    scheduler: Literal["fifo", "asha", "hyperband", "pbt", "pb2"] = Field("asha", description="which trials end early")
-    searcher: Literal["random", "optuna"] = Field("random", description="what proposes the configurations")
+    trials: int = Field(16, ge=1, description="configurations tried for each method in each setting, the default first")
+    gpu_seconds: float | None = Field(
+        None, gt=0, description="no further trial starts in a setting that has used so many (of CPUs without a GPU)"
+    )
+    scheduler: Literal["none", "asha", "median"] = Field(
+        "asha", description="which trials end early: none, successive halving, those below the median"
+    )
+    searcher: Literal["random", "grid", "optuna"] = Field(
+        "random", description="what proposes the configurations; optuna learns from the trials before"
+    )
+    objective: Literal["accuracy", "accuracy_and_cost"] = Field(
+        "accuracy", description="with cost: the quickest of those within one point of the best"
+    )
+    parallel: int | None = Field(
+        None,
+        ge=1,
+        description="trials of one setting that run at once; by default 1 where a trial depends on those before, "
+        "so that the same suite gives the same trials on any cluster, and any number where none does",
+    )
+    declared: bool = Field(True, description="whether what space does not name is searched as the method declares")
     space: dict[str, dict[str, Distribution]] = Field(
         default_factory=dict, description="by method and parameter, in place of what the method declares"
     )
 
-    @model_validator(mode="after")
-    def _one_proposer(self) -> Search:
-        if self.scheduler in ("pbt", "pb2") and self.searcher != "random":
-            raise ValueError(f"scheduler {self.scheduler} proposes configurations itself: leave searcher at random")
-        return self
+    @property
+    def independent(self) -> bool:
+        """Whether no trial depends on the result of another."""
+        return self.searcher != "optuna" and self.scheduler == "none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ def attempt(
     rank: int,
     world: int,
     training: Callable[[], AbstractContextManager[None]] = nullcontext,
+    on_epoch: Callable[[Context, int, int], None] | None = None,
 ) -> tuple[Outcome | None, Any]:
     """Fit and score a cell.
 
@@ -38,6 +40,7 @@ def attempt(
         rank: This process among those that train the cell together.
         world: Number of processes that train the cell together.
         training: Returns a context in which the method fits.
+        on_epoch: Told (context, epochs done, epochs in all) while it does.
 
     Returns:
         The outcome, None in every process but the first, and what the method's ``fit`` returned.
@@ -65,7 +68,10 @@ def attempt(
         world=world,
         folder=scratch if keeps else None,
         oracle=declared.constants.get("ORACLE", False),
+        sealed=cell.trial is not None,
     )
+    if on_epoch is not None:
+        ctx.on_epoch = partial(on_epoch, ctx)
     config = method.Config(**cell.method.params)
     reseed(derive_seed(cell.id, "global"))
     fitted: list[Any] = []

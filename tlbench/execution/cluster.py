@@ -29,12 +29,33 @@ def connect(home: Path, address: str | None) -> None:
 
     if address is None:
         with _without_tracking():
-            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            _start()
         return
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
         raise UserError(f"no Ray cluster at {address!r}: {first_line(error)}", _START_ONE) from error
+
+
+def _start() -> None:
+    """Start a cluster here, once more where a busy machine took longer than Ray waits.
+
+    Raises:
+        UserError: It took too long again.
+    """
+    import ray
+
+    for last in (False, True):
+        try:
+            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            return
+        except Exception as error:  # Ray raises nothing more special
+            ray.shutdown()
+            if "timed out during startup" not in str(error):
+                raise
+            if last:
+                hint = "the machine is very busy; try again, or give --address"
+                raise UserError("Ray could not start here in time, twice", hint) from error
 
 
 def _knock(address: str) -> None:

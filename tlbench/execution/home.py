@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,3 +36,8 @@ class Home:
         """Open the results of every suite run here."""
         self.root.mkdir(parents=True, exist_ok=True)
         return Ledger(self.root / "ledger.sqlite")
+
+
+def driver_name() -> str:
+    """Return a name for this driver that no other has: host, process, and a random mark."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"

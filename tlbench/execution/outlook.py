@@ -13,6 +13,7 @@ from tlbench.core.plan import Progress as Standing
 from tlbench.core.record import Record
 from tlbench.execution.prepare import Prepared
 from tlbench.execution.progress import clock
+from tlbench.execution.search.tuned import studies
 from tlbench.execution.telling import counted, what
 from tlbench.store.ledger import Ledger
 
@@ -28,12 +29,14 @@ class Outlook:
         standing: Its cells, sorted by how they stand.
         cost: Of the cells to do.
         used: Hours that its finished cells took, by ``gpu`` and ``cpu`` (see :func:`hours_used`).
+        tried: Trials that have ended in the searches under way, and how many these can come to.
     """
 
     prepared: Prepared
     standing: Standing
     cost: Total
     used: dict[str, float]
+    tried: tuple[int, int] = (0, 0)
 
     def as_json(self) -> dict[str, Any]:
         """Return counts, reasons and estimates for programs."""
@@ -46,6 +49,7 @@ class Outlook:
             "gpu_hours": self.cost.gpu_hours,
             "estimates": dict(self.cost.sources),
             "todo_ids": [cell.id for cell in self.standing.todo],
+            "trials": {"done": self.tried[0], "at_most": self.tried[1]},
         }
 
     def headline(self) -> str:
@@ -58,6 +62,9 @@ class Outlook:
         lines = [self.headline()]
         for entry in self.prepared.plan.reasons():
             lines.append(f"  not applicable ({entry['count']}): {escape(entry['what'])}: {escape(entry['reason'])}")
+        if self.tried[1]:
+            done, most = self.tried
+            lines.append(f"  searching first: {done} of at most {most} trials done, for {self._waiting} cells")
         if self.standing.todo:
             hours = f"{self.cost.cpu_hours:.2g} CPU-h" + (
                 f", {self.cost.gpu_hours:.2g} GPU-h" if self.cost.gpu_hours else ""
@@ -86,6 +93,10 @@ class Outlook:
         names = {cell.id: name for name, cells in self._lists() for cell in cells}
         return [(cell, names[cell.id]) for cell in self.prepared.plan.cells]
 
+    @property
+    def _waiting(self) -> int:
+        return sum(cell.id in self.prepared.searches.waiting for cell in self.standing.todo)
+
     def _lists(self) -> list[tuple[str, list[Cell]]]:
         standing = self.standing
         return [
@@ -99,8 +110,11 @@ class Outlook:
 def outlook(prepared: Prepared, ledger: Ledger) -> Outlook:
     """Hold a suite's plan against the ledger."""
     standing = prepared.plan.against(ledger.known(cell.id for cell in prepared.plan.cells))
-    cost = Timings(ledger.durations()).total(standing.todo, prepared.suite.resources)
-    return Outlook(prepared, standing, cost, hours_used(prepared, ledger))
+    open_ones = [study for study in studies(prepared.searches.of(standing.todo), ledger).values() if not study.ended]
+    done, most = (sum(each) for each in ((len(s.records) for s in open_ones), (s.most for s in open_ones)))
+    trials = [study.setting.trial(n, {}) for study in open_ones for n in range(len(study.records), study.most)]
+    cost = Timings(ledger.durations()).total([*standing.todo, *trials], prepared.suite.resources)
+    return Outlook(prepared, standing, cost, hours_used(prepared, ledger), (done, most))
 
 
 def hours_used(prepared: Prepared, ledger: Ledger) -> dict[str, float]:
@@ -108,7 +122,7 @@ def hours_used(prepared: Prepared, ledger: Ledger) -> dict[str, float]:
     limits, hours = prepared.suite.limits, {"gpu": 0.0, "cpu": 0.0}
     if limits.gpu_hours is None and limits.cpu_hours is None:
         return hours
-    for record in ledger.records(cell.id for cell in prepared.plan.cells):
+    for record in ledger.records((*(cell.id for cell in prepared.plan.cells), *prepared.searches.trial_ids)):
         hours["gpu"] += record.cost.seconds * record.cost.gpus / 3600
         hours["cpu"] += record.cost.seconds * record.cost.cpus / 3600
     return hours

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -11,7 +11,7 @@ from tlbench.backbones import catalog as architectures
 from tlbench.backbones.carried import read_tokenizer
 from tlbench.core import registry
 from tlbench.core.catalog import Catalog
-from tlbench.core.cell import BackboneChoice, DatasetChoice
+from tlbench.core.cell import BackboneChoice, DatasetChoice, MethodChoice
 from tlbench.core.choose import baseline_label, choose_backbone, choose_listed, choose_protocol
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.hashing import sha256
@@ -19,11 +19,15 @@ from tlbench.core.info import DatasetInfo
 from tlbench.core.load import load
 from tlbench.core.pairs import every_pair, expand_datasets, one_pair, split_pair
 from tlbench.core.plan import Plan, expand
+from tlbench.core.setting import mark_tuned
 from tlbench.core.source import Location, Source, read
-from tlbench.core.suite import BackboneSpec, DatasetSpec, Suite
+from tlbench.core.space import Space, space_of
+from tlbench.core.suite import BackboneSpec, DatasetSpec, MethodSpec, Suite
 from tlbench.data import catalog as data
 from tlbench.data.sampling import check_episodes, check_shots, deal_classes
+from tlbench.execution.search.tuned import Searches, plan_searches, studies, with_winners
 from tlbench.store.artifacts import Artifacts
+from tlbench.store.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Prepared:
         plan: Its cells.
         baseline: Label of the baseline, or empty.
         warnings: What a reader of the results must know of the data.
+        searches: What is searched; cells of the plan that wait for it have no parameters yet.
     """
 
     suite: Suite
@@ -43,6 +48,14 @@ class Prepared:
     plan: Plan
     baseline: str
     warnings: tuple[str, ...]
+    searches: Searches = field(default_factory=lambda: Searches({}))
+
+    def found(self, ledger: Ledger) -> Prepared:
+        """Return the suite with the parameters that its searches have found so far."""
+        if not self.searches.waiting:
+            return self
+        plan, searches = with_winners(self.plan, self.searches, studies(self.searches, ledger))
+        return replace(self, plan=plan, searches=searches)
 
 
 def prepare(path: Path, artifacts: Artifacts, opening: Callable[[str], None] = lambda name: None) -> Prepared:
@@ -63,18 +76,32 @@ def prepare(path: Path, artifacts: Artifacts, opening: Callable[[str], None] = l
     datasets = open_datasets(suite, base, artifacts, opening, places)
     backbones = resolve_backbones(suite, base, datasets, names)
     check_tasks(suite, names, datasets, backbones)
-    chosen = [choose_listed(spec, backbones, names) for grid in suite.grids for spec in grid.methods]
+    chosen = [(spec, choose_listed(spec, backbones, names)) for grid in suite.grids for spec in grid.methods]
     try:
-        baseline = baseline_label(suite, chosen) or ""
+        baseline = baseline_label(suite, [choice for _, choice in chosen]) or ""
     except UserError as error:
         raise UserError(f"{read(path).at(('baseline',))}: {error.message}", error.hint) from error
+    spaces = {choice.key: space for spec, choice in chosen if (space := _space(spec, choice, suite, names)) is not None}
+    plan, searches = plan_searches(expand(suite, names, datasets, backbones), suite, spaces)
+    tuned = {choice.label: mark_tuned(choice).label for _, choice in chosen if choice.key in spaces}
     return Prepared(
         suite=suite,
         text=path.read_text(encoding="utf-8"),
-        plan=expand(suite, names, datasets, backbones),
-        baseline=baseline,
+        plan=plan,
+        baseline=tuned.get(baseline, baseline),
         warnings=tuple(f"{c.info.name}: {text}" for c in datasets.values() for text in c.info.warnings),
+        searches=searches,
     )
+
+
+def _space(spec: MethodSpec, choice: MethodChoice, suite: Suite, names: Catalog) -> Space | None:
+    """Return what the suite searches of a method, None where nothing is."""
+    if suite.search is None:
+        return None
+    replaced = {key: (each.space, each.when) for key, each in suite.search.space.get(spec.name, {}).items()}
+    settings = names.declare("methods", spec.name).settings
+    space = space_of(settings, choice.params, replaced, frozenset(spec.params), declared=suite.search.declared)
+    return space if space.dimensions else None
 
 
 def check_tasks(

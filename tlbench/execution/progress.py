@@ -23,9 +23,12 @@ class Progress:
         done: Cells of the plan that were done before.
         expected: Seconds that the cells to do are known to take, all together; None where some were never measured.
         slots: How many run at once.
+        unit: What is counted, where it is not cells.
     """
 
-    def __init__(self, console: Console, total: int, done: int, expected: float | None, slots: int) -> None:
+    def __init__(
+        self, console: Console, total: int, done: int, expected: float | None, slots: int, unit: str = ""
+    ) -> None:
         self.failed = 0
         self.finished = 0
         self._console = console
@@ -33,6 +36,7 @@ class Progress:
         self._done = done
         self._expected = expected
         self._slots = max(slots, 1)
+        self._unit = f" {unit}" if unit else ""
         self._begun = time.monotonic()
         self._hours = {"GPU": 0.0, "CPU": 0.0}
         self._todo = total - done
@@ -67,7 +71,7 @@ class Progress:
 
     def line(self) -> str:
         """Return the line, e.g. ``312/480 · 3 failed · 41.2 GPU-h · ETA 2h10``."""
-        parts = [f"{self._done + self.finished}/{self._total}"]
+        parts = [f"{self._done + self.finished}/{self._total}{self._unit}"]
         if self.failed:
             parts.append(f"{self.failed} failed")
         parts += [f"{hours:.3g} {unit}-h" for unit, hours in self._hours.items() if hours]
@@ -78,8 +82,8 @@ class Progress:
 
     def _remaining(self) -> float | None:
         """Return the seconds still to go: as estimated at first, more and more as measured; None without either."""
-        share = self.finished / self._todo
-        if share == 1:
+        share = self.finished / max(self._todo, 1)
+        if share >= 1:
             return None
         measured = (time.monotonic() - self._begun) * (1 - share) / share if share else None
         if self._expected is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import traceback
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from tlbench.execution.needs import needs
 from tlbench.execution.provenance import machine, sources
 from tlbench.execution.warm import Warm
 from tlbench.execution.watch import Watch
+from tlbench.training.context import Context
 
 _TRACEBACK_LINES = 40
 
@@ -28,6 +31,7 @@ def run_cell(
     rank: int = 0,
     world: int = 1,
     facts: dict[str, Any] | None = None,
+    on_epoch: Callable[[Context, int, int], None] | None = None,
 ) -> Record:
     """Run a cell and return its record; a failure inside the cell becomes a failed record, never an exception.
 
@@ -39,18 +43,20 @@ def run_cell(
         rank: This process among those that train the cell together; only rank 0's record counts.
         world: Number of processes that train the cell together.
         facts: Further provenance (attempt, slot, commit, ...).
+        on_epoch: Told (context, epochs done, epochs in all) as the method fits; what it raises that is no
+            :class:`Exception` ends the cell without a record.
     """
     watch = Watch(warm.device)
     outcome: Outcome | None = None
     error: dict[str, str] | None = None
     # Another version of the method must not continue from this one's checkpoint.
-    scratch = warm.artifacts.root / "running" / f"{cell.id}-{sources(cell)['method_source']}"
+    scratch = scratch_of(cell, warm)
     try:
         for make in needs(cell):
             make.do(warm)  # made before, as a rule, and in no case on this cell's bill
         warm.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)  # nor is turning texts into tokens
         watch = Watch(warm.device)
-        outcome, _ = attempt(cell, warm, scratch, rank, world, watch.training)
+        outcome, _ = attempt(cell, warm, scratch, rank, world, watch.training, on_epoch)
     except Exception as caught:
         error = {
             "type": type(caught).__name__,
@@ -69,3 +75,8 @@ def run_cell(
         provenance=machine() | sources(cell) | here | (facts or {}),
         error=error,
     )
+
+
+def scratch_of(cell: Cell, warm: Warm) -> Path:
+    """Return the folder of a cell's checkpoints, which are there while it runs and after it was killed."""
+    return warm.artifacts.root / "running" / f"{cell.id}-{sources(cell)['method_source']}"

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import threading
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
 
 from rich.console import Console
 
@@ -20,11 +13,13 @@ from tlbench.core.plan import Progress as Standing
 from tlbench.core.record import Record
 from tlbench.core.select import select
 from tlbench.execution.asked import WORDS, Wish, asked
+from tlbench.execution.draining import draining
 from tlbench.execution.driver import Drive
-from tlbench.execution.home import Home
+from tlbench.execution.home import Home, driver_name
 from tlbench.execution.outlook import hours_used
 from tlbench.execution.prepare import Prepared
 from tlbench.execution.progress import Progress
+from tlbench.execution.search.run import Found, findings, run_searches
 from tlbench.execution.slots import Slots
 from tlbench.store import mlflow_layout as layout
 from tlbench.store.ledger import Ledger
@@ -72,16 +67,19 @@ def run_suite(prepared: Prepared, home: Home, wish: Wish, tracking: str | None, 
     ended = (0, False, False)
     with home.ledger() as ledger:
         claim(prepared, ledger)
+        writer = Writer(ledger.path, uri, home.root, prepared.suite.name)
+        searched = search(prepared, home, ledger, writer, console, wish)
+        prepared = prepared.found(ledger)
+        claim(prepared, ledger)
         standing = prepared.plan.against(ledger.known(cell.id for cell in prepared.plan.cells))
         again, fresh = choose(standing, wish)
-        cells = [*again, *fresh]
-        writer = Writer(ledger.path, uri, home.root, prepared.suite.name)
+        cells = [cell for cell in (*again, *fresh) if cell.id not in prepared.searches.waiting]
 
         def begin() -> None:
             ledger.forget(cell.id for cell in again)  # not before the cluster stands: results outlive a wrong address
             writer.start()
 
-        if cells:
+        if cells and searched:
             ended = run_cells(
                 cells,
                 prepared,
@@ -92,14 +90,46 @@ def run_suite(prepared: Prepared, home: Home, wish: Wish, tracking: str | None, 
                 on_begin=begin,
                 on_commit=writer.notify,
             )
-        else:
-            writer.start()
+        writer.start()
         backlog = writer.close()
         after = prepared.plan.against(ledger.known(cell.id for cell in prepared.plan.cells))
     ran, interrupted, capped = ended
-    wanted = {cell.id for cell in asked(wish, prepared.plan.cells, cells)}
+    wanted = {cell.id for cell in asked(wish, prepared.plan.cells, cells)} | prepared.searches.waiting
     failed, left = (sum(cell.id in wanted for cell in found) for found in (after.failed, after.todo))
-    return Summary(ran, failed, left, interrupted, capped, uri, backlog)
+    return Summary(ran, failed, left, interrupted or not searched, capped, uri, backlog)
+
+
+def search(prepared: Prepared, home: Home, ledger: Ledger, writer: Writer, console: Console, wish: Wish) -> bool:
+    """Run the searches that the cells a user asks for wait for; say whether they came to their end."""
+    standing = prepared.plan.against(ledger.known(cell.id for cell in prepared.plan.cells))
+    return run_searches(choose(standing, wish)[1], prepared, home, ledger, writer, console, wish.address)
+
+
+def tune_suite(
+    prepared: Prepared, home: Home, wish: Wish, tracking: str | None, console: Console
+) -> tuple[bool, list[Found], str, Backlog]:
+    """Run the searches of a suite and nothing else.
+
+    Args:
+        prepared: The suite.
+        home: Where results and artifacts are kept.
+        wish: Which cells' settings to search, and where.
+        tracking: MLflow's store as the user gave it, or None.
+        console: Where progress is shown.
+
+    Returns:
+        Whether the searches came to their end, what they found, MLflow's store, and what it still lacks.
+
+    Raises:
+        UserError: Trials cannot run, or no cluster answers.
+    """
+    uri = prepare_tracking(tracking, home.root)
+    with home.ledger() as ledger:
+        claim(prepared, ledger)
+        writer = Writer(ledger.path, uri, home.root, prepared.suite.name)
+        ended = search(prepared, home, ledger, writer, console, wish)
+        writer.start()
+        return ended, findings(prepared.searches, ledger), uri, writer.close()
 
 
 def send(prepared: Prepared, home: Home, tracking: str | None) -> tuple[str, Backlog]:
@@ -114,7 +144,8 @@ def send(prepared: Prepared, home: Home, tracking: str | None) -> tuple[str, Bac
 def claim(prepared: Prepared, ledger: Ledger) -> None:
     """Note in the ledger which cells the suite has, and what MLflow is to say of the suite."""
     tags = layout.experiment_tags(prepared.baseline, prepared.text, len(prepared.plan.cells), prepared.plan.reasons())
-    ledger.claim(prepared.suite.name, (cell.id for cell in prepared.plan.cells), tags)
+    ids = (*(cell.id for cell in prepared.plan.cells), *prepared.searches.trial_ids)
+    ledger.claim(prepared.suite.name, ids, tags)
 
 
 def choose(standing: Standing, wish: Wish) -> tuple[list[Cell], list[Cell]]:
@@ -169,7 +200,7 @@ def run_cells(
     expected = None if estimate.guessed else estimate.seconds
     with (
         Slots(home.artifacts.root, suite.resources, address=address, most=len(cells)) as slots,
-        _draining(console) as drained,
+        draining(console) as drained,
         Progress(console, total, total - len(cells), expected, len(slots)) as shown,
     ):
 
@@ -182,7 +213,7 @@ def run_cells(
             cells,
             slots,
             ledger,
-            owner(),
+            driver_name(),
             suite.limits,
             spent=hours_used(prepared, ledger),
             on_record=committed,
@@ -190,30 +221,3 @@ def run_cells(
         )
         drive.run()
     return shown.finished, drained.is_set(), drive.capped
-
-
-def owner() -> str:
-    """Return a name for this driver that no other has: host, process, and a random mark."""
-    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-
-
-@contextmanager
-def _draining(console: Console) -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C (or SIGTERM) into a wish to stop after the cells under way; a second one stops at once."""
-    asked = threading.Event()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-        console.print("finishing the cells under way; Ctrl-C once more stops at once", highlight=False)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

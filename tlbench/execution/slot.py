@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # What a first cell would otherwise import, on its own bill: the first optimiser brings torch._dynamo, and so on.
-_HEAVY = ("ray.train.torch", "torch._dynamo", "torchvision", "tlbench.execution.run_cell")
+HEAVY = ("ray.train.torch", "torch._dynamo", "torchvision", "tlbench.execution.run_cell")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Slot:
         from tlbench.execution.warm import Warm
 
         if resources.workers == 1:
-            for name in _HEAVY:
+            for name in HEAVY:
                 importlib.import_module(name)
         torch.set_num_threads(threads)
         if torch.cuda.is_available():

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from pydantic import Field
 from torch import nn
 
 from tlbench.backbones.backbone import Backbone
@@ -38,23 +37,33 @@ class Config(FineTuningConfig):
         choice("top_down", "head_first", "all"),
         "after the head: one layer group a stage from the top, all at once, or all from the start",
     )
-    epochs_per_stage: int = tunable(1, choice(1, 2, 3), "pace; the last stage takes the epochs that are left", ge=1)
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of all steps over which the rate rises")
+    epochs_per_stage: int = tunable(
+        1,
+        choice(1, 2, 3),
+        "pace; the last stage takes the epochs that are left",
+        when={"order": ("top_down", "head_first")},
+        ge=1,
+    )
+    depth: int | None = tunable(None, choice(None, 1, 2), "layer groups to thaw at most; null thaws all", ge=1)
+    warmup: float = tunable(0.1, choice(0.0, 0.1, 0.3), "share of all steps over which the rate rises", ge=0, lt=1)
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train the head, then more and more of the network."""
     model = Classifier(backbone, task.info.classes)
     layers = backbone.group_parameters()
-    opened = first_open(cfg.order, len(layers))
+    opened = first_open(cfg.order, len(layers), cfg.depth)
     if len(opened) * cfg.epochs_per_stage > cfg.epochs:
         raise UserError(
             f"gradual_unfreezing: {backbone.info.label} thaws in {len(opened)} stages, which take "
             f"{len(opened) * cfg.epochs_per_stage} epochs of the {cfg.epochs} there are",
             "give more epochs, fewer epochs_per_stage, or order: head_first",
         )
-    parts = [*depth_rates(layers, cfg.lr, cfg.decay), (model.head.parameters(), cfg.lr * cfg.head_multiplier)]
-    groups = parameter_groups(parts, cfg.weight_decay)
+    for group in layers[: opened[-1]]:
+        for parameter in group:
+            parameter.requires_grad_(False)
+    thawing = depth_rates(layers, cfg.lr, cfg.decay)[opened[-1] :]
+    groups = parameter_groups([*thawing, (model.head.parameters(), cfg.lr * cfg.head_multiplier)], cfg.weight_decay)
     train_classifier(
         model,
         groups,
@@ -66,12 +75,19 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
         unfreeze=_thaw(layers, opened, cfg.epochs_per_stage),
         patient_from=(len(opened) - 1) * cfg.epochs_per_stage,
     )
-    return ModulePredictor(model, list(model.parameters()))
+    return ModulePredictor(model, [parameter for parameter in model.parameters() if parameter.requires_grad])
 
 
-def first_open(order: str, layers: int) -> list[int]:
-    """Return for each stage the lowest layer group that is trained; ``layers`` stands for the head alone."""
-    return {"top_down": list(range(layers, -1, -1)), "head_first": [layers, 0], "all": [0]}[order]
+def first_open(order: str, layers: int, depth: int | None = None) -> list[int]:
+    """Return for each stage the lowest layer group that is trained; ``layers`` stands for the head alone.
+
+    Args:
+        order: One of ``Config.order``.
+        layers: Number of layer groups.
+        depth: How many of them thaw at most; None is all.
+    """
+    last = 0 if depth is None else max(layers - depth, 0)
+    return {"top_down": list(range(layers, last - 1, -1)), "head_first": [layers, last], "all": [last]}[order]
 
 
 def _thaw(layers: Sequence[Sequence[nn.Parameter]], opened: Sequence[int], pace: int) -> Callable[[int], None]:

@@ -24,7 +24,7 @@ from tlbench.core.record import Outcome
 from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, Dataset, Task, take
 from tlbench.data.sampling import draw_shots
 from tlbench.protocols._proposals import Proposals
-from tlbench.protocols._scores import classification_scores, evidence
+from tlbench.protocols._scores import classification_scores, evidence, sealed
 from tlbench.stats.validators import Answers, best, judge
 from tlbench.training.predictor import Predictor
 
@@ -62,7 +62,10 @@ def draw(info: TaskInfo, dataset: Dataset, seed: int, oracle: bool = False) -> T
     pool = dataset.rows(TRAIN)
     labelled = pool
     if not oracle:
-        shots = draw_shots(dataset.y, pool, info.shots, seed, info.dataset.fingerprint, names=info.dataset.classes)
+        facts = info.dataset
+        shots = draw_shots(
+            dataset.y, pool, info.shots, seed, facts.fingerprint, groups=dataset.group, names=facts.classes
+        )
         labelled = np.sort(np.concatenate([shots.train, shots.val]))
     source, held_out = dataset.rows(SOURCE), dataset.rows(SOURCE_VAL)
     return Task(
@@ -86,7 +89,9 @@ def run(info: TaskInfo, dataset: Dataset, seed: int, fit: Callable[[Task], Predi
         fit: The method, closed over backbone, parameters and context.
         ctx: The cell's context.
     """
-    parts = {"source": dataset.rows(SOURCE_VAL), "target": dataset.rows(TRAIN), "test": dataset.rows(TEST)}
+    parts = {"source": dataset.rows(SOURCE_VAL), "target": dataset.rows(TRAIN)}
+    if not ctx.sealed:
+        parts["test"] = dataset.rows(TEST)
     proposals = Proposals(dataset, parts, ctx.device, ctx.folder)
     ctx.on_proposal = proposals.keep
     predictor = fit(draw(info, dataset, seed, ctx.oracle))
@@ -99,24 +104,29 @@ def run(info: TaskInfo, dataset: Dataset, seed: int, fit: Callable[[Task], Predi
 
 def _outcome(info: TaskInfo, dataset: Dataset, proposals: Proposals, predictor: Predictor, ctx: Context) -> Outcome:
     """Let the validators choose among the proposals, and score what they chose."""
-    steps, truth = proposals.steps, torch.from_numpy(np.asarray(dataset.y[dataset.rows(TEST)]))
+    steps = proposals.steps
     values = _judged(proposals, np.asarray(dataset.y[dataset.rows(SOURCE_VAL)]))
-    tested = [torch.from_numpy(proposals.logits(step)["test"]) for step in steps]
-    accuracy = [(logits.argmax(1) == truth).double().mean().item() for logits in tested]
     places = {name: best(each) for name, each in values.items()}
     ranking = Options(**info.options).validator
+    chosen = places[ranking]
     for place, step in enumerate(steps):
         ctx.log(step, **{f"validator/{name}": each[place] for name, each in values.items()})
+    ctx.validation |= {name: each[chosen] for name, each in values.items() if np.isfinite(each[chosen])}
+    ctx.selected |= {"validator": ranking, "step": steps[chosen]}
+    if ctx.sealed:
+        return sealed(ctx, predictor.footprint())
+    truth = torch.from_numpy(np.asarray(dataset.y[dataset.rows(TEST)]))
+    tested = [torch.from_numpy(proposals.logits(step)["test"]) for step in steps]
+    accuracy = [(logits.argmax(1) == truth).double().mean().item() for logits in tested]
+    for place, step in enumerate(steps):
         ctx.log(step, oracle_accuracy=accuracy[place])
     places[ORACLE] = best(accuracy)
-    ctx.selected |= {"validator": ranking, "step": steps[places[ranking]]}
     ctx.selected |= {f"step_by/{name}": steps[place] for name, place in places.items()}
-    logits = tested[places[ranking]]
+    logits = tested[chosen]
     return Outcome(
         scores=classification_scores(logits, truth)
         | {f"accuracy_by/{name}": accuracy[place] for name, place in places.items()},
-        validation=ctx.validation
-        | {name: v for name, each in values.items() if np.isfinite(v := each[places[ranking]])},
+        validation=ctx.validation,
         curves=ctx.curves,
         selected=ctx.selected,
         oracle=ctx.oracle,

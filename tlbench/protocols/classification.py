@@ -15,9 +15,10 @@ import torch
 from tlbench.core.config import Settings
 from tlbench.core.info import TaskInfo
 from tlbench.core.record import Outcome
+from tlbench.data.apart import classes_mixed
 from tlbench.data.dataset import TEST, TRAIN, VAL, Dataset, Task, take
 from tlbench.data.sampling import draw_shots
-from tlbench.protocols._scores import classification_scores, evidence
+from tlbench.protocols._scores import classification_scores, evidence, sealed
 from tlbench.training.features import embed
 from tlbench.training.predictor import FeaturePredictor, Predictor
 
@@ -40,6 +41,7 @@ def draw(info: TaskInfo, dataset: Dataset, seed: int) -> Task:
         seed,
         info.dataset.fingerprint,
         source_val=dataset.rows(VAL),
+        groups=dataset.group,
         names=info.dataset.classes,
     )
     labelled = [take(dataset, rows, dataset.y[rows]) if len(rows) else None for rows in (chosen.train, chosen.val)]
@@ -62,9 +64,13 @@ def run(info: TaskInfo, dataset: Dataset, seed: int, fit: Callable[[Task], Predi
         fit: The method, closed over backbone, parameters and context.
         ctx: The cell's context.
     """
-    predictor = fit(draw(info, dataset, seed))
+    task = draw(info, dataset, seed)
+    ctx.notes += _notes(task, dataset)
+    predictor = fit(task)
     if ctx.rank != 0:
         return None
+    if ctx.sealed:
+        return sealed(ctx, predictor.footprint())
     rows = dataset.rows(TEST)
     labels = torch.from_numpy(np.asarray(dataset.y[rows]))
     if isinstance(predictor, FeaturePredictor) and ctx.features is not None:
@@ -81,3 +87,15 @@ def run(info: TaskInfo, dataset: Dataset, seed: int, fit: Callable[[Task], Predi
         notes=tuple(ctx.notes),
         **evidence(logits, labels),
     )
+
+
+def _notes(task: Task, dataset: Dataset) -> list[str]:
+    """Say where validation is too easy."""
+    if dataset.group is None or task.val is None:
+        return []
+    mixed = [
+        dataset.info.classes[label] for label in classes_mixed(dataset.y, dataset.group, task.train.rows, task.val.rows)
+    ]
+    if not mixed:
+        return []
+    return [f"validation has examples of groups that are trained on, for want of others: {', '.join(mixed)}"]

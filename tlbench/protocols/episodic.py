@@ -24,7 +24,7 @@ from tlbench.core.info import TaskInfo
 from tlbench.core.record import Outcome
 from tlbench.data.dataset import TEST, Dataset, Split, Task, take
 from tlbench.data.sampling import Episodes, deal_classes, draw_episodes
-from tlbench.protocols._scores import classification_scores, evidence
+from tlbench.protocols._scores import classification_scores, evidence, sealed
 from tlbench.training.fewshot.episodes import episode_inputs, episode_logits, labels_of
 from tlbench.training.predictor import EpisodeLearner, EpisodeSolver
 
@@ -74,6 +74,8 @@ def run(
     learner = fit(task)
     if ctx.rank != 0:
         return None
+    if ctx.sealed:
+        return sealed(ctx, learner.footprint())
     options = Options(**info.options)
     assert isinstance(info.shots, int)
     test = _part(dataset, test_classes)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tlbench.core.hashing import canonical
-from tlbench.core.record import Record
+from tlbench.core.record import STOPPED, Record
 
 CELL_TAG = "tlbench.cell"
 DIGEST_TAG = "tlbench.digest"
@@ -19,6 +19,12 @@ STATUS_TAG = "tlbench.status"
 ERROR_TAG = "tlbench.error"
 TRANSDUCTIVE_TAG = "tlbench.transductive"
 ORACLE_TAG = "tlbench.oracle"
+SETTING_TAG = "tlbench.setting"
+TRIAL_TAG = "tlbench.trial"
+VALUES_TAG = "tlbench.values"
+WINNER_TAG = "tlbench.winner"
+STOPPED_TAG = "tlbench.stopped"
+SEARCH_TAG = "tlbench.search"  # of the run under which a setting's trials stand
 SYNC_TAG = "tlbench.sync"
 BASELINE_TAG = "tlbench.baseline"
 SUITE_TAG = "tlbench.suite"
@@ -54,7 +60,13 @@ def run_name(record: Record) -> str:
     """Return what MLflow's pages call the run."""
     cell = record.cell
     shots = "full" if cell["shots"] == "full" else f"{cell['shots']} shots"
-    return f"{cell['method_label']} | {cell['backbone_label']} | {cell['dataset']} | {shots} | seed {cell['seed']}"
+    which = f"trial {cell['trial']['number']}" if "trial" in cell else f"seed {cell['seed']}"
+    return f"{cell['method_label']} | {cell['backbone_label']} | {cell['dataset']} | {shots} | {which}"
+
+
+def setting_name(record: Record) -> str:
+    """Return what MLflow's pages call the parent run of a trial."""
+    return f"search: {run_name(record).rpartition(' | ')[0]}"
 
 
 def times(record: Record) -> tuple[int, int]:
@@ -71,6 +83,13 @@ def tags(record: Record) -> dict[str, str]:
         found[TRANSDUCTIVE_TAG] = "true"
     if record.outcome is not None and record.outcome.oracle:
         found[ORACLE_TAG] = "true"
+    trial = record.cell.get("trial") or record.cell.get("found")
+    if trial is not None:
+        found |= {SETTING_TAG: trial["setting"], VALUES_TAG: canonical(trial["values"])}
+    if "trial" in record.cell:
+        found[TRIAL_TAG] = str(trial["number"])
+    if record.outcome is not None and STOPPED in record.outcome.selected:
+        found[STOPPED_TAG] = str(record.outcome.selected[STOPPED])
     found |= _under(PROVENANCE_PREFIX, record.provenance)
     return {name: fit(value, TAG_LENGTH) for name, value in found.items()}
 

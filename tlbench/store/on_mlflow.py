@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as Created
 
 SQLITE = "sqlite:///"
+_PARENT_TAG = "mlflow.parentRunId"  # by which MLflow's pages nest runs
 _SERVERS = ("http", "https", "databricks")
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -118,6 +119,8 @@ class Experiment:
                 f"restore it (`mlflow experiments restore -x {found.experiment_id}`) or give the suite another name",
             )
         self._id, self._tags = found.experiment_id, found.tags
+        self._parents: dict[str, str] = {}
+        self._won: set[str] = set()
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Set the experiment's tags."""
@@ -148,6 +151,8 @@ class Experiment:
 
         start, end = layout.times(record)
         tags = layout.tags(record) | {layout.SYNC_TAG: sync_mark(self._writer)}
+        if "trial" in record.cell:
+            tags[_PARENT_TAG] = self._parent(record)
         try:
             run = self._client.create_run(self._id, start, tags, layout.run_name(record))
             name = run.info.run_id
@@ -159,6 +164,8 @@ class Experiment:
                 )
             self._attach(run, record.model_dump_json())
             self._client.set_terminated(name, "FINISHED" if record.status == "done" else "FAILED", end)
+            if "found" in record.cell:
+                self._tag_winner(record.cell["found"])
         except MlflowException as error:
             if error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
                 raise RefusedError(str(error).partition("\n")[0]) from error
@@ -173,6 +180,31 @@ class Experiment:
         except MlflowException as error:
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise
+
+    def _parent(self, record: Record) -> str:
+        """Return the run under which a setting's trials stand, made when it is not there."""
+        key = record.cell["trial"]["setting"]
+        if key not in self._parents:
+            condition = f"tags.`{layout.SEARCH_TAG}` = '{key}'"
+            found = self._client.search_runs([self._id], condition, max_results=1)
+            if found:
+                self._parents[key] = found[0].info.run_id
+            else:
+                tags = {layout.SEARCH_TAG: key}
+                run = self._client.create_run(self._id, layout.times(record)[0], tags, layout.setting_name(record))
+                self._client.set_terminated(run.info.run_id, "FINISHED")
+                self._parents[key] = run.info.run_id
+        return self._parents[key]
+
+    def _tag_winner(self, found: Mapping[str, Any]) -> None:
+        """Tag the trial that a setting's cells took their values from."""
+        setting, number = found["setting"], found["number"]
+        if setting in self._won:
+            return
+        condition = f"tags.`{layout.SETTING_TAG}` = '{setting}' AND tags.`{layout.TRIAL_TAG}` = '{number}'"
+        for run in self._client.search_runs([self._id], condition, max_results=10):
+            self._client.set_tag(run.info.run_id, layout.WINNER_TAG, "true")
+            self._won.add(setting)
 
     def _create(self, suite: str, artifacts: Path | None) -> Found:
         from mlflow.exceptions import MlflowException

@@ -103,8 +103,9 @@ class Writer:
         self._thread = threading.Thread(target=self._live, name=f"mlflow:{suite}", daemon=True)
 
     def start(self) -> None:
-        """Begin; best after torch and ray are imported, for the thread imports mlflow when there is work."""
-        self._thread.start()
+        """Begin, once; best after torch and ray are imported, for the thread imports mlflow when there is work."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def notify(self) -> None:
         """Say that there may be something new in the ledger."""

@@ -37,6 +37,7 @@ class Context:
         on_epoch: Told (epochs done, epochs in all).
         on_proposal: Told (step, model) of every model that may be selected; the protocol's.
         oracle: Whether the method is one that sees the target's training labels; its results are never ranked.
+        sealed: Whether the protocol leaves the test alone and tells only of validation, as in a search.
         curves: Values logged by step, by name.
         selected: What the method chose on validation; filled by the method.
         validation: The validation scores it chose by; filled by the method.
@@ -55,6 +56,7 @@ class Context:
     on_epoch: Callable[[int, int], None] | None = None
     on_proposal: Callable[[int, Callable[[Tensor], Tensor]], None] | None = None
     oracle: bool = False
+    sealed: bool = False
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     selected: dict[str, float | int | str] = field(default_factory=dict)
     validation: dict[str, float] = field(default_factory=dict)

@@ -1,0 +1,86 @@
+"""Which trials end early: one of Tune's schedulers for each setting, since settings are not compared."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
+
+from tlbench.execution.search.study import Study
+from tlbench.execution.search.worker import WHOLE
+from tlbench.execution.search.worth import RUNGS, finished, worth_of
+
+MARKS: dict[str, tuple[int, ...]] = {"none": (), "asha": (1, 3), "median": tuple(range(1, WHOLE))}
+"""Ninths of a training at which a scheduler looks at a trial."""
+_LEAST = 3  # trials before there is a median
+
+
+class Judges(FIFOScheduler):
+    """Hands what a trial reports to the scheduler of its setting.
+
+    Args:
+        studies: By key of their setting; schedulers learn what their trials reported before.
+        scheduler: ``none``, ``asha`` (Li et al. 2020, arXiv:1810.05934, section 3.2) or ``median`` (Golovin et al.
+            2017, "Google Vizier", section 3.3.2).
+    """
+
+    def __init__(self, studies: dict[str, Study], scheduler: str) -> None:
+        super().__init__()
+        self._of: dict[str, TrialScheduler] = {}
+        if scheduler != "none":
+            self._of = {key: _remembering(study, scheduler) for key, study in studies.items()}
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Hand it on."""
+        if (judge := self._judge(trial)) is not None:
+            judge.on_trial_add(tune_controller, trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Hand it on, and return whether the trial goes on."""
+        judge = self._judge(trial)
+        if judge is None or not math.isfinite(result["value"]) or result["share"] >= WHOLE:
+            return TrialScheduler.CONTINUE
+        return str(judge.on_trial_result(tune_controller, trial, result))
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Hand it on."""
+        judge = self._judge(trial)
+        if judge is not None and math.isfinite(result["value"]):
+            judge.on_trial_complete(tune_controller, trial, result)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing: Tune pickles its scheduler for a restart of its own, which never happens."""
+        return {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Judges:
+        return self
+
+    def _judge(self, trial: Any) -> TrialScheduler | None:
+        return self._of.get(trial.config["setting"])
+
+
+def _remembering(study: Study, scheduler: str) -> TrialScheduler:
+    shared = {"time_attr": "share", "metric": "value", "mode": "max", "grace_period": 1}
+    if scheduler == "asha":
+        judge: TrialScheduler = ASHAScheduler(max_t=WHOLE, reduction_factor=3, **shared)
+    else:
+        judge = MedianStoppingRule(min_samples_required=_LEAST, min_time_slice=math.inf, **shared)
+    for number in sorted(study.records):
+        record = study.records[number]
+        before = _Before(trial_id=f"before-{number}")
+        judge.on_trial_add(None, before)
+        for share, value in record.outcome.curves.get(RUNGS, []) if record.outcome is not None else ():
+            judge.on_trial_result(None, before, {"share": share, "value": value})
+        value = worth_of(record.outcome)
+        if finished(record) and value is not None:
+            judge.on_trial_complete(None, before, {"share": WHOLE, "value": value})
+    return judge
+
+
+class _Before(SimpleNamespace):
+    """Stands for a trial of an earlier run."""
+
+    def __hash__(self) -> int:
+        return hash(self.trial_id)

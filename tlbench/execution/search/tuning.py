@@ -1,0 +1,120 @@
+"""Runs all searches of a suite: one experiment of Ray Tune over every setting, resumed from the ledger."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tlbench.core.errors import UserError
+from tlbench.core.record import Record
+from tlbench.core.suite import Resources
+from tlbench.execution.cluster import capacity, connect
+from tlbench.execution.search.study import Study
+from tlbench.store.ledger import Ledger
+
+RETRIES = 2  # of a trial whose process died
+_ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "100000",  # the ledger knows everything; this file would be written anew each time
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "100000",
+    "TUNE_RESULT_DELIM": "/",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+
+def tune_all(
+    studies: dict[str, Study],
+    resources: Resources,
+    ledger: Ledger,
+    home: Path,
+    root: Path,
+    owner: str,
+    *,
+    scheduler: str,
+    address: str | None,
+    on_begin: Callable[[int], None],
+    on_record: Callable[[Record], None],
+    stopping: Callable[[], bool],
+) -> None:
+    """Run trials until every study has ended, or until told to stop.
+
+    Args:
+        studies: By key of their setting.
+        resources: What one trial holds.
+        ledger: Where records are committed.
+        home: tlbench's folder.
+        root: The artifact folder.
+        owner: This driver, for leases.
+        scheduler: Which trials end early.
+        address: A running Ray cluster, or None for one of this machine's own.
+        on_begin: Called with the number of trials that run at once, when the cluster stands.
+        on_record: Called with each record that was committed.
+        stopping: Says whether to start nothing more.
+
+    Raises:
+        UserError: Trials would need several workers each, or no cluster answers.
+    """
+    if resources.workers > 1:
+        raise UserError(
+            "a search trains each trial in one process", "leave resources.workers at 1; cells of a suite may have more"
+        )
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    connect(home, address)
+    import ray
+
+    folder = home / "tune" / uuid.uuid4().hex[:12]
+    try:
+        slots = capacity(resources)
+        on_begin(slots)
+        _fit(studies, resources, ledger, root, owner, scheduler, slots, folder, on_record, stopping)
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fit(
+    studies: dict[str, Study],
+    resources: Resources,
+    ledger: Ledger,
+    root: Path,
+    owner: str,
+    scheduler: str,
+    slots: int,
+    folder: Path,
+    on_record: Callable[[Record], None],
+    stopping: Callable[[], bool],
+) -> None:
+    from ray import tune
+
+    from tlbench.execution.search.judges import MARKS, Judges
+    from tlbench.execution.search.proposals import Proposals
+    from tlbench.execution.search.worker import Jobs, run_trial
+
+    jobs = Jobs(str(root), resources, {key: study.setting for key, study in studies.items()}, MARKS[scheduler])
+    held: dict[str, float] = {"cpu": resources.cpus, "gpu": resources.gpus}
+    trainable: Any = tune.with_resources(tune.with_parameters(run_trial, jobs=jobs), held)
+    device = (float(resources.cpus), resources.gpus)
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=Proposals(studies, ledger, owner, device, on_record, stopping),
+            scheduler=Judges(studies, scheduler),
+            num_samples=-1,
+            max_concurrent_trials=slots,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="search",
+            storage_path=str(folder),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
+        ),
+    )
+    tuner.fit()
