@@ -40,7 +40,7 @@ MUTANTS = (
     Mutant(
         "adaptation: the oracle gives the result",
         PROTOCOL,
-        "logits = tested[places[ranking]]",
+        "logits = tested[chosen]",
         "logits = tested[places[ORACLE]]",
         f"{OF_PROTOCOL}::test_the_named_validator_gives_the_result",
     ),

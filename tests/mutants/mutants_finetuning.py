@@ -17,8 +17,8 @@ MUTANTS = (
     Mutant(
         "unfreezing: omits the stem",
         "methods/gradual_unfreezing.py",
-        "list(range(layers, -1, -1))",
-        "list(range(layers, 0, -1))",
+        "list(range(layers, last - 1, -1))",
+        "list(range(layers, last, -1))",
         THAW,
     ),
     Mutant(

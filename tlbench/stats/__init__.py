@@ -12,6 +12,15 @@ How results are pooled, from the inside out:
 * **Two methods** are compared seed by seed (same seed = same shots and episodes) on the cells that both have. A
   missing cell is never imputed.
 * Fewer than two seeds give no interval; fewer than :data:`RANKED_SEEDS` are shown, but not ranked.
+
+What is claimed, and over what:
+
+* *On these datasets*: Welch-Satterthwaite over strata. *On new datasets*: Student's t over the datasets' differences,
+  however many seeds there are.
+* *Better than the baseline*: Holm over its k - 1 contrasts. *The rank is between a and b*: simultaneous over all pairs.
+  *May be the best*: each row against each other, one-sided, over k - 1.
+* *On these test examples*: exact tests and errors from the bit of every example, which no number of seeds replaces.
+* *Over many datasets*: signed ranks, and only from the number of datasets on with which they can find anything.
 """
 
 RANKED_SEEDS = 3

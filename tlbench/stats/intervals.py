@@ -9,6 +9,11 @@ from statistics import fmean
 import numpy as np
 from scipy.special import stdtrit
 
+from tlbench.stats.scores import Scores, dataset_means
+
+Block = tuple[str, frozenset[int]]
+"""A dataset and seeds: the shots that share both are averaged seed by seed."""
+
 _ROUNDING = 1e-12  # a spread below this share of the values is rounding, not spread
 
 
@@ -37,6 +42,14 @@ class Estimate:
         if self.low is None or self.high is None:
             return self
         return replace(self, low=min(max(self.low, low), self.mean), high=max(min(self.high, high), self.mean))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one stratum adds to the variance of a mean, and the degrees of freedom with which it is known."""
+
+    variance: float
+    freedom: int
 
 
 def mean_interval(values: Iterable[float], level: float = 0.95) -> Estimate:
@@ -78,19 +91,33 @@ def stratified_mean(
     n = sum(array.size for array in arrays)
     if any(array.size < 2 for array in arrays):
         return Estimate(mean, n)
-    variances = weight**2 * [_variance(array) / array.size for array in arrays]
-    total = float(variances.sum())
-    if total == 0.0:
+    parts = [_part(array, float(share)) for array, share in zip(arrays, weight, strict=True)]
+    dof = satterthwaite(parts)
+    if dof is None:
         return Estimate(mean, n, error=0.0, low=mean, high=mean)
-    freedom = np.array([array.size - 1 for array in arrays])
-    shares = variances / total  # squaring shares, not variances, which may be tiny
-    dof = 1.0 / float((shares**2 / freedom).sum())
-    error = total**0.5
-    reach = float(stdtrit(dof, 0.5 + level / 2)) * error
-    return Estimate(mean, n, error, dof, mean - reach, mean + reach)
+    error = sum(part.variance for part in parts) ** 0.5
+    return with_dof(Estimate(mean, n, error), dof, level)
 
 
-def nested_mean(scores: Mapping[tuple[str, str], Mapping[int, float]], level: float = 0.95) -> Estimate:
+def satterthwaite(parts: Iterable[Part]) -> float | None:
+    """Return the degrees of freedom of a sum of independent variances; None where all are zero."""
+    known = tuple(parts)
+    total = sum(part.variance for part in known)
+    if total == 0.0:
+        return None
+    # squaring shares, not variances, which may be tiny
+    return 1.0 / sum((part.variance / total) ** 2 / part.freedom for part in known)
+
+
+def with_dof(estimate: Estimate, dof: float, level: float) -> Estimate:
+    """Return an estimate with the t interval that its standard error has at these degrees of freedom."""
+    if estimate.error is None:
+        return estimate
+    reach = float(stdtrit(dof, 0.5 + level / 2)) * estimate.error
+    return replace(estimate, dof=dof, low=estimate.mean - reach, high=estimate.mean + reach)
+
+
+def nested_mean(scores: Scores, level: float = 0.95) -> Estimate:
     """Return the mean over (dataset, shots) with an interval that knows that the shots of one dataset are nested.
 
     The 1-shot draw of a seed is part of its 5-shot draw, so the shots of a dataset rise and fall together with the
@@ -104,11 +131,55 @@ def nested_mean(scores: Mapping[tuple[str, str], Mapping[int, float]], level: fl
     Raises:
         ValueError: There is no score, or one is not finite.
     """
-    blocks: dict[tuple[str, frozenset[int]], list[Mapping[int, float]]] = {}
+    blocks = _blocks(scores)
+    return stratified_mean([values for values, _ in blocks.values()], level, [shots for _, shots in blocks.values()])
+
+
+def variance_parts(scores: Scores) -> dict[Block, Part]:
+    """Return what each stratum adds to the variance of :func:`nested_mean`, by dataset and seeds.
+
+    Args:
+        scores: Score by seed, by (dataset, shots).
+
+    Returns:
+        The parts; none where a stratum has a single seed, which leaves the variance unknown.
+    """
+    blocks = _blocks(scores)
+    if any(len(values) < 2 for values, _ in blocks.values()):
+        return {}
+    total = sum(shots for _, shots in blocks.values())
+    return {key: _part(np.array(values), shots / total) for key, (values, shots) in blocks.items()}
+
+
+def across_datasets(scores: Scores, level: float = 0.95) -> Estimate:
+    """Return the mean over datasets with an interval for *new* datasets of the same kind.
+
+    Student's t over the datasets' means, with one degree of freedom fewer than there are datasets: seeds and shots of
+    one dataset are no further datasets. One dataset gives no interval.
+
+    Args:
+        scores: Score by seed, by (dataset, shots); each dataset weighs the same.
+        level: Coverage of the interval.
+
+    Raises:
+        ValueError: There is no score, or one is not finite.
+    """
+    return mean_interval(dataset_means(scores).values(), level)
+
+
+def _blocks(scores: Scores) -> dict[Block, tuple[list[float], int]]:
+    """Return the mean over shots of each seed, and the number of shots, by dataset and seeds."""
+    members: dict[Block, list[Mapping[int, float]]] = {}
     for (dataset, _), by_seed in scores.items():
-        blocks.setdefault((dataset, frozenset(by_seed)), []).append(by_seed)
-    strata = [[fmean(one[seed] for one in members) for seed in seeds] for (_, seeds), members in blocks.items()]
-    return stratified_mean(strata, level, [len(members) for members in blocks.values()])
+        members.setdefault((dataset, frozenset(by_seed)), []).append(by_seed)
+    return {
+        key: ([fmean(one[seed] for one in shots) for seed in sorted(key[1])], len(shots))
+        for key, shots in members.items()
+    }
+
+
+def _part(values: np.ndarray, weight: float) -> Part:
+    return Part(weight**2 * _variance(values) / values.size, values.size - 1)
 
 
 def _variance(values: np.ndarray) -> float:

@@ -1,0 +1,217 @@
+"""Selections held against each other: numbers by scipy and statsmodels, pairing by hand, the command as it is used."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+from demo_suite import BONUS, SEEDS, accuracy
+from made_results import results, run
+from statsmodels.stats.contingency_tables import mcnemar as reference
+
+from tlbench import cli
+from tlbench.core.errors import UserError
+from tlbench.report.compare import compare
+from tlbench.report.compare_text import told
+
+OURS, THEIRS = (0.81, 0.84, 0.86), (0.80, 0.79, 0.84)
+
+
+def both(**changed: Any) -> list[Any]:
+    """Return three seeds of two methods."""
+    one = [run("lora(rank=8)", value, seed, **changed) for seed, value in enumerate(OURS)]
+    return one + [run("probe", value, seed, **changed) for seed, value in enumerate(THEIRS)]
+
+
+def test_one_dataset_is_scipys_paired_t_test() -> None:
+    (versus,) = compare("lora", "probe", results(both())).versus
+    expected = scipy.stats.ttest_rel(OURS, THEIRS)
+    assert (versus.ours, versus.theirs, versus.pairs, versus.seeds) == ("lora(rank=8)", "probe", 3, 3)
+    assert versus.these.p == pytest.approx(expected.pvalue)
+    assert versus.these.estimate.low == pytest.approx(expected.confidence_interval().low)
+    assert versus.new is None
+    (digits,) = versus.datasets
+    assert (digits.ours, digits.theirs) == (pytest.approx(np.mean(OURS)), pytest.approx(np.mean(THEIRS)))
+    assert digits.p_holm == versus.these.p
+    assert (digits.verdict, versus.wins.win, versus.wins.tie, versus.wins.loss) == ("win", 1, 0, 0)
+
+
+def test_new_datasets_are_a_claim_of_their_own() -> None:
+    runs = [*both(), *both(dataset="glyphs"), *(run("lora(rank=8)", 0.5, s, "pydocs") for s in range(3))]
+    runs += [run("probe", value, seed, "pydocs") for seed, value in enumerate((0.55, 0.56, 0.57))]
+    (versus,) = compare("lora", "probe", results(runs)).versus
+    gap = np.mean(OURS) - np.mean(THEIRS)
+    expected = scipy.stats.ttest_1samp([gap, gap, -0.06], 0.0)
+    assert versus.new is not None
+    assert versus.new.p == pytest.approx(expected.pvalue)
+    assert [each.verdict for each in versus.datasets] == ["win", "win", "loss"]
+    assert "better on 2, equal on 0, worse on 1 of 3 datasets" in told(compare("lora", "probe", results(runs)))
+
+
+def test_cells_without_a_partner_do_not_count_and_are_told() -> None:
+    runs = [*both(), run("lora(rank=8)", 0.1, 9), run("lora(rank=8)", 0.1, 0, "glyphs"), run("probe", 0.9, 0, "pydocs")]
+    (versus,) = compare("lora", "probe", results(runs)).versus
+    assert (versus.pairs, versus.cells) == (3, (5, 4))
+    assert versus.these.estimate.mean == pytest.approx(np.mean(OURS) - np.mean(THEIRS))
+    assert "from 3 pairs of cells; the first has 5, the second 4" in told(compare("lora", "probe", results(runs)))
+
+
+def test_pairs_agree_in_backbone_and_shots_which_are_no_further_datasets() -> None:
+    runs = [*both(), *both(shots="1"), *both(backbone_label="vit/random"), run("probe", 0.0, 0, backbone_label="x/y")]
+    (versus,) = compare("lora", "probe", results(runs)).versus
+    assert versus.pairs == 9
+    assert versus.these.estimate.n == 3  # seeds; what hangs on one draw was averaged first
+    assert versus.these.p == pytest.approx(scipy.stats.ttest_rel(OURS, THEIRS).pvalue)
+
+
+def test_backbones_shots_and_both_at_once_can_be_compared() -> None:
+    runs = [*both(), *both(backbone_label="vit/random", backbone="vit"), *both(shots="1")]
+    found = results(runs)
+    (versus,) = compare("method=probe backbone=vit", "method=probe backbone=resnet18 shots=5", found).versus
+    assert (versus.ours, versus.theirs, versus.pairs) == ("vit/random", "resnet18/random", 3)
+    (versus,) = compare("method=probe shots=1", "method=probe shots=5 backbone=resnet18", found).versus
+    assert (versus.ours, versus.theirs, versus.pairs) == ("1 shots", "5 shots", 3)
+    (versus,) = compare("method=lora backbone=vit", "method=probe backbone=resnet18 shots=5", found).versus
+    assert (versus.ours, versus.theirs) == ("lora(rank=8) on vit/random", "probe on resnet18/random")
+
+
+def test_protocols_stand_apart() -> None:
+    runs = [*both(), *both(protocol="episodic")]
+    assert [each.protocol for each in compare("lora", "probe", results(runs)).versus] == ["classification", "episodic"]
+    apart = [each for each in runs if ("episodic" in each.id) == (each.params["method_label"] == "probe")]
+    with pytest.raises(UserError, match="different protocols"):
+        compare("lora", "probe", results(apart))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ("lorra", "probe", "did you mean 'lora'"),
+        ("method=lora sots=5", "probe", "did you mean 'shots'"),
+        ("lora", "method=l*", "both select 6 cells"),
+        ("lora", "method=lora,probe seed=1", "both select"),
+        ("method=lora seed=0", "method=probe seed=1", "no seed in common"),
+        ("method=lora dataset=digits", "method=probe dataset=glyphs", "no dataset in common"),
+        ("method=lora dataset=digits", "method=p*,tune dataset=digits", "several: probe; tune"),
+    ],
+)
+def test_what_cannot_be_compared_says_why(first: str, second: str, said: str) -> None:
+    runs = [*both(), *both(dataset="glyphs"), run("tune", 0.5)]
+    with pytest.raises(UserError) as error:
+        compare(first, second, results(runs))
+    assert said in str(error.value)
+
+
+def test_sides_that_never_meet_are_refused() -> None:
+    runs = [run("a", 0.5, 0, shots="1"), run("a", 0.5, 1, shots="5"), run("b", 0.5, 1, shots="1"), run("b", 0.5, 0)]
+    with pytest.raises(UserError, match="no setting and seed in common"):
+        compare("a", "b", results(runs))
+
+
+def test_two_seeds_get_no_verdict() -> None:
+    text = told(compare("lora", "probe", results(each for each in both() if each.params["seed"] != "2")))
+    assert "measured difference" in text
+    assert "fewer than 3 seeds" in text
+    assert "not separable" in told(compare("lora", "probe", results(both())))
+
+
+def test_a_label_with_signs_in_it_is_a_label() -> None:
+    (versus,) = compare("lora(rank=8)", "probe", results(both())).versus
+    assert versus.ours == "lora(rank=8)"
+
+
+RNG = np.random.default_rng(0)
+
+
+def answered(seeds: int, group: int = 1, tests: int = 60) -> tuple[list[Any], list[Any], list[Any]]:
+    """Return runs of two methods with their answers."""
+    ours = [RNG.uniform(size=tests) < 0.8 for _ in range(seeds)]
+    theirs = [RNG.uniform(size=tests) < 0.6 for _ in range(seeds)]
+    runs = [run("lora", float(bits.mean()), s, correct=bits, group=group) for s, bits in enumerate(ours)]
+    runs += [run("probe", float(bits.mean()), s, correct=bits, group=group) for s, bits in enumerate(theirs)]
+    return runs, ours, theirs
+
+
+def test_one_seeds_answers_are_statsmodels_exact_mcnemar() -> None:
+    runs, (ours,), (theirs,) = answered(1)
+    examples = compare("lora", "probe", results(runs)).versus[0].datasets[0].examples
+    assert examples is not None
+    table = [[(x & y).sum() for y in (theirs, ~theirs)] for x in (ours, ~ours)]
+    assert examples.test.p == pytest.approx(reference(table, exact=True).pvalue)
+    assert examples.models == 1
+    gain = ours.astype(float) - theirs
+    assert examples.error == pytest.approx(gain.std(ddof=1) / 60**0.5)
+
+
+def test_seeds_answer_the_same_test_set() -> None:
+    runs, ours, theirs = answered(4)
+    examples = compare("lora", "probe", results(runs)).versus[0].datasets[0].examples
+    assert examples is not None
+    gain = np.sum(ours, axis=0) - np.sum(theirs, axis=0)
+    assert (examples.test.tests, examples.test.better, examples.test.worse) == (60, (gain > 0).sum(), (gain < 0).sum())
+    assert examples.models == 4
+    assert f"of 60 test units {(gain > 0).sum()} for the first" in told(compare("lora", "probe", results(runs)))
+
+
+def test_seeds_of_episodes_have_tests_of_their_own() -> None:
+    runs, _, _ = answered(3, group=15)
+    examples = compare("lora", "probe", results(runs)).versus[0].datasets[0].examples
+    assert examples is not None
+    assert examples.test.tests == 3 * 60 // 15
+
+
+def test_no_answers_no_test_of_them() -> None:
+    runs, _, _ = answered(3)
+    runs[0].attached = None
+    assert compare("lora", "probe", results(runs)).versus[0].datasets[0].examples is None
+
+
+@pytest.fixture
+def command(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run ``tlbench ARGS`` on the stored results."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tlbench", *args, "--tracking-uri", store])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        said = capsys.readouterr()
+        return int(end.value.code or 0), said.out, said.err
+
+    return call
+
+
+def test_the_command_on_stored_results(command: Any) -> None:
+    code, out, _ = command("compare", "lora", "linear_probe", "--json")
+    assert code == 0
+    (versus,) = json.loads(out)["versus"]
+    gaps = [
+        accuracy("lora(rank=8)", *where, seed) - accuracy("linear_probe", *where, seed)
+        for where in BONUS
+        for seed in SEEDS
+    ]
+    assert versus["pairs"] == len(gaps) == 12
+    assert versus["these"]["estimate"]["mean"] == pytest.approx(np.mean(gaps))
+    examples = {each["dataset"]: each["examples"] for each in versus["datasets"]}
+    assert examples["glyphs"]["models"] == 6
+    code, out, _ = command("compare", "lora", "linear_probe", "--suite", "demo")
+    assert code == 0
+    assert out.startswith("classification: lora(rank=8) against linear_probe\n")
+
+
+def test_mistakes_are_one_sentence(command: Any) -> None:
+    code, _, err = command("compare", "lorra", "linear_probe")
+    assert (code, "did you mean 'lora'?" in err) == (2, True)
+    code, _, err = command("compare", "lora", "linear_probe", "--suite", "deno")
+    assert (code, "did you mean 'demo'?" in err) == (2, True)
+    code, _, err = command("compare", "lora", "linear_probe", "--suite", "fewshot")
+    assert (code, "selects no result of fewshot" in err) == (2, True)

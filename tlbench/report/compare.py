@@ -1,0 +1,285 @@
+"""Two selections of results held against each other: paired differences, dataset by dataset and example by example."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tlbench.core.errors import UserError, nearest
+from tlbench.core.select import select
+from tlbench.report.attached import Attached
+from tlbench.report.cells import Measured, settle
+from tlbench.report.data import Results
+from tlbench.stats import RANKED_SEEDS
+from tlbench.stats.contrasts import Contrast, by_dataset, holm, paired, paired_across
+from tlbench.stats.correctness import McNemar, finite_test_error, mcnemar
+from tlbench.stats.scores import Scores, dataset_means, fewest_seeds
+from tlbench.stats.wins import Wins, wins
+
+_KEYS = ("method", "backbone", "dataset", "shots", "seed")
+_ALIKE = {"dataset": "datasets", "seed": "seeds"}  # in which two sides must meet
+_FACTS = ("protocol", "method", "method_label", "backbone", "backbone_label", "weights", "dataset", "shots", "seed")
+_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Two sides on the same test examples of one dataset.
+
+    Attributes:
+        test: Who is right where the other is not.
+        error: Standard error of the difference that the finite test set leaves, whatever the number of seeds.
+        models: Pairs of trained models that answered.
+    """
+
+    test: McNemar
+    error: float
+    models: int
+
+
+@dataclass(frozen=True)
+class OnDataset:
+    """Two sides on one dataset; scores are fractions of 1, means over the cells that both have.
+
+    Attributes:
+        verdict: ``win``, ``tie`` or ``loss`` of the first side, by the margin alone.
+        p_holm: Corrected for all datasets of the comparison.
+        examples: None where the answers to single examples are not at hand.
+    """
+
+    dataset: str
+    ours: float
+    theirs: float
+    contrast: Contrast
+    p_holm: float | None
+    verdict: str
+    examples: Examples | None
+
+
+@dataclass(frozen=True)
+class Versus:
+    """Two sides under one protocol.
+
+    Attributes:
+        ours: Names of the first side where it differs from the second: a method, a backbone, a number of shots.
+        theirs: The same of the second side.
+        these: Difference on these datasets.
+        new: Difference as a claim about new datasets; None with one dataset.
+        wins: Datasets by who is better.
+        datasets: Dataset by dataset.
+        pairs: Pairs of cells, which agree in all that the sides do not differ in.
+        cells: Cells of the two sides under this protocol, paired or not.
+        seeds: Seeds of the poorest stratum.
+        notes: What a reader must know.
+    """
+
+    protocol: str
+    ours: str
+    theirs: str
+    these: Contrast
+    new: Contrast | None
+    wins: Wins
+    datasets: tuple[OnDataset, ...]
+    pairs: int
+    cells: tuple[int, int]
+    seeds: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two selections compared; ``versus`` holds one part a protocol."""
+
+    first: str
+    second: str
+    suite: str
+    versus: tuple[Versus, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return asdict(self)
+
+
+def compare(first: str, second: str, results: Results) -> Comparison:
+    """Hold what two selectors pick against each other, cell by cell.
+
+    Cells are paired that agree in everything but what sets the sides apart: where the sides have no method in common,
+    methods are what is compared, and each pair has one backbone, dataset, number of shots and seed. So it is with
+    backbones and shots. The same seed means the same draw.
+
+    Args:
+        first: A selector such as ``method=lora backbone=conv4*``, or simply a method's name or label.
+        second: The other side.
+        results: Of one suite, or several joined.
+
+    Raises:
+        UserError: A selector is not understood, or picks nothing, or sides cannot be paired.
+    """
+    cells, _ = settle(results.done)
+    sides = [_picked(text_, results, cells) for text_ in (first, second)]
+    others = {cell.cell for cell in sides[1]}
+    both = [cell for cell in sides[0] if cell.cell in others]
+    if both:
+        raise UserError(
+            f"{first!r} and {second!r} both select {len(both)} cells, e.g. of {both[0].method} on {both[0].backbone}",
+            "narrow one of them, e.g. with label= or backbone=",
+        )
+    protocols = [list(dict.fromkeys(cell.protocol for cell in side)) for side in sides]
+    shared = [name for name in protocols[0] if name in protocols[1]]
+    if not shared:
+        raise UserError(
+            f"{first!r} was measured under {', '.join(protocols[0])}, {second!r} under {', '.join(protocols[1])}",
+            "results of different protocols cannot be compared",
+        )
+    parts = []
+    for name in shared:
+        ours, theirs = ([cell for cell in side if cell.protocol == name] for side in sides)
+        parts.append(_versus(name, ours, theirs, results.attached))
+    return Comparison(first, second, results.suite, tuple(parts))
+
+
+def _picked(asked: str, results: Results, cells: Sequence[Measured]) -> list[Measured]:
+    """Return the cells that a selector, or a method's name or label, picks."""
+    done = results.done
+    known = {*done["method"], *done["method_label"]}
+    plain = asked.strip()
+    if plain in known:
+        selector = select(f'method="{plain}"')
+    elif re.fullmatch(r"[^\s=!<>,\"']+", plain):
+        selector = select(f"method={plain}")
+    else:
+        selector = select(asked)
+    facts = done[list(_FACTS)].assign(id=done["cell"]).to_dict("records")
+    ids = {str(each["id"]) for each in facts if selector.matches({str(key): value for key, value in each.items()})}
+    found = [cell for cell in cells if cell.cell in ids]
+    if not found:
+        raise UserError(f"{asked!r} selects no result of {results.suite}", nearest(plain, known) if known else "")
+    return found
+
+
+def _versus(
+    protocol: str, ours: Sequence[Measured], theirs: Sequence[Measured], attached: Mapping[str, Attached]
+) -> Versus:
+    free = _what_differs(ours, theirs)
+    sides = [{_key(cell, free): cell for cell in side} for side in (ours, theirs)]
+    keys = [key for key in sides[0] if key in sides[1]]
+    if not keys:
+        names = _side(ours, free), _side(theirs, free)
+        raise UserError(
+            f"{names[0]} and {names[1]} have no setting and seed in common under {protocol}",
+            "they must meet on a dataset, at a number of shots and a seed",
+        )
+    pairs = [(sides[0][key], sides[1][key]) for key in keys]
+    our_scores, their_scores = (_scores((pair[place] for pair in pairs), free) for place in (0, 1))
+    these = paired(our_scores, their_scores)
+    assert these is not None
+    several = len({pair[0].dataset for pair in pairs}) > 1
+    seeds = fewest_seeds(our_scores)
+    return Versus(
+        protocol=protocol,
+        ours=_side(ours, free),
+        theirs=_side(theirs, free),
+        these=these,
+        new=paired_across(our_scores, their_scores) if several else None,
+        wins=wins(our_scores, their_scores),
+        datasets=_on_datasets(our_scores, their_scores, pairs, attached),
+        pairs=len(pairs),
+        cells=(len(ours), len(theirs)),
+        seeds=seeds,
+        notes=tuple(_notes(pairs, seeds)),
+    )
+
+
+def _what_differs(ours: Sequence[Measured], theirs: Sequence[Measured]) -> tuple[str, ...]:
+    """Return the parts of a setting in which two sides have nothing in common, each with one value on either side."""
+    free = []
+    for part in _KEYS:
+        values = [sorted({str(getattr(cell, part)) for cell in side}) for side in (ours, theirs)]
+        if set(values[0]) & set(values[1]):
+            continue
+        if part in _ALIKE:
+            told = " and ".join(", ".join(each[:_SHOWN]) for each in values)
+            raise UserError(f"the sides have no {part} in common: {told}", f"compare them on the same {_ALIKE[part]}")
+        for each in values:
+            if len(each) > 1:
+                raise UserError(
+                    f"the sides have no {part} in common, and one of them has several: {'; '.join(each[:_SHOWN])}",
+                    f"narrow it with {'label' if part == 'method' else part}=",
+                )
+        free.append(part)
+    return tuple(free)
+
+
+def _key(cell: Measured, free: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(getattr(cell, part) for part in _KEYS if part not in free)
+
+
+def _side(side: Sequence[Measured], free: Sequence[str]) -> str:
+    first = side[0]
+    told = {"method": first.method, "backbone": f"on {first.backbone}", "shots": f"at {first.shots} shots"}
+    return " ".join(told[part] for part in free).removeprefix("on ").removeprefix("at ")
+
+
+def _scores(cells: Iterable[Measured], free: Sequence[str]) -> dict[tuple[str, str], dict[int, float]]:
+    """Return scores by seed, by dataset and whatever else cells differ in, which is nested in the dataset's seeds."""
+    scores: dict[tuple[str, str], dict[int, float]] = {}
+    for cell in cells:
+        within = " | ".join(getattr(cell, part) for part in ("method", "backbone", "shots") if part not in free)
+        scores.setdefault((cell.dataset, within), {})[cell.seed] = cell.accuracy
+    return scores
+
+
+def _on_datasets(
+    ours: Scores, theirs: Scores, pairs: Sequence[tuple[Measured, Measured]], attached: Mapping[str, Attached]
+) -> tuple[OnDataset, ...]:
+    contrasts = by_dataset(ours, theirs)
+    adjusted = holm([contrast.p for contrast in contrasts.values()])
+    counted, means = wins(ours, theirs), [dataset_means(side) for side in (ours, theirs)]
+    found = []
+    for (dataset, contrast), p in zip(contrasts.items(), adjusted, strict=True):
+        own = [pair for pair in pairs if pair[0].dataset == dataset]
+        gap = counted.differences[dataset]
+        verdict = "tie" if abs(gap) <= counted.margin + 1e-12 else "win" if gap > 0 else "loss"
+        examples = _examples(own, attached)
+        found.append(OnDataset(dataset, means[0][dataset], means[1][dataset], contrast, p, verdict, examples))
+    return tuple(found)
+
+
+def _examples(pairs: Sequence[tuple[Measured, Measured]], attached: Mapping[str, Attached]) -> Examples | None:
+    """Compare example by example, where the answers of both sides are at hand and to the same tests."""
+    held = [tuple(attached.get(cell.cell) for cell in pair) for pair in pairs]
+    ours, theirs, groups = [], [], set()
+    for first, second in held:
+        if first is None or second is None or first.correct is None or second.correct is None:
+            return None
+        if (first.tests, first.group) != (second.tests, second.group):
+            return None
+        ours.append(first.correct)
+        theirs.append(second.correct)
+        groups.add(first.group)
+    if len(groups) != 1:
+        return None
+    (group,) = groups
+    if group > 1:  # each seed has episodes of its own
+        our_bits, their_bits = (np.concatenate(side)[None, :] for side in (ours, theirs))
+    elif len({bits.size for bits in ours}) == 1:
+        our_bits, their_bits = np.stack(ours), np.stack(theirs)
+    else:
+        return None
+    if our_bits.shape[1] < 2 * group:
+        return None
+    gain = our_bits.astype(np.int64) - their_bits
+    return Examples(mcnemar(our_bits, their_bits, group), finite_test_error(gain, group), len(pairs))
+
+
+def _notes(pairs: Sequence[tuple[Measured, Measured]], seeds: int) -> list[str]:
+    found = []
+    if seeds < RANKED_SEEDS:
+        found.append(f"fewer than {RANKED_SEEDS} seeds: shown, and no verdict")
+    if any(cell.oracle for pair in pairs for cell in pair):
+        found.append("one side is an upper bound: it sees labels that all others are denied")
+    return found
