@@ -128,7 +128,7 @@ def _pretrained(start: BackboneChoice, spec: PretrainSpec, dataset: DatasetChoic
         weights["after"] = start.info.recipe["weights"]
     info = replace(start.info, label=label, recipe={**start.info.recipe, "weights": weights})
     reads_labels = bool(declared.constants.get("READS_LABELS", True))
-    run = Pretrain(method, dataset, start, spec.seed, reads_labels, declared.source)
+    run = Pretrain(method, dataset, start, spec.seed, reads_labels, declared.file)
     return BackboneChoice(info, digest(info.recipe), run)
 
 

@@ -18,6 +18,7 @@ from tlbench.core.cell import (
     task_info,
 )
 from tlbench.core.choose import choose_listed, choose_protocol
+from tlbench.core.code import same_code
 from tlbench.core.config import Settings
 from tlbench.core.info import DatasetInfo, Shots, TaskInfo
 from tlbench.core.registry import Declaration
@@ -38,7 +39,7 @@ class NotApplicable:
 
 
 class Known(NamedTuple):
-    """What the ledger knows of a cell: its status, and the source hashes it was run with."""
+    """What the ledger knows of a cell: its status, and the marks of the code it was run with."""
 
     status: str
     method_source: str = ""
@@ -53,7 +54,7 @@ class Progress:
         todo: Never run to an end.
         done: Done with today's code.
         failed: Ended in an error.
-        stale: Done, but the method's or the protocol's file has changed since.
+        stale: Done, but by code of the method or the protocol that has changed since.
     """
 
     todo: list[Cell]
@@ -69,7 +70,7 @@ class Plan:
     Attributes:
         cells: Unique by id; cells that share weights, then a dataset, stand together.
         not_applicable: Combinations that make no sense, with reasons.
-        sources: Today's source hash of each method and protocol, by kind and name.
+        sources: Today's mark of each method's and protocol's code, by kind and name.
     """
 
     cells: list[Cell]
@@ -80,7 +81,7 @@ class Plan:
         """Sort the cells by what is known of them.
 
         Args:
-            known: By cell id; ids of other suites do no harm. An empty source hash counts as unchanged.
+            known: By cell id; ids of other suites do no harm. An empty mark counts as unchanged.
         """
         progress = Progress([], [], [], [])
         for cell in self.cells:
@@ -98,7 +99,7 @@ class Plan:
     def _unchanged(self, cell: Cell, before: Known) -> bool:
         method = method_source(self.sources["methods", cell.method.name], cell.method, cell.backbone)
         protocol = self.sources["protocols", cell.protocol.name]
-        return before.method_source in ("", method) and before.protocol_source in ("", protocol)
+        return same_code(before.method_source, method) and same_code(before.protocol_source, protocol)
 
     def reasons(self) -> list[dict[str, Any]]:
         """Return what is not applicable in few lines: ``{"count", "reason", "what"}`` for each method and reason."""

@@ -10,7 +10,6 @@ Third parties add a method with an entry point of the group ``tlbench.methods``:
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib
 import importlib.util
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, cast, get_args
 
+from tlbench.core.code import file_part, mark
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.info import Modality
@@ -46,7 +46,7 @@ class Declaration:
         constants: All upper-case constants of the file.
         settings: The file's ``Config`` (method) or ``Options`` (protocol).
         skip: The file's ``skip`` function, or None.
-        source: First 16 hexadecimal digits of the file's SHA-256, to mark results stale.
+        source: Mark of the code (:mod:`tlbench.core.code`), by which results are known to be stale.
     """
 
     name: str
@@ -61,6 +61,11 @@ class Declaration:
     settings: type[Settings]
     skip: Callable[..., str | None] | None
     source: str
+
+    @property
+    def file(self) -> str:
+        """The part of the mark that is the file's own, by which pre-trained weights are named."""
+        return file_part(self.source)
 
     def load(self) -> ModuleType:
         """Import the whole module (torch and all)."""
@@ -83,9 +88,8 @@ def declaration(kind: Kind, name: str) -> Declaration:
     if name not in modules:
         raise UserError(f"unknown {kind[:-1]} {name!r}", nearest(name, modules))
     module, path = modules[name]
-    source = path.read_bytes()
     try:
-        tree = ast.parse(source, filename=str(path))
+        tree = ast.parse(path.read_bytes(), filename=str(path))
     except SyntaxError as error:
         raise UserError(f"{path}:{error.lineno}: is not valid Python: {error.msg}") from error
     namespace = _execute_declaration(tree, module, path)
@@ -103,7 +107,7 @@ def declaration(kind: Kind, name: str) -> Declaration:
         constants={key: value for key, value in namespace.items() if key.isupper()},
         settings=cast("type[Settings]", namespace.get("Config") or namespace.get("Options") or Settings),
         skip=namespace.get("skip"),
-        source=hashlib.sha256(source).hexdigest()[:16],
+        source=mark(module, path),
     )
 
 

@@ -1,0 +1,156 @@
+"""Audit: what was proved of a suite's results, and which test examples resemble what was trained on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tlbench.core.config import Settings
+from tlbench.core.info import Shots
+
+Verdict = Literal["passed", "failed", "declared", "not applicable"]
+
+RUNS = "run"
+TEST_LABELS = "test labels"
+BATCHES = "batches"
+TARGET_LABELS = "target labels"
+BEYOND_THE_BUDGET = "labels beyond the budget"
+CORPUS = "pre-training corpus"
+
+CHECKS = {
+    RUNS: "the cell runs to its end, and its protocol accepts what the method returns; told where it does not",
+    TEST_LABELS: "with scrambled test labels: the same model, validation, curves, choices and predictions, bit for bit",
+    BATCHES: "test examples in another order, number and company: the same predictions, up to rounding",
+    TARGET_LABELS: "with permuted labels of the target's training examples: the same in everything, bit for bit",
+    BEYOND_THE_BUDGET: "with other labels of all examples beyond the shots: the same in everything, bit for bit",
+    CORPUS: "with scrambled test labels: pre-training on the same data is given the same examples and labels",
+}
+
+
+class Proof(Settings):
+    """What came of one check on one cell.
+
+    Attributes:
+        check: One of :data:`CHECKS`.
+        verdict: ``declared`` where the method itself says that the check cannot hold, as a transductive one does.
+        detail: What differed, or why the check does not apply; empty where it passed.
+    """
+
+    check: str
+    verdict: Verdict
+    detail: str = ""
+
+
+class AuditedCell(Settings):
+    """A cell with its proofs; labels, not names, and marks as in a record's provenance."""
+
+    id: str
+    protocol: str
+    method: str
+    backbone: str
+    dataset: str
+    shots: Shots
+    seed: int
+    method_source: str
+    protocol_source: str
+    proofs: tuple[Proof, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed."""
+        return all(proof.verdict != "failed" for proof in self.proofs)
+
+
+class Pair(Settings):
+    """A test example and the trained example that it resembles most.
+
+    Attributes:
+        test_row: Row in the tested dataset.
+        row: Row in the other one.
+        distance: 0 for an exact copy; else 1 - correlation of images, 1 - share of common pieces of texts.
+        test_class: Name of its class.
+        row_class: Name of the other's class.
+        test_text: The text, cut where it is long; empty for images.
+        text: The other's.
+    """
+
+    test_row: int
+    row: int
+    distance: float
+    test_class: str
+    row_class: str
+    test_text: str = ""
+    text: str = ""
+
+
+class Overlap(Settings):
+    """The test examples of a dataset, compared with examples that something was trained on.
+
+    Attributes:
+        test: What is tested.
+        tests: Number of its examples.
+        against: What was trained on.
+        trained: Number of its examples.
+        exact: Test examples that have an exact copy there.
+        near: Further test examples that have a near copy there.
+        same_class: Of both, those whose copy is of a class of the same name.
+        expected: Share of the trained examples that have a copy among the other trained ones: what such examples
+            have in common anyway.
+        measure: How near copies were found.
+        pairs: Some of them, the nearest first.
+    """
+
+    test: str
+    tests: int = Field(ge=0)
+    against: str
+    trained: int = Field(ge=0)
+    exact: int = Field(ge=0)
+    near: int = Field(ge=0)
+    same_class: int = Field(ge=0)
+    expected: float = Field(ge=0, le=1)
+    measure: str
+    pairs: tuple[Pair, ...] = ()
+
+    @property
+    def share(self) -> float:
+        """Share of the test examples that have a copy."""
+        return (self.exact + self.near) / self.tests if self.tests else 0.0
+
+
+class Audit(Settings):
+    """An audit of a suite.
+
+    Attributes:
+        suite: Name.
+        finished: When, seconds since the epoch.
+        version: Of tlbench.
+        commit: Of tlbench, or empty.
+        device: Where cells were fitted.
+        planned: Number of cells of the suite.
+        cells: Those that were audited.
+        overlaps: Test data against training and pre-training data.
+        unseen: Backbones whose weights were trained elsewhere, on data that cannot be compared.
+    """
+
+    suite: str
+    finished: float
+    version: str
+    commit: str
+    device: str
+    planned: int
+    cells: tuple[AuditedCell, ...]
+    overlaps: tuple[Overlap, ...]
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed on any cell."""
+        return all(cell.passed for cell in self.cells)
+
+    @property
+    def summary(self) -> str:
+        """The cells and how they came out, in a line."""
+        failed = sum(not cell.passed for cell in self.cells)
+        cells = f"{self.planned} cell" + "s" * (self.planned != 1)
+        return f"audited: {len(self.cells)} of {cells}, {f'{failed} failed' if failed else 'all passed'}"
