@@ -21,6 +21,8 @@ from tlbench.core.errors import UserError
 if TYPE_CHECKING:
     from tlbench.execution.home import Home
     from tlbench.execution.prepare import Prepared
+    from tlbench.report.data import Results
+    from tlbench.report.page import Report
     from tlbench.store.sync import Backlog
 
 app = typer.Typer(
@@ -186,7 +188,7 @@ def run(
         out.print("nothing left to run")
     _tell_backlog(summary.backlog, suite)
     if prepared.plan.cells:
-        _report(prepared.suite.name, summary.tracking, reports, must=not summary.backlog.count)
+        _report([prepared.suite.name], summary.tracking, reports, place, must=not summary.backlog.count)
     if summary.left:
         with place.ledger() as ledger:
             limits = outlook(prepared, ledger).limits()
@@ -198,6 +200,39 @@ def run(
     if summary.failed:
         err.print(f"[red]{counted(summary.failed)} failed[/]: `tlbench status {escape(str(suite))}` tells why")
     if summary.failed or summary.left:
+        raise typer.Exit(1)
+
+
+@app.command()
+def tune(
+    suite: SuitePath,
+    only: Annotated[
+        str, typer.Option(help='Search only for these cells, e.g. "method=lora shots<=5".', show_default=False)
+    ] = "",
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster.", show_default="this machine")] = None,
+    home: HomePath = None,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+) -> None:
+    """Run the searches of a suite only; `run` goes on with what they found."""
+    from tlbench.execution.asked import Wish, refuse_idle_selectors
+    from tlbench.execution.run_suite import tune_suite
+    from tlbench.execution.search.told import as_rows, as_table
+
+    place = _home(home)
+    prepared = _prepare(suite, place)
+    if prepared.suite.search is None:
+        raise UserError(f"{suite} has no search", "add `search: {trials: 16}`")
+    wish = Wish(only=only, address=address)
+    refuse_idle_selectors(wish, prepared.plan.cells)
+    ended, found, _, backlog = tune_suite(prepared, place, wish, tracking_uri, err if as_json else out)
+    if as_json:
+        typer.echo(json.dumps(as_rows(found), indent=2))
+    else:
+        out.print(as_table(found))
+    _tell_backlog(backlog, suite)
+    if not ended:
+        err.print("[yellow]stopped[/]: the same command continues")
         raise typer.Exit(1)
 
 
@@ -263,15 +298,80 @@ def sync(suite: SuitePath, home: HomePath = None, tracking_uri: TrackingUri = No
 
 @app.command()
 def report(
-    suite: Annotated[str, typer.Argument(metavar="SUITE", help="The suite's file or its name.")],
+    suites: Annotated[
+        list[str], typer.Argument(metavar="SUITE...", help="A suite's file or its name; several are joined.")
+    ],
+    freeze: Annotated[
+        str | None, typer.Option(metavar="TAG", help="Keep it for good under reports/frozen/TAG.", show_default=False)
+    ] = None,
     home: HomePath = None,
     tracking_uri: TrackingUri = None,
     reports: Reports = Path("reports"),
 ) -> None:
     """Write the leaderboard, from MLflow alone."""
+    from tlbench.report import freeze as frozen
     from tlbench.store.on_mlflow import prepare as resolve
 
-    _report(_suite_name(suite), resolve(tracking_uri, _home(home).root), reports)
+    if freeze is not None:
+        frozen.refuse_tag(freeze, reports)
+    names = list(dict.fromkeys(map(_suite_name, suites)))
+    place = _home(home)
+    gathered = _report(names, resolve(tracking_uri, place.root), reports, place)
+    if freeze is not None and gathered is not None:
+        out.print(
+            f"frozen       {escape(str(frozen.freeze(gathered, freeze, reports)))}   (`tlbench compare` reads it)"
+        )
+
+
+@app.command()
+def compare(
+    first: Annotated[
+        str, typer.Argument(metavar="A", help='A method, a selector such as "method=lora shots<=5", or a frozen tag.')
+    ],
+    second: Annotated[str, typer.Argument(metavar="B", help="What to hold it against, said the same way.")],
+    suites: Annotated[
+        list[str] | None,
+        typer.Option("--suite", help="Only this suite's results; may be repeated.", show_default="all suites"),
+    ] = None,
+    home: HomePath = None,
+    tracking_uri: TrackingUri = None,
+    reports: Reports = Path("reports"),
+    as_json: Json = False,
+) -> None:
+    """Hold two selections of results against each other, paired seed by seed, or two frozen tags."""
+    from tlbench.report.data import load_several
+    from tlbench.report.held import hold
+    from tlbench.store.on_mlflow import prepare as resolve
+
+    def load() -> Results:
+        return load_several(list(map(_suite_name, suites or ())), resolve(tracking_uri, _home(home).root))
+
+    values, told = hold(first, second, reports, load)
+    if as_json:
+        typer.echo(json.dumps(values, indent=2))
+    else:
+        out.print(escape(told))
+
+
+@app.command()
+def audit(
+    suite: SuitePath,
+    only: Annotated[
+        str,
+        typer.Option(help='Audit all these cells, e.g. "method=fine* shots=5 seed=0".', show_default="a small sample"),
+    ] = "",
+    home: HomePath = None,
+    as_json: Json = False,
+) -> None:
+    """Prove that hidden labels reach no method, and look for test examples among what was trained on."""
+    from tlbench.execution.audit.command import run_audit
+
+    place = _home(home)
+    found = run_audit(_prepare(suite, place), place, only, None if as_json else out)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+    if not found.passed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -318,11 +418,9 @@ def _prepare(suite: Path, home: Home) -> Prepared:
         prepared = prepare(suite, home.artifacts, opening)
     for warning in prepared.warnings:
         err.print(f"[yellow]note[/] {escape(warning)}")
-    if prepared.suite.search is not None:
-        err.print(
-            f"[yellow]note[/] {escape(str(suite))}: this version does not search yet: "
-            "every method runs with its default parameters and those under params"
-        )
+    if prepared.searches.waiting:
+        with home.ledger() as ledger:
+            prepared = prepared.found(ledger)
     return prepared
 
 
@@ -368,22 +466,23 @@ def _cut(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:95]} ... {text[-100:]}"
 
 
-def _report(name: str, uri: str, folder: Path, must: bool = True) -> None:
+def _report(names: list[str], uri: str, folder: Path, home: Home, must: bool = True) -> Report | None:
     """Write and show the report; where MLflow lacks results anyway, a report that cannot be made is a note."""
     from tlbench.report.page import gather, save
     from tlbench.report.terminal import terminal_table
     from tlbench.store.on_mlflow import without_credentials
 
     try:
-        gathered = gather(name, uri)
+        gathered = gather(names, uri, home.root)
     except UserError as error:
         if must:
             raise
         err.print(f"[yellow]no report[/]: {escape(error.message)}")
-        return
+        return None
     paths = save(gathered, folder)
-    out.print(terminal_table(name, gathered.boards))
+    out.print(terminal_table(gathered.results.suite, gathered.boards))
     for warning in gathered.warnings:
         err.print(f"[yellow]note[/] {escape(warning)}")
     out.print(f"leaderboard  {escape(str(paths.index))}   (open it in a browser)")
     out.print(f"MLflow       {escape(without_credentials(uri))}   (`tlbench ui` shows it)")
+    return gathered

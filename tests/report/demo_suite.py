@@ -7,10 +7,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
+
+from tlbench.core.record import pack_bits
+
 FOLLY = "<script>alert('method')</script>"
 BOOM = "ValueError: <img src=x onerror=alert(1)>\nTraceback: line two"
 PROVENANCE = {"tlbench.provenance.torch": "2.15.0", "tlbench.provenance.commit": "abc123"}
 SEEDS = (0, 1, 2)
+TESTS = 203
+TRACEBACK = "\n".join(["Traceback (most recent call last):", *(f"  line {n}" for n in range(30)), BOOM])
 LEVEL = {"linear_probe": 0.60, "lora(rank=8)": 0.66, FOLLY: 0.50, "patchy": 0.70}
 BONUS = {("digits", "1"): 0.0, ("digits", "full"): 0.2, ("glyphs", "1"): -0.1, ("glyphs", "full"): 0.05}
 
@@ -41,6 +47,14 @@ def params(method: str, dataset: str, shots: str, seed: int, **changed: str) -> 
     }
 
 
+def record(value: float, method: str, seed: int) -> dict[str, Any]:
+    """Return the part of a record that a report reads: a curve, and answers of which a share is right."""
+    curve = [(epoch, value * (1 - 0.5 ** (epoch + 1))) for epoch in range(100)]
+    right = Random(f"{method} {seed}").choices([True, False], [value, 1 - value], k=TESTS)
+    bits = pack_bits(np.packbits(right).tobytes())
+    return {"outcome": {"curves": {"val_accuracy": curve}, "correct": bits, "tests": TESTS, "group": 1}, "error": None}
+
+
 class Writer:
     """Stores runs as the sync does: everything first, the final status last."""
 
@@ -59,8 +73,9 @@ class Writer:
         status: str | None = "FINISHED",
         digest: str = "d",
         tags: dict[str, str] | None = None,
+        record: dict[str, Any] | None = None,
     ) -> str:
-        """Store one run and return its id; ``status`` None leaves it running."""
+        """Store one run and return its id; ``status`` None leaves it running, ``record`` is attached."""
         from mlflow.entities import Metric, Param
 
         self._clock += 1000
@@ -73,6 +88,10 @@ class Writer:
             [Metric(key, value, self._clock, 0) for key, value in (cost | metrics).items()],
             [Param(key, value) for key, value in params.items()],
         )
+        if record is not None:
+            folder = Path(run.info.artifact_uri.removeprefix("file://"))
+            folder.mkdir(parents=True)
+            (folder / "record.json").write_text(json.dumps(record))
         if status:
             self._client.set_terminated(run.info.run_id, status, end_time=self._clock + 500)
         self.ids.append(run.info.run_id)
@@ -100,7 +119,8 @@ def fill(uri: str, artifacts: Path) -> None:
                 value = accuracy(method, dataset, shots, seed)
                 metrics = {"test/accuracy": value, "test/nll": float("nan") if seed else 1.0, "curve/train_loss": 0.3}
                 cell = f"{method[:4]}-{dataset}-{shots}-{seed}"
-                writer.run(cell, params(method, dataset, shots, seed), metrics, tags=PROVENANCE)
+                told = params(method, dataset, shots, seed)
+                writer.run(cell, told, metrics, tags=PROVENANCE, record=record(value, method, seed))
     for seed in (0, 1):
         told = params("protonet", "glyphs", "1", seed, protocol="episodic", backbone_label="conv4/random")
         scores = {"test/accuracy": 0.7 + seed / 10, "test/accuracy_ci95": 0.03 + seed / 100}
@@ -114,7 +134,8 @@ def fill(uri: str, artifacts: Path) -> None:
 def _mishaps(writer: Writer, client: Any) -> None:
     good = {"test/accuracy": 0.123}
     told = params("patchy", "glyphs", "full", 2)
-    writer.run("patc-glyphs-full-2", told, {}, status="FAILED", tags={"tlbench.error": BOOM})
+    broken = {"outcome": None, "error": {"type": "ValueError", "message": "", "traceback": TRACEBACK}}
+    writer.run("patc-glyphs-full-2", told, {}, status="FAILED", tags={"tlbench.error": BOOM}, record=broken)
     told = params("linear_probe", "digits", "1", 0)
     writer.run("line-digits-1-0", told, {}, status="FAILED", tags={"tlbench.error": "first attempt"})
     writer.run("orphan", params("linear_probe", "digits", "1", 7), good, status=None)

@@ -15,7 +15,9 @@ from tlbench.report import page
 from tlbench.report.cells import Measured, settle
 from tlbench.report.choices import Choices, choices
 from tlbench.report.data import Results, tidy
-from tlbench.report.flat import choices_csv, choices_md, leaderboard_csv, leaderboard_md, settings_csv
+from tlbench.report.flat import choices_sheet, leaderboard_sheet, settings_sheet
+from tlbench.report.sheet import csv as as_csv
+from tlbench.report.sheet import markdown
 from tlbench.report.stored import StoredExperiment, StoredRun
 from tlbench.report.tables import Board, leaderboard, settings
 from tlbench.report.text import BOUNDS
@@ -156,34 +158,33 @@ def _asdict(cell: Measured) -> dict[str, Any]:
 
 
 def test_the_tables_as_files(found: Choices, measured: tuple[Measured, ...]) -> None:
-    rows = {row["method"]: row for row in csv.DictReader(StringIO(choices_csv(found)))}
+    rows = {row["method"]: row for row in csv.DictReader(StringIO(as_csv(choices_sheet(found))))}
     assert float(rows["dann"]["by_entropy"]) == pytest.approx(0.71)
     assert float(rows["dann"]["oracle"]) == pytest.approx(0.81)
     assert rows["dann"]["ranked_by"] == "information"
     assert [rows[name]["upper_bound"] for name in ("dann", "target_oracle")] == ["False", "True"]
-    told = choices_md(found)
+    told = markdown(choices_sheet(found))
     above, below = told.split(BOUNDS)
     assert "| a -&gt; b | 0 | dann | conv4/random | information | 71.0 | 79.0 | 61.0 | 81.0 | 3 |" in above
     assert "target\\_oracle" in below
     assert "target\\_oracle" not in above
     assert "| information, ranked | −2.0 | −2.0 | 2 |" in below
     assert "| last | −11.5 | −20.0 | 2 |" in below
-    assert choices_csv(Choices()).startswith("protocol,dataset")
-    assert choices_md(Choices()) == "No results.\n"
+    assert as_csv(choices_sheet(Choices())).startswith("protocol,dataset")
+    assert markdown(choices_sheet(Choices())) == "No results.\n"
     boards = leaderboard(measured, "source_only")
-    for table in (leaderboard_csv(boards), settings_csv(settings(measured, "source_only"))):
-        bound = {row["method"]: row["upper_bound"] for row in csv.DictReader(StringIO(table))}
+    for sheet in (leaderboard_sheet(boards, {}), settings_sheet(settings(measured, "source_only"))):
+        bound = {row["method"]: row["upper_bound"] for row in csv.DictReader(StringIO(as_csv(sheet)))}
         assert bound == {"dann": "False", "source_only": "False", "target_oracle": "True"}
-    assert "an upper bound: it sees labels" in leaderboard_md(boards)
+    assert "an upper bound: it sees labels" in markdown(leaderboard_sheet(boards, {}))
 
 
-def test_the_page_and_its_files(tmp_path: Any, measured: tuple[Measured, ...]) -> None:
-    read = results(*RECORDS)
-    report = page.Report(read, leaderboard(measured, "source_only"), (), choices(measured), ())
-    paths = page.save(report, tmp_path)
-    assert {"adaptation.csv", "adaptation.md"} <= {path.name for path in paths.files}
+def test_the_page_and_its_files(tmp_path: Any) -> None:
+    paths = page.save(page.make(results(*RECORDS)), tmp_path)
+    kinds = ("csv", "md", "tex", "svg", "pdf")
+    assert {f"adaptation.{kind}" for kind in kinds} <= {path.name for path in paths.files}
     text = paths.index.read_text()
-    section = text[text.index('<section id="adaptation">') : text.index('<section id="failures">')]
+    section = text[text.index('<section id="adaptation"') : text.index('<section id="reliability"')]
     above, below = section.split(BOUNDS)
     assert "<b>79.0</b>" in above
     assert "<i>81.0</i>" in above
@@ -191,14 +192,17 @@ def test_the_page_and_its_files(tmp_path: Any, measured: tuple[Measured, ...]) -
     assert "target_oracle" not in above
     assert "target_oracle" in below
     assert 'information <span class="tag">ranked</span>' in below
-    leaders = text[text.index('<section id="leaderboard">') : text.index('<section id="settings">')]
+    leaders = text[text.index('<section id="leaderboard"') : text.index('<section id="datasets"')]
     assert leaders.index("dann") < leaders.index(BOUNDS) < leaders.index("target_oracle")
 
 
 def test_a_suite_without_adaptation_says_so(tmp_path: Any) -> None:
     plain = [each.model_copy(update={"outcome": Outcome(scores={"accuracy": 0.5})}) for each in RECORDS]
-    read = results(*plain)
-    cells = settle(read.done)[0]
-    paths = page.save(page.Report(read, leaderboard(cells, ""), (), choices(cells), ()), tmp_path)
-    assert not {"adaptation.csv", "adaptation.md"} & {path.name for path in paths.files}
+    (tmp_path / "adapting").mkdir()
+    for name in ("adaptation.svg", "mine.svg"):
+        (tmp_path / "adapting" / name).touch()
+    paths = page.save(page.make(results(*plain)), tmp_path)
+    assert not [path.name for path in paths.files if path.name.startswith("adaptation.")]
+    kept = {path.name for path in paths.folder.iterdir()}
+    assert ("adaptation.svg" in kept, "mine.svg" in kept) == (False, True), "only what a report wrote is removed"
     assert "No cell of adaptation has a result." in paths.index.read_text()

@@ -20,11 +20,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from demo_suite import BONUS, BOOM, LEVEL, SEEDS, accuracy
+from demo_suite import BONUS, BOOM, LEVEL, SEEDS, TRACEBACK, accuracy
 
 from tlbench.core.errors import UserError
 from tlbench.core.record import Cost, Footprint, Outcome, Record
-from tlbench.report import data, from_rest
+from tlbench.report import data, from_rest, from_sqlite
 from tlbench.store import mlflow_layout
 
 
@@ -80,6 +80,7 @@ def test_a_failure_counts_until_the_cell_succeeds(store: str) -> None:
     (failure,) = data.load("demo", store).failed
     assert failure.cell == "patc-glyphs-full-2"
     assert failure.error == BOOM
+    assert failure.traceback == TRACEBACK
     assert "patchy | resnet18/random | glyphs" in failure.what
 
 
@@ -205,10 +206,21 @@ def test_server_and_file_tell_the_same(server: str, store: str, monkeypatch: pyt
     pd.testing.assert_frame_equal(
         over_http.done.sort_values("run_id", ignore_index=True), from_file.done.sort_values("run_id", ignore_index=True)
     )
-    same = [field.name for field in dataclasses.fields(data.Results) if field.name not in ("done", "place")]
+    same = [field.name for field in dataclasses.fields(data.Results) if field.name not in ("done", "place", "trials")]
     assert [getattr(over_http, name) for name in same] == [getattr(from_file, name) for name in same]
+    assert (
+        len(from_file.attached) >= len(LEVEL) * len(BONUS) * len(SEEDS) - 2
+    )  # not the failed one's, nor maybe a twin's
     with pytest.raises(UserError, match=r"'fewshott'.*\n.*did you mean 'fewshot'"):
         data.load("fewshott", server)
+
+
+@pytest.mark.usefixtures("no_credentials")
+def test_all_suites_are_found_on_a_server_and_in_a_file(server: str, store: str) -> None:
+    assert set(from_rest.suites(server)) == set(from_sqlite.suites(store)) >= {"demo", "fewshot"}
+    assert data.load_several([], store).suite == "demo"  # the other one has no results
+    with pytest.raises(UserError, match="did you mean 'fewshot'"):
+        data.load_several(["demo", "fewshots"], store)
 
 
 @pytest.mark.usefixtures("no_credentials")

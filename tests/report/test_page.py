@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
+import made_results
 import pandas as pd
 import pytest
 from demo_suite import BONUS, BOOM, FOLLY, SEEDS, accuracy
 from rich.console import Console
 
-from tlbench.report import page
+from tlbench.core.audit import Audit, AuditedCell, Overlap, Proof
+from tlbench.report import gathered, page, trials
+from tlbench.report import sheet as writers
 from tlbench.report.data import Results
+from tlbench.report.drawn import Drawn
+from tlbench.report.sheets import sheets
 from tlbench.report.terminal import terminal_table
 from tlbench.report.text import TRANSDUCTIVE
 from tlbench.store import mlflow_layout
@@ -32,8 +36,13 @@ def written(store: str, tmp_path_factory: pytest.TempPathFactory) -> page.Paths:
 def test_all_files_are_written_and_no_draft_is_left(written: page.Paths) -> None:
     assert written.index == written.folder / "index.html"
     assert sorted(path.name for path in written.folder.iterdir()) == sorted(path.name for path in written.files)
-    names = {"index.html", "leaderboard.csv", "leaderboard.md", "settings.csv", "settings.md", "records.parquet"}
+    tables = ("leaderboard", "settings", "datasets", "pairwise", "examples", "spread", "left_out", "reproduction")
+    names = {"index.html", "records.parquet"} | {f"{name}.{kind}" for name in tables for kind in ("csv", "md", "tex")}
+    figures = ("heat", "shots", "cost", "pairwise", "curves", "seeds")
+    names |= {f"{name}.{kind}" for name in figures for kind in ("svg", "pdf")}
     assert {path.name for path in written.files} == names
+    assert all(path.read_bytes().startswith(b"%PDF") for path in written.files if path.suffix == ".pdf")
+    assert all(path.read_text().startswith("<svg") for path in written.files if path.suffix == ".svg")
 
 
 def test_leaderboard_csv_holds_the_means(written: page.Paths) -> None:
@@ -66,7 +75,7 @@ def test_transductive_rows_stand_on_a_board_of_their_own_which_says_what_that_me
     assert "| maml |" in board
     assert "protonet" not in board
     assert (written.folder / "leaderboard.md").read_text().count(TRANSDUCTIVE) == 1
-    assert written.index.read_text().count(TRANSDUCTIVE) == 1
+    assert written.index.read_text().count(TRANSDUCTIVE) == 2  # its card, and its board
     frame = pd.read_csv(written.folder / "settings.csv")
     assert dict(zip(frame["method"], frame["protocol"], strict=True))["maml"] == "episodic, transductive"
 
@@ -78,24 +87,21 @@ def test_records_keep_every_cell(written: page.Paths) -> None:
 
 
 def test_names_and_messages_stay_text(written: page.Paths) -> None:
-    text = written.index.read_text()
-    assert FOLLY not in text
+    whole = written.index.read_text()
+    text = whole[: whole.index("<script>")]
+    assert FOLLY not in whole
     assert "&lt;script&gt;alert(&#39;method&#39;)&lt;/script&gt;" in text
     assert BOOM not in text
     assert "&lt;img src=x onerror=alert(1)&gt;" in text
     assert "<b>episodes</b>" not in text
+    specs = whole[whole.index('id="figures">') :]
+    assert "\\u003cscript\\u003ealert" in specs, "the names are in the figures' data too"
+    assert re.findall(r"<(?!/script>)", specs[: specs.index("</script>")]) == [], "nothing can close the script there"
     for name in ("leaderboard.md", "settings.md"):
         table = (written.folder / name).read_text()
         assert "<script>" not in table
         lines = [line for line in table.splitlines() if line.startswith("|")]
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
-
-
-def test_a_pipe_in_a_name_does_not_break_a_markdown_row() -> None:
-    from tlbench.report.flat import _markdown
-
-    *_, last = _markdown(("a", "b"), [("x|y\nz", "*w*")], left=(0,)).splitlines()
-    assert last == r"| x\|y z | \*w\* |"
 
 
 def test_warnings_and_provenance_are_on_the_page(written: page.Paths) -> None:
@@ -108,7 +114,13 @@ def test_warnings_and_provenance_are_on_the_page(written: page.Paths) -> None:
         "2.15.0",
         "f" * 60 + "digi",
         "tlbench run demo.yaml",
-        "baseline: linear_probe",
+        "baseline linear_probe",
+        "--only",
+        "No critical-difference diagram",
+        "Nothing was searched",
+        "This suite was not audited",
+        "No cell of adaptation has a result.",
+        "... 19 lines ...",  # of a traceback
     ):
         assert told in text
 
@@ -149,66 +161,65 @@ def test_terminal_table_fits_eighty_columns(store: str) -> None:
 def test_coverage_warnings(planned: int | None, done: int, expected: str) -> None:
     frame = pd.DataFrame({"cell": range(done)})
     results = Results("s", "p", frame, {}, (), planned, (), "", "", ())
-    assert any(expected in warning for warning in page._warnings(results, ()))
+    assert any(expected in warning for warning in gathered._warnings(results, ()))
 
 
 def test_a_suite_text_that_was_cut_is_said_to_be() -> None:
     told = mlflow_layout.experiment_tags("b", "name: x\n" * 9000, 1)[mlflow_layout.SUITE_TAG]
     whole, cut = (
-        page._warnings(Results("s", "p", pd.DataFrame({"cell": [0]}), {}, (), 1, (), "", text, ()), ())
+        gathered._warnings(Results("s", "p", pd.DataFrame({"cell": [0]}), {}, (), 1, (), "", text, ()), ())
         for text in ("name: x", told)
     )
     assert whole == []
     assert ["stored in part" in warning for warning in cut] == [True]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}")
-    with sync_api.sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
-        yield chromium
-        chromium.close()
+def told(report: page.Report) -> str:
+    """Return the page without its figures."""
+    return page.html(report, sheets(report), Drawn({}, 0), "")
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_page_in_a_browser(browser: Any, written: page.Paths, width: int) -> None:
-    tab = browser.new_page(viewport={"width": width, "height": 800})
-    asked: list[str] = []
-    said: list[str] = []
-    tab.on("request", lambda request: asked.append(request.url))
-    tab.on("console", lambda message: said.append(message.text))
-    tab.on("pageerror", lambda error: said.append(str(error)))
-    tab.on("dialog", lambda dialog: (said.append("dialog"), dialog.dismiss()))
-    tab.goto(written.index.as_uri())
-
-    def column(number: int) -> list[str]:
-        return [text.strip() for text in tab.locator(f"#settings tbody tr > :nth-child({number}) ").all_inner_texts()]
-
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width  # tables scroll, the page does not
-    accuracy_heading = tab.get_by_role("button", name="Accuracy")
-    accuracy_heading.click()
-    best_first = [float(text.split()[0]) for text in column(4)]
-    assert best_first == sorted(best_first, reverse=True)
-    accuracy_heading.click()
-    assert [float(text.split()[0]) for text in column(4)] == sorted(best_first)
-    tab.get_by_role("button", name="p (Holm)").click()
-    tested = [text for text in column(column_of(tab, "p (Holm)")) if text]
-    first_empty = tested.index("–")
-    assert set(tested[first_empty:]) == {"–"}
-    tab.get_by_role("button", name="Shots").click()
-    assert column(3)[0] == "full"
-    assert tab.locator("#settings th[aria-sort=descending]").count() == 1
-    assert FOLLY in tab.locator("#leaderboard").inner_text()
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
-    assert said == []
-    tab.close()
+def test_a_long_table_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [made_results.run(f"m{number}", 0.5 + number / 100, seed) for number in range(5) for seed in range(3)]
+    report = page.make(made_results.results(runs))
+    assert "The first" not in told(report)
+    monkeypatch.setattr(page, "SHOWN", 2)
+    text = told(report)
+    assert text.count("The first 2 of 5 rows;") == 5  # leaderboard, datasets, settings, spread, commands
+    assert '<a href="leaderboard.csv">leaderboard.csv</a> holds all' in text
+    assert len(writers.csv(sheets(report)["leaderboard"]).splitlines()) == 6
 
 
-def column_of(tab: Any, heading: str) -> int:
-    """Return the number of the column under a heading, counted from one."""
-    return [text.strip() for text in tab.locator("#settings thead th").all_inner_texts()].index(heading) + 1
+def test_an_audit_is_shown_and_its_names_stay_text() -> None:
+    proof = Proof(check="test labels", verdict="failed", detail="<i>differ</i>")
+    cell = AuditedCell(
+        id="c", protocol="classification", method=FOLLY, backbone="b", dataset="d", shots="5", seed=0,
+        method_source="", protocol_source="", proofs=(proof,),
+    )  # fmt: skip
+    overlap = Overlap(
+        test="<u>digits</u>", tests=200, against="train", trained=900, exact=2, near=1, same_class=3, expected=0.25,
+        measure="pixels",
+    )  # fmt: skip
+    audit = Audit(
+        suite="s", finished=0.0, version="1", commit="c", device="cpu", planned=1, cells=(cell,), overlaps=(overlap,)
+    )
+    text = told(page.make(made_results.results([made_results.run("a", 0.5)]), audit))
+    assert "1 failed" in text
+    assert "test labels (&lt;i&gt;differ&lt;/i&gt;)" in text
+    assert "&lt;u&gt;digits&lt;/u&gt;" in text
+    assert "1.5%" in text
+    assert "25%" in text
+    assert FOLLY not in text
+
+
+def test_a_search_has_its_table_and_its_column() -> None:
+    found = made_results.results([made_results.run("lora", 0.5 + seed / 100, seed) for seed in range(3)])
+    name = trials.setting("classification", "lora", "resnet18/random", "digits", "5")
+    rows = [(name, "lora", n, 0.6, 0.6, 1.0, float(n), "done", '{"lr": "<b>"}') for n in range(1, 17)]
+    searched = replace(found, trials=pd.DataFrame(rows, columns=list(trials.COLUMNS)))
+    assert "Nothing was searched" in told(page.make(found))
+    text = told(page.make(searched))
+    assert "Nothing was searched" not in text
+    assert "Chosen settings" in text
+    assert '<td class="n" data-key="16">16</td>' in text
+    assert "&lt;b&gt;" in text

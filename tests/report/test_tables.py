@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import scipy.stats
 
 from tlbench.report.cells import Measured
 from tlbench.report.tables import Board, LeaderRow, SettingRow, leaderboard, settings
-from tlbench.stats.contrasts import holm
+from tlbench.stats.contrasts import against, holm
 
 
 def cell(method: str, seed: int, accuracy: float, **other: str) -> Measured:
@@ -91,6 +92,25 @@ def test_leaderboard_is_welch_over_strata() -> None:
     assert row.difference.p_holm == pytest.approx(expected.pvalue)
     assert row.difference.contrast.estimate.high == pytest.approx(expected.confidence_interval().high / 2)
     assert (row.have, row.expected, row.rank) == (6, 6, 1)
+
+
+def test_differences_of_a_board_are_one_family() -> None:
+    """Two datasets, one of which spreads far more: no row has more degrees of freedom than all of them together."""
+    generator = np.random.default_rng(0)
+    rows = [
+        each
+        for method in ("probe", "a", "b", "c")
+        for dataset, spread in (("digits", 0.01), ("glyphs", 0.1))
+        for each in cells(method, *(0.5 + spread * generator.normal(size=3)), dataset=dataset)
+    ]
+    found = only(leaderboard(rows, "probe"))
+    expected = against({name: row.scores for name, row in found.items()}, "probe")
+    assert {name: found[name].difference.p_holm for name in expected} == {
+        name: each.p_holm for name, each in expected.items()
+    }
+    assert {name: found[name].difference.contrast for name in expected} == {
+        name: each.contrast for name, each in expected.items()
+    }
 
 
 def test_incomplete_rows_stand_below_however_good() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,7 +51,13 @@ def evidence(logits: Tensor, labels: Tensor) -> dict[str, Any]:
 
 
 def sealed(ctx: Context, footprint: Footprint) -> Outcome:
-    """Return what is known of a fitted method while the test stays sealed: what it found on validation."""
+    """Return what is known of a fitted method while the test stays sealed: what it found on validation.
+
+    Raises:
+        FloatingPointError: A validation score is not finite.
+    """
+    if not all(map(math.isfinite, ctx.validation.values())):
+        raise FloatingPointError("validation scores of the fitted model are not finite")
     return Outcome(
         scores={},
         validation=ctx.validation,

@@ -34,6 +34,9 @@ class Measured:
         oracle: Whether the method saw labels that the protocol keeps from all others: an upper bound.
         validator: What chose the model that was scored, where a protocol lets several choose; else empty.
         choices: Test accuracy of the model that each of them chose, by name, the oracle's among them.
+        total: Parameters of the whole predictor.
+        cell: The cell's id.
+        run_id: MLflow's run.
     """
 
     protocol: str
@@ -57,13 +60,16 @@ class Measured:
     oracle: bool = False
     validator: str = ""
     choices: Mapping[str, float] = field(default_factory=dict)
+    total: float | None = None
+    cell: str = ""
+    run_id: str = ""
 
 
 _COLUMNS = (
     "protocol", "protocol_name", "method_label", "method", "backbone_label", "dataset", "shots", "seed",
     "test/accuracy", "test/accuracy_ci95", "test/macro_f1", "test/nll", "test/ece", "cost/seconds",
     "footprint/trainable", "footprint/stored_bytes", "cost/peak_memory", "transductive",
-    "oracle", "validator", "choices",
+    "oracle", "validator", "choices", "footprint/total", "cell", "run_id",
 )  # fmt: skip  # in the order of Measured's fields
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -13,7 +13,9 @@ import pandas as pd
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import canonical
 from tlbench.report import from_rest, from_sqlite
+from tlbench.report.attached import Attached
 from tlbench.report.stored import StoredExperiment, StoredRun
+from tlbench.report.trials import apart, none, of_runs
 from tlbench.store import mlflow_layout as layout
 
 TEXTS = tuple(name for name in layout.PARAMS if name != "seed")
@@ -22,16 +24,21 @@ NUMBERS = (
     "cost/seconds", "cost/train_seconds", "cost/peak_memory", "footprint/trainable", "footprint/total",
     "footprint/stored_bytes",
 )  # fmt: skip
-COLUMNS = ("run_id", "cell", "digest", "ended", *TEXTS, "seed", "options", "params", "transductive", "oracle", *NUMBERS)
+SOURCES = ("method_source", "protocol_source")
+COLUMNS = (
+    "run_id", "cell", "digest", "ended", *TEXTS, "seed", "options", "params", "transductive", "oracle", *SOURCES,
+    *NUMBERS,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A cell that failed and has no result."""
+    """A cell that failed and has no result; ``traceback`` is empty where none was stored."""
 
     cell: str
     what: str
     error: str
+    traceback: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,9 @@ class Results:
         baseline: The suite's baseline as written there; empty when none was stored.
         suite_text: The suite file; empty when none was stored.
         notes: What a reader must know of how the rows were chosen.
+        experiment: MLflow's id of the suite's experiment.
+        attached: Curves and answers by cell, of the cells whose records were read whole.
+        trials: What a search tried, one row a trial (see :mod:`tlbench.report.trials`).
     """
 
     suite: str
@@ -72,6 +82,9 @@ class Results:
     baseline: str
     suite_text: str
     notes: tuple[str, ...]
+    experiment: str = ""
+    attached: Mapping[str, Attached] = field(default_factory=dict)
+    trials: pd.DataFrame = field(default_factory=none)
 
 
 def load(suite: str, uri: str) -> Results:
@@ -84,10 +97,38 @@ def load(suite: str, uri: str) -> Results:
     Raises:
         UserError: The store cannot be reached or read, or has no such suite.
     """
-    if uri.startswith(from_sqlite.SCHEME):
+    if _is_file(uri):
         return tidy(suite, uri, from_sqlite.read(uri, suite))
-    if uri.startswith(from_rest.SCHEMES):
-        return tidy(suite, from_rest.without_credentials(uri), from_rest.read(uri, suite))
+    return tidy(suite, from_rest.without_credentials(uri), from_rest.read(uri, suite))
+
+
+def load_several(names: Sequence[str], uri: str) -> Results:
+    """Read several suites' results as those of one.
+
+    Args:
+        names: Their names; where there are none, every suite of the store that has results.
+        uri: See :func:`load`.
+
+    Raises:
+        UserError: The store cannot be reached or read, has no such suite, or no results at all.
+    """
+    if names:
+        return join([load(name, uri) for name in names])
+    known = from_sqlite.suites(uri) if _is_file(uri) else from_rest.suites(uri)
+    found = [results for results in (load(name, uri) for name in known) if len(results.done)]
+    if not found:
+        raise UserError(f"{from_rest.without_credentials(uri)}: no suite has results there", "`tlbench run` makes them")
+    return join(found)
+
+
+def _is_file(uri: str) -> bool:
+    """Say whether a store is an SQLite file; else it is a server.
+
+    Raises:
+        UserError: It is neither.
+    """
+    if uri.startswith((from_sqlite.SCHEME, *from_rest.SCHEMES)):
+        return uri.startswith(from_sqlite.SCHEME)
     raise UserError(
         f"a report reads sqlite:///FILE or the http(s):// address of an MLflow server, not {uri.partition(':')[0]!r}",
         "another store can be read through `mlflow server --backend-store-uri ...`",
@@ -97,7 +138,8 @@ def load(suite: str, uri: str) -> Results:
 def tidy(suite: str, place: str, stored: StoredExperiment) -> Results:
     """Turn what MLflow stored into results: one row a finished cell, failures apart."""
     notes: list[str] = []
-    finished = _first_of_each_cell(_complete(stored.runs, notes), notes)
+    runs, tried = apart(stored.runs)
+    finished = _first_of_each_cell(_complete(runs, notes), notes)
     rows = [_row(run) for run in finished]
     done = pd.DataFrame(rows, columns=_columns(rows))
     done[list(NUMBERS)] = done[list(NUMBERS)].astype("float64")
@@ -107,7 +149,7 @@ def tidy(suite: str, place: str, stored: StoredExperiment) -> Results:
         place=place,
         done=done,
         provenance=_provenance(finished),
-        failed=_failures(stored.runs, {run.tags[layout.CELL_TAG] for run in finished}),
+        failed=_failures(runs, {run.tags[layout.CELL_TAG] for run in finished}),
         planned=plan.get("cells"),
         not_applicable=tuple(
             NotApplicable(int(each["count"]), str(each["reason"]), str(each["what"]))
@@ -116,7 +158,58 @@ def tidy(suite: str, place: str, stored: StoredExperiment) -> Results:
         baseline=stored.tags.get(layout.BASELINE_TAG, ""),
         suite_text=stored.tags.get(layout.SUITE_TAG, ""),
         notes=tuple(notes),
+        experiment=stored.id,
+        attached={run.tags[layout.CELL_TAG]: run.attached for run in finished if run.attached is not None},
+        trials=of_runs(tried),
     )
+
+
+def join(several: Sequence[Results]) -> Results:
+    """Return several suites' results as those of one, named ``one+other``.
+
+    A cell is named by what decides its result, so one that two suites share counts once; provenance counts it in each.
+    The baseline is the one that all suites name which name any.
+
+    Args:
+        several: At least one.
+    """
+    if len(several) == 1:
+        return several[0]
+    notes = [f"{each.suite}: {note}" for each in several for note in each.notes]
+    stacked = pd.concat([each.done for each in several], ignore_index=True)
+    done = stacked.drop_duplicates("cell", ignore_index=True)
+    differing = int((stacked[["cell", "digest"]].drop_duplicates()["cell"].value_counts() > 1).sum())
+    if differing:
+        notes.append(f"cells with another result in a later suite, of which that of the first counts: {differing}")
+    baselines = list(dict.fromkeys(each.baseline for each in several if each.baseline))
+    if len(baselines) > 1:
+        notes.append(f"the suites name several baselines, so there is none: {', '.join(baselines)}")
+    have = set(done["cell"])
+    failed = {each.cell: each for results in several for each in results.failed if each.cell not in have}
+    shared = sum(len(each.done) + len(each.failed) for each in several) - len(done) - len(failed)
+    plans = [each.planned for each in several if each.planned is not None]
+    return Results(
+        suite="+".join(each.suite for each in several),
+        place=", ".join(dict.fromkeys(each.place for each in several)),
+        done=done,
+        provenance=_added(each.provenance for each in several),
+        failed=tuple(failed.values()),
+        planned=sum(plans) - shared if len(plans) == len(several) else None,
+        not_applicable=tuple(dict.fromkeys(each for results in several for each in results.not_applicable)),
+        baseline=baselines[0] if len(baselines) == 1 else "",
+        suite_text="---\n".join(each.suite_text for each in several if each.suite_text),
+        notes=tuple(notes),
+        attached={cell: held for each in reversed(several) for cell, held in each.attached.items()},
+        trials=pd.concat([each.trials for each in several], ignore_index=True),
+    )
+
+
+def _added(counts: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
+    total: dict[str, Counter[str]] = {}
+    for each in counts:
+        for key, values in each.items():
+            total.setdefault(key, Counter()).update(values)
+    return {key: dict(values) for key, values in sorted(total.items())}
 
 
 def _complete(runs: Iterable[StoredRun], notes: list[str]) -> list[StoredRun]:
@@ -162,6 +255,7 @@ def _row(run: StoredRun) -> dict[str, Any]:
         "params": canonical(_under(run.params, layout.PARAM_PREFIX)),
         "transductive": layout.TRANSDUCTIVE_TAG in run.tags,
         "oracle": layout.ORACLE_TAG in run.tags,
+        **{key: run.tags.get(layout.PROVENANCE_PREFIX + key, "") for key in SOURCES},
         **run.metrics,
     }
 
@@ -191,7 +285,12 @@ def _failures(runs: Iterable[StoredRun], done: set[str]) -> tuple[Failure, ...]:
         if run.status == "FAILED" and cell and cell not in done:
             latest[cell] = run
     return tuple(
-        Failure(cell, _what(run.params), run.tags.get(layout.ERROR_TAG, "no message was stored"))
+        Failure(
+            cell,
+            _what(run.params),
+            run.tags.get(layout.ERROR_TAG, "no message was stored"),
+            run.attached.traceback if run.attached is not None else "",
+        )
         for cell, run in sorted(latest.items(), key=lambda item: _what(item[1].params))
     )
 

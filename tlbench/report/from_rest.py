@@ -9,16 +9,20 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPException, HTTPMessage
+from itertools import islice
 from typing import IO, Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from tlbench.core.errors import UserError
+from tlbench.report import attached
 from tlbench.report.stored import STATUSES, TAG_PREFIX, StoredExperiment, StoredRun, unknown_suite
-from tlbench.store.mlflow_layout import CURVE_PREFIX
+from tlbench.store.mlflow_layout import ARTIFACT, CELL_TAG, CURVE_PREFIX
 
 SCHEMES = ("http://", "https://")
 _PAGE = 1000
 _TIMEOUT_S = 60.0
+_RECORDS = 300  # read whole; a request each, some hundred a second
+_MISSED = 10  # records in a row that a server does not hand out, after which it is asked for no more
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -76,6 +80,16 @@ class _Server:
             raise UserError(f"{self.address}: the answer has another form", "is this an MLflow server?")
         return answer
 
+    def record(self, run_id: str) -> bytes:
+        """Return a run's record as it was attached, or nothing where the server does not hand it out."""
+        where = f"get-artifact?path={ARTIFACT}&run_uuid={quote(run_id)}"
+        request = urllib.request.Request(f"{self.address}/{where}", None, self._headers)
+        try:
+            with self._opener.open(request, timeout=_TIMEOUT_S) as response:
+                return bytes(response.read())
+        except (OSError, HTTPException):
+            return b""
+
     def pages(self, endpoint: str, body: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
         """Yield every item under ``key`` over all pages of a search."""
         token = ""
@@ -117,8 +131,7 @@ def read(uri: str, suite: str) -> StoredExperiment:
     server = _Server(uri)
     found = server.call(f"experiments/get-by-name?experiment_name={quote(suite, safe='')}")
     if found is None or found["experiment"].get("lifecycle_stage", "active") != "active":
-        known = server.pages("experiments/search", {"max_results": _PAGE}, "experiments")
-        raise unknown_suite(suite, server.address, [str(each["name"]) for each in known])
+        raise unknown_suite(suite, server.address, _names(server))
     experiment = found["experiment"]
     runs = []
     for status in STATUSES:
@@ -130,7 +143,31 @@ def read(uri: str, suite: str) -> StoredExperiment:
             "order_by": ["attributes.start_time ASC"],  # runs that end meanwhile come last, and shift no page
         }
         runs += [_run(item) for item in server.pages("runs/search", body, "runs")]
-    return StoredExperiment(_pairs(experiment.get("tags", [])), tuple(runs))
+    failures_first = sorted(runs, key=lambda run: run.status != "FAILED")
+    missed = 0
+    for run in islice((run for run in failures_first if run.tags.get(CELL_TAG)), _RECORDS):
+        run.attached = attached.parse(server.record(run.id))
+        missed = missed + 1 if run.attached is None else 0
+        if missed == _MISSED:
+            break
+    return StoredExperiment(_pairs(experiment.get("tags", [])), tuple(runs), str(experiment["experiment_id"]))
+
+
+def suites(uri: str) -> list[str]:
+    """Return the names of all experiments.
+
+    Args:
+        uri: ``http://...`` or ``https://...``.
+
+    Raises:
+        UserError: The server cannot be read.
+    """
+    return sorted(_names(_Server(uri)))
+
+
+def _names(server: _Server) -> list[str]:
+    found = server.pages("experiments/search", {"max_results": _PAGE}, "experiments")
+    return [str(each["name"]) for each in found]
 
 
 def _run(item: dict[str, Any]) -> StoredRun:
@@ -139,6 +176,7 @@ def _run(item: dict[str, Any]) -> StoredRun:
         id=info["run_id"],
         status=info["status"],
         ended=float(info.get("end_time", 0)) / 1000.0,
+        artifacts=info.get("artifact_uri", ""),
         params=_pairs(data.get("params", [])),
         tags={key: value for key, value in _pairs(data.get("tags", [])).items() if key.startswith(TAG_PREFIX)},
         metrics={

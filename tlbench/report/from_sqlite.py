@@ -8,16 +8,20 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 from tlbench.core.errors import UserError
+from tlbench.report import attached
 from tlbench.report.stored import STATUSES, TAG_PREFIX, StoredExperiment, StoredRun, unknown_suite
-from tlbench.store.mlflow_layout import CURVE_PREFIX
+from tlbench.store.mlflow_layout import CELL_TAG, CURVE_PREFIX
 
 SCHEME = "sqlite:///"
 _WAIT_S = 30.0
+_RECORDS = 3000  # read whole; a file each, some five thousand a second
 _RUNS = f"""
     FROM runs WHERE experiment_id = ? AND lifecycle_stage = 'active'
     AND status IN ({", ".join(f"'{status}'" for status in STATUSES)})"""
@@ -34,6 +38,26 @@ def read(uri: str, suite: str) -> StoredExperiment:
     Raises:
         UserError: There is no such file or experiment, or the file is no MLflow database.
     """
+    with _opened(uri) as (link, path):
+        return _read(link, path, suite)
+
+
+def suites(uri: str) -> list[str]:
+    """Return the names of all experiments.
+
+    Args:
+        uri: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``.
+
+    Raises:
+        UserError: There is no such file, or the file is no MLflow database.
+    """
+    with _opened(uri) as (link, _):
+        found = link.execute("SELECT name FROM experiments WHERE lifecycle_stage = 'active' ORDER BY name")
+        return [str(name) for (name,) in found]
+
+
+@contextmanager
+def _opened(uri: str) -> Iterator[tuple[sqlite3.Connection, Path]]:
     path = Path(unquote(uri.removeprefix(SCHEME).partition("?")[0])).absolute()
     if not path.is_file():
         raise UserError(f"{path}: no such file", "nothing has been stored there yet; run the suite first")
@@ -41,7 +65,7 @@ def read(uri: str, suite: str) -> StoredExperiment:
         link = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_WAIT_S, isolation_level=None)
         with closing(link):
             link.execute("BEGIN")  # every query below sees the same moment
-            return _read(link, path, suite)
+            yield link, path
     except sqlite3.DatabaseError as error:
         raise UserError(f"{path}: cannot be read as an MLflow database: {error}") from error
 
@@ -55,8 +79,8 @@ def _read(link: sqlite3.Connection, path: Path, suite: str) -> StoredExperiment:
     which = (experiments[suite],)
     tags = dict(link.execute("SELECT key, value FROM experiment_tags WHERE experiment_id = ?", which))
     runs = {
-        run: StoredRun(run, status, (ended or 0) / 1000.0)
-        for run, status, ended in link.execute(f"SELECT run_uuid, status, end_time {_RUNS}", which)
+        run: StoredRun(run, status, (ended or 0) / 1000.0, artifacts=place or "")
+        for run, status, ended, place in link.execute(f"SELECT run_uuid, status, end_time, artifact_uri {_RUNS}", which)
     }
     # Packed by SQLite: a row a run instead of one a parameter takes a third of the time.
     packed = "SELECT run_uuid, json_group_object(key, value) FROM {} WHERE {} GROUP BY run_uuid"
@@ -69,4 +93,7 @@ def _read(link: sqlite3.Connection, path: Path, suite: str) -> StoredExperiment:
         WHERE key NOT GLOB '{CURVE_PREFIX}*' AND {_OF_RUNS}"""
     for run, key, number, is_nan in link.execute(chosen, which):
         runs[run].metrics[key] = math.nan if is_nan else number
-    return StoredExperiment(tags, tuple(runs.values()))
+    failures_first = sorted(runs.values(), key=lambda run: run.status != "FAILED")
+    for told in islice((run for run in failures_first if run.tags.get(CELL_TAG)), _RECORDS):
+        told.attached = attached.from_folder(told.artifacts)
+    return StoredExperiment(tags, tuple(runs.values()), str(which[0]))

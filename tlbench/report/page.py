@@ -1,46 +1,39 @@
-"""Writes a suite's report: one self-contained page, the tables as csv and markdown, and the records."""
+"""Writes a suite's report: one self-contained page, its tables and figures as files, and the records."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.util import find_spec
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
 import tlbench
+from tlbench.report import sheet as writers
 from tlbench.report import text
-from tlbench.report.cells import settle
-from tlbench.report.choices import Choices, choices
-from tlbench.report.data import Results, load
-from tlbench.report.flat import choices_csv, choices_md, leaderboard_csv, leaderboard_md, settings_csv, settings_md
-from tlbench.report.tables import Board, SettingRow, leaderboard, settings
+from tlbench.report.drawn import FIGURES, Drawn, Figure, draw, library, pdf, svg
+from tlbench.report.figures import look, ranks
+from tlbench.report.gathered import Report, gather, make
+from tlbench.report.protocol_box import protocol_boxes
+from tlbench.report.reproduction import reproductions
+from tlbench.report.sheet import Bold, Sheet
+from tlbench.report.sheets import TABLES, sheets
+from tlbench.report.tables import MOST_COMPARED, Board
+from tlbench.report.trials import spent
 
+__all__ = ["Paths", "Report", "gather", "html", "make", "save", "write"]
+
+SHOWN = 300
+"""Rows of a table that the page shows; the files beside it hold all."""
+_LONG = 40  # rows from which a table scrolls by itself
 _SMALL = 5
-_CUT, _TAIL = "[cut; sha256 ", 60  # how the store marks a text that it had to cut
-
-
-@dataclass(frozen=True)
-class Report:
-    """A suite's results and the tables made of them.
-
-    Attributes:
-        results: What MLflow holds.
-        boards: The leaderboard, a board per protocol and company of datasets.
-        settings: One row a setting.
-        choices: What validators chose, where a protocol lets several choose.
-        warnings: What a reader must know before believing a number.
-    """
-
-    results: Results
-    boards: tuple[Board, ...]
-    settings: tuple[SettingRow, ...]
-    choices: Choices
-    warnings: tuple[str, ...]
+_HEAD, _TAIL = 8, 6  # lines of a long traceback
 
 
 @dataclass(frozen=True)
@@ -58,62 +51,11 @@ class Paths:
     files: tuple[Path, ...]
 
 
-def gather(suite_name: str, uri: str) -> Report:
-    """Read a suite's results from MLflow and make its tables.
+def write(names: str | Sequence[str], uri: str, out_dir: Path) -> Paths:
+    """Read the results of one suite or several from MLflow alone and write ``out_dir/SUITE/``.
 
     Args:
-        suite_name: The suite's name.
-        uri: ``sqlite:///...`` or the ``http(s)://`` address of a tracking server.
-
-    Raises:
-        UserError: The store cannot be read, or has no such suite.
-    """
-    results = load(suite_name, uri)
-    cells, notes = settle(results.done)
-    boards = leaderboard(cells, results.baseline)
-    return Report(
-        results=results,
-        boards=boards,
-        settings=settings(cells, results.baseline),
-        choices=choices(cells),
-        warnings=(*results.notes, *notes, *_warnings(results, boards)),
-    )
-
-
-def _warnings(results: Results, boards: tuple[Board, ...]) -> list[str]:
-    found = []
-    have = len(results.done) + len(results.failed)
-    if results.planned is None:
-        found.append("no plan was stored with these results: how many cells are missing is not known")
-    elif len(results.done) > results.planned:
-        found.append(
-            f"there are results of {len(results.done)} cells but the suite now asks for {results.planned}: "
-            "some rows belong to an earlier version of the suite"
-        )
-    elif have < results.planned:
-        found.append(f"cells that have not been run: {results.planned - have} of {results.planned}")
-    if results.failed:
-        found.append(f"cells that failed: {len(results.failed)}, listed under failures")
-    absent = sorted({f"{board.protocol}: {board.baseline.absence}" for board in boards if board.baseline.absence})
-    found += [f"no differences are shown for {reason}" for reason in absent]
-    if _CUT in results.suite_text[-_TAIL:]:
-        found.append("the suite's text is too long for MLflow and was stored in part: reproduce from the file itself")
-    small = sum(not board.ranked for board in boards)
-    if small:
-        found.append(f"leaderboards without a single row that can be ranked: {small} of {len(boards)}")
-    commits = [commit for commit in results.provenance.get("commit", {}) if commit]
-    if len(commits) > 1:
-        found.append(f"the results come from {len(commits)} commits of tlbench: see provenance")
-    if any(commit.endswith("dirty") for commit in commits):
-        found.append("some results come from a working tree with changes that no commit holds")
-    return found
-
-
-def write(suite_name: str, uri: str, out_dir: Path) -> Paths:
-    """Read a suite's results from MLflow alone and write ``out_dir/suite_name/``.
-
-    Args:
-        suite_name: The suite's name.
+        names: A suite's name, or several.
         uri: ``sqlite:///...`` or the ``http(s)://`` address of a tracking server.
         out_dir: Where reports go; made if missing.
 
@@ -121,64 +63,99 @@ def write(suite_name: str, uri: str, out_dir: Path) -> Paths:
         UserError: The store cannot be read, or has no such suite.
         OSError: The folder cannot be written; files that were there are untouched or whole.
     """
-    return save(gather(suite_name, uri), out_dir)
+    return save(gather(names, uri), out_dir)
 
 
 def save(report: Report, out_dir: Path) -> Paths:
-    """Write a gathered report to ``out_dir/SUITE/``, each file whole or not at all."""
+    """Write a gathered report to ``out_dir/SUITE/``, each file whole or not at all.
+
+    Tables and figures that an earlier report had and this one has not are removed.
+    """
     folder = out_dir / report.results.suite
     folder.mkdir(parents=True, exist_ok=True)
-    written = [
-        _place(folder / "leaderboard.csv", leaderboard_csv(report.boards)),
-        _place(folder / "leaderboard.md", leaderboard_md(report.boards)),
-        _place(folder / "settings.csv", settings_csv(report.settings)),
-        _place(folder / "settings.md", settings_md(report.settings)),
-    ]
-    if report.choices.validators:
-        written.append(_place(folder / "adaptation.csv", choices_csv(report.choices)))
-        written.append(_place(folder / "adaptation.md", choices_md(report.choices)))
-    if find_spec("pyarrow") is not None:
+    drawn = draw(report)
+    with ThreadPoolExecutor(1) as aside:  # Vega works in native code, while tables are made here
+        script = aside.submit(library) if drawn.figures else None
+        drawings = {name: aside.submit(_drawing, figure) for name, figure in drawn.figures.items()}
+        tables = sheets(report)
+        written = [
+            _place(folder / f"{sheet.name}.{ending}", make_text(sheet))
+            for sheet in tables.values()
+            for ending, make_text in (("csv", writers.csv), ("md", writers.markdown), ("tex", writers.tex))
+        ]
         done = report.results.done
         written.append(_replace(folder / "records.parquet", lambda draft: done.to_parquet(draft, index=False)))
-    index = _place(folder / "index.html", html(report, tuple(path.name for path in written)))
+        index = _place(folder / "index.html", html(report, tables, drawn, script.result() if script else ""))
+        for name, drawing in drawings.items():
+            as_svg, as_pdf = drawing.result()
+            written.append(_place(folder / f"{name}.svg", as_svg))
+            written.append(_replace(folder / f"{name}.pdf", _writer(as_pdf)))
+    _sweep(folder, {path.name for path in (*written, index)})
     return Paths(folder, index, (*written, index))
 
 
-def html(report: Report, files: tuple[str, ...] = ()) -> str:
+def _drawing(figure: Figure) -> tuple[str, bytes]:
+    drawing = svg(figure)
+    return drawing, pdf(drawing)
+
+
+def html(report: Report, tables: Mapping[str, Sheet], drawn: Drawn, script: str) -> str:
     """Return the page. Every name and message is escaped; nothing is loaded from anywhere.
 
     Args:
         report: The gathered report.
-        files: Names of files beside the page, to link to.
+        tables: Its tables.
+        drawn: Its figures.
+        script: :func:`tlbench.report.drawn.library`, or empty where there is no figure.
     """
+    results = report.results
+    specs: dict[str, Any] = {"day": look.DAY, "night": look.NIGHT, "specs": {}}
+    specs["specs"] = {figure.name: figure.spec for figure in drawn.figures.values()}
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            results=results,
+            tables=tables,
+            drawn=drawn,
+            specs=specs,
+            library=script,
+            text=text,
+            axis=_axis,
+            scale=_scale,
+            shown=SHOWN,
+            long=_LONG,
+            most_compared=MOST_COMPARED,
+            excerpt=_excerpt,
+            coverage=report.coverage(),
+            boxes=protocol_boxes(results.done, report.cells),
+            trials=spent(report.settings, results.trials),
+            no_diagram=ranks.absence(report.boards),
+            reproductions=reproductions(results, report.cells),
+            hours=text.seconds(float(results.done["cost/seconds"].sum())),
+            fingerprints=sorted(set(zip(results.done["dataset"], results.done["dataset_fingerprint"], strict=True))),
+            provenance={key: _listed(values) for key, values in results.provenance.items() if key not in _UNTOLD},
+            now=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            version=tlbench.__version__,
+        )
+    )
+
+
+_UNTOLD = ("pid", "attempt", "method_source", "protocol_source")  # too many to read; the records hold them
+
+
+@cache
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    results = report.results
-    return environment.get_template("page.html.j2").render(
-        report=report,
-        results=results,
-        text=text,
-        axis=_axis,
-        scale=_scale,
-        coverage=_coverage(results),
-        hours=text.seconds(float(results.done["cost/seconds"].sum())),
-        fingerprints=sorted(set(zip(results.done["dataset"], results.done["dataset_fingerprint"], strict=True))),
-        provenance={key: _listed(values) for key, values in results.provenance.items()},
-        files=files,
-        now=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        version=tlbench.__version__,
-    )
-
-
-def _coverage(results: Results) -> list[tuple[str, int]]:
-    done, failed = len(results.done), len(results.failed)
-    missing = max(0, (results.planned or 0) - done - failed)
-    return [("done", done), ("failed", failed), ("missing", missing)]
+    environment.tests["bold"] = lambda cell: isinstance(cell, Bold)
+    return environment
 
 
 def _listed(values: dict[str, int]) -> str:
@@ -187,6 +164,14 @@ def _listed(values: dict[str, int]) -> str:
         return ordered[0][0] or text.NONE
     shown = ", ".join(f"{value or text.NONE} ({cells} cells)" for value, cells in ordered[:_SMALL])
     return shown + (f", and {len(ordered) - _SMALL} more" if len(ordered) > _SMALL else "")
+
+
+def _excerpt(traceback: str) -> str:
+    """Return the first and the last lines of a traceback: where it started, and what went wrong."""
+    lines = traceback.splitlines()
+    if len(lines) <= _HEAD + _TAIL:
+        return traceback
+    return "\n".join([*lines[:_HEAD], f"... {len(lines) - _HEAD - _TAIL} lines ...", *lines[-_TAIL:]])
 
 
 def _axis(board: Board) -> tuple[float, float]:
@@ -203,8 +188,20 @@ def _scale(value: float, axis: tuple[float, float]) -> float:
     return round(100 * min(1.0, max(0.0, (value - low) / (high - low))), 2)
 
 
+def _sweep(folder: Path, kept: set[str]) -> None:
+    """Remove tables and figures of an earlier report; whatever else lies there is the user's."""
+    names = {f"{name}.{ending}" for name in TABLES for ending in ("csv", "md", "tex")}
+    names |= {f"{name}.{ending}" for name in FIGURES for ending in ("svg", "pdf")}
+    for name in names - kept:
+        (folder / name).unlink(missing_ok=True)
+
+
 def _place(path: Path, content: str) -> Path:
     return _replace(path, lambda draft: draft.write_text(content, encoding="utf-8"))
+
+
+def _writer(content: bytes) -> Callable[[Path], object]:
+    return lambda draft: draft.write_bytes(content)
 
 
 def _replace(path: Path, fill: Callable[[Path], object]) -> Path:

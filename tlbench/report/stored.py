@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tlbench.core.errors import UserError, nearest
+from tlbench.report.attached import Attached
 
 STATUSES = ("FINISHED", "FAILED")
 TAG_PREFIX = "tlbench."
@@ -22,6 +23,8 @@ class StoredRun:
         params: Parameters as text.
         tags: Tags whose key starts with ``tlbench.``.
         metrics: Latest values, NaN where the store says so.
+        artifacts: Where its files are kept, as the store says it.
+        attached: What its record holds besides; None where it was not read.
     """
 
     id: str
@@ -30,14 +33,17 @@ class StoredRun:
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    artifacts: str = ""
+    attached: Attached | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredExperiment:
-    """An experiment's tags and its runs that ended."""
+    """An experiment's tags and its runs that ended; ``id`` is MLflow's name of it."""
 
     tags: dict[str, str]
     runs: tuple[StoredRun, ...]
+    id: str = ""
 
 
 def unknown_suite(suite: str, place: str, known: Iterable[str]) -> UserError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 from typing import TypeVar
 
@@ -11,12 +11,19 @@ from tlbench.report import baseline as baselines
 from tlbench.report.baseline import Baseline
 from tlbench.report.cells import Measured, by_shots
 from tlbench.stats import RANKED_SEEDS
-from tlbench.stats.contrasts import Contrast, holm, paired
+from tlbench.stats.contrasts import Contrast, family, holm, paired, paired_across
 from tlbench.stats.intervals import Estimate, nested_mean, pooled_episode_reach
+from tlbench.stats.pairwise import Pairwise, all_pairs, rank_intervals
+from tlbench.stats.resolution import resolution_floor
+from tlbench.stats.wins import Wins, wins
 
 Stratum = tuple[str, str]
 Scores = dict[Stratum, dict[int, float]]
+Row = tuple[str, str]
 Key = TypeVar("Key")
+MOST_COMPARED = 40
+"""Rows of a board that are held against each other, pair by pair."""
+_NAMED = 4  # datasets that a title names
 _BOUND = "an upper bound: it sees labels that all others are denied"
 
 
@@ -29,12 +36,14 @@ class Cost:
         trainable: Trained parameters.
         stored_bytes: Bytes to store per task beside a shared backbone.
         peak_memory: Peak bytes.
+        share: Trained parameters as a fraction of all.
     """
 
     seconds: float | None
     trainable: float | None
     stored_bytes: float | None
     peak_memory: float | None
+    share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,11 @@ class LeaderRow:
         expected: Cells that the rows of the board have between them.
         remark: Why the row is below the line; empty above it.
         is_bound: Whether the method saw labels that all others are denied: an upper bound, below the line.
+        ranks: Best and worst rank that simultaneous paired intervals leave it; None below the line, and on boards too
+            large to hold every row against every other.
+        wins: Datasets on which it is better than its baseline by more than the margin, equal, or worse.
+        across: The difference as a claim about new datasets; None with fewer than two.
+        scores: By (dataset, shots) and seed.
     """
 
     rank: int | None
@@ -104,6 +118,10 @@ class LeaderRow:
     remark: str
     cost: Cost
     is_bound: bool = False
+    ranks: tuple[int, int] | None = None
+    wins: Wins | None = None
+    across: Contrast | None = None
+    scores: Scores = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -112,6 +130,10 @@ class Board:
 
     Attributes:
         transductive: Whether an answer may draw on the other queries of its episode; such rows stand apart.
+        comparison: The complete rows, each against each, the best mean first; None where they are fewer than two or
+            more than :data:`MOST_COMPARED`.
+        floor: The smallest true difference to the baseline that so many seeds are likely to show; None where no
+            difference has an error.
     """
 
     protocol: str
@@ -120,6 +142,14 @@ class Board:
     shots: tuple[str, ...]
     baseline: Baseline
     rows: tuple[LeaderRow, ...]
+    comparison: Pairwise[Row] | None = None
+    floor: float | None = None
+
+    @property
+    def title(self) -> str:
+        """Return the protocol and what it was asked on, datasets by number where they are many."""
+        several = len(self.datasets) > _NAMED
+        return f"{self.protocol}: {f'{len(self.datasets)} datasets' if several else ', '.join(self.datasets)}"
 
     @property
     def ranked(self) -> tuple[LeaderRow, ...]:
@@ -149,8 +179,8 @@ def settings(cells: Iterable[Measured], baseline: str) -> tuple[SettingRow, ...]
     rows: list[SettingRow] = []
     for of_protocol in _grouped(cells, lambda cell: cell.protocol).values():
         chosen = baselines.find(of_protocol, baseline)
-        for family in _grouped(of_protocol, lambda cell: (cell.dataset, cell.shots, cell.backbone)).values():
-            rows += _setting_rows(family, chosen)
+        for together in _grouped(of_protocol, lambda cell: (cell.dataset, cell.shots, cell.backbone)).values():
+            rows += _setting_rows(together, chosen)
     return tuple(sorted(rows, key=_order))
 
 
@@ -158,12 +188,12 @@ def _order(row: SettingRow) -> tuple[str, str, float, float, str, str]:
     return row.protocol, row.dataset, by_shots(row.shots), -row.accuracy.mean, row.method, row.backbone
 
 
-def _setting_rows(family: Sequence[Measured], baseline: Baseline) -> list[SettingRow]:
-    groups = _grouped(family, lambda cell: cell.method)
+def _setting_rows(together: Sequence[Measured], baseline: Baseline) -> list[SettingRow]:
+    groups = _grouped(together, lambda cell: cell.method)
     scores = {method: _scores(group) for method, group in groups.items()}
     theirs = scores.get(baseline.label)
     asked = [(method, ours, theirs) for method, ours in scores.items()]
-    differences = _differences(asked, baseline, _bounds(family))
+    differences = _differences(asked, baseline, _bounds(together))
     return [
         SettingRow(
             protocol=group[0].protocol,
@@ -218,16 +248,16 @@ def _companies(cells: Iterable[Measured]) -> list[set[str]]:
     return sorted(companies, key=min)
 
 
-def _board(cells: Sequence[Measured], baseline: Baseline) -> Board:
+def _board(cells: Sequence[Measured], chosen: Baseline) -> Board:
     groups = _grouped(cells, lambda cell: (cell.method, cell.backbone))
     scores = {names: _scores(group) for names, group in groups.items()}
-    asked = [(method, own, scores.get((baseline.label, backbone))) for (method, backbone), own in scores.items()]
+    asked = [(method, own, scores.get((chosen.label, backbone))) for (method, backbone), own in scores.items()]
     bounds = _bounds(cells)
     competing = [cell for cell in cells if cell.method not in bounds] or cells
     expected = len({(cell.dataset, cell.shots, cell.seed) for cell in competing})
     strata = {(cell.dataset, cell.shots) for cell in competing}
-    rows = []
-    differences = _differences(asked, baseline, bounds)
+    rows: list[LeaderRow] = []
+    differences = _differences(asked, chosen, bounds)
     for ((method, backbone), own), difference in zip(scores.items(), differences, strict=True):
         group = groups[method, backbone]
         seeds = min(map(len, own.values()))
@@ -235,42 +265,66 @@ def _board(cells: Sequence[Measured], baseline: Baseline) -> Board:
             rank=None,
             method=method,
             backbone=backbone,
-            is_baseline=method == baseline.label,
+            is_baseline=method == chosen.label,
             accuracy=_accuracy(own),
             seeds=seeds,
             difference=difference,
             have=len(group),
             expected=expected,
-            remark=_BOUND if method in bounds else _below(len(group), expected, len(strata) - len(own), seeds),
+            remark=_BOUND if method in bounds else _below(len(group), expected, strata - own.keys(), strata, seeds),
             cost=_cost(group),
             is_bound=method in bounds,
+            wins=_wins(method, own, scores.get((chosen.label, backbone)), chosen),
+            across=_across(method, own, scores.get((chosen.label, backbone)), chosen),
+            scores=own,
         )
         rows.append(row)
+    comparison = _comparison(rows)
     return Board(
         protocol=cells[0].protocol,
         transductive=cells[0].transductive,
         datasets=tuple(sorted({dataset for dataset, _ in strata})),
         shots=tuple(sorted({shots for _, shots in strata}, key=by_shots)),
-        baseline=baseline,
-        rows=_ranked(rows),
+        baseline=chosen,
+        rows=_ranked(rows, comparison),
+        comparison=comparison,
+        floor=resolution_floor(row.difference.contrast for row in rows if not row.remark),
     )
 
 
-def _below(have: int, expected: int, missing_strata: int, seeds: int) -> str:
+def _below(have: int, expected: int, missing: Collection[Stratum], strata: Collection[Stratum], seeds: int) -> str:
     if have < expected:
-        return f"{expected - have} of {expected} cells missing" + (
-            f", {missing_strata} combinations of dataset and shots among them" if missing_strata else ""
-        )
+        whole = f", among them {len(missing)} of {len(strata)} combinations of dataset and shots" if missing else ""
+        return f"{expected - have} of {expected} cells missing{whole}"
     return f"fewer than {RANKED_SEEDS} seeds" if seeds < RANKED_SEEDS else ""
 
 
-def _ranked(rows: Iterable[LeaderRow]) -> tuple[LeaderRow, ...]:
+def _comparison(rows: Sequence[LeaderRow]) -> Pairwise[Row] | None:
+    """Hold the complete rows against each other, unless they are too many for every pair to be looked at."""
+    complete = sorted((row for row in rows if not row.remark), key=lambda row: -row.accuracy.mean)
+    if not 2 <= len(complete) <= MOST_COMPARED:
+        return None
+    return all_pairs({(row.method, row.backbone): row.scores for row in complete})
+
+
+def _wins(label: str, ours: Scores, theirs: Scores | None, baseline: Baseline) -> Wins | None:
+    return None if theirs is None or label == baseline.label else wins(ours, theirs)
+
+
+def _across(label: str, ours: Scores, theirs: Scores | None, baseline: Baseline) -> Contrast | None:
+    if theirs is None or label == baseline.label or len({dataset for dataset, _ in ours}) < 2:
+        return None
+    return paired_across(ours, theirs)
+
+
+def _ranked(rows: Iterable[LeaderRow], comparison: Pairwise[Row] | None) -> tuple[LeaderRow, ...]:
+    reach = {} if comparison is None else rank_intervals(comparison)
     ordered = sorted(rows, key=lambda row: (bool(row.remark), -row.accuracy.mean, row.method, row.backbone))
     ranked: list[LeaderRow] = []
     for position, row in enumerate(ordered, start=1):
         equal = bool(ranked) and ranked[-1].accuracy.mean == row.accuracy.mean
         rank = ranked[-1].rank if equal else position
-        ranked.append(row if row.remark else replace(row, rank=rank))
+        ranked.append(row if row.remark else replace(row, rank=rank, ranks=reach.get((row.method, row.backbone))))
     return tuple(ranked)
 
 
@@ -286,20 +340,23 @@ def _differences(
 
     Upper bounds do not compete: they are compared, but not tested.
     """
-    found = [_difference(label, ours, theirs, baseline) for label, ours, theirs in asked]
+    pairs = {place: (ours, theirs) for place, (_, ours, theirs) in enumerate(asked) if theirs is not None}
+    competing = {place: pair for place, pair in pairs.items() if asked[place][0] not in (baseline.label, *bounds)}
+    contrasts = {place: paired(*pair) for place, pair in pairs.items()} | family(competing)
+    found = [_difference(row, baseline, contrasts.get(place)) for place, row in enumerate(asked)]
     tested = [None if label in bounds else each.contrast for each, (label, _, _) in zip(found, asked, strict=True)]
     adjusted = holm([contrast.p if contrast else None for contrast in tested])
     return [replace(each, p_holm=p) for each, p in zip(found, adjusted, strict=True)]
 
 
-def _difference(label: str, ours: Scores, theirs: Scores | None, baseline: Baseline) -> Difference:
+def _difference(row: tuple[str, Scores, Scores | None], baseline: Baseline, contrast: Contrast | None) -> Difference:
+    label, ours, theirs = row
     if baseline.absence:
         return Difference(None, remark=baseline.absence)
     if label == baseline.label:
         return Difference(None, remark="baseline")
     if theirs is None:
         return Difference(None, remark=f"{baseline.label} has no result here")
-    contrast = paired(ours, theirs)
     if contrast is None:
         return Difference(None, remark=f"no dataset, shots and seed in common with {baseline.label}")
     missing = sum(map(len, ours.values())) - contrast.pairs
@@ -339,6 +396,9 @@ def _cost(group: Sequence[Measured]) -> Cost:
         trainable=_median(cell.trainable for cell in group),
         stored_bytes=_median(cell.stored_bytes for cell in group),
         peak_memory=_median(cell.peak_memory for cell in group),
+        share=_median(
+            cell.trainable / cell.total if cell.total and cell.trainable is not None else None for cell in group
+        ),
     )
 
 

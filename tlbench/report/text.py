@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
 
 from tlbench.stats.intervals import Estimate
+from tlbench.stats.wins import Wins
 
 NONE = "–"
 TRANSDUCTIVE = "Transductive: an answer may draw on the other queries of its episode. Not comparable with other rows."
@@ -28,6 +31,11 @@ def points(fraction: float | None) -> str:
     if rounded == 0:
         return "0.0"
     return f"{'+' if rounded > 0 else MINUS}{abs(rounded):.1f}"
+
+
+def plain_points(fraction: float) -> str:
+    """Return a size of 0.021 in points as ``2.1``."""
+    return f"{100 * fraction:.1f}"
 
 
 def percent_interval(estimate: Estimate) -> str:
@@ -66,6 +74,37 @@ def seconds(duration: float | None) -> str:
     if duration < 90:
         return f"{duration:.1f} s"
     return f"{duration / 60:.1f} min" if duration < 5400 else f"{duration / 3600:.1f} h"
+
+
+def ranks(place: int | None, reach: tuple[int, int] | None) -> str:
+    """Return ``2–4``, or the place by mean alone where every rank was not looked at."""
+    if place is None:
+        return ""
+    if reach is None:
+        return str(place)
+    return str(reach[0]) if reach[0] == reach[1] else f"{reach[0]}–{reach[1]}"
+
+
+def record(found: Wins | None) -> str:
+    """Return wins, ties and losses as ``3/1/0``."""
+    return NONE if found is None else f"{found.win}/{found.tie}/{found.loss}"
+
+
+def share(fraction: float | None) -> str:
+    """Return 0.0042 as ``0.42%``."""
+    if fraction is None:
+        return NONE
+    return f"{100 * fraction:.0f}%" if fraction == 0 or fraction >= 0.0995 else f"{100 * fraction:.2g}%"
+
+
+def shots(number: str) -> str:
+    """Return ``1 shot``, ``5 shots`` or ``all labels``."""
+    return "all labels" if number == "full" else f"{number} shot" if number == "1" else f"{number} shots"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return mean and standard deviation in percent, ``93.4 ± 0.8``; the mean alone of a single value."""
+    return percent(fmean(values)) + (f" ± {percent(stdev(values))}" if len(values) > 1 else "")
 
 
 def _scaled(number: float, step: int, units: tuple[str, ...]) -> str:

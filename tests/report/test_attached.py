@@ -1,0 +1,51 @@
+"""What is read from a run's attached record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tlbench.core.record import Cost, Outcome, Record, pack_bits
+from tlbench.report import attached
+
+
+def test_a_record_comes_back(tmp_path: Path) -> None:
+    right = np.random.default_rng(0).random(203) < 0.7
+    outcome = Outcome(
+        scores={"accuracy": 0.7},
+        curves={"train_loss": [(0, 2.5), (1, 1.5)]},
+        tests=203,
+        group=7,
+        correct=pack_bits(np.packbits(right).tobytes()),
+        notes=("slow",),
+    )
+    cost = Cost(seconds=1, train_seconds=1, cpu_seconds=1, peak_memory=1, gpus=0, cpus=1, started=0)
+    record = Record(cell={"id": "c"}, status="done", outcome=outcome, cost=cost)
+    (tmp_path / "record.json").write_text(record.model_dump_json())
+    for place in (str(tmp_path), tmp_path.as_uri()):
+        found = attached.from_folder(place)
+        assert found is not None
+        assert found.curves == {"train_loss": ((0, 2.5), (1, 1.5))}
+        assert found.correct is not None
+        np.testing.assert_array_equal(found.correct, right)
+        assert (found.tests, found.group, found.notes, found.traceback) == (203, 7, ("slow",), "")
+
+
+def test_a_failure_has_its_traceback_and_no_answers() -> None:
+    error = {"type": "ValueError", "message": "no", "traceback": "Traceback"}
+    found = attached.parse(json.dumps({"outcome": None, "error": error}).encode())
+    assert found is not None
+    assert (found.traceback, found.correct) == ("Traceback", None)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"outcome": 3, "error": null}', b'{"outcome": {"curves": [1]}}'])
+def test_what_is_no_record_is_passed_over(text: bytes) -> None:
+    assert attached.parse(text) is None
+
+
+@pytest.mark.parametrize("place", ["", "/nowhere/at/all", "s3://bucket/run", "mlflow-artifacts:/1/2/artifacts"])
+def test_what_lies_elsewhere_is_not_asked_for(place: str) -> None:
+    assert attached.from_folder(place) is None

@@ -1,0 +1,249 @@
+"""The tidy frames behind the figures, by hand; and that every chart can be drawn."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_results import results, run
+from scipy.stats import rankdata
+
+from tlbench.report import drawn, gathered, trials
+from tlbench.report.attached import Attached
+from tlbench.report.choices import ChoiceRow, Choices
+from tlbench.report.figures import (
+    adaptation,
+    backbones,
+    cost,
+    curves,
+    heat,
+    look,
+    pairwise,
+    ranks,
+    search,
+    seeds,
+    shots,
+)
+from tlbench.report.gathered import Report
+
+METHODS = {"probe": 0.50, "lora": 0.60, "tune": 0.58}
+COSTS = {"probe": 0.0, "lora": 1e4, "tune": 1e6}
+SHOTS = ("0", "1", "5", "full")
+
+
+def _runs() -> list[Any]:
+    generator = np.random.default_rng(0)
+    return [
+        run(
+            name,
+            level + 0.05 * place + (0.1 if backbone == "b" else 0.0) + generator.normal(0, 0.01),
+            seed,
+            shots=number,
+            backbone_label=backbone,
+            metrics={"footprint/trainable": COSTS[name], "footprint/total": 2e6, "cost/peak_memory": 1e6},
+        )
+        for (name, level), (place, number), backbone, seed in product(
+            METHODS.items(), enumerate(SHOTS), ("a", "b"), range(3)
+        )
+    ]
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return gathered.make(results(_runs(), baseline="probe"))
+
+
+def test_shots_stand_in_order_on_a_log_axis(report: Report) -> None:
+    frame = shots.frame(report.settings)
+    assert dict(zip(frame["shots"], frame["place"], strict=False)) == {"0": 0.5, "1": 1.0, "5": 5.0, "full": 20.0}
+    assert set(frame["panel"]) == {"digits\na", "digits\nb"}
+    assert len(frame) == 3 * 4 * 2
+    row = next(row for row in report.settings if (row.method, row.backbone, row.shots) == ("lora", "a", "full"))
+    told = frame[(frame["method"] == "lora") & (frame["panel"] == "digits\na") & (frame["shots"] == "full")].iloc[0]
+    assert (told["mean"], told["low"], told["high"]) == (row.accuracy.mean, row.accuracy.low, row.accuracy.high)
+    assert shots.frame([row for row in report.settings if row.shots == "5"]).empty
+
+
+def test_the_deepest_colour_is_the_best_of_its_column(report: Report) -> None:
+    frame = heat.frame(report.settings)
+    for _, column in frame.groupby("column"):
+        assert column.loc[column["mean"].idxmax(), "shade"] == 1.0
+        assert column.loc[column["mean"].idxmin(), "shade"] == 0.0
+        assert column["shade"].between(0, 1).all()
+    assert list(dict.fromkeys(frame["column"])) == [f"digits, {number}" for number in SHOTS]
+    alone = heat.frame([row for row in report.settings if (row.method, row.backbone) == ("lora", "a")])
+    assert (alone["shade"] == 1.0).all()
+
+
+def test_the_front_is_what_no_other_row_beats(report: Report) -> None:
+    frame = cost.frame(report.boards)
+    trainable = frame[frame["axis"] == cost.AXES["trainable"]]
+    front = {
+        (row.method, row.backbone)
+        for row in trainable.itertuples()
+        if not any(
+            (other.cost <= row.cost and other.mean > row.mean) or (other.cost < row.cost and other.mean >= row.mean)
+            for other in trainable.itertuples()
+        )
+    }
+    on_line = trainable[trainable["front"].notna()]
+    assert set(zip(on_line["method"], on_line["backbone"], strict=True)) == front == {("probe", "b"), ("lora", "b")}
+    assert set(trainable.loc[trainable["cost"] == 0, "place"]) == {1e4 / 3}
+    assert set(frame["axis"]) == set(cost.AXES.values()) - {cost.AXES["stored_bytes"]}
+
+
+def test_pairs_mirror_each_other(report: Report) -> None:
+    frame = pairwise.frame(report.boards)
+    names = list(dict.fromkeys(frame["row"]))
+    assert len(frame) == 6 * 5
+    matrix = frame.assign(place=frame["row"].map({name: str(i + 1) for i, name in enumerate(names)}))
+    table = matrix.pivot(index="place", columns="column", values="difference").to_numpy()
+    np.testing.assert_allclose(table, -table.T)
+    means = [row.accuracy.mean for row in report.boards[0].ranked]
+    assert table[0, 1] == pytest.approx(100 * (means[0] - means[1]))
+    assert (frame.loc[frame["verdict"] != 0, ["low", "high"]].prod(axis=1) > 0).all()
+
+
+def test_backbones_need_a_method_on_two_of_them(report: Report) -> None:
+    frame = backbones.frame(report.boards)
+    assert set(zip(frame["method"], frame["backbone"], strict=True)) == set(product(METHODS, "ab"))
+    alone = gathered.make(results([each for each in _runs() if each.params["backbone_label"] == "a"]))
+    assert backbones.frame(alone.boards).empty
+
+
+def test_seeds_are_measured_from_the_mean_of_their_setting(report: Report) -> None:
+    rows = {("classification", "lora", "a")}
+    frame = seeds.frame(report.cells, rows)
+    assert len(frame) == 3 * 4
+    assert frame.groupby("shots")["deviation"].sum().abs().max() < 1e-9
+    first = frame[frame["shots"] == "5"]
+    assert first["deviation"].tolist() == pytest.approx((100 * (first["accuracy"] - first["accuracy"].mean())).tolist())
+
+
+def test_curves_are_thinned_and_keep_their_end(report: Report) -> None:
+    cell = next(cell for cell in report.cells if (cell.method, cell.backbone) == ("lora", "a"))
+    long = tuple((step, 1.0 / (step + 1)) for step in range(1000))
+    told = {"alignment": long, "train_loss": long, "val_accuracy": long[:3], "single": long[:1]}
+    frame = curves.frame(report.cells, {cell.cell: Attached(told)}, {("classification", "lora", "a")})
+    assert set(frame["curve"]) == {"val_accuracy", "train_loss"}
+    loss = frame[frame["curve"] == "train_loss"]
+    assert 30 < len(loss) <= 60
+    assert loss["step"].is_monotonic_increasing
+    assert (loss["step"].iloc[-1], loss["value"].iloc[-1]) == long[-1]
+    assert curves.frame(report.cells, {cell.cell: Attached(told)}, set()).empty
+
+
+def test_the_diagram_waits_for_enough_datasets() -> None:
+    def boards(datasets: int) -> Any:
+        generator = np.random.default_rng(1)
+        return gathered.make(
+            results(
+                run(name, level + generator.normal(0, 0.05), seed, dataset=f"d{number}")
+                for name, level in METHODS.items()
+                for number in range(datasets)
+                for seed in range(3)
+            )
+        ).boards
+
+    assert ranks.frame(boards(6)).empty
+    assert "has 6 and needs 7" in ranks.absence(boards(6))
+    found = boards(12)
+    frame = ranks.frame(found)
+    (board,) = found
+    means = np.array([[np.mean(list(row.scores[f"d{n}", "5"].values())) for row in board.ranked] for n in range(12)])
+    expected = rankdata(-means, axis=1).mean(axis=0)
+    told = (
+        dict(zip(frame["row"], frame["rank"], strict=True))
+        if (frame["clique"] == 0).all()
+        else {row.row: row.rank for row in frame[frame["clique"] == 0].itertuples()}
+    )
+    assert [told[f"{row.method} · {row.backbone}"] for row in board.ranked] == pytest.approx(expected.tolist())
+
+
+def _trials(report: Report) -> pd.DataFrame:
+    row = next(row for row in report.settings if (row.method, row.backbone, row.shots) == ("lora", "a", "5"))
+    name = trials.setting(row.protocol, row.method, row.backbone, row.dataset, row.shots)
+    values, best = [0.4, float("nan"), 0.7, 0.6], [0.4, 0.4, 0.7, 0.7]
+    told = ["done", "failed", "done", "stopped"]
+    columns = zip([1, 2, 3, 4], values, best, [2.0] * 4, [2.0, 4.0, 6.0, 8.0], told, strict=True)
+    made = [(name, "lora", *rest, json.dumps({"lr": number})) for number, rest in enumerate(columns)]
+    return pd.DataFrame(made, columns=list(trials.COLUMNS))
+
+
+def test_the_search_is_told_by_trials_and_by_cost(report: Report) -> None:
+    frame = search.frame(_trials(report))
+    told = {name: list(group["spent"]) for name, group in frame.groupby("panel")}
+    assert told == {search.AXES["trial"]: [1, 2, 3, 4], search.AXES["cost"]: [2, 4, 6, 8]}
+    assert search.frame(trials.none()).empty
+    assert trials.spent(report.settings, _trials(report)) == {("classification", "lora", "a"): 4}
+    (record,) = trials.trials_sheet(report.settings, _trials(report)).records
+    assert (record["trials"], record["failed"], record["validation"]) == (4, 1, 0.7)
+    assert (record["params"], record["cost_seconds"]) == ('{"lr": 2}', 8.0)
+    row = next(row for row in report.settings if (row.method, row.backbone, row.shots) == ("lora", "a", "5"))
+    assert record["test"] == row.accuracy.mean
+
+
+def _choices() -> Choices:
+    row = ChoiceRow("adaptation", "dann", "a", "x -> y", "0", 3, "entropy", {"entropy": 0.7, "last": 0.6}, 0.8, False)
+    return Choices(("entropy", "last"), (row,))
+
+
+def test_the_oracle_stands_apart_from_validators() -> None:
+    frame = adaptation.frame(_choices())
+    assert frame["validator"].tolist() == ["entropy", "last", "oracle"]
+    assert frame["mean"].tolist()[:2] == [0.7, 0.6]
+    assert np.isnan(frame["mean"].iloc[2])
+    assert frame["oracle"].iloc[2] == 0.8
+    assert frame["oracle"].isna().tolist() == [True, True, False]
+
+
+def test_figures_show_the_best_and_the_baseline() -> None:
+    runs = [run(f"m{number:02}", 0.9 - number / 100, seed) for number in range(12) for seed in range(3)]
+    runs += [run("sees_all", 0.99, seed, tags={"tlbench.oracle": "true"}) for seed in range(3)]
+    (board,) = gathered.make(results(runs, baseline="m11")).boards
+    shown = {method for method, _ in drawn.leading(board)}
+    assert shown == {f"m{number:02}" for number in range(7)} | {"m11"}
+
+
+def test_every_figure_is_drawn_and_its_specification_is_light(report: Report) -> None:
+    told = {cell.cell: Attached({"train_loss": ((0, 1.0), (1, 0.5))}) for cell in report.cells}
+    whole = gathered.make(type(report.results)(**{**vars(report.results), "trials": _trials(report), "attached": told}))
+    found = drawn.draw(Report(**{**vars(whole), "choices": _choices()}))
+    assert set(found.figures) == set(drawn.FIGURES) - {"ranks"}
+    assert found.left_out == 0
+    for figure in found.figures.values():
+        assert "config" not in figure.spec, "colours are those of the page"
+        assert len(json.dumps(figure.spec)) < 60_000
+        drawing = drawn.svg(figure)
+        assert drawing.startswith("<svg")
+        assert len(re.findall(r"<path", drawing)) > 3, f"{figure.name} is empty"
+    assert drawn.pdf(drawing).startswith(b"%PDF")
+
+
+def test_nothing_is_drawn_of_nothing() -> None:
+    assert drawn.draw(gathered.make(results([]))) == drawn.Drawn({}, 0)
+
+
+def test_the_library_fits_into_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    import vl_convert
+
+    monkeypatch.setattr(vl_convert, "javascript_bundle", lambda _: "a = '</SCRIPT>'")
+    with pytest.raises(ValueError, match="cannot stand"):
+        drawn.library()
+
+
+def test_day_and_night_differ_in_colours_only() -> None:
+    def bare(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: bare(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [bare(each) for each in value]
+        return "colour" if isinstance(value, str) and value.startswith("#") else value
+
+    assert look.DAY != look.NIGHT
+    assert bare(look.DAY) == bare(look.NIGHT)

@@ -1,0 +1,75 @@
+"""Tables as csv, markdown and TeX, whatever stands in a name."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+import subprocess
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from tlbench.report import sheet
+from tlbench.report.sheet import Bold, Part, Sheet
+
+NASTY = r"a|b & 100% of #1 {x} \input{/etc/passwd} ~^$_<b>\"q\" [0pt]"
+
+
+@pytest.fixture
+def table() -> Sheet:
+    part = Part("A *title*", ("name", "mean %"), [(NASTY, Bold("93.4 ± 0.8")), ("[x", "−1.0 †")], (0,), "A note.")
+    return Sheet("t", [{"name": NASTY, "mean": 1 / 3}, {"name": "x\ny", "mean": None}], ("name", "mean"), [part])
+
+
+def test_csv_keeps_names_and_precision(table: Sheet) -> None:
+    rows = list(csv.DictReader(StringIO(sheet.csv(table))))
+    assert [row["name"] for row in rows] == [NASTY, "x\ny"]
+    assert float(rows[0]["mean"]) == 1 / 3
+    assert rows[1]["mean"] == ""
+
+
+def test_an_empty_table_has_its_columns_and_says_so() -> None:
+    empty = Sheet("t", [], ("name", "mean"), [])
+    assert sheet.csv(empty) == "name,mean\n"
+    assert sheet.markdown(empty) == "No results.\n"
+    assert "no results" in sheet.tex(empty)
+    assert not empty
+
+
+def test_markdown_leaves_no_markup_in_a_name(table: Sheet) -> None:
+    lines = sheet.markdown(table).splitlines()
+    assert lines[0] == r"### A \*title\*"
+    rows = [line for line in lines if line.startswith("|")]
+    assert rows[1] == "| --- | ---: |"
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {3}
+    assert "**93.4 ± 0.8**" in rows[2]
+    assert "<b>" not in rows[2]
+
+
+def test_tex_is_a_booktabs_table_in_which_no_name_is_a_command(table: Sheet) -> None:
+    lines = sheet.tex(table).splitlines()
+    assert [line for line in lines if "rule" in line] == [r"\toprule", r"\midrule", r"\bottomrule"]
+    assert r"\begin{tabular}{lr}" in lines
+    head, first, second = [line for line in lines if line.endswith(r"\\")]
+    assert head == r"name & mean \% \\"
+    assert r"\textbackslash{}input\{/etc/passwd\}" in first
+    assert r"\textbf{93.4 $\pm$ 0.8}" in first
+    assert second == r"{[}x & $-$1.0 $^\dagger$ \\", "a bracket after the end of a row would be its option"
+    for row in (first, second):
+        assert len(re.findall(r"(?<!\\)&", row)) == 1
+        assert not re.search(r"(?<!\\)[%#_]", row)
+
+
+def test_tex_compiles(table: Sheet, tmp_path: Path) -> None:
+    engine = shutil.which("pdflatex") or shutil.which("tectonic") or shutil.which("lualatex")
+    if engine is None:
+        pytest.skip("no TeX here")
+    (tmp_path / "t.tex").write_text(sheet.tex(table))
+    text = (
+        r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs}\begin{document}\input{t}\end{document}"
+    )
+    (tmp_path / "main.tex").write_text(text)
+    subprocess.run([engine, "main.tex"], cwd=tmp_path, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    assert (tmp_path / "main.pdf").exists()

@@ -1,0 +1,122 @@
+"""A table as it is kept beside the page: csv in full precision, markdown and TeX as people read it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+Value = str | int | float | bool | None
+
+
+class Bold(str):
+    """A cell that stands out."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """One table as it is shown.
+
+    Attributes:
+        title: Over the table; may be empty.
+        head: Column headings.
+        body: Rows of as many cells.
+        left: Columns of words, set flush left; the others hold numbers.
+        note: What a reader must know, under the title.
+    """
+
+    title: str
+    head: Sequence[str]
+    body: Sequence[Sequence[str]]
+    left: Sequence[int]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table of the report.
+
+    Attributes:
+        name: File name without its ending.
+        records: Rows by column, numbers unrounded and as fractions of 1.
+        columns: Columns of the csv file where there is no row.
+        parts: What is shown of it.
+    """
+
+    name: str
+    records: Sequence[Mapping[str, Value]]
+    columns: Sequence[str]
+    parts: Sequence[Part]
+
+    def __bool__(self) -> bool:
+        """Say whether the table has a row."""
+        return bool(self.records)
+
+
+def csv(sheet: Sheet) -> str:
+    """Return one line a record."""
+    columns = list(sheet.records[0] if sheet.records else sheet.columns)
+    return pd.DataFrame(sheet.records, columns=columns).to_csv(index=False, lineterminator="\n")
+
+
+def markdown(sheet: Sheet) -> str:
+    """Return one table a part."""
+    return "\n".join(map(_markdown, sheet.parts)) or "No results.\n"
+
+
+def tex(sheet: Sheet) -> str:
+    r"""Return one ``tabular`` a part, for the package ``booktabs``; to be read with ``\input``."""
+    return "% \\usepackage{booktabs}\n" + ("\n".join(map(_tabular, sheet.parts)) or "% no results\n")
+
+
+def _markdown(part: Part) -> str:
+    title = f"### {_escaped(part.title)}\n\n" if part.title else ""
+    note = f"{part.note}\n\n" if part.note else ""
+    rule = ["---" if column in part.left else "---:" for column in range(len(part.head))]
+    lines = [[_cell(cell) for cell in part.head], rule, *([_cell(cell) for cell in row] for row in part.body)]
+    return title + note + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _cell(cell: str) -> str:
+    return f"**{_escaped(cell)}**" if isinstance(cell, Bold) else _escaped(cell)
+
+
+def _escaped(cell: str) -> str:
+    """Leave nothing in a name that markdown would take for markup or for the end of a cell."""
+    escaped = html.escape(" ".join(cell.split()), quote=False)
+    for mark in "\\`*_[]|#":
+        escaped = escaped.replace(mark, f"\\{mark}")
+    return escaped
+
+
+def _tabular(part: Part) -> str:
+    columns = "".join("l" if column in part.left else "r" for column in range(len(part.head)))
+    told = "".join(f"% {_one_line(text)}\n" for text in (part.title, part.note) if text)
+    lines = [r"\toprule", _row(part.head), r"\midrule", *map(_row, part.body), r"\bottomrule"]
+    return f"{told}\\begin{{tabular}}{{{columns}}}\n" + "\n".join(lines) + "\n\\end{tabular}\n"
+
+
+def _row(cells: Iterable[str]) -> str:
+    told = [rf"\textbf{{{_typeset(cell)}}}" if isinstance(cell, Bold) else _typeset(cell) for cell in cells]
+    return " & ".join(told) + r" \\"
+
+
+_TEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "[": "{[}", "]": "{]}", "\N{MINUS SIGN}": "$-$", "–": "--",
+    "±": r"$\pm$", "†": r"$^\dagger$", "·": r"$\cdot$", "×": r"$\times$", "→": r"$\to$",
+}  # fmt: skip
+
+
+def _typeset(cell: str) -> str:
+    """Leave nothing in a name that TeX would take for a command, nor for an option of the row's end before it."""
+    return "".join(_TEX.get(letter, letter) for letter in " ".join(cell.split()))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

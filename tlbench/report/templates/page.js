@@ -1,0 +1,157 @@
+"use strict";
+{
+  // The state of the leaderboard lives in the query, so that a link shows what its sender saw.
+  const state = new URLSearchParams(location.search);
+  const remember = (name, value) => {
+    if (value) state.set(name, value); else state.delete(name);
+    const query = state.toString();
+    try {
+      history.replaceState(null, "", (query ? "?" + query : location.pathname) + location.hash);
+    } catch { /* a page that may not have an address */ }
+  };
+
+  const sorted = (table, name, down) => {
+    const heads = [...table.tHead.rows[0].cells];
+    const column = heads.findIndex((head) => head.dataset.sort === name);
+    if (column < 0) return;
+    heads.forEach((head) => head.removeAttribute("aria-sort"));
+    heads[column].setAttribute("aria-sort", down ? "descending" : "ascending");
+    const keyOf = (row) => {
+      const cell = row.cells[column];
+      if (cell.dataset.key === undefined) return cell.textContent.trim().toLowerCase();
+      return cell.dataset.key === "" ? null : Number(cell.dataset.key);
+    };
+    for (const body of table.tBodies) {
+      const rows = [...body.rows].filter((row) => !row.classList.contains("rule")).map((row) => ({ row, key: keyOf(row) }));
+      rows.sort((a, b) => {
+        if (a.key === null || b.key === null) return (a.key === null) - (b.key === null);
+        return (a.key < b.key ? -1 : a.key > b.key ? 1 : 0) * (down ? -1 : 1);
+      });
+      body.append(...rows.map((each) => each.row));
+    }
+  };
+
+  for (const table of document.querySelectorAll("table.sortable")) {
+    for (const head of table.tHead.rows[0].cells) {
+      head.querySelector("button")?.addEventListener("click", () => {
+        const before = head.getAttribute("aria-sort");
+        const name = head.dataset.sort;
+        const upFirst = !head.classList.contains("n") || name === "rank" || ["seconds", "trainable", "stored", "memory"].includes(name);
+        const down = before ? before === "ascending" : !upFirst;
+        if (table.dataset.state !== "sort") return sorted(table, name, down);
+        document.querySelectorAll("table[data-state=sort]").forEach((each) => sorted(each, name, down));
+        remember("sort", (down ? "-" : "") + name);
+      });
+    }
+  }
+  const order = state.get("sort");
+  if (order) {
+    const name = order.replace(/^-/, "");
+    document.querySelectorAll("table[data-state=sort]").forEach((each) => sorted(each, name, order.startsWith("-")));
+  }
+
+  const form = document.querySelector("form.tools");
+  if (form) {
+    const fields = ["q", "backbone", "board"].map((name) => form.elements[name]).filter(Boolean);
+    const shown = form.querySelector("output");
+    const apply = () => {
+      const words = form.elements.q.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const backbone = form.elements.backbone.value;
+      const board = form.elements.board?.value || "";
+      const ranked = form.elements.ranked.checked;
+      let seen = 0, all = 0;
+      for (const block of document.querySelectorAll(".board-block")) {
+        const there = !board || block.dataset.board === board;
+        let here = 0;
+        for (const row of block.querySelectorAll("tbody tr:not(.rule)")) {
+          const label = row.querySelector("th").textContent.toLowerCase();
+          const kept = there && words.every((word) => label.includes(word)) && (!backbone || row.dataset.backbone === backbone) && !(ranked && row.classList.contains("below"));
+          row.hidden = !kept;
+          here += kept;
+          all += 1;
+        }
+        for (const body of block.querySelectorAll("tbody")) body.hidden = ![...body.rows].some((row) => !row.hidden && !row.classList.contains("rule"));
+        block.hidden = here === 0;
+        seen += here;
+      }
+      shown.textContent = seen === all ? `${all} rows` : `${seen} of ${all} rows`;
+    };
+    const changed = () => {
+      fields.forEach((field) => remember(field.name, field.value));
+      remember("ranked", form.elements.ranked.checked ? "1" : "");
+      apply();
+    };
+    fields.forEach((field) => { field.value = state.get(field.name) || ""; });
+    form.elements.ranked.checked = state.get("ranked") === "1";
+    form.addEventListener("input", changed);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("reset", () => setTimeout(changed));
+    apply();
+  }
+
+  const open = () => {  // what a link points to must be seen
+    let target = location.hash.length > 1 ? document.getElementById(decodeURIComponent(location.hash.slice(1))) : null;
+    for (; target; target = target.parentElement) if (target.tagName === "DETAILS") target.open = true;
+  };
+  addEventListener("hashchange", open);
+  open();
+
+  const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.getAttribute("href").slice(1), link]));
+  const watcher = new IntersectionObserver((entries) => {
+    for (const entry of entries) if (entry.isIntersecting) {
+      links.forEach((link) => link.removeAttribute("aria-current"));
+      links.get(entry.target.id)?.setAttribute("aria-current", "true");
+    }
+  }, { rootMargin: "-10% 0px -80% 0px" });
+  document.querySelectorAll("main > section").forEach((section) => watcher.observe(section));
+
+  const data = document.getElementById("figures");
+  if (data) {
+    const figures = JSON.parse(data.textContent);
+    const dark = matchMedia("(prefers-color-scheme: dark)");
+    const boxes = [...document.querySelectorAll(".chart")];
+
+    // Panels stand side by side as far as there is room; names give way to the drawing on a narrow page.
+    const fitted = (box) => {
+      const { config, spec } = structuredClone({ config: dark.matches ? figures.night : figures.day, spec: figures.specs[box.dataset.figure] });
+      const room = box.parentElement.clientWidth - 24;
+      const names = room < 560 ? 130 : 340;
+      const views = spec.vconcat || [spec.spec];
+      const inner = views[0];
+      const byName = Boolean(spec.vconcat);
+      const edge = byName ? names + 30 : 90;
+      config.axis.labelLimit = names;
+      config.header.labelLimit = Math.min(inner.width + 60, room - 20);
+      config.title.limit = room;
+      config.legend.columns = Math.max(1, Math.min(4, Math.floor(room / 210)));
+      config.legend.labelLimit = Math.min(260, room - 40);
+      if (typeof inner.width === "number") {
+        const side = Math.max(1, Math.min(spec.columns || 1, Math.floor(room / (inner.width + edge))));
+        if (!byName) spec.columns = side;
+        if (side === 1 && inner.width + edge > room) for (const view of views) view.width = Math.max(150, room - edge);
+      }
+      return { config, spec };
+    };
+    const draw = async (box) => {
+      const { config, spec } = fitted(box);
+      box.dataset.tone = dark.matches ? "night" : "day";
+      box.dataset.room = box.parentElement.clientWidth;
+      await vegaEmbed(box, spec, { actions: false, renderer: "svg", ast: true, config, tooltip: { theme: dark.matches ? "dark" : "light" } });
+      box.dataset.drawn = "true";
+    };
+    const drawAll = async () => {
+      for (const box of boxes) {
+        await draw(box);
+        await new Promise((resolve) => setTimeout(resolve));
+      }
+      document.documentElement.dataset.figures = "drawn";
+    };
+    drawAll();
+    dark.addEventListener("change", drawAll);
+    let waiting;
+    addEventListener("resize", () => {
+      clearTimeout(waiting);
+      waiting = setTimeout(() => boxes.filter((box) => box.dataset.drawn && Number(box.dataset.room) !== box.parentElement.clientWidth).forEach(draw), 200);
+    });
+  }
+}
