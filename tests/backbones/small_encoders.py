@@ -19,6 +19,7 @@ _SHAPE: dict[str, Any] = {
     "num_attention_heads": 2,
     "intermediate_size": 48,
 }
+_NARROW: dict[str, Any] = {"embedding_size": 12, "hidden_act": "gelu", "layer_norm_eps": 1e-5, "pad_token_id": 0}
 
 
 def config(kind: str) -> Any:
@@ -33,11 +34,16 @@ def config(kind: str) -> Any:
         return transformers.DistilBertConfig(
             vocab_size=SIZE, dim=32, n_layers=2, n_heads=2, hidden_dim=48, max_position_embeddings=24
         )
+    if kind == "albert":
+        return transformers.AlbertConfig(**_SHAPE, **_NARROW, max_position_embeddings=24)
+    if kind == "electra":
+        return transformers.ElectraConfig(**_SHAPE, **_NARROW, max_position_embeddings=24)
     ids = {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}
     return transformers.ModernBertConfig(**_SHAPE, **ids, max_position_embeddings=24)
 
 
 KINDS = ("bert", "roberta", "distilbert", "modernbert")
+NARROW = ("albert", "electra")  # whose token table is narrower than their states
 
 
 def tokenizer(kind: str) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -25,13 +26,16 @@ from tlbench.core.load import loads
 from tlbench.core.schema import schema
 from tlbench.core.source import parse
 from tlbench.core.suite import Weights
+from tlbench.data.dataset import Split
 from tlbench.data.tokenizer import encode
 from tlbench.execution.listing import listing
 from tlbench.execution.prepare import catalog as names
+from tlbench.training.context import Context
 from tlbench.training.efficient.bottleneck import Design, add_adapters, remove_adapters
+from tlbench.training.selfsupervised.language_head import LanguageModel
 
 transformers = pytest.importorskip("transformers")
-from small_encoders import KINDS, save, tokenizer  # noqa: E402
+from small_encoders import KINDS, NARROW, save, tokenizer  # noqa: E402
 
 RANDOM = {"kind": "random"}
 HF = {"kind": "hf", "name": "DEFAULT"}
@@ -176,6 +180,37 @@ def test_a_parallel_adapter_of_bert_reads_what_the_perceptron_reads(saved: dict[
     expected = layer.output.LayerNorm(dense.inner(inner) + 2 * dense.adapter(attended) + attended)
     found = layer(h)
     torch.testing.assert_close(found if isinstance(found, Tensor) else found[0], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", NARROW)
+def test_masked_tokens_are_told_by_a_table_that_is_narrower_than_the_states(kind: str, tmp_path: Path) -> None:
+    """With the weights of the library's own head under masked language modelling, which is made alike."""
+    backbone = built(save(kind, tmp_path / kind))
+    library = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / kind).eval()
+    head = library.predictions if kind == "albert" else library.generator_predictions
+    model = LanguageModel(backbone, torch.Generator().manual_seed(0)).eval()
+    model.transform[0].load_state_dict(head.dense.state_dict())
+    model.transform[2].load_state_dict(head.LayerNorm.state_dict())
+    model.bias.data.copy_(library.get_output_embeddings().bias)
+    ids = ids_of(backbone)
+    rows, columns = (ids != 0).nonzero(as_tuple=True)
+    with torch.no_grad():
+        expected = library(input_ids=ids.long(), attention_mask=(ids != 0).long()).logits[rows, columns]
+        torch.testing.assert_close(model(ids.long(), rows, columns), expected, rtol=0, atol=1e-5)
+    assert backbone.body.embedding.weight.shape[1] < backbone.out_dim
+    assert [p is backbone.body.embedding.weight for p in model.parameters() if len(p) == 64].count(True) == 1
+
+
+@pytest.mark.parametrize("kind", NARROW)
+def test_masked_language_modelling_trains_a_narrow_table_and_all_else(kind: str, tmp_path: Path) -> None:
+    backbone = built(save(kind, tmp_path / kind), RANDOM)
+    ids = ids_of(backbone).int().numpy().repeat(8, 0)
+    before = {name: p.detach().clone() for name, p in backbone.named_parameters()}
+    mlm, ctx = registry.declaration("methods", "mlm").load(), Context(cell="narrow", device=torch.device("cpu"))
+    mlm.pretrain(Split(ids, None, np.arange(len(ids))), backbone, mlm.Config(epochs=20, lr=5e-3), ctx)
+    losses = [loss for _, loss in ctx.curves["train_loss"]]
+    assert losses[-1] < losses[0] - 0.5
+    assert not any(torch.equal(before[name], p) for name, p in backbone.named_parameters() if p.ndim > 1)
 
 
 def test_random_weights_come_from_the_recipe_and_the_seed_and_leave_the_generator_alone(saved: dict[str, Path]) -> None:

@@ -41,8 +41,13 @@ SUITE = {
         "trials": TRIALS,
         "searcher": "optuna",
         "scheduler": "asha",
-        # Five layer groups in six epochs: two epochs a stage do not fit, so half of these trials fail.
-        "space": {"gradual_unfreezing": {"epochs_per_stage": {"choice": [1, 2], "when": {"order": "top_down"}}}},
+        # Four layer groups and the head in six epochs: two epochs a stage do not fit, so half of these trials fail.
+        "space": {
+            "gradual_unfreezing": {
+                "epochs_per_stage": {"choice": [1, 2], "when": {"order": "top_down"}},
+                "depth": {"choice": [None]},
+            }
+        },
     },
 }
 
@@ -125,7 +130,7 @@ def check_what_is_stored(home: Path) -> None:
     for record in early:
         assert record.outcome is not None
         assert [share for share, _ in record.outcome.curves[RUNGS]] in ([1], [1, 3])
-        assert len(record.outcome.curves["val_accuracy"]) in (2, 6)
+        assert len(record.outcome.curves["val_accuracy"]) in (1, 2, 6)
     for record in cells:
         if record.cell["method"] == "linear_probe" or record.cell["shots"] == 1:
             assert "found" not in record.cell

@@ -28,8 +28,8 @@ MUTANTS = (
     Mutant(
         "protonet: labels by position",
         "training/fewshot/prototypes.py",
-        "member = one_hot(labels, ways)",
-        "member = one_hot(labels.sort(1).values, ways)",
+        "member = (labels.unsqueeze(1) ==",
+        "member = (labels.sort(1).values.unsqueeze(1) ==",
         PROTOTYPES,
     ),
     Mutant(

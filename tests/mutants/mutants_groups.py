@@ -1,10 +1,10 @@
-"""Mutants of groups and rotations: what would let test classes, or their rotations, into training."""
+"""Mutants of groups and rotations: what would let test classes, rotations, or a group, onto two sides."""
 
 from __future__ import annotations
 
 from mutant import Mutant
 
-TESTS = "tests/data/test_folder_episodes.py"
+TESTS, APART = "tests/data/test_folder_episodes.py", "tests/data/test_apart.py"
 
 MUTANTS = (
     Mutant(
@@ -62,5 +62,138 @@ MUTANTS = (
         "255 - pixels if params.invert else pixels",
         "pixels",
         f"{TESTS}::test_inversion_swaps_black_and_white",
+    ),
+    Mutant(
+        "groups: validation of any group",
+        "data/sampling.py",
+        "order = np.lexsort((keys, apart, labels[pool]))",
+        "order = np.lexsort((keys, labels[pool]))",
+        APART,
+    ),
+    Mutant(
+        "groups: validation beside the training examples",
+        "data/sampling.py",
+        "end = budget if groups is None else count",
+        "end = budget",
+        APART,
+    ),
+    Mutant(
+        "groups: validation at the end without groups too",
+        "data/sampling.py",
+        "end = budget if groups is None else count",
+        "end = count",
+        f"{APART}::test_without_groups_draws_are_what_they_have_always_been",
+    ),
+    Mutant(
+        "groups: of full a tenth by example",
+        "data/sampling.py",
+        "np.where((whole > 0) & (whole < count), whole, ",
+        "np.where(whole < 0, whole, ",
+        f"{APART}::test_files_of_documentation_are_its_groups",
+    ),
+    Mutant(
+        "groups: another choice for full",
+        "data/sampling.py",
+        "(_VAL_OF_FULL,) if shots",
+        "(0.05,) if shots",
+        APART,
+    ),
+    Mutant(
+        "groups: the same groups for every seed",
+        "data/sampling.py",
+        'derive_seed("groups", fingerprint, seed))',
+        'derive_seed("groups", fingerprint))',
+        APART,
+    ),
+    Mutant(
+        "groups: a fifth of the groups beside the tenth",
+        "data/apart.py",
+        "chosen, kept = set(before), set[int]()",
+        "chosen, kept = set[int](), set(before)",
+        APART,
+    ),
+    Mutant(
+        "groups: each class chooses for itself",
+        "data/apart.py",
+        "        kept |= size.keys() - chosen\n",
+        "",
+        f"{APART}::test_a_class_does_not_take_the_groups_that_another_trains_on",
+    ),
+    Mutant(
+        "groups: what other classes chose is forgotten",
+        "data/apart.py",
+        "sum(size[group] for group in size.keys() & chosen)",
+        "0",
+        APART,
+    ),
+    Mutant(
+        "groups: a class may have no group for validation",
+        "data/apart.py",
+        "if not total and free and len(size) > 1:",
+        "if False:",
+        APART,
+    ),
+    Mutant(
+        "groups: the only group is for validation",
+        "data/apart.py",
+        "if not total and free and len(size) > 1:",
+        "if not total and free:",
+        f"{APART}::test_a_class_does_not_take_the_groups_that_another_trains_on",
+    ),
+    Mutant(
+        "groups: classes are mixed where only examples are",
+        "data/apart.py",
+        "np.isin(groups[val], groups[train])",
+        "np.isin(val, train)",
+        APART,
+    ),
+    Mutant(
+        "groups: no part of the fingerprint",
+        "data/decoded.py",
+        "decoded.domain, decoded.group):",
+        "decoded.domain):",
+        APART,
+    ),
+    Mutant(
+        "groups: a fingerprint that takes groups for domains",
+        "data/decoded.py",
+        '{"grouped": True}',
+        "{}",
+        APART,
+    ),
+    Mutant(
+        "groups: classification knows of none",
+        "protocols/classification.py",
+        "groups=dataset.group,",
+        "groups=None,",
+        APART,
+    ),
+    Mutant(
+        "groups: mixed classes are not told",
+        "protocols/classification.py",
+        "    ctx.notes += _notes(task, dataset)\n",
+        "",
+        APART,
+    ),
+    Mutant(
+        "groups: adaptation labels others",
+        "protocols/adaptation.py",
+        "groups=dataset.group, names",
+        "groups=None, names",
+        APART,
+    ),
+    Mutant(
+        "pairs: groups of the source among the target's",
+        "data/pair.py",
+        "groups.max() + 1 + np.arange(count)",
+        "np.arange(count)",
+        APART,
+    ),
+    Mutant(
+        "pydocs: packages for files",
+        "data/pydocs.py",
+        "np.unique([row.file for row in rows]",
+        "np.unique([row.label for row in rows]",
+        APART,
     ),
 )

@@ -113,6 +113,13 @@ MUTANTS = (
     ),
     Mutant("mlm: no bias", HEAD, "weight, self.bias)", "weight)", f"{TESTS}::test_each_token_has_a_bias_of_its_own"),
     Mutant("mlm: no transform", HEAD, "linear(self.transform(states),", "linear(states,", TESTS),
+    Mutant(
+        "mlm: states as wide as the table",
+        HEAD,
+        "nn.Linear(backbone.out_dim, width)",
+        "nn.Linear(width, width)",
+        "tests/backbones/test_huggingface.py::test_masked_tokens_are_told_by_a_table_that_is_narrower_than_the_states",
+    ),
     Mutant("mlm: the neighbour is gathered", HEAD, "[rows, columns]", "[rows, columns - 1]", TESTS),
     Mutant("mlm: a head from the global generator", HEAD, "std=_SPREAD, generator=generator", "std=_SPREAD", TESTS),
     Mutant(

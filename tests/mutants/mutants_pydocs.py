@@ -11,8 +11,8 @@ MUTANTS = (
     Mutant(
         "pydocs: docstrings of one file on both sides",
         PYDOCS,
-        "yield Row(text, label_of(name), TEST if name in held else TRAIN)",
-        "yield Row(text, label_of(name), TEST if len(text) % 5 == 0 else TRAIN)",
+        "yield Row(text, label_of(name), TEST if name in held else TRAIN, name)",
+        "yield Row(text, label_of(name), TEST if len(text) % 5 == 0 else TRAIN, name)",
         f"{TESTS}::test_no_file_has_docstrings_on_both_sides",
     ),
     Mutant(

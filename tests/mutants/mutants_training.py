@@ -48,7 +48,7 @@ MUTANTS = (
     Mutant(
         "fine-tune: loss of the last shard only",
         "training/loop.py",
-        "mean = ctx.mean(losses, batch.size)",
+        "mean = ctx.mean(losses, piece.size)",
         "mean = losses.mean()",
         PARALLEL,
     ),

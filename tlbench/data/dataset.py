@@ -28,6 +28,8 @@ class Dataset:
             domains also SOURCE and SOURCE_VAL.
         domain: ``int64`` (N,) domain of each example, all zero when there is one domain.
         tokens: Names how texts became token ids; empty where they did not.
+        group: ``int64`` (N,) group of each example, where those of one resemble each other (texts of one file); None
+            where there are no groups.
     """
 
     info: DatasetInfo
@@ -36,6 +38,7 @@ class Dataset:
     part: NDArray[np.uint8]
     domain: NDArray[np.int64]
     tokens: str = ""
+    group: NDArray[np.int64] | None = None
 
     def rows(self, part: int) -> NDArray[np.int64]:
         """Return the row numbers of one example split."""

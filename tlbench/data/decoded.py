@@ -35,6 +35,7 @@ class Decoded:
         class_splits: Class labels of ``train``, ``val`` and ``test`` for episodic use, where the source declares them.
         warnings: What a reader of the results must know.
         target: Fingerprint of the dataset that the target of a pair of domains was taken from.
+        group: Group of each example (N,), where those of one resemble each other; None where there are no groups.
     """
 
     x: NDArray[np.uint8] | Sequence[str]
@@ -46,6 +47,7 @@ class Decoded:
     class_splits: dict[str, tuple[int, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     target: str = ""
+    group: NDArray[np.int64] | None = None
 
 
 class Texts(Sequence[str]):
@@ -102,6 +104,8 @@ def save(decoded: Decoded, name: str, folder: Path) -> None:
     np.save(folder / "y.npy", decoded.y.astype(np.int64))
     np.save(folder / "part.npy", decoded.part.astype(np.uint8))
     np.save(folder / "domain.npy", domain.astype(np.int64))
+    if decoded.group is not None:
+        np.save(folder / "group.npy", decoded.group.astype(np.int64))
     info = DatasetInfo(
         name=name,
         modality="image" if shape else "text",
@@ -127,6 +131,7 @@ def load(folder: Path) -> Dataset:
         y=y,
         part=part,
         domain=domain,
+        group=_open(folder / "group.npy") if (folder / "group.npy").exists() else None,
     )
 
 
@@ -138,9 +143,10 @@ def fingerprint(decoded: Decoded) -> str:
         "classes": decoded.classes,
         "domains": decoded.domains,
         "class_splits": decoded.class_splits,
+        **({} if decoded.group is None else {"grouped": True}),
     }
     found = hashlib.sha256(canonical(facts).encode())
-    for array in (decoded.y, decoded.part, decoded.domain):
+    for array in (decoded.y, decoded.part, decoded.domain, decoded.group):
         if array is not None:
             found.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
     for piece in _pieces(decoded.x):

@@ -112,7 +112,13 @@ def join(source: Dataset, target: Dataset, params: Params, folder: Path) -> Deco
         class_splits=target.info.class_splits,
         warnings=tuple(dict.fromkeys(warnings)),
         target=target.info.fingerprint,
+        group=None if target.group is None else _beside(target.group[theirs], len(ours)),
     )
+
+
+def _beside(groups: Rows, count: int) -> Rows:
+    """Return the target's groups behind those of the source's examples, each of which stands alone."""
+    return np.concatenate([groups.max() + 1 + np.arange(count), groups])
 
 
 def _domain(dataset: Dataset, domain: str | None) -> Rows:

@@ -1,8 +1,9 @@
 """The Python installation's own docstrings: 3,200 texts of eleven packages, or all as a corpus; no download.
 
 The task is to tell which package a docstring comes from. Docstrings of one file resemble each other, so the example
-split is one of files: one of docstrings would score some twenty points too high. What names the package is masked, and
-no text stands on both sides. Other versions of Python have other texts, hence other fingerprints.
+split is one of files: one of docstrings would score some twenty points too high. Files are the groups of the examples,
+so validation is of other files, too. What names the package is masked, and no text stands on both sides. Other versions
+of Python have other texts, hence other fingerprints.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tlbench.data.dataset import TEST, TRAIN
 from tlbench.data.decoded import Decoded
 from tlbench.data.docstrings import assigned_texts, docstrings, sources
 
-VERSION = 1
+VERSION = 2
 PACKAGES = (
     *("asyncio", "email", "encodings", "http", "idlelib", "importlib"),
     *("multiprocessing", "tkinter", "unittest", "urllib", "xml"),
@@ -61,6 +62,7 @@ class Row:
     text: str
     label: str
     part: int
+    file: str
 
 
 def signature(params: Params) -> Any:
@@ -88,12 +90,14 @@ def decode(params: Params, folder: Path) -> Decoded:
     else:
         classes = packages
         rows = list(_rows({name: found for name, found in texts.items() if label_of(name) in packages}, held))
+    _, file = np.unique([row.file for row in rows], return_inverse=True)
     return Decoded(
         x=[row.text for row in rows],
         y=np.asarray([classes.index(row.label if row.label in classes else OTHER) for row in rows], np.int64),
         part=np.asarray([row.part for row in rows], np.uint8),
         classes=classes,
         warnings=_warnings(params, packages, unreadable),
+        group=file.astype(np.int64),
     )
 
 
@@ -239,7 +243,7 @@ def _rows(texts: Texts, held: frozenset[str]) -> Iterator[Row]:
         for text in texts[name]:
             if key(text) not in seen:
                 seen.add(key(text))
-                yield Row(text, label_of(name), TEST if name in held else TRAIN)
+                yield Row(text, label_of(name), TEST if name in held else TRAIN, name)
 
 
 def _passages(texts: Texts, held: frozenset[str]) -> Texts:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import derive_seed
 from tlbench.core.info import DatasetInfo, Shots
+from tlbench.data.apart import groups_apart
 
 Rows = NDArray[np.int64]
 
@@ -54,6 +55,7 @@ def draw_shots(
     fingerprint: str,
     *,
     source_val: Rows | None = None,
+    groups: Rows | None = None,
     names: Sequence[str] = (),
 ) -> Draw:
     """Draw the label budget: ``shots`` examples of each class, of which a fifth is for validation.
@@ -63,6 +65,11 @@ def draw_shots(
     one, else a tenth of each class (at least one example). With a number of shots the source's own validation part
     is not used at all: its labels are not in the budget, and it is not in the pool.
 
+    Where there are groups, a group whose examples are for validation is not trained on. Each class is put into a line,
+    the groups for training before those for validation, of which training takes the front and validation the end; so
+    budgets nest all the same, and only where a class has too few groups does one of them stand on both sides. Of
+    ``full``, all of a validation group is for validation, which makes about a tenth.
+
     Args:
         labels: Labels of the whole dataset (N,).
         pool: Row numbers that may be labelled, usually the training part.
@@ -70,6 +77,7 @@ def draw_shots(
         seed: The cell's seed.
         fingerprint: The dataset's.
         source_val: Row numbers of the source's own validation part.
+        groups: Group of each example of the whole dataset (N,); None where there are none.
         names: Class names, for messages.
 
     Raises:
@@ -77,7 +85,11 @@ def draw_shots(
     """
     pool = np.sort(pool)
     keys = _raw(derive_seed("shots", fingerprint, seed), len(labels))[pool]
-    order = np.lexsort((keys, labels[pool]))
+    apart = np.zeros(len(pool), bool)
+    if groups is not None:
+        fractions = (_VAL_OF_FULL,) if shots == "full" else (_VAL_OF_FULL, _VAL_OF_SHOTS)
+        apart = groups_apart(labels[pool], groups[pool], fractions, derive_seed("groups", fingerprint, seed))
+    order = np.lexsort((keys, apart, labels[pool]))
     of_class, count = labels[pool][order], np.bincount(labels[pool], minlength=int(labels.max(initial=-1)) + 1)
     rank = np.arange(len(pool)) - (np.cumsum(count) - count)[of_class]
     own = source_val if shots == "full" and source_val is not None and len(source_val) else None
@@ -86,10 +98,13 @@ def draw_shots(
         held = np.full_like(count, max(1, round(_VAL_OF_SHOTS * shots)) if shots > 1 else 0)
         budget = np.full_like(count, shots)
     else:
-        held = np.zeros_like(count) if own is not None else np.maximum(1, np.round(_VAL_OF_FULL * count)).astype(int)
+        whole = np.bincount(labels[pool][apart], minlength=len(count))
+        part = np.where((whole > 0) & (whole < count), whole, np.maximum(1, np.round(_VAL_OF_FULL * count)).astype(int))
+        held = np.zeros_like(count) if own is not None else part
         budget = count
+    end = budget if groups is None else count
     train = rank < (budget - held)[of_class]
-    val = ~train & (rank < budget[of_class])
+    val = (rank >= (end - held)[of_class]) & (rank < end[of_class])
     rows = pool[order]
     return Draw(
         train=np.sort(rows[train]),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tlbench.core.cell import Cell
 from tlbench.core.suite import Resources
+from tlbench.execution.allocator import keep_memory
 from tlbench.execution.group import artifact_folder, make_together, run_together
 from tlbench.execution.needs import Make
 from tlbench.store.artifacts import Artifacts
@@ -52,6 +53,7 @@ class Slot:
     """
 
     def __init__(self, root: str, resources: Resources, facts: dict[str, Any]) -> None:
+        keep_memory()
         threads = max(1, int(resources.cpus))
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
         import torch

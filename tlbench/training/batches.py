@@ -11,9 +11,11 @@ from torch import Tensor
 from tlbench.core.config import Augment
 from tlbench.data.dataset import Split
 from tlbench.training.augment import draw_moves, move
+from tlbench.training.buckets import text_lengths
 from tlbench.training.context import Context
 
 _RESIDENT = 2**31  # bytes of examples that are kept on the device; larger splits are moved batch by batch
+_PIECES, _LEAST = 4, 8  # most pieces of a batch of texts, and fewest texts of a piece
 
 
 class Batch(NamedTuple):
@@ -33,9 +35,15 @@ class Batch(NamedTuple):
 
 
 class Indexed(Protocol):
-    """Inputs with labels that can be taken by position."""
+    """Inputs with labels that can be taken by position.
+
+    Attributes:
+        y: Labels (n,).
+        lengths: Tokens of each text (n,), on the CPU, if only about; None where inputs are no texts.
+    """
 
     y: Tensor
+    lengths: Tensor | None
 
     @property
     def shape(self) -> torch.Size:
@@ -62,6 +70,7 @@ class Examples:
         self._x = x.to(device) if split.x.nbytes <= _RESIDENT else x
         self.y = torch.from_numpy(split.labels).to(device)
         self.shape = x.shape[1:]
+        self.lengths = text_lengths(x)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -104,3 +113,17 @@ class Batches:
             if self._augment != "none":
                 x = move(x, self._ctx.shard(moves))
             yield Batch(own, x, y, len(rows))
+
+    def pieces(self, batch: Batch) -> list[Batch]:
+        """Return a batch in pieces of texts of similar length; the gradients of their losses add up to its own.
+
+        Most texts are short and one of a batch is long, so that most of it would be padding. That costs time where
+        time goes by arithmetic, on a CPU. Anything else stays whole, and so does the share of one of several
+        processes, whose gradients are averaged once a step.
+        """
+        lengths, count = self._examples.lengths, min(_PIECES, len(batch.rows) // _LEAST)
+        if lengths is None or count < 2 or self._ctx.device.type != "cpu" or self._ctx.world > 1:
+            return [batch]
+        order = lengths[batch.rows].argsort(stable=True)
+        rows = [batch.rows[places] for places in order.tensor_split(count)]
+        return [Batch(own, *self._examples.take(own), batch.size) for own in rows]

@@ -1,4 +1,4 @@
-"""Batches of texts of similar length, so that little of a batch is padding."""
+"""Texts beside texts of similar length, so that little of what is computed is padding."""
 
 from __future__ import annotations
 
@@ -30,3 +30,14 @@ def length_buckets(lengths: Tensor, size: int, generator: torch.Generator) -> li
         pool = pool[lengths[pool].argsort(stable=True)]
         batches += pool.split([len(piece) for piece in group])
     return [batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()]
+
+
+def text_lengths(x: Tensor) -> Tensor | None:
+    """Return how many tokens texts have (n,), told by what fills their ends; None where inputs are no token ids (n, L).
+
+    Of a text that fills its row it may be a few less: this is for sorting, not for cutting.
+    """
+    if x.ndim != 2 or x.is_floating_point():
+        return None
+    places = torch.arange(1, x.shape[1] + 1, dtype=torch.int32, device=x.device)
+    return ((x != x[:, -1:]) * places).amax(1).cpu()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tlbench.backbones.backbone import Backbone
 from tlbench.data.dataset import Dataset
 from tlbench.store.artifacts import Artifacts
+from tlbench.training.buckets import text_lengths
 
 BATCH = 256
 
@@ -21,6 +22,8 @@ BATCH = 256
 @torch.no_grad()
 def embed(encode: Callable[[Tensor], Tensor], x: Any, rows: NDArray[np.int64] | None, device: torch.device) -> Tensor:
     """Return what ``encode`` makes of raw inputs, in batches of a fixed size, on the CPU in float32.
+
+    Texts are taken from short to long, which saves padding, and come back in their order.
 
     Args:
         encode: A function of raw inputs (B, ...); a module is put into evaluation mode first.
@@ -30,13 +33,24 @@ def embed(encode: Callable[[Tensor], Tensor], x: Any, rows: NDArray[np.int64] | 
     """
     if isinstance(encode, nn.Module):
         encode.eval().to(device)
-    count = len(x) if rows is None else len(rows)
+    places = _from_short_to_long(x, rows)
+    taken = rows if places is None else places if rows is None else rows[places]
+    count = len(x) if taken is None else len(taken)
     out = []
     for start in range(0, count, BATCH):
         piece = slice(start, start + BATCH)
-        batch = x[piece] if rows is None else x[rows[piece]]
+        batch = x[piece] if taken is None else x[taken[piece]]
         out.append(encode(torch.from_numpy(np.ascontiguousarray(batch)).to(device)).float().cpu())
-    return torch.cat(out)
+    z = torch.cat(out)
+    return z if places is None else torch.empty_like(z).index_copy_(0, torch.from_numpy(places), z)
+
+
+def _from_short_to_long(x: Any, rows: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+    """Return the positions (n,) of the texts among those to take, in that order; None where inputs are no texts."""
+    if x.ndim != 2:
+        return None
+    lengths = text_lengths(torch.from_numpy(np.ascontiguousarray(x if rows is None else x[rows])))
+    return None if lengths is None else lengths.argsort(stable=True).numpy()
 
 
 class Features:

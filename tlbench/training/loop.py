@@ -108,15 +108,17 @@ def _train_epoch(
     steps = recipe.epochs * stage.batches.count
     for step, batch in enumerate(stage.batches.epoch(epoch), start=epoch * stage.batches.count):
         set_rate(optimizer, rate_factor(recipe.schedule, step, steps, recipe.warmup))
-        with ctx.autocast():
-            logits = stage.wrapped(batch.x)
-        logits = logits if logits.dtype == torch.float64 else logits.float()
-        losses = smoothed(logits, batch.y, recipe.smoothing) if loss is None else loss(logits, batch)
         optimizer.zero_grad(set_to_none=True)
-        mean = ctx.mean(losses, batch.size)
-        (mean if penalty is None else mean + penalty()).backward()
+        *before, last = stage.batches.pieces(batch)
+        for piece in (*before, last):
+            with ctx.autocast():
+                logits = stage.wrapped(piece.x)
+            logits = logits if logits.dtype == torch.float64 else logits.float()
+            losses = smoothed(logits, piece.y, recipe.smoothing) if loss is None else loss(logits, piece)
+            mean = ctx.mean(losses, piece.size)
+            (mean + penalty() if piece is last and penalty is not None else mean).backward()
+            seen += losses.detach().sum()
         optimizer.step()
-        seen += losses.detach().sum()
     return total(seen, ctx).item()
 
 

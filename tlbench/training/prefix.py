@@ -40,7 +40,7 @@ class Kept:
     def __init__(self, z: Tensor, y: Tensor, text: bool = False) -> None:
         self._z = z
         self.y = y
-        self._lengths = z.any(-1).sum(1).cpu() if text else None
+        self.lengths = z.any(-1).sum(1).cpu() if text else None
 
     @property
     def shape(self) -> torch.Size:
@@ -54,8 +54,8 @@ class Kept:
         """Return outputs (b, ...) and labels (b,) of some positions (b,)."""
         there = rows.to(self._z.device)
         z = self._z[there]
-        if self._lengths is not None:
-            z = z[:, : rounded(int(self._lengths[rows.cpu()].max()))]
+        if self.lengths is not None:
+            z = z[:, : rounded(int(self.lengths[rows.cpu()].max()))]
         return z, self.y[there]
 
 

@@ -16,7 +16,7 @@ from tlbench.training.evaluate import Scores, score_logits
 from tlbench.training.features import embed
 from tlbench.training.predictor import EpisodeLearner, EpisodeSolver
 
-_EMBEDDED = 2**19  # values of support and queries that a learner is handed at once: what stays in a CPU's cache
+_EMBEDDED = 2**20  # values of support and queries that a learner is handed at once: what stays in a CPU's cache
 _RAW = 2**24  # the same for a solver, which works on them for long
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from tlbench.training.precision import at_least_single
 
@@ -17,8 +16,8 @@ def prototypes(z: Tensor, labels: Tensor, ways: int) -> Tensor:
         labels: Their labels (E, S), in any order and any number a class.
         ways: Number of classes.
     """
-    member = one_hot(labels, ways).to(z.dtype)
-    return member.transpose(1, 2) @ z / member.sum(1).clamp_min(1).unsqueeze(2)
+    member = (labels.unsqueeze(1) == torch.arange(ways, device=labels.device).unsqueeze(1)).to(z.dtype)
+    return member @ z / member.sum(2, keepdim=True).clamp_min(1)
 
 
 def distance_logits(z: Tensor, centres: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ class LanguageModel(nn.Module):
     """Tells hidden tokens: a dense layer with GELU and normalisation, then the encoder's own token table as decoder.
 
     Devlin et al. 2019, arXiv:1810.04805; a tied table after Press and Wolf 2017, arXiv:1608.05859. The head, that is
-    everything but the encoder, is thrown away after pre-training.
+    everything but the encoder, is thrown away after pre-training. Where the table is narrower than the states (Clark et
+    al. 2020, arXiv:2003.10555; Lan et al. 2020, arXiv:1909.11942), the dense layer leads from their width to its own.
 
     Args:
         backbone: A text backbone; trained in place.
@@ -26,7 +27,7 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.backbone = backbone
         tokens, width = backbone.body.embedding.weight.shape
-        dense = nn.Linear(width, width)
+        dense = nn.Linear(backbone.out_dim, width)
         nn.init.normal_(dense.weight, std=_SPREAD, generator=generator)
         nn.init.zeros_(dense.bias)
         self.transform = nn.Sequential(dense, nn.GELU(), nn.LayerNorm(width))
