@@ -31,7 +31,7 @@ def test_listing_and_checking_load_nothing_heavy() -> None:
 
 
 def test_validation_fills_in_defaults() -> None:
-    assert catalog.validate("glyphs", {}) == {"variants": 2}
+    assert catalog.validate("glyphs", {}) == {"variants": 2, "scripts": None}
     assert catalog.validate("folder", {"path": "x"}) == {
         "path": "x",
         "layout": "auto",
