@@ -78,7 +78,7 @@ def test_interrupted_continued_failed_retried_and_finished(
     assert code == 1
     assert 0 < len(first) < 12
     assert "Traceback" not in out + err
-    assert "finishing the cells under way" in out
+    assert "finishing what is under way" in out
     assert f"stopped; {12 - len(first)} cells left" in err
     again = next(text for text in err.splitlines() if "to continue: " in text).partition("to continue: ")[2]
     assert again == "tlbench run met.yaml"
