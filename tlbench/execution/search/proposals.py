@@ -8,7 +8,9 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from tlbench.core.cell import Cell
 from tlbench.core.record import Cost, Record
+from tlbench.execution.needs import needs
 from tlbench.execution.search.study import Study
 from tlbench.store.ledger import Ledger
 
@@ -17,6 +19,8 @@ LEASE_SECONDS = 14 * 86400.0  # a lease ends with its owner's process long befor
 
 class Proposals(Searcher):
     """The trials of all studies. The setting that has used the least of its budget goes first.
+
+    Weights that several settings need are made by the first trial that needs them; until it ends, other settings go.
 
     Args:
         studies: By key of their setting.
@@ -41,6 +45,9 @@ class Proposals(Searcher):
         self._ledger, self._owner, self._device = ledger, owner, device
         self._on_record, self._stopping = on_record, stopping
         self._under_way: dict[str, tuple[Study, int, int, float]] = {}
+        self._needs = {key: {make.id for make in needs(_first(study))} for key, study in studies.items()}
+        self._made: set[str] = set()
+        self._making: dict[str, set[str]] = {}
 
     def suggest(self, trial_id: str) -> Any:
         """Return the configuration of a trial that starts now, None to ask again later, or that there are no more."""
@@ -48,6 +55,9 @@ class Proposals(Searcher):
         if not self._open or self._stopping():
             return Searcher.FINISHED
         for key, study in sorted(self._open.items(), key=lambda item: _progress(item[1])):
+            missing = self._needs[key] - self._made
+            if any(missing & others for others in self._making.values()):
+                continue  # it would wait for weights that another trial is making, and keep a worker idle
             proposed = study.propose()
             if proposed is None:
                 continue
@@ -58,6 +68,7 @@ class Proposals(Searcher):
                 study.give_back(number)
                 del self._open[key]
                 return self.suggest(trial_id)
+            self._making[trial_id] = missing
             self._under_way[trial_id] = study, number, lease[cell], time.time()
             return {"setting": key, "number": number, "values": values}
         return None
@@ -65,6 +76,7 @@ class Proposals(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Commit a trial's record, and let its study learn from it."""
         study, number, attempt, began = self._under_way.pop(trial_id)
+        self._made |= self._making.pop(trial_id)
         record = None if error or not result else result.get("record")
         ended = self._died(study, number, began) if record is None else Record.model_validate_json(record)
         if self._ledger.commit(ended, attempt):
@@ -100,6 +112,10 @@ class Proposals(Searcher):
                 "traceback": "",
             },
         )
+
+
+def _first(study: Study) -> Cell:
+    return study.setting.trial(1, study.setting.space.start)
 
 
 def _progress(study: Study) -> float:

@@ -1,0 +1,119 @@
+"""How trials are dealt out among settings, leases and deaths; the cluster is played by the test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.tune.search import Searcher
+from small_suites import PLAIN, suite
+
+from tlbench.core.record import Cost, Outcome, Record
+from tlbench.core.setting import Setting
+from tlbench.execution.prepare import prepare
+from tlbench.execution.search.proposals import Proposals
+from tlbench.execution.search.study import Study
+from tlbench.store.artifacts import Artifacts
+from tlbench.store.ledger import Ledger
+
+GLYPHLESS = {"method": "supervised", "dataset": "rendered_digits", "params": {"epochs": 1}}
+GRID = {
+    "methods": ["finetune", "gradual_unfreezing"],
+    "backbones": [{**PLAIN, "pretrain": GLYPHLESS}, PLAIN],
+    "seeds": 1,
+}
+
+
+class Play:
+    """Proposals with a ledger of their own, and the cells' settings."""
+
+    def __init__(self, folder: Path, **search: Any) -> None:
+        path = folder / "played.yaml"
+        path.write_text(json.dumps(suite("played", GRID, search={"trials": 3, "scheduler": "none", **search})))
+        found = prepare(path, Artifacts(folder / "artifacts")).searches.settings.values()
+        self.studies = {setting.key: Study(setting, {}) for setting in found}
+        self.ledger = Ledger(folder / "ledger.sqlite")
+        self.seen: list[Record] = []
+        self.stop = False
+        self.proposals = self.other("me")
+        self.count = 0
+
+    def other(self, owner: str) -> Proposals:
+        return Proposals(self.studies, self.ledger, owner, (1.0, 0.0), self.seen.append, lambda: self.stop)
+
+    def ask(self) -> tuple[str, Any]:
+        self.count += 1
+        return f"t{self.count}", self.proposals.suggest(f"t{self.count}")
+
+    def setting(self, config: dict[str, Any]) -> Setting:
+        return self.studies[config["setting"]].setting
+
+    def end(self, trial: str, config: dict[str, Any], accuracy: float = 0.5) -> None:
+        cell = self.setting(config).trial(config["number"], config["values"])
+        cost = Cost(seconds=1, train_seconds=1, cpu_seconds=1, peak_memory=0, gpus=0, cpus=1, started=0)
+        outcome = Outcome(scores={}, validation={"accuracy": accuracy, "nll": 1.0})
+        record = Record(cell=cell.describe(), status="done", outcome=outcome, cost=cost)
+        self.proposals.on_trial_complete(trial, {"record": record.model_dump_json()})
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Iterator[Play]:
+    made = Play(tmp_path)
+    yield made
+    made.ledger.close()
+
+
+def test_nobody_waits_for_weights_that_another_makes(play: Play) -> None:
+    first, one = play.ask()
+    assert play.setting(one).backbone.pretrain is not None
+    others = [play.ask()[1] for _ in range(2)]
+    assert {play.setting(other).backbone.pretrain for other in others} == {None}
+    assert play.ask()[1] is None
+    play.end(first, one)
+    assert play.setting(play.ask()[1]).backbone.pretrain is not None, "now they are there"
+
+
+def test_every_setting_has_its_turn_and_all_come_to_their_end(play: Play) -> None:
+    under_way: list[tuple[str, Any]] = []
+    while True:
+        trial, config = play.ask()
+        if config == Searcher.FINISHED:
+            break
+        if config is None:
+            play.end(*under_way.pop(0))
+            numbers = [len(study.records) for study in play.studies.values()]
+            assert max(numbers) - min(numbers) <= 2
+            continue
+        under_way.append((trial, config))
+    assert not under_way
+    assert [len(study.records) for study in play.studies.values()] == [3, 3, 3, 3]
+    assert len(play.seen) == 12
+    assert len(list(play.ledger.records())) == 12
+
+
+def test_a_trial_that_dies_for_good_is_a_failure_that_costs(play: Play) -> None:
+    trial, config = play.ask()
+    play.proposals.on_trial_complete(trial, None, error=True)
+    (record,) = play.seen
+    assert record.status == "failed"
+    assert (record.error or {})["type"] == "WorkerDied"
+    assert record.id == play.setting(config).trial_id(1)
+    assert len(play.studies[config["setting"]].records) == 1
+
+
+def test_another_driver_leaves_a_setting_to_the_one_that_searches_it(play: Play, tmp_path: Path) -> None:
+    _, mine = play.ask()
+    second = Play.__new__(Play)
+    second.__dict__.update(play.__dict__)
+    second.studies = {key: Study(study.setting, {}) for key, study in play.studies.items()}
+    theirs = second.other("they").suggest("x1")
+    assert theirs["setting"] != mine["setting"]
+
+
+def test_whoever_wants_to_stop_starts_nothing_more(play: Play) -> None:
+    play.ask()
+    play.stop = True
+    assert play.ask()[1] == Searcher.FINISHED
