@@ -2,8 +2,8 @@
 
     uv run python tests/benchmarks/search_overhead.py [--trials 200] [--width 8] [--epochs 20] [--shots 5] [--memory]
 
-Both sides train the same trials (fine-tuning at other rates) one after another, with everything warm; the search has
-one worker, which holds all CPUs, and both have as many threads. The clock of the search runs from its first finished
+Both sides train the same trials (fine-tuning at other rates) one after another, with everything warm; the search runs
+one trial at a time, and both have one thread. The clock of the search runs from its first finished
 trial to its last. With ``--memory`` the resident set of the driver is told along the way, and the bare loop left out.
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -28,7 +27,7 @@ from tlbench.execution.search.tuned import studies
 from tlbench.execution.search.tuning import tune_all
 from tlbench.execution.warm import Warm
 
-CPUS = os.cpu_count() or 1
+CPUS = 1
 
 
 def suite(folder: Path, args: argparse.Namespace) -> Path:
@@ -46,6 +45,7 @@ def suite(folder: Path, args: argparse.Namespace) -> Path:
         "search": {
             "trials": args.trials,
             "scheduler": "none",
+            "parallel": 1,
             "declared": False,
             "space": {"finetune": {"lr": {"log_uniform": [1e-4, 1e-2]}}},
         },

@@ -16,6 +16,7 @@ from tlbench.core.cell import Cell
 from tlbench.core.record import STOPPED, Outcome, Record
 from tlbench.core.setting import Setting
 from tlbench.core.suite import Resources
+from tlbench.execution.allocator import keep_memory
 from tlbench.execution.group import artifact_folder
 from tlbench.execution.provenance import machine, sources
 from tlbench.execution.run_cell import run_cell, scratch_of
@@ -133,6 +134,7 @@ def _report(mark: int, record: Record) -> dict[str, Any]:
 
 
 def _warm_up(jobs: Jobs) -> Warm:
+    keep_memory()
     for name in HEAVY:
         importlib.import_module(name)
     device = torch.device("cuda" if jobs.resources.gpus > 0 else "cpu")
