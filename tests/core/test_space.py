@@ -79,6 +79,8 @@ def test_the_suite_may_narrow_widen_replace_and_fix() -> None:
     assert names(space_of(Config, DEFAULTS, {"lr": (choice(0.1), {})}, frozenset({"lr"}))) == names(whole())
     alone = space_of(Config, DEFAULTS, {"lr": (choice(0.1, 0.2), {})}, frozenset(), declared=False)
     assert names(alone) == ["lr"]
+    told = space_of(Config, DEFAULTS, {}, frozenset({"optimizer"}))
+    assert "momentum" not in told.draw(Random(0)), "what the suite gives decides conditions, too"
     when = space_of(Config, DEFAULTS, {"lr": (choice(0.1), {"optimizer": ("sgd",)})}, frozenset())
     assert {"lr" in each for each in when.grid() if each["optimizer"] == "adamw"} == {False}
 

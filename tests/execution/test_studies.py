@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import log10
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,8 @@ def ended(setting: Setting, number: int, values: dict[str, Any], accuracy: float
 
 
 def score(values: dict[str, Any]) -> float:
-    """A smooth objective with its best at a rate of 0.003."""
-    from math import log10
-
-    return 1 - abs(log10(values["lr"]) + 2.5) / 4
+    """A smooth objective with its best at a rate of 2e-5, far from the default."""
+    return 1 - abs(log10(values["lr"]) + 4.7) / 4
 
 
 def run(study: Study, until: int | None = None) -> list[dict[str, Any]]:
@@ -138,11 +137,13 @@ def test_without_validation_there_is_no_search(setting: Any) -> None:
     assert study.winner is None
 
 
-def test_a_small_grid_ends_before_the_budget(setting: Any) -> None:
+@pytest.mark.parametrize("searcher", ["grid", "random"])
+def test_a_small_space_ends_before_the_budget(setting: Any, searcher: str) -> None:
     space = {"finetune": {"lr": {"choice": [1e-3, 1e-2]}}}
-    study = Study(setting(searcher="grid", declared=False, space=space), {})
+    study = Study(setting(searcher=searcher, declared=False, space=space), {})
     assert run(study) == [{"lr": 1e-3}, {"lr": 1e-2}]
     assert study.ended
+    assert Study(study.setting, study.records).ended, "whoever looks at it later sees that it is over"
 
 
 def test_who_wins(setting: Any) -> None:
@@ -181,6 +182,7 @@ def test_cells_wait_for_their_search_and_then_have_what_it_found(tmp_path: Path,
     asked = prepared(tmp_path, artifacts, trials=3)
     waiting = [cell for cell in asked.plan.cells if cell.id in asked.searches.waiting]
     assert {cell.method.label for cell in waiting} == {"finetune(tuned)"}
+    assert {cell.method.label for cell in asked.plan.cells} == {"finetune(tuned)", "linear_probe"}
     assert len(waiting) == 2
     (setting,) = asked.searches.settings.values()
     with Ledger(tmp_path / "ledger.sqlite") as ledger:

@@ -45,8 +45,8 @@ class OnOptuna:
         self._space = setting.space
         self._asked: dict[int, tuple[optuna.Trial, Values]] = {}
 
-    def propose(self, number: int) -> Values | None:
-        """Return the values of a trial; it never comes to an end."""
+    def propose(self, number: int) -> Values:
+        """Return the values of a trial."""
         if number not in self._asked:
             trial, values = self._study.ask(), {}
             for dimension in self._space.dimensions:

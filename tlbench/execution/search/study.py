@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from itertools import islice
 from random import Random
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from tlbench.core.hashing import canonical, derive_seed
 from tlbench.core.record import Record
 from tlbench.core.setting import Setting
 from tlbench.execution.search.worth import finished, winner
 
+if TYPE_CHECKING:
+    from tlbench.execution.search.on_optuna import OnOptuna
+
 Values = dict[str, Any]
 _DRAWS = 50  # in search of a configuration that is new, before the space counts as exhausted
-
-
-class Proposer(Protocol):
-    """What decides the configurations after the default."""
-
-    def propose(self, number: int) -> Values | None:
-        """Return the values of trial ``number``, None where there are no more."""
-
-    def take(self, number: int, values: Values, record: Record) -> None:
-        """Learn how a trial ended."""
 
 
 class Study:
@@ -36,13 +30,12 @@ class Study:
 
     def __init__(self, setting: Setting, records: Mapping[int, Record]) -> None:
         self.setting = setting
-        self.records: dict[int, Record] = {}
+        self.records = dict(records)
         self.running: dict[int, Values] = {}
-        self._exhausted = False
-        self._proposer = _proposer(setting)
-        for number in sorted(records):
-            self._values(number)  # so that whatever proposes is where it was then
-            self.take(number, records[number])
+        self._listed: list[Values] | None = None
+        if setting.search.searcher != "optuna":
+            others = _grid(setting) if setting.search.searcher == "grid" else _random(setting)
+            self._listed = [setting.space.start, *islice(others, setting.search.trials - 1)]
 
     @property
     def spent(self) -> float:
@@ -52,16 +45,20 @@ class Study:
     @property
     def most(self) -> int:
         """Number of trials that it can come to, as far as that is known."""
-        return len(self.records) + len(self.running) if self.closed else self.setting.search.trials
+        return len(self.records) + len(self.running) if self.closed else self._budget
+
+    @property
+    def _budget(self) -> int:
+        """Number of trials, fewer where the space has fewer configurations."""
+        return self.setting.search.trials if self._listed is None else len(self._listed)
 
     @property
     def closed(self) -> bool:
         """Whether no further trial starts."""
         search = self.setting.search
         return (
-            self._exhausted
-            or not self.setting.space.dimensions
-            or len(self.records) + len(self.running) >= search.trials
+            not self.setting.space.dimensions
+            or len(self.records) + len(self.running) >= self._budget
             or (search.gpu_seconds is not None and self.spent >= search.gpu_seconds)
             or self.blind
         )
@@ -87,11 +84,8 @@ class Study:
         most = search.parallel or (search.trials if search.independent else 1)
         if self.closed or len(self.running) >= most or (self.running and 1 not in self.records):
             return None
-        number = next(n for n in range(1, search.trials + 1) if n not in self.records and n not in self.running)
-        values = self._values(number)
-        if values is None:
-            self._exhausted = True
-            return None
+        number = next(n for n in range(1, self._budget + 1) if n not in self.records and n not in self.running)
+        values = self.setting.space.start if number == 1 else self._values(number)
         self.running[number] = values
         return number, values
 
@@ -99,42 +93,32 @@ class Study:
         """Note how a trial ended."""
         self.running.pop(number, None)
         self.records[number] = record
-        self._proposer.take(number, record.cell["trial"]["values"], record)
+        if "_learner" in vars(self):
+            self._learner.take(number, record.cell["trial"]["values"], record)
 
     def give_back(self, number: int) -> None:
         """Forget that a trial was started."""
         self.running.pop(number, None)
 
-    def _values(self, number: int) -> Values | None:
-        return self.setting.space.start if number == 1 else self._proposer.propose(number)
+    def _values(self, number: int) -> Values:
+        return self._learner.propose(number) if self._listed is None else self._listed[number - 1]
+
+    @cached_property
+    def _learner(self) -> OnOptuna:
+        """What proposes by the results so far, brought to where it was when they came; made only to propose."""
+        from tlbench.execution.search.on_optuna import OnOptuna
+
+        learner = OnOptuna(self.setting)
+        for number in sorted(self.records):
+            if number > 1:
+                learner.propose(number)
+            learner.take(number, self.records[number].cell["trial"]["values"], self.records[number])
+        return learner
 
 
 def cost_of(record: Record) -> float:
     """Return the device-seconds of a trial."""
     return record.cost.seconds * (record.cost.gpus or record.cost.cpus)
-
-
-def _proposer(setting: Setting) -> Proposer:
-    if setting.search.searcher == "optuna":
-        from tlbench.execution.search.on_optuna import OnOptuna
-
-        return OnOptuna(setting)
-    return _Listed(_random(setting) if setting.search.searcher == "random" else _grid(setting))
-
-
-class _Listed:
-    """Configurations that do not depend on results."""
-
-    def __init__(self, source: Iterator[Values]) -> None:
-        self._source = source
-        self._known: list[Values] = []
-
-    def propose(self, number: int) -> Values | None:
-        self._known += islice(self._source, max(number - 1 - len(self._known), 0))
-        return self._known[number - 2] if number - 2 < len(self._known) else None
-
-    def take(self, number: int, values: Values, record: Record) -> None:
-        pass
 
 
 def _grid(setting: Setting) -> Iterator[Values]:
