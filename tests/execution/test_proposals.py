@@ -14,7 +14,7 @@ from small_suites import PLAIN, suite
 from tlbench.core.record import Cost, Outcome, Record
 from tlbench.core.setting import Setting
 from tlbench.execution.prepare import prepare
-from tlbench.execution.search.proposals import Proposals
+from tlbench.execution.search.proposals import RETRIES, Proposals
 from tlbench.execution.search.study import Study
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.ledger import Ledger
@@ -94,14 +94,39 @@ def test_every_setting_has_its_turn_and_all_come_to_their_end(play: Play) -> Non
     assert len(list(play.ledger.records())) == 12
 
 
-def test_a_trial_that_dies_for_good_is_a_failure_that_costs(play: Play) -> None:
+def test_a_trial_whose_process_died_goes_first_as_it_was(play: Play) -> None:
     trial, config = play.ask()
-    play.proposals.on_trial_complete(trial, None, error=True)
+    play.proposals.on_trial_complete(trial, {"share": 1}, error=True)
+    assert not play.seen
+    again, same = play.ask()
+    assert same == config
+    play.end(again, same)
+    assert play.seen[0].status == "done"
+    assert play.ask()[1] != config
+
+
+def test_a_trial_that_dies_for_good_is_a_failure_that_costs(play: Play) -> None:
+    config = None
+    for deaths in range(1 + RETRIES):
+        assert len(play.seen) == 0, f"after {deaths} deaths"
+        trial, config = play.ask()
+        play.proposals.on_trial_complete(trial, None, error=True)
     (record,) = play.seen
+    assert config is not None
     assert record.status == "failed"
     assert (record.error or {})["type"] == "WorkerDied"
     assert record.id == play.setting(config).trial_id(1)
     assert len(play.studies[config["setting"]].records) == 1
+
+
+def test_nobody_waits_for_weights_whose_maker_died(play: Play) -> None:
+    trial, config = play.ask()
+    play.proposals.on_trial_complete(trial, None, error=True)
+    again, _ = play.ask()
+    others = [play.ask()[1] for _ in range(3)]
+    assert others[-1] is None, "only the settings without those weights have gone on"
+    play.end(again, config)
+    assert play.setting(play.ask()[1]).backbone.pretrain is not None
 
 
 def test_another_driver_leaves_a_setting_to_the_one_that_searches_it(play: Play, tmp_path: Path) -> None:

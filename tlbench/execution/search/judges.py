@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
+from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
@@ -18,7 +18,10 @@ _LEAST = 3  # trials before there is a median
 
 
 class Judges(FIFOScheduler):
-    """Hands what a trial reports to the scheduler of its setting.
+    """Hands what a trial reports to the scheduler of its setting, under its number there.
+
+    Tune's own name of a trial changes when its process dies and another one starts it anew; what the trial then
+    reports once more is not judged twice.
 
     Args:
         studies: By key of their setting; schedulers learn what their trials reported before.
@@ -29,26 +32,31 @@ class Judges(FIFOScheduler):
     def __init__(self, studies: dict[str, Study], scheduler: str) -> None:
         super().__init__()
         self._of: dict[str, TrialScheduler] = {}
+        self._judged: dict[tuple[str, int], int] = {}  # the last share of each trial
         if scheduler != "none":
             self._of = {key: _remembering(study, scheduler) for key, study in studies.items()}
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Hand it on."""
         if (judge := self._judge(trial)) is not None:
-            judge.on_trial_add(tune_controller, trial)
+            judge.on_trial_add(tune_controller, _Named(trial.config["number"]))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Hand it on, and return whether the trial goes on."""
         judge = self._judge(trial)
         if judge is None or not math.isfinite(result["value"]) or result["share"] >= WHOLE:
             return TrialScheduler.CONTINUE
-        return str(judge.on_trial_result(tune_controller, trial, result))
+        name = trial.config["setting"], trial.config["number"]
+        if result["share"] <= self._judged.get(name, 0):
+            return TrialScheduler.CONTINUE
+        self._judged[name] = result["share"]
+        return str(judge.on_trial_result(tune_controller, _Named(name[1]), result))
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Hand it on."""
         judge = self._judge(trial)
         if judge is not None and math.isfinite(result["value"]):
-            judge.on_trial_complete(tune_controller, trial, result)
+            judge.on_trial_complete(tune_controller, _Named(trial.config["number"]), result)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: Tune pickles its scheduler for a restart of its own, which never happens."""
@@ -69,7 +77,7 @@ def _remembering(study: Study, scheduler: str) -> TrialScheduler:
         judge = MedianStoppingRule(min_samples_required=_LEAST, min_time_slice=math.inf, **shared)
     for number in sorted(study.records):
         record = study.records[number]
-        before = _Before(trial_id=f"before-{number}")
+        before = _Named(number)
         judge.on_trial_add(None, before)
         for share, value in record.outcome.curves.get(RUNGS, []) if record.outcome is not None else ():
             judge.on_trial_result(None, before, {"share": share, "value": value})
@@ -79,8 +87,13 @@ def _remembering(study: Study, scheduler: str) -> TrialScheduler:
     return judge
 
 
-class _Before(SimpleNamespace):
-    """Stands for a trial of an earlier run."""
+@dataclass(frozen=True)
+class _Named:
+    """Stands for a trial of one setting, of this run or an earlier one."""
 
-    def __hash__(self) -> int:
-        return hash(self.trial_id)
+    number: int
+
+    @property
+    def trial_id(self) -> str:
+        """What Tune's schedulers know it by."""
+        return str(self.number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -15,12 +16,36 @@ from tlbench.execution.search.study import Study
 from tlbench.store.ledger import Ledger
 
 LEASE_SECONDS = 14 * 86400.0  # a lease ends with its owner's process long before
+RETRIES = 2  # of a trial whose process died
+
+
+@dataclass(frozen=True)
+class _Started:
+    """A trial that runs, or that waits for another process after its own has died.
+
+    Attributes:
+        study: The study of its setting.
+        number: Its number there.
+        values: Its values.
+        attempt: Of its lease.
+        began: Seconds since the epoch when it was first started.
+        deaths: Number of processes that died in it.
+    """
+
+    study: Study
+    number: int
+    values: dict[str, Any]
+    attempt: int
+    began: float
+    deaths: int = 0
 
 
 class Proposals(Searcher):
     """The trials of all studies. The setting that has used the least of its budget goes first.
 
     Weights that several settings need are made by the first trial that needs them; until it ends, other settings go.
+    A trial whose process died starts anew before any other. Tune would do so itself, but not where the process died
+    between two trials.
 
     Args:
         studies: By key of their setting.
@@ -44,7 +69,8 @@ class Proposals(Searcher):
         self._open = dict(studies)
         self._ledger, self._owner, self._device = ledger, owner, device
         self._on_record, self._stopping = on_record, stopping
-        self._under_way: dict[str, tuple[Study, int, int, float]] = {}
+        self._under_way: dict[str, _Started] = {}
+        self._again: list[_Started] = []
         self._needs = {key: {make.id for make in needs(_first(study))} for key, study in studies.items()}
         self._made: set[str] = set()
         self._making: dict[str, set[str]] = {}
@@ -54,9 +80,10 @@ class Proposals(Searcher):
         self._open = {key: study for key, study in self._open.items() if not study.ended}
         if not self._open or self._stopping():
             return Searcher.FINISHED
+        if self._again:
+            return self._start(trial_id, self._again.pop(0))
         for key, study in sorted(self._open.items(), key=lambda item: _progress(item[1])):
-            missing = self._needs[key] - self._made
-            if any(missing & others for others in self._making.values()):
+            if any(self._missing(key) & others for others in self._making.values()):
                 continue  # it would wait for weights that another trial is making, and keep a worker idle
             proposed = study.propose()
             if proposed is None:
@@ -68,20 +95,21 @@ class Proposals(Searcher):
                 study.give_back(number)
                 del self._open[key]
                 return self.suggest(trial_id)
-            self._making[trial_id] = missing
-            self._under_way[trial_id] = study, number, lease[cell], time.time()
-            return {"setting": key, "number": number, "values": values}
+            return self._start(trial_id, _Started(study, number, values, lease[cell], time.time()))
         return None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Commit a trial's record, and let its study learn from it."""
-        study, number, attempt, began = self._under_way.pop(trial_id)
-        self._made |= self._making.pop(trial_id)
+        started, making = self._under_way.pop(trial_id), self._making.pop(trial_id)
         record = None if error or not result else result.get("record")
-        ended = self._died(study, number, began) if record is None else Record.model_validate_json(record)
-        if self._ledger.commit(ended, attempt):
+        if record is None and started.deaths < RETRIES:
+            self._again.append(replace(started, deaths=started.deaths + 1))
+            return
+        self._made |= making
+        ended = self._died(started) if record is None else Record.model_validate_json(record)
+        if self._ledger.commit(ended, started.attempt):
             self._on_record(ended)
-        study.take(number, ended)
+        started.study.take(started.number, ended)
 
     def save(self, checkpoint_path: str) -> None:
         """Keep nothing: the ledger has it all."""
@@ -96,15 +124,29 @@ class Proposals(Searcher):
     def __deepcopy__(self, memo: dict[int, Any]) -> Proposals:
         return self
 
-    def _died(self, study: Study, number: int, began: float) -> Record:
+    def _start(self, trial_id: str, started: _Started) -> dict[str, Any]:
+        key = started.study.setting.key
+        self._under_way[trial_id], self._making[trial_id] = started, self._missing(key)
+        return {"setting": key, "number": started.number, "values": started.values}
+
+    def _missing(self, key: str) -> set[str]:
+        """Return the weights that a setting needs and that no trial has made yet."""
+        return self._needs[key] - self._made
+
+    def _died(self, started: _Started) -> Record:
         """Return the record of a trial whose process died more often than it is given another."""
         cpus, gpus = self._device
-        seconds = time.time() - began
         return Record(
-            cell=study.setting.trial(number, study.running[number]).describe(),
+            cell=started.study.setting.trial(started.number, started.values).describe(),
             status="failed",
             cost=Cost(
-                seconds=seconds, train_seconds=0, cpu_seconds=0, peak_memory=0, gpus=gpus, cpus=cpus, started=began
+                seconds=time.time() - started.began,
+                train_seconds=0,
+                cpu_seconds=0,
+                peak_memory=0,
+                gpus=gpus,
+                cpus=cpus,
+                started=started.began,
             ),
             error={
                 "type": "WorkerDied",

@@ -16,7 +16,6 @@ from tlbench.execution.cluster import capacity, connect
 from tlbench.execution.search.study import Study
 from tlbench.store.ledger import Ledger
 
-RETRIES = 2  # of a trial whose process died
 _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -110,11 +109,6 @@ def _fit(
             max_concurrent_trials=slots,
             reuse_actors=True,
         ),
-        run_config=tune.RunConfig(
-            name="search",
-            storage_path=str(folder),
-            verbose=0,
-            failure_config=tune.FailureConfig(max_failures=RETRIES),
-        ),
+        run_config=tune.RunConfig(name="search", storage_path=str(folder), verbose=0),
     )
     tuner.fit()
