@@ -19,6 +19,7 @@ import psutil
 import torch
 
 from tlbench.core.record import Record
+from tlbench.execution.caps import Caps
 from tlbench.execution.home import Home, driver_name
 from tlbench.execution.prepare import Prepared, prepare
 from tlbench.execution.run_cell import run_cell
@@ -66,10 +67,9 @@ def bare(prepared: Prepared, home: Home, count: int) -> float:
     for done in range(count + 1):
         if done == 1:
             start = time.perf_counter()  # the first one warms up
-        proposed = study.propose()
-        assert proposed is not None
-        number, values = proposed
-        study.take(number, run_cell(setting.trial(number, values), warm, cpus=CPUS))
+        trial = study.propose()
+        assert trial is not None
+        study.take(trial.number, run_cell(setting.cell_of(trial), warm, cpus=CPUS))
     return (time.perf_counter() - start) / count
 
 
@@ -95,6 +95,7 @@ def searched(prepared: Prepared, home: Home) -> tuple[float, list[float], list[f
             home.artifacts.root,
             driver_name(),
             scheduler="none",
+            caps=Caps(prepared.suite.limits),
             address=None,
             on_begin=lambda slots: None,
             on_record=ended,

@@ -23,6 +23,7 @@ import torch
 from tlbench.core import registry
 from tlbench.core.cell import Cell, task_info
 from tlbench.core.suite import Limits
+from tlbench.execution.caps import Caps
 from tlbench.execution.driver import Drive
 from tlbench.execution.home import Home, driver_name
 from tlbench.execution.prepare import Prepared, prepare
@@ -81,7 +82,7 @@ def through_slots(cells: list[Cell], prepared: Prepared, home: Home, slots: Slot
     """Run the cells through slots into the ledger and return the seconds from first to last."""
     with home.ledger() as ledger:
         start = time.perf_counter()
-        Drive(cells, slots, ledger, driver_name(), Limits()).run()
+        Drive(cells, slots, ledger, driver_name(), Caps(Limits())).run()
         return time.perf_counter() - start
 
 

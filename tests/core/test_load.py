@@ -133,6 +133,7 @@ def test_defaults(read_suite: Callable[[str], Suite]) -> None:
         (23, "search: {trial: 8}", "s.yaml:23: unknown key 'trial'", "did you mean 'trials'?"),
         (23, "search: {scheduler: ash}", "s.yaml:23: scheduler: must be 'none'", "did you mean 'asha'?"),
         (23, "search: {searcher: tpe}", "s.yaml:23: searcher: must be 'random'", ""),
+        (23, "search: {scheduler: pbt, searcher: optuna}", "s.yaml:23: searcher: optuna learns from", "random, grid"),
         (23, "search: {space: {lora: {rank: {choice: [1], when: {alphabet: 2}}}}}", "s.yaml:23: lora has no other", ""),
         (23, "search: {space: {lora: {rank: {choice: [1], when: {alpha: none}}}}}", "s.yaml:23: alpha: ", ""),
         (23, "search: {space: {lora: {rnk: {choice: [1]}}}}", "s.yaml:23: lora has no parameter 'rnk'", "'rank'"),

@@ -85,6 +85,56 @@ def test_the_suite_may_narrow_widen_replace_and_fix() -> None:
     assert {"lr" in each for each in when.grid() if each["optimizer"] == "adamw"} == {False}
 
 
+class Trained(MethodConfig):
+    """Parameters some of which hold for a whole training; whether the clip counts decides about one of them."""
+
+    lr: float = tunable(1e-3, log_uniform(1e-4, 1e-1))
+    width: int = tunable(64, choice(32, 64, 128), lasting=True)
+    steps: int = tunable(4, uniform(1, 9))
+    loss: str = tunable("plain", choice("plain", "clipped", "both"))
+    clip: float = tunable(1.0, uniform(0.0, 2.0), when={"loss": ("clipped", "both")})
+    norm: str = tunable("batch", choice("batch", "layer"), lasting=True, when={"depth": (2,)})
+    depth: int = tunable(1, choice(1, 2))
+    epochs: int = 10
+
+
+def trained(**replaced: Any) -> Space:
+    return space_of(Trained, Trained().model_dump(), replaced, frozenset())
+
+
+def test_what_lasts_is_declared_or_decides_about_what_does_or_is_the_suites_own() -> None:
+    assert trained().lasting == ("width", "depth", "norm")
+    assert trained(epochs=(choice(5, 10), {}), lr=(choice(1e-3, 1e-2), {})).lasting[-1] == "epochs"
+    plain = space_of(Config, DEFAULTS, {}, frozenset())
+    assert plain.lasting == ()
+    assert "lasting" not in plain.key, "names of searches do not change with it"
+
+
+def test_a_configuration_near_another_lies_inside_and_keeps_what_lasts() -> None:
+    space = trained()
+    chosen = {"lr": 1e-3, "width": 64, "steps": 5, "loss": "plain", "depth": 1}
+    drawn = [space.near(chosen, Random(seed)) for seed in range(400)]
+    assert {(each["width"], each["depth"], "norm" in each) for each in drawn} == {(64, 1, False)}
+    assert {each["lr"] for each in drawn} == {0.8 * 1e-3, 1.25 * 1e-3}
+    assert {each["steps"] for each in drawn} == {4, 6}
+    counts = {loss: sum(each["loss"] == loss for each in drawn) / len(drawn) for loss in ("plain", "clipped", "both")}
+    assert counts["plain"] == pytest.approx(3 / 8 + 1 / 12, abs=0.08)  # it lies at the end: half of the steps stay
+    assert counts["clipped"] == pytest.approx(3 / 8 + 1 / 12, abs=0.08)
+    assert counts["both"] == pytest.approx(1 / 12, abs=0.05)
+    assert all(("clip" in each) == (each["loss"] != "plain") for each in drawn)
+    clips = [each["clip"] for each in drawn if "clip" in each]
+    assert statistics.fmean(clips) == pytest.approx(1.0, abs=0.15), "what counts only now is drawn"
+    edge = {"lr": 1e-1, "width": 64, "steps": 9, "loss": "both", "clip": 0.0, "depth": 1}
+    near = [space.near(edge, Random(seed)) for seed in range(100)]
+    assert {each["lr"] for each in near} == {0.8 * 1e-1, 1e-1}
+    assert {each["steps"] for each in near} == {7, 9}
+    assert len({each["clip"] for each in near if each["loss"] == "both"}) > 20, "no factor moves zero"
+    outside = space.near({**edge, "loss": "none of these", "lr": 5.0}, Random(0))
+    assert outside["loss"] in ("plain", "clipped", "both")
+    assert outside["lr"] == 1e-1
+    assert space.complete(chosen) == {**chosen, "clip": 1.0, "norm": "batch"}
+
+
 def test_every_declared_default_lies_in_its_own_space_or_is_a_value_of_its_own() -> None:
     """Else the first trial, the default, is not one that the search could have found."""
     outside = set()

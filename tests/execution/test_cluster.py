@@ -122,6 +122,34 @@ def test_two_machines_make_what_one_makes_and_one_of_them_may_be_lost(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_machine_lost_in_mid_search_changes_nothing_that_is_found(
+    tmp_path: Path, machines: Machines, environment: dict[str, str], write_suite: Callable[[dict[str, Any]], Path]
+) -> None:
+    # Trials must take longer than a process takes to start: one that is free takes them from one that is not yet there.
+    methods = [{"name": name, "params": {"epochs": 250}} for name in ("finetune", "discriminative_lr")]
+    sought = suite("sought", {**GRID, "methods": methods, "seeds": 1}, search={"trials": 4, "scheduler": "none"})
+    path, home = write_suite(sought), tmp_path / "home"
+    command = [sys.executable, "-m", "tlbench", "tune", str(path), "--home", str(home), "--address", machines.address]
+    log = (tmp_path / "tune.log").open("w")
+    driver = subprocess.Popen(command, cwd=tmp_path, env=machines.environment, stdout=log, stderr=log)
+    try:
+        wait_for(lambda: (home / "ledger.sqlite").exists() and len(set(processes(home).values())) >= 2, 200)
+        made = [list((machines.artifacts(name) / "pretrained").glob("*/training.json")) for name in ("head", "other")]
+        os.kill(machines.raylets["other"], signal.SIGKILL)
+        before = digests(home)
+        assert driver.wait(300) == 0, (tmp_path / "tune.log").read_text()
+    finally:
+        driver.kill()
+        driver.wait()
+    assert 2 <= len(before) < 8, "the machine must be lost in mid-search for this test to mean anything"
+    assert len(made[0]) + len(made[1]) == 1, "one machine made the weights, and the other was given them"
+    alone = [sys.executable, "-m", "tlbench", "tune", str(path), "--home", str(tmp_path / "alone")]
+    subprocess.run(alone, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=300)
+    assert digests(home) == digests(tmp_path / "alone")
+
+
+@pytest.mark.slow
 def test_one_cell_spans_two_machines(
     tmp_path: Path, machines: Machines, write_suite: Callable[[dict[str, Any]], Path]
 ) -> None:

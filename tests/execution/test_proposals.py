@@ -13,7 +13,10 @@ from small_suites import PLAIN, suite
 
 from tlbench.core.record import Cost, Outcome, Record
 from tlbench.core.setting import Setting
+from tlbench.core.suite import Limits
+from tlbench.execution.caps import Caps
 from tlbench.execution.prepare import prepare
+from tlbench.execution.search import proposals
 from tlbench.execution.search.proposals import RETRIES, Proposals
 from tlbench.execution.search.study import Study
 from tlbench.store.artifacts import Artifacts
@@ -38,11 +41,12 @@ class Play:
         self.ledger = Ledger(folder / "ledger.sqlite")
         self.seen: list[Record] = []
         self.stop = False
+        self.caps = Caps(Limits())
         self.proposals = self.other("me")
         self.count = 0
 
     def other(self, owner: str) -> Proposals:
-        return Proposals(self.studies, self.ledger, owner, (1.0, 0.0), self.seen.append, lambda: self.stop)
+        return Proposals(self.studies, self.ledger, owner, (1.0, 0.0), self.caps, self.seen.append, lambda: self.stop)
 
     def ask(self) -> tuple[str, Any]:
         self.count += 1
@@ -114,7 +118,7 @@ def test_a_trial_that_dies_for_good_is_a_failure_that_costs(play: Play) -> None:
     (record,) = play.seen
     assert config is not None
     assert record.status == "failed"
-    assert (record.error or {})["type"] == "WorkerDied"
+    assert (record.error or {})["type"] == "WorkerDeathError"
     assert record.id == play.setting(config).trial_id(1)
     assert len(play.studies[config["setting"]].records) == 1
 
@@ -136,6 +140,32 @@ def test_another_driver_leaves_a_setting_to_the_one_that_searches_it(play: Play,
     second.studies = {key: Study(study.setting, {}) for key, study in play.studies.items()}
     theirs = second.other("they").suggest("x1")
     assert theirs["setting"] != mine["setting"]
+
+
+def test_no_trial_starts_beyond_the_hours_of_the_suite(play: Play) -> None:
+    play.caps.limits = Limits(cpu_hours=1.5 / 3600)
+    play.end(*play.ask())
+    under_way = play.ask()
+    assert isinstance(under_way[1], dict), "one second of one and a half is used"
+    play.end(*under_way)
+    assert play.caps.spent["cpu"] == pytest.approx(2 / 3600)
+    assert play.ask()[1] == Searcher.FINISHED
+
+
+def test_a_trial_that_takes_too_long_is_not_tried_again(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(proposals.time, "time", lambda: now)
+    play.caps.limits = Limits(cell_minutes=0.5)
+    for _ in range(2):
+        trial, _ = play.ask()
+        now += 20.0
+        play.proposals.on_trial_complete(trial, None, error=True)
+    assert not play.seen, "neither process was over its time when it died"
+    trial, _ = play.ask()
+    now += 31.0
+    play.proposals.on_trial_complete(trial, None, error=True)
+    assert (play.seen[0].error or {})["message"] == "over the limit of 0.5 minutes a cell"
+    assert play.seen[0].cost.seconds == pytest.approx(71.0)
 
 
 def test_whoever_wants_to_stop_starts_nothing_more(play: Play) -> None:

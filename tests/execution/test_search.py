@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import torch
 from test_kill_and_resume import wait_for
 
 from tlbench.core.record import STOPPED, Record
+from tlbench.execution.prepare import prepare
+from tlbench.execution.run_cell import run_cell
+from tlbench.execution.search.run import findings
+from tlbench.execution.search.study import Study
 from tlbench.execution.search.worth import RUNGS, winner
+from tlbench.execution.states import STATES
+from tlbench.execution.warm import Warm
 from tlbench.report.data import load
+from tlbench.store.artifacts import Artifacts
 from tlbench.store.ledger import Ledger
 
 TRIALS = 7
@@ -163,3 +172,46 @@ def check_what_mlflow_has(home: Path) -> None:
     assert len(results.trials) == len(children)
     assert set(results.trials["status"]) == {"done", "stopped", "failed"}
     assert not results.failed
+
+
+def test_a_population_goes_on_where_it_was_and_is_the_same_without_a_cluster(
+    tmp_path: Path, decoded: Path, write_suite: Callable[[dict[str, Any]], Path], tlbench: Any
+) -> None:
+    """Five of nine trials are known, their trainings' states are not; the cluster does the rest."""
+    grid = {**SUITE["grids"][0], "methods": [{"name": "finetune", "params": {"epochs": 6}}], "shots": [5], "seeds": 1}
+    search = {"trials": 3, "scheduler": "pbt"}
+    path = write_suite({"name": "population", "grids": [grid], "search": search})
+    prepared = prepare(path, Artifacts(decoded))
+    (setting,) = prepared.searches.settings.values()
+    pieces = Warm(Artifacts(decoded), torch.device("cpu"))
+    study = Study(setting, {})
+    while (trial := study.propose()) is not None:
+        study.take(trial.number, run_cell(setting.cell_of(trial), pieces))
+    shutil.rmtree(decoded / STATES)
+    assert len(study.records) == 9
+    assert study.found is not None
+
+    home = tmp_path / "home"
+    home.mkdir()
+    with Ledger(home / "ledger.sqlite") as ledger:
+        for number in range(1, 6):
+            record = study.records[number]
+            ledger.commit(record, ledger.lease([record.id], "an earlier run", 60)[record.id])
+    ran = tlbench("run", str(path), "--home", str(home))
+    assert ran.returncode == 0, ran.stderr
+    found = trials(home)
+    assert {name: each.digest for name, each in found.items()} == {r.id: r.digest for r in study.records.values()}
+    for number in range(1, 6):
+        assert found[study.records[number].id].cost == study.records[number].cost, "it was not run again"
+    (final,) = (record for record in stored(home) if "trial" not in record.cell)
+    assert final.id == setting.tuned(study.found, 0).id
+    assert final.cell["found"] == study.found.describe()
+    assert not list((decoded / STATES).iterdir()), "the search is over"
+    with Ledger(home / "ledger.sqlite") as ledger:
+        (told,) = findings(prepared.searches, ledger)
+    assert (told.trials, told.failed, told.number) == (3, 0, study.found.number)
+    results = load("population", f"sqlite:///{home / 'mlflow.db'}").trials
+    assert len(results) == 9
+    assert set(results["status"]) == {"done"}
+    assert results["share"].tolist() == [1 / 3] * 9
+    assert results[results["winner"]]["trial"].tolist() == [study.found.number]

@@ -60,10 +60,9 @@ def score(values: dict[str, Any]) -> float:
 
 def run(study: Study, until: int | None = None) -> list[dict[str, Any]]:
     """Run a study's trials one after another; return their values."""
-    while (proposed := study.propose()) is not None:
-        number, values = proposed
-        study.take(number, ended(study.setting, number, values, score(values)))
-        if number == until:
+    while (trial := study.propose()) is not None:
+        study.take(trial.number, ended(study.setting, trial.number, trial.values, score(trial.values)))
+        if trial.number == until:
             break
     return [study.records[number].cell["trial"]["values"] for number in sorted(study.records)]
 
@@ -93,13 +92,14 @@ def test_estimators_come_closer_than_chance(setting: Any) -> None:
 
 def test_independent_trials_do_not_look_at_results(setting: Any) -> None:
     study = Study(setting(), {})
-    number, values = study.propose() or (0, {})
-    assert number == 1
+    first = study.propose()
+    assert first is not None
+    assert first.number == 1
     assert study.propose() is None  # not before it is known whether there is anything to choose by
-    study.take(1, ended(study.setting, 1, values, 0.5))
+    study.take(1, ended(study.setting, 1, first.values, 0.5))
     started = [study.propose() for _ in range(5)]
-    assert [each[0] for each in started if each] == [2, 3, 4, 5, 6]
-    assert [each[1] for each in started if each] == run(Study(setting(), {}))[1:]
+    assert [each.number for each in started if each] == [2, 3, 4, 5, 6]
+    assert [each.values for each in started if each] == run(Study(setting(), {}))[1:]
 
 
 @pytest.mark.parametrize("search", [{"searcher": "optuna"}, {"scheduler": "asha"}, {"scheduler": "median"}])
@@ -108,9 +108,9 @@ def test_trials_that_depend_on_others_run_one_after_another(setting: Any, search
     for number in (1, 2, 3):
         proposed = study.propose()
         assert proposed is not None
-        assert proposed[0] == number
+        assert proposed.number == number
         assert study.propose() is None
-        study.take(number, ended(study.setting, number, proposed[1], 0.5))
+        study.take(number, ended(study.setting, number, proposed.values, 0.5))
     wide = Study(setting(**search, parallel=2), {1: study.records[1]})
     assert [wide.propose() is None for _ in range(3)] == [False, False, True]
 
@@ -120,7 +120,7 @@ def test_a_budget_of_seconds_counts_failures_too(setting: Any) -> None:
     for number, accuracy in ((1, 0.5), (2, None)):
         proposed = study.propose()
         assert proposed is not None
-        study.take(number, ended(study.setting, number, proposed[1], accuracy, seconds=6.0))
+        study.take(number, ended(study.setting, number, proposed.values, accuracy, seconds=6.0))
     assert study.spent == 12.0
     assert study.propose() is None
     assert study.ended
@@ -131,7 +131,7 @@ def test_without_validation_there_is_no_search(setting: Any) -> None:
     study = Study(setting(), {})
     proposed = study.propose()
     assert proposed is not None
-    study.take(1, ended(study.setting, 1, proposed[1], -1.0))
+    study.take(1, ended(study.setting, 1, proposed.values, -1.0))
     assert study.blind
     assert study.ended
     assert study.winner is None
@@ -191,7 +191,7 @@ def test_cells_wait_for_their_search_and_then_have_what_it_found(tmp_path: Path,
         for number in (1, 2, 3):
             proposed = study.propose()
             assert proposed is not None
-            study.take(number, ended(setting, number, proposed[1], 0.9 if number == 2 else 0.5))
+            study.take(number, ended(setting, number, proposed.values, 0.9 if number == 2 else 0.5))
             records.append(study.records[number])
             lease = ledger.lease([records[-1].id], "me", 60)
             assert ledger.commit(records[-1], lease[records[-1].id])

@@ -5,8 +5,18 @@ from __future__ import annotations
 from mutant import Mutant
 
 SPACE, SETTING, STUDY = "core/space.py", "core/setting.py", "execution/search/study.py"
+LEGS, POPULATION, STATES = "core/legs.py", "execution/search/population.py", "execution/states.py"
+EPOCHS, ATTEMPT, TRIALS = "training/epochs.py", "execution/attempt.py", "report/trials.py"
 WORTH, TUNED, OPTUNA = "execution/search/worth.py", "execution/search/tuned.py", "execution/search/on_optuna.py"
 OF_SPACE, OF_STUDIES = "tests/core/test_space.py", "tests/execution/test_studies.py"
+OF_POPULATIONS, OF_LEGS, OF_EPOCHS = (
+    "tests/execution/test_population.py",
+    "tests/execution/test_legs.py",
+    "tests/training/test_epochs.py",
+)
+JUDGES, OF_JUDGES = "execution/search/judges.py", "tests/execution/test_judges.py"
+PROPOSALS, OF_PROPOSALS = "execution/search/proposals.py", "tests/execution/test_proposals.py"
+OF_FIGURES = "tests/report/test_figures.py"
 UNFREEZING = "tests/methods/test_gradual_unfreezing.py::test_what_is_deeper_than_the_depth_never_moves"
 
 MUTANTS = (
@@ -89,4 +99,208 @@ MUTANTS = (
         "pass",
         UNFREEZING,
     ),
+    Mutant("space: what lasts moves", SPACE, "elif dimension.name in self.lasting:", "elif False:", OF_SPACE),
+    Mutant("space: what it hangs on may move", SPACE, "found |= each.when.keys()", "found |= set()", OF_SPACE),
+    Mutant(
+        "space: moves leave the range",
+        SPACE,
+        "return self._inside(value * generator",
+        "return (value * generator",
+        OF_SPACE,
+    ),
+    Mutant("space: no value is drawn anew", SPACE, "if anew < ANEW or", "if", OF_SPACE),
+    Mutant("space: zero is stuck", SPACE, " if value else self.at(generator.random())", "", OF_SPACE),
+    Mutant("space: a suite's own may move", SPACE, '"space" not in extra or bool', "bool", OF_SPACE),
+    Mutant("space: names change", SPACE, '"when": d.when}', '"when": d.when, "lasting": d.lasting}', OF_SPACE),
+    Mutant(
+        "setting: a population's size is no part of it",
+        SETTING,
+        "how += (self.search.trials, ",
+        "how += (0, ",
+        OF_POPULATIONS,
+    ),
+    Mutant(
+        "setting: uncut ones are searched anew",
+        SETTING,
+        '"none" if self.search.scheduler == "pbt" and not',
+        '"none" if False and not',
+        OF_POPULATIONS,
+    ),
+    Mutant(
+        "setting: all methods are cut",
+        SETTING,
+        "self.protocol.name in self.space.legs and changing",
+        "changing",
+        OF_POPULATIONS,
+    ),
+    Mutant(
+        "setting: cut where nothing may change",
+        SETTING,
+        "self.space.legs and changing",
+        "self.space.legs",
+        OF_POPULATIONS,
+    ),
+    Mutant("setting: ids do not know the legs", SETTING, "() if found is None else found.legs", "()", OF_POPULATIONS),
+    Mutant(
+        "legs: equal ones stay apart",
+        LEGS,
+        "legs[:-1] if legs and canonical",
+        "legs[:-1] if False and canonical",
+        OF_POPULATIONS,
+    ),
+    Mutant(
+        "legs: end where the winner's did", LEGS, "(WHOLE, legs[-1][1])", "(legs[-1][0], legs[-1][1])", OF_POPULATIONS
+    ),
+    Mutant("legs: an unchanged one is kept", LEGS, "if len(legs) > 1 else ()", "if legs else ()", OF_POPULATIONS),
+    Mutant("legs: no mark is cut", LEGS, "(min(leg[0], mark), leg[1])", "(leg[0], leg[1])", OF_POPULATIONS),
+    Mutant("legs: epochs rounded down", LEGS, "-(-mark * total // WHOLE)", "mark * total // WHOLE", OF_EPOCHS),
+    Mutant(
+        "population: the best are replaced",
+        POPULATION,
+        "key=lambda record: -(worth",
+        "key=lambda record: (worth",
+        OF_POPULATIONS,
+    ),
+    Mutant(
+        "population: the worst have children",
+        POPULATION,
+        "number, trained[:quarter],",
+        "number, trained[-quarter:],",
+        OF_POPULATIONS,
+    ),
+    Mutant(
+        "population: anybody has children", POPULATION, "number, trained[:quarter],", "number, trained,", OF_POPULATIONS
+    ),
+    Mutant("population: one is always replaced", POPULATION, "if len(ended) > 1 else 0", "", OF_POPULATIONS),
+    Mutant(
+        "population: none of three is replaced",
+        POPULATION,
+        "max(1, len(ended) // QUARTER)",
+        "len(ended) // QUARTER",
+        OF_POPULATIONS,
+    ),
+    Mutant("population: failures go on", POPULATION, "sorted(filter(finished, ended)", "sorted(ended", OF_POPULATIONS),
+    Mutant(
+        "population: children are alike",
+        POPULATION,
+        "if canonical(found.legs) not in taken:",
+        "if True:",
+        OF_POPULATIONS,
+    ),
+    Mutant(
+        "population: children do not change",
+        POPULATION,
+        'setting.space.near(parent.cell["trial"]["values"], generator)',
+        'parent.cell["trial"]["values"]',
+        OF_POPULATIONS,
+    ),
+    Mutant("population: one seed for all", POPULATION, '"member", number))', '"member"))', OF_POPULATIONS),
+    Mutant(
+        "population: what does not count is forgotten",
+        POPULATION,
+        "setting.space.complete(values)",
+        "dict(values)",
+        OF_POPULATIONS,
+    ),
+    Mutant(
+        "population: the last leg's seconds",
+        POPULATION,
+        "(0.0 if parent is None else train_seconds(records[parent], records))",
+        "0.0",
+        OF_POPULATIONS,
+    ),
+    Mutant(
+        "population: an unfinished generation wins",
+        POPULATION,
+        "            if ended is not None and any(map(finished, ended)):\n                return ended",
+        "            pass",
+        OF_POPULATIONS,
+    ),
+    Mutant(
+        "population: goes on without members", POPULATION, "len(self._generations) if over else", "", OF_POPULATIONS
+    ),
+    Mutant(
+        "study: chosen among all",
+        STUDY,
+        "ended if self._population is None else self._population.finalists",
+        "ended",
+        OF_POPULATIONS,
+    ),
+    Mutant(
+        "study: a generation begins too early",
+        STUDY,
+        "return self._population.trial(number)",
+        "return self._population.trial(min(number, 8))",
+        OF_POPULATIONS,
+    ),
+    Mutant(
+        "epochs: the optimiser's old rates",
+        EPOCHS,
+        "if isinstance(part, torch.optim.Optimizer):",
+        "if False:",
+        OF_EPOCHS,
+    ),
+    Mutant("epochs: no moments", EPOCHS, "state = {**state, ", "state = {**part.state_dict(), ", OF_EPOCHS),
+    Mutant(
+        "epochs: a leg is not kept",
+        EPOCHS,
+        "if self._until is not None and self._epoch > began:",
+        "if False:",
+        OF_EPOCHS,
+    ),
+    Mutant(
+        "epochs: a leg does not end",
+        EPOCHS,
+        "self.total if self._until is None else self._until",
+        "self.total",
+        OF_EPOCHS,
+    ),
+    Mutant(
+        "epochs: legs that are over are written",
+        EPOCHS,
+        "if self._until is not None and self._epoch > began:",
+        "if self._until is not None:",
+        f"{OF_EPOCHS}::test_a_leg_that_is_over_changes_nothing_and_the_best_epoch_is_remembered",
+    ),
+    Mutant(
+        "legs: every training is cut",
+        "training/context.py",
+        'epochs_until(self.until, total) if name == "fit" else total',
+        "epochs_until(self.until, total)",
+        OF_EPOCHS,
+    ),
+    Mutant("attempt: legs share a network", ATTEMPT, "copy.deepcopy(backbone), ", "backbone, ", OF_LEGS),
+    Mutant("attempt: legs begin by chance", ATTEMPT, "        cell=cell.root,\n", "        cell=cell.id,\n", OF_LEGS),
+    Mutant(
+        "attempt: legs before are left out",
+        ATTEMPT,
+        "for until, values in earlier:",
+        "for until, values in ():",
+        OF_LEGS,
+    ),
+    Mutant("states: never read", STATES, "start = _lay(cell, cell.trial, artifacts, scratch)", "pass", OF_LEGS),
+    Mutant("states: laid over a checkpoint", STATES, 'and not list(scratch.glob("*.ckpt"))', "", OF_LEGS),
+    Mutant(
+        "states: the newest, whatever came before",
+        STATES,
+        "digest([before(cell.legs, mark), ",
+        "digest([mark, ",
+        OF_LEGS,
+    ),
+    Mutant("states: kept for ever", STATES, "> _GIVEN_UP", "> 99 * _GIVEN_UP", OF_LEGS),
+    Mutant(
+        "report: a leg counts as a trial",
+        TRIALS,
+        "1 / len(GENERATIONS) if legs else 1.0",
+        "1.0",
+        "tests/execution/test_search.py::test_a_population_goes_on_where_it_was_and_is_the_same_without_a_cluster",
+    ),
+    Mutant("report: the first leg of the default", TRIALS, 'transform("max")', 'transform("min")', OF_FIGURES),
+    Mutant("judges: judged again after a death", JUDGES, "self._judged.get(name, 0)", "0", OF_JUDGES),
+    Mutant("judges: by Tune's own name", JUDGES, "str(self.number)", "str(id(self))", OF_JUDGES),
+    Mutant("deaths: none is forgiven", PROPOSALS, "started.deaths < RETRIES", "False", OF_PROPOSALS),
+    Mutant("deaths: what took too long is tried again", PROPOSALS, "reason is None and", "", OF_PROPOSALS),
+    Mutant("deaths: the time before the death counts", PROPOSALS, "- started.since)", "- started.began)", OF_PROPOSALS),
+    Mutant("hours: no end of them", PROPOSALS, " or self._caps.reached", "", OF_PROPOSALS),
+    Mutant("weights: another waits for none", PROPOSALS, "self._missing(key) & others", "False", OF_PROPOSALS),
 )

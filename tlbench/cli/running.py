@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -13,6 +13,10 @@ from tlbench.cli.options import HomePath, Json, Reports, SuitePath, TrackingUri
 from tlbench.cli.shown import err, out
 from tlbench.cli.steps import home_at, prepare, tell_backlog, write_report
 from tlbench.core.errors import UserError
+
+if TYPE_CHECKING:
+    from tlbench.execution.home import Home
+    from tlbench.execution.prepare import Prepared
 
 
 def run(
@@ -51,13 +55,11 @@ def run(
     if prepared.plan.cells:
         write_report([prepared.suite.name], summary.tracking, reports, place, must=not summary.backlog.count)
     if summary.left:
-        with place.ledger() as ledger:
-            limits = outlook(prepared, ledger).limits()
-        why, then = ("; ".join(limits), f"raise it in {suite}, then") if summary.capped else ("stopped", "to continue")
+        why, then = _halted(summary.capped, prepared, place, suite)
         elsewhere = reports if reports != Path("reports") else None
         options = {"--home": home, "--tracking-uri": tracking_uri, "--reports": elsewhere}
         err.print(f"[yellow]{escape(why)}[/]; {counted(summary.left)} left")
-        err.print(f"  {escape(then)}: {escape(continuing(wish, suite, options))}")
+        err.print(f"  {escape(then or 'to continue:')} {escape(continuing(wish, suite, options))}")
     if summary.failed:
         err.print(f"[red]{counted(summary.failed)} failed[/]: `tlbench status {escape(str(suite))}` tells why")
     if summary.failed or summary.left:
@@ -85,14 +87,15 @@ def tune(
         raise UserError(f"{suite} has no search", "add `search: {trials: 16}`")
     wish = Wish(only=only, address=address)
     refuse_idle_selectors(wish, prepared.plan.cells)
-    ended, found, _, backlog = tune_suite(prepared, place, wish, tracking_uri, err if as_json else out)
+    tuned = tune_suite(prepared, place, wish, tracking_uri, err if as_json else out)
     if as_json:
-        typer.echo(json.dumps(as_rows(found), indent=2))
+        typer.echo(json.dumps(as_rows(tuned.found), indent=2))
     else:
-        out.print(as_table(found))
-    tell_backlog(backlog, suite)
-    if not ended:
-        err.print("[yellow]stopped[/]: the same command continues")
+        out.print(as_table(tuned.found))
+    tell_backlog(tuned.backlog, suite)
+    if not tuned.ended:
+        why, then = _halted(tuned.capped, prepared, place, suite)
+        err.print(f"[yellow]{escape(why)}[/]: {escape(then)} the same command continues")
         raise typer.Exit(1)
 
 
@@ -114,6 +117,16 @@ def audit(
         typer.echo(found.model_dump_json(indent=2))
     if not found.passed:
         raise typer.Exit(1)
+
+
+def _halted(capped: bool, prepared: Prepared, home: Home, suite: Path) -> tuple[str, str]:
+    """Say why something ended before its end, and what to do before the command that continues; empty if nothing."""
+    from tlbench.execution.outlook import outlook
+
+    if not capped:
+        return "stopped", ""
+    with home.ledger() as ledger:
+        return "; ".join(outlook(prepared, ledger).limits()), f"raise it in {suite}, then"
 
 
 COMMANDS = {

@@ -8,6 +8,7 @@ from typing import Any
 
 from tlbench.core.hashing import canonical, digest
 from tlbench.core.info import BackboneInfo, DatasetInfo, Shots, TaskInfo
+from tlbench.core.legs import Legs
 
 
 @dataclass(frozen=True)
@@ -151,15 +152,22 @@ class Trial:
         setting: Key of what is searched (:class:`tlbench.core.setting.Setting`).
         number: From 1 on, within the setting.
         values: Of the parameters that are searched and count.
+        legs: How the training came to these values, which are those of the last leg; none where they hold throughout.
+        parent: The trial that this one goes on from; None where it starts from the beginning.
     """
 
     setting: str
     number: int
     values: dict[str, Any]
+    legs: Legs = ()
+    parent: int | None = None
 
     def describe(self) -> dict[str, Any]:
         """Return it as it is stored with a result."""
-        return {"setting": self.setting, "number": self.number, "values": self.values}
+        told = {"setting": self.setting, "number": self.number, "values": self.values}
+        if self.legs:
+            told |= {"legs": [list(leg) for leg in self.legs]}
+        return told if self.parent is None else told | {"parent": self.parent}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +195,17 @@ class Cell:
     seed: int
     trial: Trial | None = None
     found: Trial | None = None
+
+    @property
+    def root(self) -> str:
+        """What all its randomness comes from: its id; the setting, where trials are legs of one another's trainings."""
+        return self.trial.setting if self.trial is not None and self.trial.legs else self.id
+
+    @property
+    def legs(self) -> Legs:
+        """The legs of its training; none where it is trained with its method's parameters throughout."""
+        searched = self.trial or self.found
+        return () if searched is None else searched.legs
 
     @property
     def teacher(self) -> Cell | None:
@@ -228,9 +247,11 @@ def cell_id(
     dataset: DatasetChoice,
     shots: Shots,
     seed: int,
+    legs: Legs = (),
 ) -> str:
     """Return the content-addressed id of a cell."""
-    return digest([protocol.key, method.key, backbone.key, dataset.info.fingerprint, shots, seed], length=20)
+    parts = [protocol.key, method.key, backbone.key, dataset.info.fingerprint, shots, seed]
+    return digest([*parts, *([legs] if legs else [])], length=20)
 
 
 def method_source(source: str, method: MethodChoice, backbone: BackboneChoice) -> str:

@@ -46,6 +46,7 @@ def tunable(
     description: str = "",
     *,
     when: dict[str, tuple[Any, ...]] | None = None,
+    lasting: bool = False,
     **bounds: Any,
 ) -> Any:
     """Return a pydantic field that carries its search distribution beside its default.
@@ -55,9 +56,12 @@ def tunable(
         space: One of :func:`log_uniform`, :func:`uniform`, :func:`choice`.
         description: One line for the schema.
         when: Values of other parameters under which it counts; elsewhere a search leaves it alone.
+        lasting: Whether it holds for a whole training, as what shapes the network, its answers, the groups of the
+            optimiser or the course of the training does; others may change while the method trains.
         **bounds: Constraints of ``pydantic.Field`` (``ge``, ``gt``, ``le``, ``lt``).
     """
     extra: dict[str, Any] = {"space": space} | ({"when": when} if when else {})
+    extra |= {"lasting": True} if lasting else {}
     return Field(default, description=description or None, json_schema_extra=extra, **bounds)
 
 

@@ -168,6 +168,7 @@ def _misnamed(shaped: dict[str, Any], folder: Path, catalog: Catalog) -> Iterato
     baseline = shaped.get("baseline")
     if isinstance(baseline, str) and baseline.partition("(")[0] not in listed:
         yield Problem(("baseline",), f"baseline {baseline!r}: no grid lists it", nearest(baseline, listed))
+    yield from _check_search(shaped.get("search"))
     yield from _check_space(shaped.get("search"), listed, catalog)
 
 
@@ -316,6 +317,13 @@ def _check_pretrain(pretrain: dict[str, Any], here: Location, modality: str, cat
         yield from _check_dataset(pretrain["dataset"], (*here, "dataset"), catalog)
     if isinstance(pretrain.get("after"), dict):
         yield from _check_pretrain(pretrain["after"], (*here, "after"), modality, catalog)
+
+
+def _check_search(search: Any) -> Iterator[Problem]:
+    wanted = search if isinstance(search, dict) else {}
+    if (wanted.get("scheduler"), wanted.get("searcher")) == ("pbt", "optuna"):
+        what = "searcher: optuna learns from one trial after another, and scheduler: pbt starts with many at once"
+        yield Problem(("search", "searcher"), what, "valid: random, grid")
 
 
 def _check_space(search: Any, listed: set[str], catalog: Catalog) -> Iterator[Problem]:

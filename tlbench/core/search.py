@@ -67,8 +67,10 @@ class Search(Settings):
     gpu_seconds: float | None = Field(
         None, gt=0, description="no further trial starts in a setting that has used so many (of CPUs without a GPU)"
     )
-    scheduler: Literal["none", "asha", "median"] = Field(
-        "asha", description="which trials end early: none, successive halving, those below the median"
+    scheduler: Literal["none", "asha", "median", "pbt"] = Field(
+        "asha",
+        description="which trials end early: none, successive halving, those below the median; with pbt none, but at "
+        "each third of the training the worst go on from the best, with other values",
     )
     searcher: Literal["random", "grid", "optuna"] = Field(
         "random", description="what proposes the configurations; optuna learns from the trials before"
@@ -89,5 +91,5 @@ class Search(Settings):
 
     @property
     def independent(self) -> bool:
-        """Whether no trial depends on the result of another."""
-        return self.searcher != "optuna" and self.scheduler == "none"
+        """Whether no trial depends on the result of another that could run beside it."""
+        return self.searcher != "optuna" and self.scheduler in ("none", "pbt")

@@ -10,6 +10,7 @@ from typing import Any
 from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice, MethodChoice, ProtocolChoice, Trial, cell_id
 from tlbench.core.hashing import digest
 from tlbench.core.info import Shots
+from tlbench.core.legs import GENERATIONS
 from tlbench.core.search import Search
 from tlbench.core.space import Space
 
@@ -41,10 +42,28 @@ class Setting:
 
     @cached_property
     def key(self) -> str:
-        """Hash of what decides the trials; a larger budget has the same first ones."""
-        how = (self.search.searcher, self.search.scheduler, self.search.objective, self.space.key)
+        """Hash of what decides the trials; a larger budget has the same first ones, unless they are a population."""
+        scheduler = "none" if self.search.scheduler == "pbt" and not self.in_legs else self.search.scheduler
+        how: tuple[Any, ...] = (self.search.searcher, scheduler, self.search.objective, self.space.key)
+        how += (self.search.trials, self.space.lasting) if self.in_legs else ()
         parts = (self.protocol.key, self.method.key, self.backbone.key, self.dataset.info.fingerprint, self.shots)
         return digest([*parts, *how], length=20)
+
+    @property
+    def in_legs(self) -> bool:
+        """Whether its trials are legs of trainings: where they may be cut, and there is something to change then."""
+        changing = len(self.space.lasting) < len(self.space.dimensions)
+        return self.search.scheduler == "pbt" and self.protocol.name in self.space.legs and changing
+
+    @property
+    def parts(self) -> int:
+        """Number of trials that come to one training."""
+        return len(GENERATIONS) if self.in_legs else 1
+
+    @property
+    def most(self) -> int:
+        """Number of trials that its budget allows."""
+        return self.search.trials * self.parts
 
     @property
     def label(self) -> str:
@@ -57,20 +76,24 @@ class Setting:
         return digest([self.key, "trial", number], length=20)
 
     def trial(self, number: int, values: Mapping[str, Any]) -> Cell:
-        """Return a trial as a cell that is scored on validation only.
+        """Return a trial that is trained from beginning to end as a cell that is scored on validation only.
 
         Args:
             number: From 1 on.
             values: Values of the parameters that are searched and count.
         """
-        parts = (self.protocol, self._with(values), self.backbone, self.dataset, self.shots, DRAW)
-        return Cell(self.trial_id(number), *parts, trial=Trial(self.key, number, dict(values)))
+        return self.cell_of(Trial(self.key, number, dict(values)))
+
+    def cell_of(self, trial: Trial) -> Cell:
+        """Return any trial as such a cell."""
+        parts = (self.protocol, self._with(trial.values), self.backbone, self.dataset, self.shots, DRAW)
+        return Cell(self.trial_id(trial.number), *parts, trial=trial)
 
     def tuned(self, found: Trial | None, seed: int) -> Cell:
         """Return a cell with the values that a search found, or with the suite's own where it found none."""
         method = self._with({} if found is None else found.values)
         parts = (self.protocol, method, self.backbone, self.dataset, self.shots, seed)
-        return Cell(cell_id(*parts), *parts, found=found)
+        return Cell(cell_id(*parts, () if found is None else found.legs), *parts, found=found)
 
     def _with(self, values: Mapping[str, Any]) -> MethodChoice:
         return replace(self.method, params=self.method.params | dict(values))

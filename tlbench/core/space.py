@@ -14,6 +14,8 @@ from tlbench.core.config import Settings
 from tlbench.core.hashing import canonical
 
 POINTS = 3  # of a range, on a grid
+FACTORS = (0.8, 1.25)  # by which a value moves while a method trains; one undoes the other
+ANEW = 0.25  # share of such moves, among a few values, that go anywhere
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,14 @@ class Dimension:
         space: Its distribution, as fields carry it (see :mod:`tlbench.core.config`).
         whole: Whether it takes whole numbers only.
         when: Values of other parameters under which it counts; elsewhere it keeps its default.
+        lasting: Whether it holds for a whole training.
     """
 
     name: str
     space: dict[str, Any]
     whole: bool
     when: dict[str, tuple[Any, ...]]
+    lasting: bool = False
 
     @property
     def values(self) -> tuple[Any, ...]:
@@ -53,7 +57,23 @@ class Dimension:
             value = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
         else:
             value = low + share * (high - low)
-        value = min(max(value, low), high)
+        return self._inside(value)
+
+    def near(self, value: Any, generator: Random) -> Any:
+        """Return a value near another: 0.8 or 1.25 times as large, inside its range; of a few values one beside it.
+
+        Of a few values it is any of them in one case of four. Zero, which no factor moves, is drawn anew.
+        Jaderberg et al. 2017, arXiv:1711.09846, section 4.
+        """
+        if not self.values:
+            return self._inside(value * generator.choice(FACTORS)) if value else self.at(generator.random())
+        step, anew = generator.choice((-1, 1)), generator.random()
+        if anew < ANEW or value not in self.values:
+            return self.at(generator.random())
+        return self.values[min(max(self.values.index(value) + step, 0), len(self.values) - 1)]
+
+    def _inside(self, value: float) -> Any:
+        value = min(max(value, self.space["low"]), self.space["high"])
         return round(value) if self.whole else value
 
 
@@ -64,15 +84,26 @@ class Space:
     Attributes:
         dimensions: Those that others depend on come first.
         defaults: All parameters of the method where the search varies nothing.
+        legs: Protocols under which the method's training may be cut into legs.
     """
 
     dimensions: tuple[Dimension, ...]
     defaults: dict[str, Any]
+    legs: tuple[str, ...] = ()
 
     @cached_property
     def key(self) -> str:
-        """Canonical text of what decides the configurations."""
-        return canonical([[vars(each) for each in self.dimensions], self.defaults])
+        """Canonical text of what decides the configurations that hold for a whole training."""
+        known = [{"name": d.name, "space": d.space, "whole": d.whole, "when": d.when} for d in self.dimensions]
+        return canonical([known, self.defaults])
+
+    @cached_property
+    def lasting(self) -> tuple[str, ...]:
+        """What holds for a whole training: also what decides whether another such parameter counts."""
+        found = {each.name for each in self.dimensions if each.lasting}
+        for each in reversed(self.dimensions):  # what others depend on comes before them
+            found |= each.when.keys() if each.name in found else set()
+        return tuple(each.name for each in self.dimensions if each.name in found)
 
     def active(self, dimension: Dimension, chosen: Mapping[str, Any]) -> bool:
         """Say whether a dimension counts beside what was chosen of those before it."""
@@ -87,6 +118,27 @@ class Space:
             if self.active(dimension, chosen):
                 chosen[dimension.name] = dimension.at(share)
         return chosen
+
+    def near(self, values: Mapping[str, Any], generator: Random) -> dict[str, Any]:
+        """Return a configuration near another, with which a training may go on: what lasts stays as it is.
+
+        What did not count before, and now does, is drawn.
+        """
+        chosen: dict[str, Any] = {}
+        for dimension in self.dimensions:
+            if not self.active(dimension, chosen):
+                continue
+            if dimension.name not in values:
+                chosen[dimension.name] = dimension.at(generator.random())
+            elif dimension.name in self.lasting:
+                chosen[dimension.name] = values[dimension.name]
+            else:
+                chosen[dimension.name] = dimension.near(values[dimension.name], generator)
+        return chosen
+
+    def complete(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a configuration with the defaults of the parameters that do not count beside it."""
+        return {each.name: values.get(each.name, self.defaults[each.name]) for each in self.dimensions}
 
     def grid(self) -> Iterator[dict[str, Any]]:
         """Yield every configuration of the grid once, the last dimensions moving fastest."""
@@ -118,6 +170,7 @@ def space_of(
     fixed: frozenset[str],
     *,
     declared: bool = True,
+    legs: tuple[str, ...] = (),
 ) -> Space:
     """Return the space of a method.
 
@@ -127,17 +180,19 @@ def space_of(
         replaced: Distribution and condition by parameter, in place of the declared ones.
         fixed: Parameters that the suite gives; they are searched only where ``replaced`` names them.
         declared: Whether parameters that ``replaced`` does not name are searched as the method declares.
+        legs: Protocols under which its training may be cut into legs (the constant ``LEGS`` of its file).
     """
     found: dict[str, Dimension] = {}
     for name, field in settings.model_fields.items():
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         whole = int in (field.annotation, *get_args(field.annotation))
+        lasting = "space" not in extra or bool(extra.get("lasting", False))
         if name in replaced:
-            found[name] = Dimension(name, replaced[name][0], whole, replaced[name][1])
+            found[name] = Dimension(name, replaced[name][0], whole, replaced[name][1], lasting)
         elif declared and name not in fixed and "space" in extra:
             when = {key: tuple(values) for key, values in dict(extra.get("when", {})).items()}  # type: ignore[arg-type]
-            found[name] = Dimension(name, dict(extra["space"]), whole, when)  # type: ignore[arg-type]
-    return Space(tuple(_sorted(found)), dict(defaults))
+            found[name] = Dimension(name, dict(extra["space"]), whole, when, lasting)  # type: ignore[arg-type]
+    return Space(tuple(_sorted(found)), dict(defaults), legs)
 
 
 def _sorted(found: Mapping[str, Dimension]) -> Iterator[Dimension]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from tlbench.core import registry
 from tlbench.core.cell import Cell, task_info
 from tlbench.core.hashing import derive_seed
+from tlbench.core.legs import WHOLE
 from tlbench.core.record import Outcome
 from tlbench.data.dataset import Task
 from tlbench.execution.columns import side_by_side
+from tlbench.execution.states import keep, left
 from tlbench.training.context import Context
 from tlbench.training.randomness import reseed
 
@@ -32,6 +36,9 @@ def attempt(
     on_epoch: Callable[[Context, int, int], None] | None = None,
 ) -> tuple[Outcome | None, Any]:
     """Fit and score a cell.
+
+    A cell whose training has legs is fitted leg after leg, each time from the start of the method, which continues from
+    the checkpoint that the leg before left; the last fit counts.
 
     Args:
         cell: The cell.
@@ -55,11 +62,12 @@ def attempt(
     teacher = None
     if cell.method.teacher is not None:
         dataset, backbone, teacher = side_by_side(dataset, warm.read_by_teacher(cell), backbone, warm.own_teacher(cell))
-    keeps = not frozen and rank == 0
+    keeps = rank == 0 and (not frozen or bool(cell.legs))
     if keeps:
         scratch.mkdir(parents=True, exist_ok=True)
+    *earlier, (last, params) = left(cell, warm.artifacts, scratch)
     ctx = Context(
-        cell=cell.id,
+        cell=cell.root,
         device=warm.device,
         features=features,
         teacher=teacher,
@@ -67,21 +75,27 @@ def attempt(
         rank=rank,
         world=world,
         folder=scratch if keeps else None,
+        until=None if last == WHOLE else last,
         oracle=declared.constants.get("ORACLE", False),
         sealed=cell.trial is not None,
     )
     if on_epoch is not None:
         ctx.on_epoch = partial(on_epoch, ctx)
-    config = method.Config(**cell.method.params)
-    reseed(derive_seed(cell.id, "global"))
     fitted: list[Any] = []
 
     def fit(task: Task) -> Any:
         with training():
-            fitted.append(method.fit(task, backbone, config, ctx))
+            for until, values in earlier:
+                own = replace(ctx, until=until, curves={}, selected={}, validation={}, notes=[])
+                reseed(derive_seed(cell.root, "global"))
+                method.fit(task, copy.deepcopy(backbone), method.Config(**values), own)
+            reseed(derive_seed(cell.root, "global"))
+            fitted.append(method.fit(task, backbone, method.Config(**params), ctx))
         return fitted[0]
 
     outcome: Outcome | None = protocol.run(
         task_info(cell.protocol, cell.dataset.info, cell.shots), dataset, cell.seed, fit, ctx
     )
+    if last != WHOLE:
+        keep(cell, warm.artifacts, scratch)
     return outcome, fitted[0]

@@ -83,6 +83,8 @@ def _without_tracking() -> Iterator[None]:
 def _prepare_environment(home: Path, own: bool) -> None:
     """Set what Ray reads when it is imported, unless the user did."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray would print this among our results; who runs the cell or trial says what became of it.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "^A worker died or was killed")
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
     os.environ.setdefault("RAY_TRAIN_METRICS_ENABLED", "0")
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")

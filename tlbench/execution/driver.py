@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tlbench.core.cell import Cell
 from tlbench.core.record import Cost, Record
-from tlbench.core.suite import Limits
+from tlbench.execution.caps import Caps
 from tlbench.execution.group import WorkerDeathError
 from tlbench.execution.needs import Job, Make
 from tlbench.execution.queue import Queue
@@ -31,8 +31,7 @@ class Drive:
         slots: Where to run it.
         ledger: Where results are committed.
         owner: This driver, for leases.
-        limits: Caps of the suite.
-        spent: Hours that the suite has used before, by ``gpu`` and ``cpu``.
+        caps: What the suite may use, and has used before.
         on_record: Called with each record that was committed here.
         stopping: Says whether to start nothing more.
     """
@@ -41,8 +40,7 @@ class Drive:
     slots: Slots
     ledger: Ledger
     owner: str
-    limits: Limits
-    spent: dict[str, float] = field(default_factory=lambda: {"gpu": 0.0, "cpu": 0.0})
+    caps: Caps
     on_record: Callable[[Record], None] = lambda record: None
     stopping: Callable[[], bool] = lambda: False
     capped: bool = False
@@ -95,14 +93,14 @@ class Drive:
                 records.extend(self._bereave(event))
             elif not isinstance(event.job, Cell):
                 records.extend(self._made(event.job, event.error))
-                self._spend(self._cost(event.seconds))
+                self.caps.take(self._cost(event.seconds))
             elif event.value is not None:
                 records.append(event.value)
                 self._brief = event.value.cost.seconds < BRIEF
             else:
                 records.append(self._failure(event.job, event.error or RuntimeError("no result"), event.seconds))
         for record, kept in zip(records, self._commit(records), strict=True):
-            self._spend(record.cost)
+            self.caps.take(record.cost)
             if kept:
                 self.on_record(record)
 
@@ -130,7 +128,7 @@ class Drive:
         self._deaths[job.id] += 1
         if self._deaths[job.id] < MAX_DEATHS and not death.stopped:
             self._return(job)
-            self._spend(self._cost(death.seconds))
+            self.caps.take(self._cost(death.seconds))
             return []
         times = "" if death.stopped else f"its worker died {self._deaths[job.id]} times: "
         error = WorkerDeathError(f"{times}{death.reason}")
@@ -144,16 +142,12 @@ class Drive:
         self._queue.put_back(job)
 
     def _end_overruns(self) -> None:
-        if self.limits.cell_minutes is None:
-            return
         for slot, job, seconds in self.slots.running():
-            if isinstance(job, Cell) and seconds > 60 * self.limits.cell_minutes:
-                self.slots.stop(slot, f"over the limit of {self.limits.cell_minutes:g} minutes a cell")
+            if isinstance(job, Cell) and (reason := self.caps.overrun(seconds)) is not None:
+                self.slots.stop(slot, reason)
 
     def _over_limit(self) -> bool:
-        caps = {"gpu": self.limits.gpu_hours, "cpu": self.limits.cpu_hours}
-        over = any(cap is not None and self.spent[unit] >= cap for unit, cap in caps.items())
-        self.capped = over and len(self._queue) > 0
+        self.capped = self.caps.reached and len(self._queue) > 0
         return self.capped
 
     def _take_over(self) -> bool:
@@ -168,10 +162,6 @@ class Drive:
             time.sleep(_WAIT)
         self._elsewhere = []
         return len(self._queue) > 0
-
-    def _spend(self, cost: Cost) -> None:
-        self.spent["gpu"] += cost.seconds * cost.gpus / 3600
-        self.spent["cpu"] += cost.seconds * cost.cpus / 3600
 
     def _cost(self, seconds: float) -> Cost:
         """Return what a cell that left no record has taken of its slot."""

@@ -11,6 +11,7 @@ from tlbench.core.cell import Cell
 from tlbench.core.cost import Timings, Total
 from tlbench.core.plan import Progress as Standing
 from tlbench.core.record import Record
+from tlbench.execution.caps import Caps
 from tlbench.execution.prepare import Prepared
 from tlbench.execution.progress import clock
 from tlbench.execution.search.tuned import studies
@@ -28,7 +29,7 @@ class Outlook:
         prepared: The suite.
         standing: Its cells, sorted by how they stand.
         cost: Of the cells to do.
-        used: Hours that its finished cells took, by ``gpu`` and ``cpu`` (see :func:`hours_used`).
+        used: Hours that its finished cells took, by ``gpu`` and ``cpu`` (see :func:`caps_of`).
         tried: Trials that have ended in the searches under way, and how many these can come to.
     """
 
@@ -114,18 +115,16 @@ def outlook(prepared: Prepared, ledger: Ledger) -> Outlook:
     done, most = (sum(each) for each in ((len(s.records) for s in open_ones), (s.most for s in open_ones)))
     trials = [study.setting.trial(n, {}) for study in open_ones for n in range(len(study.records), study.most)]
     cost = Timings(ledger.durations()).total([*standing.todo, *trials], prepared.suite.resources)
-    return Outlook(prepared, standing, cost, hours_used(prepared, ledger), (done, most))
+    return Outlook(prepared, standing, cost, caps_of(prepared, ledger).spent, (done, most))
 
 
-def hours_used(prepared: Prepared, ledger: Ledger) -> dict[str, float]:
-    """Return the hours by ``gpu`` and ``cpu`` that the suite's finished cells took; 0 where no limit asks for them."""
-    limits, hours = prepared.suite.limits, {"gpu": 0.0, "cpu": 0.0}
-    if limits.gpu_hours is None and limits.cpu_hours is None:
-        return hours
-    for record in ledger.records((*(cell.id for cell in prepared.plan.cells), *prepared.searches.trial_ids)):
-        hours["gpu"] += record.cost.seconds * record.cost.gpus / 3600
-        hours["cpu"] += record.cost.seconds * record.cost.cpus / 3600
-    return hours
+def caps_of(prepared: Prepared, ledger: Ledger) -> Caps:
+    """Return what the suite may use and what its finished trials and cells took; 0 where no limit asks for it."""
+    caps = Caps(prepared.suite.limits)
+    if caps.limits.gpu_hours is not None or caps.limits.cpu_hours is not None:
+        for record in ledger.records((*(cell.id for cell in prepared.plan.cells), *prepared.searches.trial_ids)):
+            caps.take(record.cost)
+    return caps
 
 
 def failures(prepared: Prepared, ledger: Ledger) -> list[str]:

@@ -99,8 +99,15 @@ def _space(spec: MethodSpec, choice: MethodChoice, suite: Suite, names: Catalog)
     if suite.search is None:
         return None
     replaced = {key: (each.space, each.when) for key, each in suite.search.space.get(spec.name, {}).items()}
-    settings = names.declare("methods", spec.name).settings
-    space = space_of(settings, choice.params, replaced, frozenset(spec.params), declared=suite.search.declared)
+    declared = names.declare("methods", spec.name)
+    space = space_of(
+        declared.settings,
+        choice.params,
+        replaced,
+        frozenset(spec.params),
+        declared=suite.search.declared,
+        legs=tuple(declared.constants.get("LEGS", ())),
+    )
     return space if space.dimensions else None
 
 

@@ -32,6 +32,7 @@ def run_cell(
     world: int = 1,
     facts: dict[str, Any] | None = None,
     on_epoch: Callable[[Context, int, int], None] | None = None,
+    on_begin: Callable[[], None] = lambda: None,
 ) -> Record:
     """Run a cell and return its record; a failure inside the cell becomes a failed record, never an exception.
 
@@ -45,6 +46,7 @@ def run_cell(
         facts: Further provenance (attempt, slot, commit, ...).
         on_epoch: Told (context, epochs done, epochs in all) as the method fits; what it raises that is no
             :class:`Exception` ends the cell without a record.
+        on_begin: Called when all that the cell needs is there.
     """
     watch = Watch(warm.device)
     outcome: Outcome | None = None
@@ -55,6 +57,7 @@ def run_cell(
         for make in needs(cell):
             make.do(warm)  # made before, as a rule, and in no case on this cell's bill
         warm.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)  # nor is turning texts into tokens
+        on_begin()
         watch = Watch(warm.device)
         outcome, _ = attempt(cell, warm, scratch, rank, world, watch.training, on_epoch)
     except Exception as caught:

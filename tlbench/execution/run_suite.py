@@ -16,7 +16,7 @@ from tlbench.execution.asked import WORDS, Wish, asked
 from tlbench.execution.draining import draining
 from tlbench.execution.driver import Drive
 from tlbench.execution.home import Home, driver_name
-from tlbench.execution.outlook import hours_used
+from tlbench.execution.outlook import caps_of
 from tlbench.execution.prepare import Prepared
 from tlbench.execution.progress import Progress
 from tlbench.execution.search.run import Found, findings, run_searches
@@ -50,6 +50,23 @@ class Summary:
     backlog: Backlog
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """How searches ended.
+
+    Attributes:
+        ended: All came to their end.
+        capped: A limit of the suite kept them from it.
+        found: What each has found so far.
+        backlog: What MLflow still lacks.
+    """
+
+    ended: bool
+    capped: bool
+    found: list[Found]
+    backlog: Backlog
+
+
 def run_suite(prepared: Prepared, home: Home, wish: Wish, tracking: str | None, console: Console) -> Summary:
     """Run what the user asks for and is not done yet; results go to the ledger at once and to MLflow behind it.
 
@@ -68,7 +85,7 @@ def run_suite(prepared: Prepared, home: Home, wish: Wish, tracking: str | None, 
     with home.ledger() as ledger:
         claim(prepared, ledger)
         writer = Writer(ledger.path, uri, home.root, prepared.suite.name)
-        searched = search(prepared, home, ledger, writer, console, wish)
+        searched, search_capped = search(prepared, home, ledger, writer, console, wish)
         prepared = prepared.found(ledger)
         claim(prepared, ledger)
         standing = prepared.plan.against(ledger.known(cell.id for cell in prepared.plan.cells))
@@ -96,18 +113,25 @@ def run_suite(prepared: Prepared, home: Home, wish: Wish, tracking: str | None, 
     ran, interrupted, capped = ended
     wanted = {cell.id for cell in asked(wish, prepared.plan.cells, cells)} | prepared.searches.waiting
     failed, left = (sum(cell.id in wanted for cell in found) for found in (after.failed, after.todo))
-    return Summary(ran, failed, left, interrupted or not searched, capped, uri, backlog)
+    stopped = interrupted or not (searched or search_capped)
+    return Summary(ran, failed, left, stopped, capped or search_capped, uri, backlog)
 
 
-def search(prepared: Prepared, home: Home, ledger: Ledger, writer: Writer, console: Console, wish: Wish) -> bool:
-    """Run the searches that the cells a user asks for wait for; say whether they came to their end."""
+def search(
+    prepared: Prepared, home: Home, ledger: Ledger, writer: Writer, console: Console, wish: Wish
+) -> tuple[bool, bool]:
+    """Run the searches that the cells a user asks for wait for.
+
+    Returns:
+        Whether they came to their end, and whether a limit of the suite kept them from it.
+    """
     standing = prepared.plan.against(ledger.known(cell.id for cell in prepared.plan.cells))
-    return run_searches(choose(standing, wish)[1], prepared, home, ledger, writer, console, wish.address)
+    caps = caps_of(prepared, ledger)
+    ended = run_searches(choose(standing, wish)[1], prepared, home, ledger, writer, console, caps, wish.address)
+    return ended, caps.reached and not ended
 
 
-def tune_suite(
-    prepared: Prepared, home: Home, wish: Wish, tracking: str | None, console: Console
-) -> tuple[bool, list[Found], str, Backlog]:
+def tune_suite(prepared: Prepared, home: Home, wish: Wish, tracking: str | None, console: Console) -> Tuned:
     """Run the searches of a suite and nothing else.
 
     Args:
@@ -117,9 +141,6 @@ def tune_suite(
         tracking: MLflow's store as the user gave it, or None.
         console: Where progress is shown.
 
-    Returns:
-        Whether the searches came to their end, what they found, MLflow's store, and what it still lacks.
-
     Raises:
         UserError: Trials cannot run, or no cluster answers.
     """
@@ -127,9 +148,9 @@ def tune_suite(
     with home.ledger() as ledger:
         claim(prepared, ledger)
         writer = Writer(ledger.path, uri, home.root, prepared.suite.name)
-        ended = search(prepared, home, ledger, writer, console, wish)
+        ended, capped = search(prepared, home, ledger, writer, console, wish)
         writer.start()
-        return ended, findings(prepared.searches, ledger), uri, writer.close()
+        return Tuned(ended, capped, findings(prepared.searches, ledger), writer.close())
 
 
 def send(prepared: Prepared, home: Home, tracking: str | None) -> tuple[str, Backlog]:
@@ -214,8 +235,7 @@ def run_cells(
             slots,
             ledger,
             driver_name(),
-            suite.limits,
-            spent=hours_used(prepared, ledger),
+            caps_of(prepared, ledger),
             on_record=committed,
             stopping=drained.is_set,
         )

@@ -21,7 +21,7 @@ def told(record: Record) -> Iterator[str]:
             yield f"  {name.ljust(10)}  {', '.join(f'{key} {_short(value)}' for key, value in values.items())}"
     yield (
         f"  {'cost'.ljust(10)}  {cost.seconds:.3g} s, of them {cost.train_seconds:.3g} s fitting;"
-        f" {cost.peak_memory / 2**20:.0f} MiB; {cost.cpus:g} CPUs, {cost.gpus:g} GPUs"
+        f" {cost.peak_memory / 2**20:.0f} MiB; {_devices(cost.cpus, 'CPU')}, {_devices(cost.gpus, 'GPU')}"
     )
     yield f"  {'made by'.ljust(10)}  {', '.join(f'{key} {value}' for key, value in record.provenance.items() if value)}"
     for note in outcome.notes if outcome is not None else ():
@@ -32,14 +32,19 @@ def told(record: Record) -> Iterator[str]:
 
 
 def what(cell: dict[str, Any]) -> str:
-    """Return a cell's method, backbone, dataset, shots and seed in one line."""
+    """Return a cell's method, backbone, dataset, shots and seed, or number as a trial, in one line."""
     shots = {"full": "full", 1: "1 shot"}.get(cell["shots"], f"{cell['shots']} shots")
-    return f"{cell['method_label']} | {cell['backbone_label']} | {cell['dataset']} | {shots} | seed {cell['seed']}"
+    which = f"trial {cell['trial']['number']} of its search" if "trial" in cell else f"seed {cell['seed']}"
+    return f"{cell['method_label']} | {cell['backbone_label']} | {cell['dataset']} | {shots} | {which}"
 
 
 def counted(count: int) -> str:
     """Return ``1 cell``, ``2 cells``."""
     return f"{count} cell" + "s" * (count != 1)
+
+
+def _devices(count: float, kind: str) -> str:
+    return f"{count:g} {kind}" + "s" * (count != 1)
 
 
 def _short(value: Any) -> str:

@@ -27,6 +27,7 @@ from tlbench.training.efficient.bottleneck import Design, add_adapters
 from tlbench.training.predictor import Predictor
 
 PROTOCOLS = ("classification",)
+LEGS = ("classification",)
 QUICK = {"epochs": 30, "lr": 5e-3, "reduction": 4, "head_multiplier": 10.0}
 
 
@@ -35,12 +36,17 @@ class Config(FineTuningConfig):
 
     lr: float = tunable(1e-3, log_uniform(1e-4, 5e-3), "rate of the adapters", gt=0)
     placement: Literal["houlsby", "pfeiffer", "parallel"] = tunable(
-        "houlsby", choice("houlsby", "pfeiffer", "parallel"), "where in a transformer block; elsewhere behind the block"
+        "houlsby",
+        choice("houlsby", "pfeiffer", "parallel"),
+        "where in a transformer block; elsewhere behind the block",
+        lasting=True,
     )
-    reduction: int = tunable(16, choice(4, 16, 64), "channels over the width of the bottleneck", ge=1)
-    scale: float = tunable(1.0, choice(1.0, 4.0), "factor of what an adapter adds", gt=0)
+    reduction: int = tunable(16, choice(4, 16, 64), "channels over the width of the bottleneck", lasting=True, ge=1)
+    scale: float = tunable(1.0, choice(1.0, 4.0), "factor of what an adapter adds", lasting=True, gt=0)
     activation: Literal["gelu", "relu", "silu"] = Field("gelu", description="inside the bottleneck")
-    norms: bool = tunable(False, choice(False, True), "train scales and shifts of normalisation, as the paper does")
+    norms: bool = tunable(
+        False, choice(False, True), "train scales and shifts of normalisation, as the paper does", lasting=True
+    )
     batch_norm: BatchNorm = Field("frozen", description="whether running statistics move; without norms none does")
 
 

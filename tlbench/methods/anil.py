@@ -29,6 +29,7 @@ from tlbench.training.predictor import EpisodeLearner, ModulePredictor
 from tlbench.training.schedules import warmup_cosine
 
 PROTOCOLS = ("episodic",)
+LEGS = ("episodic",)
 QUICK = {"episodes": 96, "check_every": 32, "checks": 10, "lr": 3e-3, "inner_lr": 0.5}
 
 
@@ -40,9 +41,9 @@ class Config(FixedWaysConfig):
     per_step: int = tunable(4, choice(4, 16, 32), "episodes of one step", ge=1)
     lr: float = tunable(1e-3, log_uniform(3e-4, 3e-3), "rate of Adam, over the episodes", gt=0)
     schedule: Literal["constant", "cosine"] = Field("cosine", description="how that rate moves")
-    inner_lr: float = tunable(0.1, log_uniform(0.01, 0.5), "rate within an episode", gt=0)
+    inner_lr: float = tunable(0.1, log_uniform(0.01, 0.5), "rate within an episode", lasting=True, gt=0)
     inner_steps: int = tunable(5, choice(1, 3, 5), "steps within a training episode", ge=1)
-    test_steps: int = tunable(10, choice(5, 10), "steps within a test episode", ge=1)
+    test_steps: int = tunable(10, choice(5, 10), "steps within a test episode", lasting=True, ge=1)
     order: Literal[1, 2] = tunable(2, choice(1, 2), "1 takes the gradients within an episode for constants")
 
 

@@ -22,6 +22,7 @@ from tlbench.training.efficient.added import norm_parameters, train_added
 from tlbench.training.predictor import Predictor
 
 PROTOCOLS = ("classification",)
+LEGS = ("classification",)
 QUICK = {"epochs": 30, "lr": 1e-2}
 
 
@@ -30,7 +31,7 @@ class Config(FineTuningConfig):
 
     lr: float = tunable(3e-3, log_uniform(1e-4, 3e-2), "rate of the biases", gt=0)
     what: Literal["bias", "norm", "bias_norm"] = tunable(
-        "bias", choice("bias", "norm", "bias_norm"), "biases, scales and shifts of normalisation, or both"
+        "bias", choice("bias", "norm", "bias_norm"), "biases, scales and shifts of normalisation, or both", lasting=True
     )
     batch_norm: BatchNorm = Field("frozen", description="whether running statistics move or stay")
 

@@ -21,6 +21,7 @@ from tlbench.training.loop import train_classifier
 from tlbench.training.predictor import ModulePredictor, Predictor
 
 PROTOCOLS = ("classification",)
+LEGS = ("classification",)
 
 
 class Config(TrainingConfig):
@@ -28,7 +29,9 @@ class Config(TrainingConfig):
 
     lr: float = tunable(3e-3, log_uniform(1e-4, 1e-2), "rate of the head, the largest", gt=0)
     decay: float = tunable(1 / 2.6, uniform(0.3, 1.0), "rate of a layer group over that of the one above", gt=0, le=1)
-    granularity: Literal["stage", "block"] = tunable("stage", choice("stage", "block"), "what a layer group is")
+    granularity: Literal["stage", "block"] = tunable(
+        "stage", choice("stage", "block"), "what a layer group is", lasting=True
+    )
     schedule: Schedule = Field("slanted_triangular", description="how the rate rises to its peak and falls")
     batch_norm: BatchNorm = tunable("train", choice("train", "frozen"), "whether running statistics move or stay")
 

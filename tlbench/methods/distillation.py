@@ -31,6 +31,7 @@ from tlbench.training.loop import Loss, smoothed, train_classifier
 from tlbench.training.predictor import ModulePredictor, Predictor
 
 PROTOCOLS = ("classification",)
+LEGS = ("classification",)
 TEACHER = True
 
 _UNKNOWN = -1  # the label of an example that only the teacher speaks of

@@ -21,6 +21,7 @@ from tlbench.training.loop import train_classifier
 from tlbench.training.predictor import EpisodeSolver, ModulePredictor, Predictor
 
 PROTOCOLS = ("classification", "episodic")
+LEGS = ("classification",)
 QUICK = {"epochs": 15, "lr": 5e-3}
 VALIDATION_EPISODES = 20  # each is a training
 

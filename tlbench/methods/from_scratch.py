@@ -18,6 +18,7 @@ from tlbench.training.loop import train_classifier
 from tlbench.training.predictor import ModulePredictor, Predictor
 
 PROTOCOLS = ("classification",)
+LEGS = ("classification",)
 
 
 class Config(TrainingConfig):

@@ -25,6 +25,7 @@ from tlbench.training.loop import train_classifier
 from tlbench.training.predictor import ModulePredictor, Predictor
 
 PROTOCOLS = ("classification",)
+LEGS = ("classification",)
 
 
 class Config(FineTuningConfig):
@@ -36,16 +37,22 @@ class Config(FineTuningConfig):
         "top_down",
         choice("top_down", "head_first", "all"),
         "after the head: one layer group a stage from the top, all at once, or all from the start",
+        lasting=True,
     )
     epochs_per_stage: int = tunable(
         1,
         choice(1, 2, 3),
         "pace; the last stage takes the epochs that are left",
         when={"order": ("top_down", "head_first")},
+        lasting=True,
         ge=1,
     )
-    depth: int | None = tunable(None, choice(None, 1, 2), "layer groups to thaw at most; null thaws all", ge=1)
-    warmup: float = tunable(0.1, choice(0.0, 0.1, 0.3), "share of all steps over which the rate rises", ge=0, lt=1)
+    depth: int | None = tunable(
+        None, choice(None, 1, 2), "layer groups to thaw at most; null thaws all", lasting=True, ge=1
+    )
+    warmup: float = tunable(
+        0.1, choice(0.0, 0.1, 0.3), "share of all steps over which the rate rises", lasting=True, ge=0, lt=1
+    )
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:

@@ -24,6 +24,7 @@ from tlbench.training.loop import train_classifier
 from tlbench.training.predictor import ModulePredictor, Predictor
 
 PROTOCOLS = ("classification",)
+LEGS = ("classification",)
 
 
 class Config(FineTuningConfig):

@@ -30,6 +30,7 @@ from tlbench.training.efficient.low_rank_layers import Design, Rows, adaptable
 from tlbench.training.predictor import Predictor
 
 PROTOCOLS = ("classification",)
+LEGS = ("classification",)
 QUICK = {"epochs": 30, "lr": 1e-2, "rank": 4, "head_multiplier": 1.0}
 
 
@@ -37,8 +38,8 @@ class Config(FineTuningConfig):
     """Parameters of low-rank adaptation."""
 
     lr: float = tunable(1e-3, log_uniform(1e-4, 1e-2), "rate of the updates", gt=0)
-    rank: int = tunable(8, choice(2, 4, 8, 16, 32), "rank r of each update", ge=1)
-    alpha_over_rank: float = tunable(1.0, choice(1.0, 2.0), "alpha / r, the factor of B A", gt=0)
+    rank: int = tunable(8, choice(2, 4, 8, 16, 32), "rank r of each update", lasting=True, ge=1)
+    alpha_over_rank: float = tunable(1.0, choice(1.0, 2.0), "alpha / r, the factor of B A", lasting=True, gt=0)
     rslora: bool = Field(False, description="factor alpha / sqrt(r) instead (arXiv:2312.03732)")
     dropout: float = tunable(0.0, choice(0.0, 0.05, 0.1), "of what an update sees of its layer's input", ge=0, lt=1)
     targets: Literal["qv", "attention", "all_linear", "all"] | Annotated[tuple[str, ...], Field(min_length=1)] = (
@@ -47,6 +48,7 @@ class Config(FineTuningConfig):
             choice("qv", "attention", "all_linear"),
             "layers to update: query and value, all of the attention, all linear layers, convolutions too; or patterns "
             "for the ends of module names",
+            lasting=True,
         )
     )
     batch_norm: BatchNorm = Field("frozen", description="running statistics stay: nothing of the norms is trained")

@@ -21,6 +21,7 @@ from tlbench.training.predictor import ModulePredictor, Predictor
 from tlbench.training.probe import start_from_probe
 
 PROTOCOLS = ("classification",)
+LEGS = ("classification",)
 
 
 class Config(FineTuningConfig):

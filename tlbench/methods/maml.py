@@ -39,6 +39,7 @@ from tlbench.training.predictor import EpisodeSolver, ModulePredictor
 from tlbench.training.schedules import warmup_cosine
 
 PROTOCOLS = ("episodic",)
+LEGS = ("episodic",)
 QUICK = {"episodes": 48, "check_every": 16, "checks": 10}
 
 _TOGETHER = 2**24  # input values of the episodes that a GPU runs at once
@@ -54,9 +55,9 @@ class Config(FixedWaysConfig):
     lr: float = tunable(1e-3, log_uniform(3e-4, 3e-3), "rate of Adam, over the episodes", gt=0)
     schedule: Literal["constant", "cosine"] = Field("cosine", description="how that rate moves")
     clamp: float | None = Field(10.0, gt=0, description="largest size of an entry of the gradient over the episodes")
-    inner_lr: float = tunable(0.1, log_uniform(0.01, 0.5), "rate within an episode", gt=0)
-    inner_steps: int = tunable(1, choice(1, 3, 5), "steps within a training episode", ge=1)
-    test_steps: int = tunable(5, choice(5, 10), "steps within a test episode", ge=1)
+    inner_lr: float = tunable(0.1, log_uniform(0.01, 0.5), "rate within an episode", lasting=True, gt=0)
+    inner_steps: int = tunable(1, choice(1, 3, 5), "steps within a training episode", lasting=True, ge=1)
+    test_steps: int = tunable(5, choice(5, 10), "steps within a test episode", lasting=True, ge=1)
     order: Literal[1, 2] = tunable(2, choice(1, 2), "1 takes the gradients within an episode for constants")
     learn_rates: bool = Field(False, description="learn a rate for each tensor and step; inner_lr is where they start")
     multi_step_loss: bool = Field(False, description="count losses after every step, and at last only the last's")

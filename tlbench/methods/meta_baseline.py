@@ -33,6 +33,7 @@ from tlbench.training.groups import make_optimizer, parameter_groups
 from tlbench.training.predictor import EpisodeLearner, ModulePredictor
 
 PROTOCOLS = ("episodic",)
+LEGS = ("episodic",)
 QUICK = {"epochs": 4, "episodes": 60, "check_every": 20, "checks": 20}
 
 
@@ -41,8 +42,10 @@ class Config(EpisodicConfig, TrainingConfig):
 
     epochs: int = Field(10, ge=0, description="passes of the classifier's training; 0 starts from the given weights")
     batch_size: int = Field(64, ge=4, description="largest global batch of it")
-    classifier_lr: float = tunable(3e-3, log_uniform(3e-4, 1e-2), "rate of it", gt=0)
-    head: Literal["linear", "cosine"] = tunable("linear", choice("linear", "cosine"), "what the classifier ends in")
+    classifier_lr: float = tunable(3e-3, log_uniform(3e-4, 1e-2), "rate of it", lasting=True, gt=0)
+    head: Literal["linear", "cosine"] = tunable(
+        "linear", choice("linear", "cosine"), "what the classifier ends in", lasting=True
+    )
     ways: int = tunable(5, choice(5, 20), "classes in a training episode; fewer where there are fewer", ge=2)
     queries: int = tunable(15, choice(5, 15), "queries of each class in a training episode", ge=1)
     per_step: int = Field(4, ge=1, description="episodes of one step")

@@ -27,6 +27,7 @@ from tlbench.training.predictor import EpisodeLearner, ModulePredictor
 from tlbench.training.schedules import halving
 
 PROTOCOLS = ("episodic",)
+LEGS = ("episodic",)
 QUICK = {"episodes": 60, "check_every": 20, "checks": 20}
 
 

@@ -27,6 +27,7 @@ from tlbench.training.predictor import ModulePredictor, Predictor
 from tlbench.training.probe import start_from_probe
 
 PROTOCOLS = ("classification",)
+LEGS = ("classification",)
 GRID = tuple(step / 10 for step in range(11))
 UNTUNED = 0.5  # alpha where there is no validation to choose it on
 

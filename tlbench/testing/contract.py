@@ -14,6 +14,7 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ from torch import Tensor, nn
 from tlbench.backbones.backbone import Backbone
 from tlbench.core import registry
 from tlbench.core.config import MethodConfig
+from tlbench.core.legs import GENERATIONS
 from tlbench.core.record import Footprint
+from tlbench.core.space import space_of
 from tlbench.data.dataset import TRAIN, take
 from tlbench.testing.fakes import FakeTask, FakeTeacher, fake_backbone, fake_context, fake_task, fake_text_backbone
 from tlbench.training.context import Context
@@ -148,6 +151,7 @@ def check_declaration(case: Case, folder: Path) -> None:
     assert declared.paper.startswith("arXiv:"), "the docstring names the paper as arXiv:NNNN.NNNNN"
     assert module.Config.model_json_schema() == declared.settings.model_json_schema()
     assert issubclass(module.Config, MethodConfig)
+    assert set(declared.constants.get("LEGS", ())) <= set(declared.protocols)
     for name, declared_field in module.Config.model_fields.items():
         extra = declared_field.json_schema_extra
         if isinstance(extra, dict) and "space" in extra:
@@ -202,6 +206,24 @@ def check_resumes(case: Case, folder: Path) -> None:
     assert straight.ctx.curves == resumed.ctx.curves
     assert straight.ctx.selected == resumed.ctx.selected
     assert straight.ctx.validation == resumed.ctx.validation
+
+
+def check_legs(case: Case, folder: Path) -> None:
+    """A method that says ``LEGS`` cuts its training where a leg ends, and goes on with other values of what may change.
+
+    That it goes on bit for bit where they are the same is what :func:`check_resumes` says.
+    """
+    if case.role not in registry.declaration("methods", case.method).constants.get("LEGS", ()):
+        return
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    begun = run(case, folder / "begun", folder=scratch, until=GENERATIONS[0])
+    assert begun.ctx.validation, "legs are compared by what validation says of them"
+    other = run(_changed(case), folder / "other", folder=scratch)
+    assert torch.isfinite(other.logits).all()
+    before, after = begun.ctx.curves, other.ctx.curves
+    assert {name: curve[: len(before[name])] for name, curve in after.items()} == before
+    assert len(before["val_accuracy"]) < len(after["val_accuracy"]), "the training that is cut is the one named fit"
 
 
 def check_low_precision(case: Case, folder: Path) -> None:
@@ -331,6 +353,7 @@ CHECKS = (
     check_learns,
     check_reproducible,
     check_resumes,
+    check_legs,
     check_low_precision,
     check_frozen_backbone,
     check_teacher,
@@ -339,6 +362,18 @@ CHECKS = (
     check_solving,
     check_proposals,
 )
+
+
+def _changed(case: Case) -> Case:
+    """Return a case with another value of every parameter that may change while the method trains."""
+    now = configure(case).model_dump(mode="json")
+    space = space_of(type(configure(case)), now, {}, frozenset())
+    changed = {}
+    for dimension in space.dimensions:
+        if dimension.name not in space.lasting and space.active(dimension, {}):
+            draws = (dimension.near(now[dimension.name], Random(seed)) for seed in range(99))
+            changed[dimension.name] = next(value for value in draws if value != now[dimension.name])
+    return replace(case, params={**case.params, **changed})
 
 
 def _fake(case: Case) -> FakeTask:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tlbench.core.config import Precision
 from tlbench.core.hashing import derive_seed
+from tlbench.core.legs import epochs_until
 from tlbench.data.dataset import Split
 from tlbench.training.distributed import data_parallel
 from tlbench.training.epochs import Epochs, Stateful
@@ -23,7 +24,7 @@ class Context:
     """One cell's surroundings, alike in a test, in a slot, and in each process of a data-parallel run.
 
     Attributes:
-        cell: The cell's id, the root of all its randomness.
+        cell: The root of all the cell's randomness: its id, as a rule.
         device: Where to train.
         features: Frozen features of the task's dataset under the given backbone; None where there are none.
         teacher: The trained teacher: maps raw inputs (B, ...) to logits (B, classes); on the device, in evaluation
@@ -34,6 +35,8 @@ class Context:
         world: Number of processes that train together.
         folder: Where checkpoints are kept; None keeps none.
         interval: Seconds of work between two checkpoints.
+        until: The mark (:mod:`tlbench.core.legs`) at which the training named ``fit`` is cut, to go on in another leg;
+            None trains to the end.
         on_epoch: Told (epochs done, epochs in all).
         on_proposal: Told (step, model) of every model that may be selected; the protocol's.
         oracle: Whether the method is one that sees the target's training labels; its results are never ranked.
@@ -53,6 +56,7 @@ class Context:
     world: int = 1
     folder: Path | None = None
     interval: float = 5.0
+    until: int | None = None
     on_epoch: Callable[[int, int], None] | None = None
     on_proposal: Callable[[int, Callable[[Tensor], Tensor]], None] | None = None
     oracle: bool = False
@@ -112,8 +116,15 @@ class Context:
             patient_from=patient_from,
             interval=self.interval,
             writes=self.rank == 0,
+            until=self._until(name, total),
             on_epoch=self.on_epoch if self.rank == 0 else None,
         )
+
+    def _until(self, name: str, total: int) -> int | None:
+        """Return with how many epochs a training ends in this leg; another one than ``fit`` is whole in the first."""
+        if self.until is None:
+            return None
+        return epochs_until(self.until, total) if name == "fit" else total
 
     def propose(self, step: int, model: Callable[[Tensor], Tensor]) -> None:
         """Let the protocol note what a model answers at this step, so that it can select one when all are known.

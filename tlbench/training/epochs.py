@@ -31,7 +31,9 @@ class Epochs:
 
     The global torch generator is re-seeded at the start of every epoch from the cell and the epoch's number, so an
     epoch's randomness does not depend on what ran before it. A checkpoint holds model, optimiser, schedule, curves
-    and the best weights so far; it is written when at least ``interval`` seconds of work would be lost otherwise.
+    and the best weights so far; it is written when at least ``interval`` seconds of work would be lost otherwise, and
+    at the end of a leg. An optimiser that continues has its moments from there, but the rates and decays that it was
+    given, which are others where a leg begins.
 
     Args:
         total: Number of epochs.
@@ -44,6 +46,7 @@ class Epochs:
         patient_from: The epoch from which on they are counted.
         interval: Seconds of work between checkpoints.
         writes: Whether this process writes the checkpoint (rank 0 does).
+        until: The number of epochs with which a leg ends that another one follows; None goes on to the end.
         on_epoch: Called with (epochs done, total) after each epoch.
     """
 
@@ -60,6 +63,7 @@ class Epochs:
         patient_from: int = 0,
         interval: float = 5.0,
         writes: bool = True,
+        until: int | None = None,
         on_epoch: Callable[[int, int], None] | None = None,
     ) -> None:
         self.total = total
@@ -74,14 +78,16 @@ class Epochs:
         self._patient_from = patient_from
         self._interval = interval
         self._writes = writes
+        self._until = until
         self._on_epoch = on_epoch
         self._best: dict[str, torch.Tensor] | None = None
         self._epoch = 0
 
     def __iter__(self) -> Iterator[int]:
         self._resume()
-        saved = time.monotonic()
-        while self._epoch < self.total and not self._exhausted():
+        began, saved = self._epoch, time.monotonic()
+        last = self.total if self._until is None else self._until
+        while self._epoch < last and not self._exhausted():
             reseed(derive_seed(self._seed, "epoch", self._epoch))
             yield self._epoch
             self._epoch += 1
@@ -90,6 +96,8 @@ class Epochs:
             if time.monotonic() - saved >= self._interval:
                 self._save()
                 saved = time.monotonic()
+        if self._until is not None and self._epoch > began:
+            self._save()
 
     def score(self, *values: float) -> None:
         """Take the validation score of the running epoch; larger is better, the first value decides, then the next.
@@ -140,8 +148,16 @@ class Epochs:
             return
         self._epoch = state["epoch"]
         for name, part in self._parts.items():
-            part.load_state_dict(state["parts"][name])
+            _load(part, state["parts"][name])
         self._curves.clear()
         self._curves.update({name: [tuple(point) for point in curve] for name, curve in state["curves"].items()})
         self.best_epoch, score, self._best = state["best"]
         self.best_score = tuple(score) if score is not None else None
+
+
+def _load(part: Stateful, state: dict[str, Any]) -> None:
+    if isinstance(part, torch.optim.Optimizer):
+        groups = zip(part.state_dict()["param_groups"], state["param_groups"], strict=True)
+        # The saved numbers stay, by which the optimiser sees that groups are of the same size.
+        state = {**state, "param_groups": [{**given, "params": saved["params"]} for given, saved in groups]}
+    part.load_state_dict(state)

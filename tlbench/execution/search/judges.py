@@ -8,11 +8,11 @@ from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
+from tlbench.core.legs import WHOLE
 from tlbench.execution.search.study import Study
-from tlbench.execution.search.worker import WHOLE
 from tlbench.execution.search.worth import RUNGS, finished, worth_of
 
-MARKS: dict[str, tuple[int, ...]] = {"none": (), "asha": (1, 3), "median": tuple(range(1, WHOLE))}
+MARKS: dict[str, tuple[int, ...]] = {"none": (), "asha": (1, 3), "median": tuple(range(1, WHOLE)), "pbt": ()}
 """Ninths of a training at which a scheduler looks at a trial."""
 _LEAST = 3  # trials before there is a median
 
@@ -25,15 +25,15 @@ class Judges(FIFOScheduler):
 
     Args:
         studies: By key of their setting; schedulers learn what their trials reported before.
-        scheduler: ``none``, ``asha`` (Li et al. 2020, arXiv:1810.05934, section 3.2) or ``median`` (Golovin et al.
-            2017, "Google Vizier", section 3.3.2).
+        scheduler: ``none`` and ``pbt``, which end no trial; ``asha`` (Li et al. 2020, arXiv:1810.05934, section 3.2);
+            or ``median`` (Golovin et al. 2017, "Google Vizier", section 3.3.2).
     """
 
     def __init__(self, studies: dict[str, Study], scheduler: str) -> None:
         super().__init__()
         self._of: dict[str, TrialScheduler] = {}
         self._judged: dict[tuple[str, int], int] = {}  # the last share of each trial
-        if scheduler != "none":
+        if MARKS[scheduler]:
             self._of = {key: _remembering(study, scheduler) for key, study in studies.items()}
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from tlbench.core.cell import Cell
+from tlbench.core.cell import Cell, Trial
 from tlbench.core.record import Cost, Record
+from tlbench.execution.caps import Caps
+from tlbench.execution.group import WorkerDeathError
 from tlbench.execution.needs import needs
 from tlbench.execution.search.study import Study
 from tlbench.store.ledger import Ledger
@@ -25,19 +27,19 @@ class _Started:
 
     Attributes:
         study: The study of its setting.
-        number: Its number there.
-        values: Its values.
+        trial: Its place there, and its values.
         attempt: Of its lease.
-        began: Seconds since the epoch when it was first started.
+        began: Seconds since the epoch when its first process got it.
         deaths: Number of processes that died in it.
+        since: Seconds since the epoch when its present process got it.
     """
 
     study: Study
-    number: int
-    values: dict[str, Any]
+    trial: Trial
     attempt: int
     began: float
     deaths: int = 0
+    since: float = 0.0
 
 
 class Proposals(Searcher):
@@ -52,6 +54,7 @@ class Proposals(Searcher):
         ledger: Where records are committed.
         owner: This driver, for leases.
         device: CPUs and GPUs of a trial, for the cost of one that died.
+        caps: What the suite may use, and has used before.
         on_record: Called with each record that was committed.
         stopping: Says whether to start nothing more.
     """
@@ -62,54 +65,59 @@ class Proposals(Searcher):
         ledger: Ledger,
         owner: str,
         device: tuple[float, float],
+        caps: Caps,
         on_record: Callable[[Record], None],
         stopping: Callable[[], bool],
     ) -> None:
         super().__init__(metric="value", mode="max")
         self._open = dict(studies)
-        self._ledger, self._owner, self._device = ledger, owner, device
+        self._ledger, self._owner, self._device, self._caps = ledger, owner, device, caps
         self._on_record, self._stopping = on_record, stopping
         self._under_way: dict[str, _Started] = {}
         self._again: list[_Started] = []
         self._needs = {key: {make.id for make in needs(_first(study))} for key, study in studies.items()}
-        self._made: set[str] = set()
+        self._made: dict[str, str] = {}  # the machine that has each; nobody's where its making failed
         self._making: dict[str, set[str]] = {}
 
     def suggest(self, trial_id: str) -> Any:
         """Return the configuration of a trial that starts now, None to ask again later, or that there are no more."""
         self._open = {key: study for key, study in self._open.items() if not study.ended}
-        if not self._open or self._stopping():
+        if not self._open or self._stopping() or self._caps.reached:
             return Searcher.FINISHED
         if self._again:
             return self._start(trial_id, self._again.pop(0))
         for key, study in sorted(self._open.items(), key=lambda item: _progress(item[1])):
             if any(self._missing(key) & others for others in self._making.values()):
                 continue  # it would wait for weights that another trial is making, and keep a worker idle
-            proposed = study.propose()
-            if proposed is None:
+            trial = study.propose()
+            if trial is None:
                 continue
-            number, values = proposed
-            cell = study.setting.trial_id(number)
+            cell = study.setting.trial_id(trial.number)
             lease = self._ledger.lease([cell], self._owner, LEASE_SECONDS)
             if cell not in lease:  # another driver searches this setting
-                study.give_back(number)
+                study.give_back(trial.number)
                 del self._open[key]
                 return self.suggest(trial_id)
-            return self._start(trial_id, _Started(study, number, values, lease[cell], time.time()))
+            return self._start(trial_id, _Started(study, trial, lease[cell], time.time()))
         return None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Commit a trial's record, and let its study learn from it."""
         started, making = self._under_way.pop(trial_id), self._making.pop(trial_id)
         record = None if error or not result else result.get("record")
-        if record is None and started.deaths < RETRIES:
-            self._again.append(replace(started, deaths=started.deaths + 1))
-            return
-        self._made |= making
-        ended = self._died(started) if record is None else Record.model_validate_json(record)
+        if record is None:
+            reason = self._caps.overrun(time.time() - started.since)
+            if reason is None and started.deaths < RETRIES:
+                self._again.append(replace(started, deaths=started.deaths + 1))
+                return
+            ended = self._died(started, reason or f"its worker died {1 + started.deaths} times")
+        else:
+            ended = Record.model_validate_json(record)
+        self._made |= dict.fromkeys(making, (result or {}).get("node", ""))
+        self._caps.take(ended.cost)
         if self._ledger.commit(ended, started.attempt):
             self._on_record(ended)
-        started.study.take(started.number, ended)
+        started.study.take(started.trial.number, ended)
 
     def save(self, checkpoint_path: str) -> None:
         """Keep nothing: the ledger has it all."""
@@ -125,19 +133,21 @@ class Proposals(Searcher):
         return self
 
     def _start(self, trial_id: str, started: _Started) -> dict[str, Any]:
-        key = started.study.setting.key
-        self._under_way[trial_id], self._making[trial_id] = started, self._missing(key)
-        return {"setting": key, "number": started.number, "values": started.values}
+        self._under_way[trial_id] = replace(started, since=time.time())
+        key = started.trial.setting
+        self._making[trial_id] = self._missing(key)
+        held = {name: self._made[name] for name in self._needs[key] if self._made.get(name)}
+        return started.trial.describe() | {"held": held}
 
     def _missing(self, key: str) -> set[str]:
         """Return the weights that a setting needs and that no trial has made yet."""
-        return self._needs[key] - self._made
+        return self._needs[key] - self._made.keys()
 
-    def _died(self, started: _Started) -> Record:
-        """Return the record of a trial whose process died more often than it is given another."""
+    def _died(self, started: _Started, reason: str) -> Record:
+        """Return the record of a trial that ended outside its own code."""
         cpus, gpus = self._device
         return Record(
-            cell=started.study.setting.trial(started.number, started.values).describe(),
+            cell=started.study.setting.cell_of(started.trial).describe(),
             status="failed",
             cost=Cost(
                 seconds=time.time() - started.began,
@@ -148,11 +158,7 @@ class Proposals(Searcher):
                 cpus=cpus,
                 started=started.began,
             ),
-            error={
-                "type": "WorkerDied",
-                "message": "the process that ran the trial died, and again when it was tried anew",
-                "traceback": "",
-            },
+            error={"type": WorkerDeathError.__name__, "message": reason, "traceback": ""},
         )
 
 
@@ -161,4 +167,4 @@ def _first(study: Study) -> Cell:
 
 
 def _progress(study: Study) -> float:
-    return (len(study.records) + len(study.running)) / study.setting.search.trials
+    return (len(study.records) + len(study.running)) / study.setting.most

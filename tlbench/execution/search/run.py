@@ -10,7 +10,9 @@ from typing import Any
 from rich.console import Console
 
 from tlbench.core.cell import Cell
+from tlbench.core.legs import Legs
 from tlbench.core.record import Record
+from tlbench.execution.caps import Caps
 from tlbench.execution.draining import draining
 from tlbench.execution.home import Home, driver_name
 from tlbench.execution.prepare import Prepared
@@ -27,24 +29,26 @@ class Found:
 
     Attributes:
         setting: What people read.
-        trials: Number of trials that ended, failed ones too.
+        trials: Number of trials that ended, failed ones too; a third each where a training is three.
         failed: Number of those that failed.
         seconds: Device-seconds of all of them.
         start: Validation score of the default configuration; None where it has none.
         best: Validation score of the winner; None where there is none.
         number: Which trial it is; 0 where there is none.
-        values: Its values.
+        values: Its values; where they changed along the way, those of the end.
+        legs: How they changed: up to which ninth of the training which values hold; empty where they did not.
         note: Why there was nothing to search, if so.
     """
 
     setting: str
-    trials: int
+    trials: float
     failed: int
     seconds: float
     start: float | None
     best: float | None
     number: int
     values: dict[str, Any]
+    legs: Legs = ()
     note: str = ""
 
 
@@ -55,6 +59,7 @@ def run_searches(
     ledger: Ledger,
     writer: Writer,
     console: Console,
+    caps: Caps,
     address: str | None,
 ) -> bool:
     """Run the searches that some cells of a suite wait for; say whether they came to their end.
@@ -66,6 +71,7 @@ def run_searches(
         ledger: Where trials are committed.
         writer: Told of each.
         console: Where progress is shown.
+        caps: What the suite may use, and has used before.
         address: A running Ray cluster, or None for one of this machine's own.
 
     Raises:
@@ -76,16 +82,16 @@ def run_searches(
     todo = {key: study for key, study in studies(searches, ledger).items() if not study.ended}
     if wanted is None or not todo:
         return True
+    if caps.reached:
+        return False
     from tlbench.execution.search.tuning import tune_all
 
-    before = sum(len(study.records) for study in todo.values())
+    before, most = (sum(each) for each in ((len(s.records) for s in todo.values()), (s.most for s in todo.values())))
     with draining(console) as drained, ExitStack() as stack:
         shown: list[Progress] = []
 
         def begin(slots: int) -> None:
-            shown.append(
-                stack.enter_context(Progress(console, wanted.trials * len(todo), before, None, slots, "trials"))
-            )
+            shown.append(stack.enter_context(Progress(console, most, before, None, slots, "trials")))
             writer.start()
 
         def committed(record: Record) -> None:
@@ -100,6 +106,7 @@ def run_searches(
             home.artifacts.root,
             driver_name(),
             scheduler=wanted.scheduler,
+            caps=caps,
             address=address,
             on_begin=begin,
             on_record=committed,
@@ -113,17 +120,18 @@ def findings(searches: Searches, ledger: Ledger) -> list[Found]:
     found = []
     for study in studies(searches, ledger).values():
         records = study.records.values()
-        best, first = study.winner, study.records.get(1)
+        best, first, chosen = study.winner, study.default, study.found
         found.append(
             Found(
                 setting=study.setting.label,
-                trials=len(records),
+                trials=len(records) / study.setting.parts,
                 failed=sum(record.status == "failed" for record in records),
                 seconds=study.spent,
                 start=None if first is None else worth_of(first.outcome),
                 best=None if best is None else worth_of(best.outcome),
-                number=0 if best is None else best.cell["trial"]["number"],
-                values={} if best is None else best.cell["trial"]["values"],
+                number=0 if chosen is None else chosen.number,
+                values={} if chosen is None else chosen.values,
+                legs=() if chosen is None else chosen.legs,
                 note="no validation within the label budget" if study.blind else "",
             )
         )

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tlbench.core.cell import Trial
 from tlbench.core.hashing import canonical, derive_seed
+from tlbench.core.legs import Values, whole
 from tlbench.core.record import Record
 from tlbench.core.setting import Setting
+from tlbench.execution.search.population import Population, train_seconds
 from tlbench.execution.search.worth import finished, winner
 
 if TYPE_CHECKING:
     from tlbench.execution.search.on_optuna import OnOptuna
 
-Values = dict[str, Any]
 _DRAWS = 50  # in search of a configuration that is new, before the space counts as exhausted
 
 
 class Study:
     """One setting's trials. The first has the default configuration.
+
+    Where trials are legs of trainings (:attr:`Setting.in_legs`), they come in the generations of a population, and one
+    of the last generation that is whole is chosen.
 
     Args:
         setting: The setting.
@@ -31,11 +37,14 @@ class Study:
     def __init__(self, setting: Setting, records: Mapping[int, Record]) -> None:
         self.setting = setting
         self.records = dict(records)
-        self.running: dict[int, Values] = {}
+        self.running: dict[int, Trial] = {}
         self._listed: list[Values] | None = None
         if setting.search.searcher != "optuna":
             others = _grid(setting) if setting.search.searcher == "grid" else _random(setting)
             self._listed = [setting.space.start, *islice(others, setting.search.trials - 1)]
+        self._population: Population | None = None
+        if self._listed is not None and setting.in_legs:
+            self._population = Population(setting, self._listed, self.records)
 
     @property
     def spent(self) -> float:
@@ -50,6 +59,8 @@ class Study:
     @property
     def _budget(self) -> int:
         """Number of trials, fewer where the space has fewer configurations."""
+        if self._population is not None:
+            return self._population.most
         return self.setting.search.trials if self._listed is None else len(self._listed)
 
     @property
@@ -76,23 +87,45 @@ class Study:
     @property
     def winner(self) -> Record | None:
         """The best trial so far."""
-        return winner((self.records[number] for number in sorted(self.records)), self.setting.search.objective)
+        ended = [self.records[number] for number in sorted(self.records)]
+        chosen = ended if self._population is None else self._population.finalists
+        return winner(chosen, self.setting.search.objective, lambda record: train_seconds(record, self.records))
 
-    def propose(self) -> tuple[int, Values] | None:
-        """Return number and values of a trial to start now, which counts as running from now on; None to wait."""
+    @property
+    def default(self) -> Record | None:
+        """The trial that came farthest with the default configuration."""
+        if self._population is None:
+            return self.records.get(1)
+        start = canonical(self.setting.space.start)
+        held = [each for number, each in sorted(self.records.items()) if _held(each, start)]
+        return held[-1] if held else None
+
+    @property
+    def found(self) -> Trial | None:
+        """What a setting's cells are trained with; None where no trial was trained to its end."""
+        if self.winner is None:
+            return None
+        trial = Trial(**self.winner.cell["trial"])
+        return replace(trial, legs=whole(trial.legs), parent=None)
+
+    def propose(self) -> Trial | None:
+        """Return a trial to start now, which counts as running from now on; None to wait."""
         search = self.setting.search
         most = search.parallel or (search.trials if search.independent else 1)
         if self.closed or len(self.running) >= most or (self.running and 1 not in self.records):
             return None
         number = next(n for n in range(1, self._budget + 1) if n not in self.records and n not in self.running)
-        values = self.setting.space.start if number == 1 else self._values(number)
-        self.running[number] = values
-        return number, values
+        trial = self._trial(number)
+        if trial is not None:
+            self.running[number] = trial
+        return trial
 
     def take(self, number: int, record: Record) -> None:
         """Note how a trial ended."""
         self.running.pop(number, None)
         self.records[number] = record
+        if self._population is not None:
+            self._population.grow()
         if "_learner" in vars(self):
             self._learner.take(number, record.cell["trial"]["values"], record)
 
@@ -100,8 +133,14 @@ class Study:
         """Forget that a trial was started."""
         self.running.pop(number, None)
 
-    def _values(self, number: int) -> Values:
-        return self._learner.propose(number) if self._listed is None else self._listed[number - 1]
+    def _trial(self, number: int) -> Trial | None:
+        """Return a trial; None where it is not known before others have ended."""
+        if self._population is not None:
+            return self._population.trial(number)
+        if self._listed is not None:
+            return Trial(self.setting.key, number, self._listed[number - 1])
+        values = self.setting.space.start if number == 1 else self._learner.propose(number)
+        return Trial(self.setting.key, number, values)
 
     @cached_property
     def _learner(self) -> OnOptuna:
@@ -119,6 +158,11 @@ class Study:
 def cost_of(record: Record) -> float:
     """Return the device-seconds of a trial."""
     return record.cost.seconds * (record.cost.gpus or record.cost.cpus)
+
+
+def _held(record: Record, start: str) -> bool:
+    trial = record.cell["trial"]
+    return len(trial["legs"]) == 1 and canonical(trial["values"]) == start
 
 
 def _grid(setting: Setting) -> Iterator[Values]:

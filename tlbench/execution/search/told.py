@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tlbench.core.hashing import canonical
+from tlbench.core.legs import course
 from tlbench.execution.search.run import Found
 
 
@@ -23,11 +24,12 @@ def as_table(found: Iterable[Found]) -> Table:
     for name in ("setting", "trials", "failed", "time", "default", "best", "chosen"):
         table.add_column(name, justify="left" if name in ("setting", "chosen") else "right", overflow="fold")
     for each in found:
-        chosen = each.note or ", ".join(f"{key}={_short(value)}" for key, value in each.values.items())
+        values = course(each.values, each.legs, _short)
+        chosen = each.note or ", ".join(f"{key}={_short(value)}" for key, value in values.items())
         which = f"{chosen} (the default)" if each.number == 1 else chosen
         table.add_row(
             escape(each.setting),
-            str(each.trials),
+            f"{each.trials:.3g}",
             str(each.failed or ""),
             f"{each.seconds:.3g} s",
             _score(each.start),

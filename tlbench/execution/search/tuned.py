@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from tlbench.core.cell import Cell, MethodChoice, Trial
+from tlbench.core.cell import Cell, MethodChoice
 from tlbench.core.hashing import digest
 from tlbench.core.plan import Plan
 from tlbench.core.setting import Setting, mark_tuned, place, settings_of
@@ -35,11 +35,7 @@ class Searches:
     @property
     def trial_ids(self) -> Iterable[str]:
         """Ids of all trials that the budget allows."""
-        return (
-            setting.trial_id(number)
-            for setting in self.settings.values()
-            for number in range(1, setting.search.trials + 1)
-        )
+        return (setting.trial_id(number) for setting in self.settings.values() for number in range(1, setting.most + 1))
 
 
 def plan_searches(plan: Plan, suite: Suite, spaces: Mapping[str, Space]) -> tuple[Plan, Searches]:
@@ -70,7 +66,7 @@ def studies(searches: Searches, ledger: Ledger) -> dict[str, Study]:
     known = {record.id: record for record in ledger.records(searches.trial_ids)}
     found = {}
     for setting in searches.settings.values():
-        numbers = range(1, setting.search.trials + 1)
+        numbers = range(1, setting.most + 1)
         records = {n: known[name] for n in numbers if (name := setting.trial_id(n)) in known}
         found[setting.key] = Study(setting, records)
     return found
@@ -83,8 +79,7 @@ def with_winners(plan: Plan, searches: Searches, studies: Mapping[str, Study]) -
         setting = searches.settings.get(place(cell)) if cell.id in searches.waiting else None
         if setting is None or not studies[setting.key].ended:
             return cell
-        best = studies[setting.key].winner
-        return setting.tuned(None if best is None else Trial(**best.cell["trial"]), cell.seed)
+        return setting.tuned(studies[setting.key].found, cell.seed)
 
     cells = [settled(cell) for cell in plan.cells]
     waiting = searches.waiting & {cell.id for cell in cells}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import uuid
@@ -12,8 +13,11 @@ from typing import Any
 from tlbench.core.errors import UserError
 from tlbench.core.record import Record
 from tlbench.core.suite import Resources
+from tlbench.execution.caps import Caps
 from tlbench.execution.cluster import capacity, connect
 from tlbench.execution.search.study import Study
+from tlbench.execution.states import forget
+from tlbench.store.artifacts import Artifacts
 from tlbench.store.ledger import Ledger
 
 _ENVIRONMENT = {
@@ -22,6 +26,7 @@ _ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "100000",  # the ledger knows everything; this file would be written anew each time
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "100000",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_RESULT_DELIM": "/",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
@@ -36,6 +41,7 @@ def tune_all(
     owner: str,
     *,
     scheduler: str,
+    caps: Caps,
     address: str | None,
     on_begin: Callable[[int], None],
     on_record: Callable[[Record], None],
@@ -51,6 +57,7 @@ def tune_all(
         root: The artifact folder.
         owner: This driver, for leases.
         scheduler: Which trials end early.
+        caps: What the suite may use, and has used before.
         address: A running Ray cluster, or None for one of this machine's own.
         on_begin: Called with the number of trials that run at once, when the cluster stands.
         on_record: Called with each record that was committed.
@@ -68,14 +75,18 @@ def tune_all(
     connect(home, address)
     import ray
 
+    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # it tells of trials that failed, as we do
+
     folder = home / "tune" / uuid.uuid4().hex[:12]
     try:
         slots = capacity(resources)
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # all processes start at once, not one after another
         on_begin(slots)
-        _fit(studies, resources, ledger, root, owner, scheduler, slots, folder, on_record, stopping)
+        _fit(studies, resources, ledger, root, owner, scheduler, caps, slots, folder, on_record, stopping)
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+        forget((key for key, study in studies.items() if study.ended), Artifacts(root))
 
 
 def _fit(
@@ -85,6 +96,7 @@ def _fit(
     root: Path,
     owner: str,
     scheduler: str,
+    caps: Caps,
     slots: int,
     folder: Path,
     on_record: Callable[[Record], None],
@@ -96,14 +108,15 @@ def _fit(
     from tlbench.execution.search.proposals import Proposals
     from tlbench.execution.search.worker import Jobs, run_trial
 
-    jobs = Jobs(str(root), resources, {key: study.setting for key, study in studies.items()}, MARKS[scheduler])
+    settings = {key: study.setting for key, study in studies.items()}
+    jobs = Jobs(str(root), resources, settings, MARKS[scheduler], caps.limits.cell_minutes)
     held: dict[str, float] = {"cpu": resources.cpus, "gpu": resources.gpus}
     trainable: Any = tune.with_resources(tune.with_parameters(run_trial, jobs=jobs), held)
     device = (float(resources.cpus), resources.gpus)
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=Proposals(studies, ledger, owner, device, on_record, stopping),
+            search_alg=Proposals(studies, ledger, owner, device, caps, on_record, stopping),
             scheduler=Judges(studies, scheduler),
             num_samples=-1,
             max_concurrent_trials=slots,

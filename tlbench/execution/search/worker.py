@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import os
 import shutil
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 
-from tlbench.core.cell import Cell
+from tlbench.core.cell import Cell, Trial
+from tlbench.core.legs import WHOLE, epochs_until
 from tlbench.core.record import STOPPED, Outcome, Record
 from tlbench.core.setting import Setting
 from tlbench.core.suite import Resources
 from tlbench.execution.allocator import keep_memory
 from tlbench.execution.group import artifact_folder
+from tlbench.execution.made import adopt
+from tlbench.execution.needs import needs
 from tlbench.execution.provenance import machine, sources
 from tlbench.execution.run_cell import run_cell, scratch_of
 from tlbench.execution.search.worth import RUNGS, worth, worth_of
-from tlbench.execution.slot import HEAVY
+from tlbench.execution.slot import HEAVY, read_artifact
+from tlbench.execution.states import forget
 from tlbench.execution.warm import Warm
 from tlbench.execution.watch import Watch
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.context import Context
-
-WHOLE = 9
-"""A training is counted in ninths, whatever its number of epochs."""
 
 _warm: dict[str, Warm] = {}  # lives as long as the process, which runs trial after trial
 
@@ -42,27 +46,32 @@ class Jobs:
         resources: What one trial holds.
         settings: By key.
         marks: Ninths of a training at which its trial is judged.
+        minutes: After which a trial is ended, its process with it; None lets it take what it takes.
     """
 
     root: str
     resources: Resources
     settings: Mapping[str, Setting]
     marks: tuple[int, ...]
+    minutes: float | None = None
 
 
 def run_trial(config: dict[str, Any], jobs: Jobs) -> None:
     """Run a trial; every report carries the record that stands if the trial ends there.
 
     Args:
-        config: ``setting`` (key), ``number`` and ``values`` of the trial.
+        config: :meth:`Trial.describe`, and under ``held`` the machine that has each of the weights made for it.
         jobs: What all trials share.
     """
     from ray import tune
 
     threads = max(1, int(jobs.resources.cpus))
     torch.set_num_threads(threads)  # of this thread: Tune has a new one for each trial
-    cell = jobs.settings[config["setting"]].trial(config["number"], config["values"])
+    told = dict(config)
+    held = told.pop("held")
+    cell = jobs.settings[config["setting"]].cell_of(Trial(**told))
     warm = _warm.get(jobs.root) or _warm.setdefault(jobs.root, _warm_up(jobs))
+    _bring(cell, held, jobs, warm)
     judged = _Judged(cell, warm, jobs)
     try:
         record = run_cell(
@@ -72,10 +81,13 @@ def run_trial(config: dict[str, Any], jobs: Jobs) -> None:
             gpus=jobs.resources.gpus,
             facts={"pid": os.getpid()},
             on_epoch=partial(judged.tell, tune.report),
+            on_begin=partial(_end_after, jobs.minutes),
         )
     except SystemExit:  # how Tune ends a trial early, out of its report
         shutil.rmtree(scratch_of(cell, warm), ignore_errors=True)
         raise
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     tune.report(_report(WHOLE, judged.whole(record)))
 
 
@@ -93,7 +105,7 @@ class _Judged:
         if len(accuracy) != done or done == total:  # no validation, or another training of the same cell
             return
         for mark in self._jobs.marks[len(self._rungs) :]:
-            epochs = -(-mark * total // WHOLE)
+            epochs = epochs_until(mark, total)
             if epochs > done or epochs == total:
                 return
             scores = zip(accuracy[:epochs], nll[:epochs], strict=False)
@@ -124,12 +136,36 @@ class _Judged:
         )
 
 
+def _bring(cell: Cell, held: Mapping[str, str], jobs: Jobs, warm: Warm) -> None:
+    """Fetch what another machine made and does not share; should that fail, the cell makes it anew."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    for make in needs(cell):
+        node = held.get(make.id)
+        if node is None or warm.artifacts.has(*make.at):
+            continue
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
+        read = ray.remote(num_cpus=0, scheduling_strategy=there)(read_artifact)
+        with suppress(ray.exceptions.RayError):
+            adopt(warm.artifacts, *make.at, ray.get(read.remote(jobs.root, make)))
+
+
+def _end_after(minutes: float | None) -> None:
+    """End this process after so long, wherever it hangs; what needs Python's lock for it may never come to its turn."""
+    if minutes is not None:
+        faulthandler.dump_traceback_later(60 * minutes, exit=True, file=sys.__stderr__)
+
+
 def _report(mark: int, record: Record) -> dict[str, Any]:
     value = worth_of(record.outcome)
+    from ray import get_runtime_context
+
     return {
         "share": mark,
         "value": float("nan") if value is None else value,
         "record": record.model_dump_json(),
+        "node": get_runtime_context().get_node_id(),
     }
 
 
@@ -140,4 +176,6 @@ def _warm_up(jobs: Jobs) -> Warm:
     device = torch.device("cuda" if jobs.resources.gpus > 0 else "cpu")
     if device.type == "cuda":
         torch.backends.cudnn.deterministic = True
-    return Warm(Artifacts(artifact_folder(jobs.root)), device, precision=jobs.resources.precision)
+    artifacts = Artifacts(artifact_folder(jobs.root))
+    forget((), artifacts)  # the driver sees to its own machine only
+    return Warm(artifacts, device, precision=jobs.resources.precision)

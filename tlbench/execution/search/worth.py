@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from tlbench.core.record import STOPPED, Outcome, Record
 
@@ -46,12 +46,17 @@ def stopped(record: Record) -> bool:
     return record.outcome is not None and STOPPED in record.outcome.selected
 
 
-def winner(records: Iterable[Record], objective: str) -> Record | None:
+def winner(
+    records: Iterable[Record],
+    objective: str,
+    seconds: Callable[[Record], float] = lambda record: record.cost.train_seconds,
+) -> Record | None:
     """Return the best trial, of equal ones the first; None where none was trained to its end.
 
     Args:
         records: Trials of one setting, in order of their numbers.
         objective: ``accuracy``; or ``accuracy_and_cost``, the quickest of those within a point of the best.
+        seconds: What a trial's training took.
     """
     known = [
         (value, record) for record in records if finished(record) and (value := worth_of(record.outcome)) is not None
@@ -62,4 +67,4 @@ def winner(records: Iterable[Record], objective: str) -> Record | None:
     if objective == "accuracy":
         return next(record for value, record in known if value == top)
     close = [record for value, record in known if value >= top - _CLOSE]
-    return min(close, key=lambda record: record.cost.train_seconds)
+    return min(close, key=seconds)
