@@ -27,7 +27,7 @@ def told(judges: Judges, number: int, share: int, value: float, name: str = "") 
 def record(rungs: list[tuple[int, float]]) -> Record:
     cost = Cost(seconds=1, train_seconds=1, cpu_seconds=1, peak_memory=0, gpus=0, cpus=1, started=0)
     outcome = Outcome(scores={}, validation={"accuracy": rungs[-1][1]}, curves={RUNGS: rungs})
-    return Record(cell={"id": "c"}, status="done", outcome=outcome, cost=cost)
+    return Record(cell={"id": "c", "trial": {}}, status="done", outcome=outcome, cost=cost)
 
 
 EARLIER = {

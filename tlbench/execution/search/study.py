@@ -15,7 +15,7 @@ from tlbench.core.legs import Values, whole
 from tlbench.core.record import Record
 from tlbench.core.setting import Setting
 from tlbench.execution.search.population import Population, train_seconds
-from tlbench.execution.search.worth import finished, winner
+from tlbench.execution.search.worth import RUNGS, finished, winner
 
 if TYPE_CHECKING:
     from tlbench.execution.search.on_optuna import OnOptuna
@@ -36,7 +36,7 @@ class Study:
 
     def __init__(self, setting: Setting, records: Mapping[int, Record]) -> None:
         self.setting = setting
-        self.records = dict(records)
+        self.records = {number: _kept(record) for number, record in records.items()}
         self.running: dict[int, Trial] = {}
         self._listed: list[Values] | None = None
         if setting.search.searcher != "optuna":
@@ -123,7 +123,7 @@ class Study:
     def take(self, number: int, record: Record) -> None:
         """Note how a trial ended."""
         self.running.pop(number, None)
-        self.records[number] = record
+        self.records[number] = record = _kept(record)
         if self._population is not None:
             self._population.grow()
         if "_learner" in vars(self):
@@ -153,6 +153,15 @@ class Study:
                 learner.propose(number)
             learner.take(number, self.records[number].cell["trial"]["values"], self.records[number])
         return learner
+
+
+def _kept(record: Record) -> Record:
+    """Return of a trial what a search needs: some thousand whole records would fill the driver."""
+    outcome = record.outcome
+    if outcome is not None:
+        outcome = outcome.model_copy(update={"curves": {RUNGS: outcome.curves.get(RUNGS, [])}})
+    cell = {name: record.cell[name] for name in ("id", "trial")}
+    return record.model_copy(update={"cell": cell, "outcome": outcome, "provenance": {}, "error": None})
 
 
 def cost_of(record: Record) -> float:
