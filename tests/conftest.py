@@ -7,11 +7,13 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from postgresql_server import PostgreSQL, programs
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Ray reads these when it is imported: one in this very process stays on the loopback address and wants a token.
@@ -24,6 +26,26 @@ Tool = Callable[..., "subprocess.CompletedProcess[str]"]
 def decoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of artifacts for the whole session, so that no dataset is decoded twice."""
     return tmp_path_factory.mktemp("artifacts")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server, with MLflow's tables in the database ``tables``."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed: the extra postgres has it")
+    installed = programs()
+    if installed is None:
+        pytest.skip("PostgreSQL's initdb is not installed")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
+        server = PostgreSQL(Path(folder), installed)
+        try:
+            server.start()
+            MlflowClient(server.make("tables")).search_experiments(max_results=1)
+            yield server
+        finally:
+            server.stop()
 
 
 @pytest.fixture

@@ -106,8 +106,9 @@ def ui(
 
     uri = resolve(tracking_uri, home_at(home).root)
     where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, *where]
-    env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
+    command = [sys.executable, "-m", "mlflow", "ui", *where]
+    # The URI may hold a password, and everybody may read the arguments of a process.
+    env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
     out.print(f"http://127.0.0.1:{port} in a moment; Ctrl-C ends it")
     # A session of its own: on Ctrl-C all its processes are ended here, where by themselves they take up to a minute.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

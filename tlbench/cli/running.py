@@ -41,6 +41,7 @@ def run(
     from tlbench.execution.outlook import outlook
     from tlbench.execution.run_suite import run_suite
     from tlbench.execution.telling import counted
+    from tlbench.store.addresses import without_credentials
 
     place = home_at(home)
     prepared = prepare(suite, place)
@@ -57,7 +58,8 @@ def run(
     if summary.left:
         why, then = _halted(summary.capped, prepared, place, suite)
         elsewhere = reports if reports != Path("reports") else None
-        options = {"--home": home, "--tracking-uri": tracking_uri, "--reports": elsewhere}
+        told_uri = tracking_uri and without_credentials(tracking_uri)
+        options = {"--home": home, "--tracking-uri": told_uri, "--reports": elsewhere}
         err.print(f"[yellow]{escape(why)}[/]; {counted(summary.left)} left")
         err.print(f"  {escape(then or 'to continue:')} {escape(continuing(wish, suite, options))}")
     if summary.failed:

@@ -22,6 +22,8 @@ ORACLE_TAG = "tlbench.oracle"
 SETTING_TAG = "tlbench.setting"
 TRIAL_TAG = "tlbench.trial"
 VALUES_TAG = "tlbench.values"
+LEGS_TAG = "tlbench.legs"  # how a training came to these values, where they changed or the trial is part of it
+PARENT_TAG = "tlbench.parent"  # the trial that one goes on from
 WINNER_TAG = "tlbench.winner"
 STOPPED_TAG = "tlbench.stopped"
 SEARCH_TAG = "tlbench.search"  # of the run under which a setting's trials stand
@@ -86,6 +88,8 @@ def tags(record: Record) -> dict[str, str]:
     trial = record.cell.get("trial") or record.cell.get("found")
     if trial is not None:
         found |= {SETTING_TAG: trial["setting"], VALUES_TAG: canonical(trial["values"])}
+        found |= {LEGS_TAG: canonical(trial["legs"])} if "legs" in trial else {}
+        found |= {PARENT_TAG: str(trial["parent"])} if "parent" in trial else {}
     if "trial" in record.cell:
         found[TRIAL_TAG] = str(trial["number"])
     if record.outcome is not None and STOPPED in record.outcome.selected:

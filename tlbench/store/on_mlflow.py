@@ -9,13 +9,15 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
 from tlbench.core.errors import UserError
 from tlbench.core.record import Record
 from tlbench.store import mlflow_layout as layout
+from tlbench.store import postgresql
+from tlbench.store.addresses import SQLITE, without_credentials
 from tlbench.store.database import WAIT_S, sensible
 from tlbench.store.replay import RefusedError, Run, sync_mark
 
@@ -24,9 +26,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment as Found
     from mlflow.entities import Run as Created
 
-SQLITE = "sqlite:///"
 _PARENT_TAG = "mlflow.parentRunId"  # by which MLflow's pages nest runs
-_SERVERS = ("http", "https", "databricks")
+_SERVERS = ("http", "https", "databricks")  # which keep files themselves
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -35,13 +36,15 @@ _ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # what goes wrong is told once, by the writer
+    "PGCONNECT_TIMEOUT": "30",
 }
+_LOCK = 0x746C62656E6368  # PostgreSQL's name of the lock under which tables are made
 _RUNS = f"""
     SELECT runs.run_uuid, status, cell.value, coalesce(digest.value, ''), coalesce(sync.value, '')
     FROM runs JOIN tags AS cell ON cell.run_uuid = runs.run_uuid
     LEFT JOIN tags AS digest ON digest.run_uuid = runs.run_uuid AND digest.key = '{layout.DIGEST_TAG}'
     LEFT JOIN tags AS sync ON sync.run_uuid = runs.run_uuid AND sync.key = '{layout.SYNC_TAG}'
-    WHERE cell.key = '{layout.CELL_TAG}' AND experiment_id = ? AND lifecycle_stage = 'active' AND """
+    WHERE cell.key = '{layout.CELL_TAG}' AND experiment_id = :experiment AND lifecycle_stage = 'active' AND """
 
 
 def prepare(uri: str | None, home: Path) -> str:
@@ -52,15 +55,17 @@ def prepare(uri: str | None, home: Path) -> str:
         home: tlbench's folder.
 
     Raises:
-        UserError: The URI names a plain folder, or a file that is no database.
+        UserError: The URI names a plain folder, or a file that is no database; or it is no address of a PostgreSQL
+            database, or the driver for it is missing.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{home.absolute() / 'mlflow.db'}"
-    parts = urlsplit(uri)
-    if parts.scheme in ("", "file"):
-        name = unquote(parts.path).rstrip("/") or "mlflow"
+    if "://" not in uri or uri.startswith("file:"):
+        name = unquote(urlsplit(uri).path).rstrip("/") or "mlflow"
         raise UserError(f"{uri}: MLflow does not write to plain folders", f"give {SQLITE}{name}.db or http://HOST:PORT")
+    if postgresql.is_postgresql(uri):
+        postgresql.address(uri)
     path = sqlite_path(uri)
     if path is None:
         return uri
@@ -73,12 +78,6 @@ def prepare(uri: str | None, home: Path) -> str:
 def sqlite_path(uri: str) -> Path | None:
     """Return the absolute path of the SQLite file that a tracking URI names, None when it names something else."""
     return Path(uri.removeprefix(SQLITE)).absolute() if uri.startswith(SQLITE) else None
-
-
-def without_credentials(uri: str) -> str:
-    """Return an address without the user and password it may carry, fit to be kept and shown."""
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
 
 
 def analyze(uri: str) -> None:
@@ -108,11 +107,13 @@ class Experiment:
 
     def __init__(self, uri: str, home: Path, suite: str, writer: str) -> None:
         self._client = _connect(uri, home)
-        self._path = sqlite_path(uri)
+        self._uri, self._path = uri, sqlite_path(uri)
+        self._keeps_files = _scheme(uri) in _SERVERS
+        self._by_sql = self._path is not None or postgresql.is_postgresql(uri)
         self._writer = writer
         found = self._client.get_experiment_by_name(suite)
         self.is_new = found is None
-        found = found or self._create(suite, None if urlsplit(uri).scheme in _SERVERS else home / "mlartifacts")
+        found = found or self._create(suite, None if self._keeps_files else home / "mlartifacts")
         if found.lifecycle_stage != "active":
             raise UserError(
                 f"{without_credentials(uri)}: the experiment {suite!r} was deleted there",
@@ -130,14 +131,15 @@ class Experiment:
 
     def find(self, cells: Collection[str]) -> list[Run]:
         """Return all runs of these cells, whatever their status."""
-        if self._path is not None:
-            return self._select(f"cell.value IN ({', '.join('?' * len(cells))})", *cells)
+        if self._by_sql:
+            names = {f"cell{number}": cell for number, cell in enumerate(cells)}
+            return self._select(f"cell.value IN ({', '.join(f':{name}' for name in names)})", names)
         return [run for cell in cells for run in self._search(f"tags.`{layout.CELL_TAG}` = '{cell}'")]
 
     def running(self) -> list[Run]:
         """Return the runs of cells that nobody has ended."""
-        if self._path is not None:
-            return self._select("status = 'RUNNING'")
+        if self._by_sql:
+            return self._select("status = 'RUNNING'", {})
         return self._search("attributes.status = 'RUNNING'")
 
     def write(self, record: Record) -> None:
@@ -221,7 +223,7 @@ class Experiment:
 
     def _attach(self, run: Created, text: str) -> None:
         place = urlsplit(run.info.artifact_uri)
-        if self._path is not None and place.scheme in ("", "file"):
+        if not self._keeps_files and place.scheme in ("", "file"):
             folder = Path(unquote(place.path) if place.scheme else run.info.artifact_uri)
             folder.mkdir(parents=True, exist_ok=True)  # MLflow does the same, and reads the run twice for it
             (folder / layout.ARTIFACT).write_text(text, encoding="utf-8")
@@ -238,10 +240,16 @@ class Experiment:
             if not token:
                 return [run for run in found if run.cell]
 
-    def _select(self, condition: str, *values: str) -> list[Run]:
-        """Ask the SQLite file itself: a hundred times as fast as the client."""
-        with closing(sqlite3.connect(f"{self._path}", timeout=WAIT_S)) as link:
-            return [Run(*row) for row in link.execute(_RUNS + condition, (int(self._id), *values))]
+    def _select(self, condition: str, values: Mapping[str, str]) -> list[Run]:
+        """Ask the database itself: a hundred times as fast as the client."""
+        values = {**values, "experiment": int(self._id)}
+        if self._path is not None:
+            with closing(sqlite3.connect(self._path, timeout=WAIT_S)) as link:
+                return [Run(*row) for row in link.execute(_RUNS + condition, values)]
+        from sqlalchemy import text
+
+        with postgresql.engine(self._uri).connect() as link:
+            return [Run(*row) for row in link.execute(text(_RUNS + condition), values)]
 
 
 def _run(name: str, status: str, tags: Mapping[str, Any]) -> Run:
@@ -255,7 +263,7 @@ def _connect(uri: str, home: Path) -> MlflowClient:
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # its retries are nobody's news
     with _alone(uri, home):
         client = MlflowClient(uri)
-        if urlsplit(uri).scheme not in _SERVERS:
+        if _scheme(uri) not in _SERVERS:
             client.search_experiments(max_results=1)  # makes the tables of a new database
             path = sqlite_path(uri)
             if path is not None:
@@ -267,9 +275,23 @@ def _connect(uri: str, home: Path) -> MlflowClient:
 
 @contextmanager
 def _alone(uri: str, home: Path) -> Iterator[None]:
-    """Let one process at a time open a database: on a new one MLflow's migrations crash each other."""
+    """Let one process at a time open a database: on a new one MLflow's migrations crash each other.
+
+    A PostgreSQL server that is down says so at once, where MLflow by itself would try again for a minute.
+    """
+    if postgresql.is_postgresql(uri):
+        from sqlalchemy import text
+
+        with postgresql.engine(uri).connect() as link:
+            link.execute(text(f"SELECT pg_advisory_lock({_LOCK})"))  # until the connection ends
+            yield
+        return
     path = sqlite_path(uri)
     place = path.with_name(f"{path.name}.lock") if path is not None else home / "mlflow.lock"
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(place):
         yield
+
+
+def _scheme(uri: str) -> str:
+    return uri.partition(":")[0]

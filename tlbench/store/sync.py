@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
 from tlbench.core.errors import UserError
+from tlbench.store.addresses import redacted, without_credentials
 from tlbench.store.ledger import Ledger
-from tlbench.store.on_mlflow import Experiment, analyze, sqlite_path, without_credentials
+from tlbench.store.on_mlflow import Experiment, analyze, sqlite_path
 from tlbench.store.replay import Replay
 
 _PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
@@ -196,5 +196,4 @@ class Writer:
 
     def _told(self, error: Exception) -> str:
         said = f"{self._tracking}: {type(error).__name__}: {error}".partition("\n")[0]
-        secret = urlsplit(self._uri).netloc.rpartition("@")[0]
-        return (said.replace(f"{secret}@", "") if secret else said)[:_LONGEST_TEXT]
+        return redacted(said, self._uri)[:_LONGEST_TEXT]

@@ -1,0 +1,83 @@
+"""Defects of stores in databases: addresses that tell secrets, snapshots that move, records read in a poor order."""
+
+from __future__ import annotations
+
+from mutant import Mutant
+
+ADDRESSES = "tests/store/test_addresses.py"
+READING = "tests/report/test_postgresql.py"
+WRITING = "tests/store/test_on_postgresql.py"
+DATA = "tests/report/test_data.py"
+
+MUTANTS = [
+    Mutant(
+        "store: a password ends at the first sign",
+        "store/addresses.py",
+        "(?P<password>.*))?@",
+        "(?P<password>[^@/?#]*))?@",
+        f"{ADDRESSES}::test_an_address_is_shown_without_user_and_password",
+    ),
+    Mutant(
+        "store: a password in the query is shown",
+        "store/addresses.py",
+        "not in _PERSONAL",
+        "not in ()",
+        f"{ADDRESSES}::test_an_address_is_shown_without_user_and_password",
+    ),
+    Mutant(
+        "store: a decoded password is shown",
+        "store/addresses.py",
+        "(each, unquote(each), quote",
+        "(each, quote",
+        f"{ADDRESSES}::test_a_message_is_shown_without_the_password_in_any_form",
+    ),
+    Mutant(
+        "store: nothing is asked before MLflow is",
+        "store/on_mlflow.py",
+        'link.execute(text(f"SELECT pg_advisory_lock({_LOCK})"))  # until the connection ends',
+        "",
+        f"{WRITING}::test_one_at_a_time_opens_a_database",
+    ),
+    Mutant(
+        "report: a snapshot sees what is written meanwhile",
+        "report/from_postgresql.py",
+        'isolation_level="REPEATABLE READ"',
+        'isolation_level="READ COMMITTED"',
+        f"{READING}::test_what_is_read_is_of_one_moment_and_nothing_can_be_written",
+    ),
+    Mutant(
+        "report: a snapshot may be written to",
+        "report/from_postgresql.py",
+        "postgresql_readonly=True",
+        "postgresql_readonly=False",
+        f"{READING}::test_what_is_read_is_of_one_moment_and_nothing_can_be_written",
+    ),
+    Mutant(
+        "report: a database's message is shown as it is",
+        "report/from_postgresql.py",
+        'redacted(" ".join(str(error.orig).split()), uri)',
+        '" ".join([uri, str(error.orig)])',
+        f"{READING}::test_what_cannot_be_read_is_a_sentence",
+    ),
+    Mutant(
+        "report: records are read as they come",
+        "report/stored.py",
+        "if len(cells) > most:",
+        "if False:",
+        f"{DATA}::test_records_left_unread_are_counted_and_those_first_read_are_what_is_shown_first",
+    ),
+    Mutant(
+        "report: a failure is a score of nought",
+        "report/stored.py",
+        'run.metrics.get("test/accuracy", math.nan)',
+        'run.metrics.get("test/accuracy", 0.0)',
+        f"{DATA}::test_records_left_unread_are_counted_and_those_first_read_are_what_is_shown_first",
+    ),
+    Mutant(
+        "report: records left unread go unsaid in several suites",
+        "report/data.py",
+        "unread=sum(each.unread for each in several)",
+        "unread=0",
+        f"{DATA}::test_records_left_unread_are_counted_and_those_first_read_are_what_is_shown_first",
+    ),
+]
