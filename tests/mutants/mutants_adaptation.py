@@ -10,7 +10,7 @@ VALIDATORS, LOOP, NETWORK = (
     "training/adaptation/adapting.py",
     "training/adaptation/domain_classifier.py",
 )
-PAIR, TABLES, CHOICES = "data/pair.py", "report/tables.py", "report/choices.py"
+PAIR, BOARDS, CHOICES = "data/pair.py", "report/tables/leaderboard.py", "report/tables/choices.py"
 OF_PROTOCOL, OF_LOOP = "tests/protocols/test_adaptation.py", "tests/training/test_adapting.py"
 OF_VALIDATORS, OF_PAIRS = "tests/stats/test_validators.py", "tests/data/test_pairs.py"
 OF_REPORT, OF_SUITES = "tests/report/test_choices.py", "tests/execution/test_pairs_in_suites.py"
@@ -298,22 +298,22 @@ MUTANTS = (
     ),
     Mutant(
         "report: upper bounds are ranked",
-        TABLES,
-        "remark=_BOUND if method in bounds else _below(",
-        "remark=_below(",
+        BOARDS,
+        "_BOUND if row[0] in above else _below(",
+        "_below(",
         OF_REPORT,
     ),
     Mutant(
         "report: upper bounds are tested",
-        TABLES,
+        "report/tables/differences.py",
         "None if label in bounds else each.contrast",
         "each.contrast",
         OF_REPORT,
     ),
     Mutant(
         "report: upper bounds make others incomplete",
-        TABLES,
-        "[cell for cell in cells if cell.method not in bounds] or cells",
+        BOARDS,
+        "[cell for cell in cells if cell.method not in above] or cells",
         "cells",
         OF_REPORT,
     ),

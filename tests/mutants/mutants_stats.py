@@ -5,6 +5,7 @@ from __future__ import annotations
 from mutant import Mutant
 
 INTERVALS, CONTRASTS, PAIRWISE = "stats/intervals.py", "stats/contrasts.py", "stats/pairwise.py"
+BEATEN, OF_BEATEN = "stats/beaten.py", "tests/stats/test_beaten.py"
 CORRECTNESS, WILCOXON, SPREAD = "stats/correctness.py", "stats/wilcoxon.py", "stats/spread.py"
 RECOMMEND, COMPARE, FREEZE, CHANGES = (
     "report/recommend.py",
@@ -24,6 +25,20 @@ MUTANTS = (
         "return mean_interval(dataset_means(scores).values(), level)",
         "return nested_mean(scores, level)",
         f"{OF_FAMILIES}::test_new_datasets_are_scipys_t_test_over_the_datasets_differences",
+    ),
+    Mutant(
+        "stats: shots with other seeds are independent",
+        INTERVALS,
+        "alike.setdefault(tuple(place for place, by_seed in enumerate(shots) if seed in by_seed), []).append(seed)",
+        "[alike.setdefault((place,), []).append(seed) for place, by_seed in enumerate(shots) if seed in by_seed]",
+        "tests/stats/test_intervals.py::test_shots_with_other_seeds_are_strata_of_the_seeds_that_they_share",
+    ),
+    Mutant(
+        "stats: a lone seed has no spread",
+        INTERVALS,
+        "values = [value + gap, value - gap]",
+        "values = [value, value]",
+        "tests/stats/test_intervals.py::test_a_missing_cell_costs_precision_and_not_the_interval",
     ),
     Mutant(
         "stats: shots taken for datasets",
@@ -76,22 +91,36 @@ MUTANTS = (
     ),
     Mutant(
         "stats: the best by two-sided tests",
-        PAIRWISE,
-        "contrast.p / 2 < alarm",
-        "contrast.p < alarm",
-        f"{OF_PAIRS}::test_the_best_are_one_sided_tests_over_the_rivals_of_each",
+        BEATEN,
+        "-t_o) < alarm",
+        "-t_o) < alarm / 2",
+        f"{OF_BEATEN}::test_the_same_rows_fall_as_pair_by_pair",
     ),
     Mutant(
         "stats: the winner falls out",
-        PAIRWISE,
-        "beaten.add(second if contrast.estimate.mean > 0 else first)",
-        "beaten.add(first if contrast.estimate.mean > 0 else second)",
+        BEATEN,
+        "np.argsort(-means_sr.sum(0)",
+        "np.argsort(means_sr.sum(0)",
         f"{OF_PAIRS}::test_the_best_are_one_sided_tests_over_the_rivals_of_each",
+    ),
+    Mutant(
+        "stats: variances are pooled over rows, not over their pairs",
+        BEATEN,
+        "apart_rv = within_rv - within_rv.mean(0)",
+        "apart_rv = within_rv",
+        f"{OF_BEATEN}::test_the_same_rows_fall_as_pair_by_pair",
+    ),
+    Mutant(
+        "stats: strata stand in each row's own order",
+        BEATEN,
+        "[own[dataset] for dataset in found[0]]",
+        "list(own.values())",
+        f"{OF_BEATEN}::test_the_same_rows_fall_as_pair_by_pair",
     ),
     Mutant(
         "stats: the best on whatever cells there are",
         PAIRWISE,
-        "shared = common_cells(rows).rows",
+        "shared = common.rows",
         "shared = dict(rows)",
         f"{OF_PAIRS}::test_the_best_are_found_on_common_cells",
     ),

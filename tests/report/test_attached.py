@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made_results import results, run
 
 from tlbench.core.record import Cost, Outcome, Record, pack_bits
 from tlbench.report import attached
+from tlbench.report.drawn import Drawn
+from tlbench.report.gathered import make
+from tlbench.report.rendered import html
+from tlbench.report.sheets.of_report import sheets
 
 
 def test_a_record_comes_back(tmp_path: Path) -> None:
@@ -49,3 +55,14 @@ def test_what_is_no_record_is_passed_over(text: bytes) -> None:
 @pytest.mark.parametrize("place", ["", "/nowhere/at/all", "s3://bucket/run", "mlflow-artifacts:/1/2/artifacts"])
 def test_what_lies_elsewhere_is_not_asked_for(place: str) -> None:
     assert attached.from_folder(place) is None
+
+
+@pytest.mark.parametrize(("place", "hint"), [("http://host:5000", True), ("postgresql://host/runs", False)])
+def test_the_page_says_what_was_left_unread_and_how_to_get_it(place: str, hint: bool) -> None:
+    made = replace(results([run("a", 0.5), run("b", 0.6)]), place=place)
+    cut = replace(made, unread=97_000)
+    whole, told = (html(report, sheets(report), Drawn({}, 0), "") for report in (make(made), make(cut)))
+    assert "left unread" not in whole
+    assert told.count("The records of 97,000 runs were left unread") == 2
+    assert told.count("<code>tlbench cell ID</code>") == 2
+    assert ("reads ten times as many" in told) == hint

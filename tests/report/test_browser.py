@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import made_results
 import pytest
 from demo_suite import BOOM, FOLLY
 
@@ -141,6 +143,47 @@ def test_search_filter_and_address(opened: Any, index: str) -> None:
     assert methods(opened) == before, "the address brings the state back"
     assert opened.get_by_label("ranked only").is_checked()
     assert "sort=accuracy" in opened.url
+
+
+def test_a_search_is_drawn_by_trials_or_cost_and_setting_by_setting(browser: Any, tmp_path: Path) -> None:
+    runs = [made_results.run("lora", 0.5 + seed / 100, seed, shots=shots) for seed in range(3) for shots in ("1", "5")]
+    tried = [
+        made_results.run("lora", 0.0, 2**31, shots=shots, tags=_trial(number), metrics=_scores(number, shots))
+        for shots in ("1", "5")
+        for number in (1, 2, 3)
+    ]
+    for place, each in enumerate(tried):
+        each.id, each.ended = f"trial {place}", float(place)
+    index = page.save(page.make(made_results.results([*runs, *tried])), tmp_path).index.as_uri()
+    tab = browser.new_page(viewport={"width": 390, "height": 800})
+    tab.goto(f"{index}?budget=cost")
+    drawn(tab)
+    section, chart = tab.locator("#search"), tab.locator("#figure-search .chart")
+    assert section.locator("select[name=budget]").input_value() == "cost", "the address says it"
+    assert chart.locator("text", has_text="GPU-seconds").count() > 0
+    assert chart.locator("text", has_text="digits, 1 shot").count() == 1
+    section.locator("select[name=place]").select_option("digits, 5 shots · resnet18/random")
+    section.locator("select[name=budget]").select_option("ended")
+    chart.locator("text", has_text="digits, 1 shot").wait_for(state="detached")
+    assert chart.locator("text", has_text="digits, 5 shots").count() == 1
+    assert "place=digits" in tab.url
+    assert "budget" not in tab.url, "what is first needs no word"
+    row = section.locator("table tbody tr:not(.rule)").first
+    assert "lr 0.1 → 0.00123" in " ".join(row.inner_text().split())
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    boxes = [cell.bounding_box() for cell in row.locator("th, td").all()]
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes), "nothing to scroll for on a phone"
+    tab.close()
+
+
+def _trial(number: int) -> dict[str, str]:
+    values = {"lr": 0.1} if number == 1 else {"lr": 0.00123456}
+    won = {"tlbench.winner": "true"} if number == 2 else {}
+    return {"tlbench.trial": str(number), "tlbench.values": json.dumps(values), "tlbench.setting": "s"} | won
+
+
+def _scores(number: int, shots: str) -> dict[str, float]:
+    return {"validation/accuracy": 0.5 + number / 10 + int(shots) / 100, "cost/seconds": 2.0}
 
 
 def test_settings_sort(opened: Any) -> None:

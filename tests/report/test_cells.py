@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tlbench.report import baseline
 from tlbench.report.cells import Measured, settle
 from tlbench.report.data import COLUMNS
+from tlbench.report.tables import baseline
 
 
 def frame(*rows: dict[str, Any]) -> pd.DataFrame:

@@ -54,6 +54,23 @@ def test_new_datasets_are_a_claim_of_their_own() -> None:
     assert "better on 2, equal on 0, worse on 1 of 3 datasets" in told(compare("lora", "probe", results(runs)))
 
 
+def test_of_one_dataset_the_difference_is_told_once() -> None:
+    (first, second, *_) = told(compare("lora", "probe", results(both()))).splitlines()[1:]
+    assert "on this dataset" in first
+    assert second == f"  digits: {100 * np.mean(OURS):.1f}% against {100 * np.mean(THEIRS):.1f}%"
+
+
+def test_a_long_name_of_a_dataset_has_its_own_line() -> None:
+    name = 'glyphs(scripts=["greek","georgian"]): DejaVuSans -> DejaVuSerif'
+    lines = told(compare("lora", "probe", results([*both(), *both(dataset=name)]))).splitlines()
+    assert lines[lines.index(f"  {name}") + 1].startswith(f"    {100 * np.mean(OURS):.1f}% against ")
+
+
+def test_an_empty_selector_is_refused() -> None:
+    with pytest.raises(UserError, match="selects everything"):
+        compare(" ", "probe", results(both()))
+
+
 def test_cells_without_a_partner_do_not_count_and_are_told() -> None:
     runs = [*both(), run("lora(rank=8)", 0.1, 9), run("lora(rank=8)", 0.1, 0, "glyphs"), run("probe", 0.9, 0, "pydocs")]
     (versus,) = compare("lora", "probe", results(runs)).versus

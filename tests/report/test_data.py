@@ -20,11 +20,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from demo_suite import BONUS, BOOM, LEVEL, SEEDS, TRACEBACK, accuracy
+from demo_suite import BONUS, BOOM, FOLLY, LEVEL, SEEDS, TRACEBACK, accuracy
 
 from tlbench.core.errors import UserError
 from tlbench.core.record import Cost, Footprint, Outcome, Record
-from tlbench.report import data, from_rest, from_sqlite
+from tlbench.report import data, from_rest, from_sql
 from tlbench.store import mlflow_layout
 
 
@@ -147,8 +147,8 @@ def test_missing_and_foreign_files(tmp_path: Path) -> None:
     sqlite3.connect(tmp_path / "empty.db").close()
     with pytest.raises(UserError, match="no such table"):
         data.load("demo", f"sqlite:///{tmp_path}/empty.db")
-    with pytest.raises(UserError, match="not 'postgresql'"):
-        data.load("demo", "postgresql://somewhere/mlflow")
+    with pytest.raises(UserError, match="not 'mysql'"):
+        data.load("demo", "mysql://somewhere/mlflow")
 
 
 def test_reading_writes_nothing(store: str) -> None:
@@ -156,6 +156,22 @@ def test_reading_writes_nothing(store: str) -> None:
     before = path.read_bytes()
     data.load("demo", store)
     assert path.read_bytes() == before
+
+
+def test_records_left_unread_are_counted_and_those_first_read_are_what_is_shown_first(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = data.load("demo", store)
+    assert whole.unread == 0
+    monkeypatch.setattr(from_sql, "_RECORDS", 25)
+    cut = data.load("demo", store)
+    assert cut.unread == len(whole.done) + 3 - 25  # a cell that failed, one that did at first, and a twin
+    assert cut.failed[0].traceback == TRACEBACK
+    rows = cut.done[cut.done["cell"].isin(cut.attached)]["method_label"].value_counts().to_dict()
+    assert rows["linear_probe"] >= 11  # all of the baseline; its twin has none, and may be the one that counts
+    assert rows["patchy"] > 0  # the best mean of those that have records
+    assert FOLLY not in rows
+    assert data.join([cut, whole]).unread == cut.unread
 
 
 def test_report_imports_neither_mlflow_nor_torch_nor_ray(store: str) -> None:
@@ -217,7 +233,7 @@ def test_server_and_file_tell_the_same(server: str, store: str, monkeypatch: pyt
 
 @pytest.mark.usefixtures("no_credentials")
 def test_all_suites_are_found_on_a_server_and_in_a_file(server: str, store: str) -> None:
-    assert set(from_rest.suites(server)) == set(from_sqlite.suites(store)) >= {"demo", "fewshot"}
+    assert set(data.suites(server)) == set(data.suites(store)) >= {"demo", "fewshot"}
     assert data.load_several([], store).suite == "demo"  # the other one has no results
     with pytest.raises(UserError, match="did you mean 'fewshot'"):
         data.load_several(["demo", "fewshots"], store)

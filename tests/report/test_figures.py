@@ -13,9 +13,8 @@ import pytest
 from made_results import results, run
 from scipy.stats import rankdata
 
-from tlbench.report import drawn, gathered, trials
+from tlbench.report import drawn, gathered, text, trials
 from tlbench.report.attached import Attached
-from tlbench.report.choices import ChoiceRow, Choices
 from tlbench.report.figures import (
     adaptation,
     backbones,
@@ -30,6 +29,9 @@ from tlbench.report.figures import (
     shots,
 )
 from tlbench.report.gathered import Report
+from tlbench.report.sheets.search import held, search_sheet
+from tlbench.report.tables.choices import ChoiceRow, Choices
+from tlbench.report.tables.searched import Changed, searched
 
 METHODS = {"probe": 0.50, "lora": 0.60, "tune": 0.58}
 COSTS = {"probe": 0.0, "lora": 1e4, "tune": 1e6}
@@ -75,7 +77,7 @@ def test_the_deepest_colour_is_the_best_of_its_column(report: Report) -> None:
         assert column.loc[column["mean"].idxmax(), "shade"] == 1.0
         assert column.loc[column["mean"].idxmin(), "shade"] == 0.0
         assert column["shade"].between(0, 1).all()
-    assert list(dict.fromkeys(frame["column"])) == [f"digits, {number}" for number in SHOTS]
+    assert list(dict.fromkeys(frame["column"])) == [f"digits, {text.shots(number)}" for number in SHOTS]
     alone = heat.frame([row for row in report.settings if (row.method, row.backbone) == ("lora", "a")])
     assert (alone["shade"] == 1.0).all()
 
@@ -138,6 +140,15 @@ def test_curves_are_thinned_and_keep_their_end(report: Report) -> None:
     assert curves.frame(report.cells, {cell.cell: Attached(told)}, set()).empty
 
 
+def test_a_figure_may_have_as_many_rows_as_a_large_suite_gives_it() -> None:
+    """Altair refuses more than 5,000 by itself."""
+    rows = [
+        (f"panel {n}", "val_accuracy", seed, step, 0.5) for n in range(24) for seed in range(5) for step in range(60)
+    ]
+    spec = drawn._spec(curves.chart, pd.DataFrame(rows, columns=list(curves.COLUMNS)))
+    assert sum(map(len, spec["datasets"].values())) == len(rows)
+
+
 def test_the_diagram_waits_for_enough_datasets() -> None:
     def boards(datasets: int) -> Any:
         generator = np.random.default_rng(1)
@@ -171,21 +182,73 @@ def _trials(report: Report) -> pd.DataFrame:
     values, best = [0.4, float("nan"), 0.7, 0.6], [0.4, 0.4, 0.7, 0.7]
     told = ["done", "failed", "done", "stopped"]
     columns = zip([1, 2, 3, 4], values, best, [2.0] * 4, [2.0, 4.0, 6.0, 8.0], told, strict=True)
-    made = [(name, "lora", *rest, json.dumps({"lr": number})) for number, rest in enumerate(columns)]
+    where = (row.protocol, row.backbone, row.dataset, row.shots)
+    made = [(name, "lora", *rest, json.dumps({"lr": rest[0]}), False, *where, 1.0, "") for rest in columns]
     return pd.DataFrame(made, columns=list(trials.COLUMNS))
 
 
 def test_the_search_is_told_by_trials_and_by_cost(report: Report) -> None:
     frame = search.frame(_trials(report))
-    told = {name: list(group["spent"]) for name, group in frame.groupby("panel")}
-    assert told == {search.AXES["trial"]: [1, 2, 3, 4], search.AXES["cost"]: [2, 4, 6, 8]}
+    assert frame["ended"].tolist() == [1, 3, 4], "what failed has no score, and took its turn"
+    assert frame["cost"].tolist() == [2.0, 6.0, 8.0]
+    assert frame["best"].tolist() == [0.4, 0.7, 0.7]
+    assert frame["default"].tolist()[0] == 0.4
+    assert frame["default"].isna().tolist() == [False, True, True]
+    assert set(frame["place"]) == {"digits, 5 shots · a"}
     assert search.frame(trials.none()).empty
     assert trials.spent(report.settings, _trials(report)) == {("classification", "lora", "a"): 4}
-    (record,) = trials.trials_sheet(report.settings, _trials(report)).records
-    assert (record["trials"], record["failed"], record["validation"]) == (4, 1, 0.7)
-    assert (record["params"], record["cost_seconds"]) == ('{"lr": 2}', 8.0)
+    (found,) = searched(report.settings, _trials(report))
     row = next(row for row in report.settings if (row.method, row.backbone, row.shots) == ("lora", "a", "5"))
-    assert record["test"] == row.accuracy.mean
+    assert (found.trials, found.stopped, found.failed, found.cost) == (4, 1, 1, 8.0)
+    assert (found.default, found.chosen, found.start, found.validation) == ({"lr": 1}, {"lr": 3}, 0.4, 0.7)
+    assert found.test == row.accuracy.mean
+
+
+def test_the_winner_of_a_search_is_the_trial_that_the_cells_took_their_values_from(report: Report) -> None:
+    told = _trials(report).assign(winner=[True, False, False, False])
+    (found,) = searched(report.settings, told)
+    assert (found.chosen, found.validation, found.changed, found.kept) == ({"lr": 1}, 0.4, (), {"lr": 1})
+    none = _trials(report).assign(status="failed", value=float("nan"))
+    assert searched(report.settings, none)[0].chosen is None
+
+
+def test_a_search_is_told_by_what_it_changed(report: Report) -> None:
+    values = {1: {"lr": 0.001, "depth": None, "rank": 8}, 3: {"lr": 0.00241161, "decay": 0.5, "rank": 8}}
+    told = _trials(report)
+    told["params"] = [json.dumps(values.get(number, {})) for number in told["trial"]]
+    (found,) = searched(report.settings, told)
+    assert found.changed == (
+        Changed("decay", (), (0.5,)), Changed("depth", (None,), ()), Changed("lr", (0.001,), (0.00241161,))
+    )  # fmt: skip
+    assert found.kept == {"rank": 8}
+    sheet = search_sheet([found])
+    assert sheet.parts[0].body[0][5] == "decay not used → 0.5, depth none → not used, lr 0.001 → 0.00241"
+    assert json.loads(str(sheet.records[0]["params"])) == values[3]
+    assert json.loads(str(sheet.records[0]["default"])) == values[1]
+    assert held((0.1, 0.05)) == "0.1, then 0.05"
+
+
+def test_a_population_is_told_by_trainings_and_by_what_held_one_after_another(report: Report) -> None:
+    one, other = {"lr": 0.1, "rank": 8}, {"lr": 0.08, "rank": 8}
+    legs = [[[3, one]], [[3, other]], [[6, one]], [[3, one], [6, other]], [[9, one]], [[3, one], [9, other]]]
+    told = pd.concat([_trials(report)] * 2).iloc[: len(legs)].assign(
+        trial=range(1, 7), value=[0.3, 0.2, 0.4, 0.5, 0.4, 0.5], status="done", share=1 / 3,
+        params=[json.dumps(each[-1][1]) for each in legs], legs=[json.dumps(each) for each in legs],
+    )  # fmt: skip
+    (found,) = searched(report.settings, told)
+    assert (found.trials, found.start, found.validation) == (2, 0.4, 0.5)
+    assert found.changed == (Changed("lr", (0.1,), (0.1, 0.08)),)
+    assert found.kept == {"rank": 8}
+    sheet = search_sheet([found])
+    assert sheet.parts[0].body[0][5] == "lr 0.1 → 0.1, then 0.08"
+    assert json.loads(str(sheet.records[0]["legs"])) == legs[-1]
+    assert trials.spent(report.settings, told) == {("classification", "lora", "a"): 2}
+    frame = search.frame(told)
+    assert frame["ended"].tolist() == [0.333, 0.667, 1.0, 1.333, 1.667, 2.0]
+    assert frame["default"].isna().tolist() == [True, True, True, True, False, True]
+    assert set(frame["status"]) == {search.PART}
+    early = searched(report.settings, told.iloc[:3])
+    assert (early[0].validation, early[0].legs) == (0.4, ()), "the best of the generation that came farthest"
 
 
 def _choices() -> Choices:
@@ -227,14 +290,6 @@ def test_every_figure_is_drawn_and_its_specification_is_light(report: Report) ->
 
 def test_nothing_is_drawn_of_nothing() -> None:
     assert drawn.draw(gathered.make(results([]))) == drawn.Drawn({}, 0)
-
-
-def test_the_library_fits_into_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    import vl_convert
-
-    monkeypatch.setattr(vl_convert, "javascript_bundle", lambda _: "a = '</SCRIPT>'")
-    with pytest.raises(ValueError, match="cannot stand"):
-        drawn.library()
 
 
 def test_day_and_night_differ_in_colours_only() -> None:

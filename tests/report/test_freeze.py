@@ -47,8 +47,8 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_snapshot_holds_the_report_the_records_the_suite_and_their_hashes(shelf: Path) -> None:
     folder = shelf / "frozen" / "one"
     names = {path.name for path in folder.iterdir()}
-    assert {"index.html", "leaderboard.csv", "leaderboard.md", "settings.csv", "records.parquet", "suite.yaml"} < names
-    assert (folder / "suite.yaml").read_text() == "name: made\n"
+    assert {"index.html", "leaderboard.csv", "leaderboard.md", "settings.csv", "records.parquet", "made.yaml"} < names
+    assert (folder / "made.yaml").read_text() == "name: made\n"
     hashes = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
     assert hashes.keys() == names - {"SHA256SUMS"}
     for name, expected in hashes.items():
@@ -131,7 +131,7 @@ def test_what_changed_is_a_paired_test_over_common_seeds(shelf: Path) -> None:
     assert found.notes == ()
     text = told(found)
     assert "one against two: 2 settings in both, 1 with other results" in text
-    assert "only in two: 1 settings\n  tune | resnet18/random | digits | 5 shots | classification" in text
+    assert "only in two: 1 setting\n  tune | resnet18/random | digits | 5 shots | classification" in text
 
 
 def test_a_snapshot_against_itself_changed_nothing(shelf: Path) -> None:

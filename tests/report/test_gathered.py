@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from urllib.parse import unquote
 
 import pandas as pd
@@ -14,8 +15,12 @@ from tlbench.core import registry
 from tlbench.core.audit import Audit, AuditedCell, Overlap, Proof
 from tlbench.core.select import select
 from tlbench.report import gathered
+from tlbench.report.data import join
+from tlbench.report.drawn import Drawn
 from tlbench.report.protocol_box import protocol_boxes
-from tlbench.report.reproduction import reproductions
+from tlbench.report.rendered import html
+from tlbench.report.sheets.of_report import sheets
+from tlbench.report.sheets.reproduction import reproductions
 from tlbench.report.stale import stale
 
 PROBE = registry.declaration("methods", "linear_probe").source
@@ -72,11 +77,11 @@ def test_each_board_answers_for_its_own_cells() -> None:
     assert "only c was measured" in told["classification: pydocs"]
 
 
-def test_a_very_large_board_answers_for_its_first_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gathered, "_ASKED", 2)
-    runs = [run(f"m{n}", 0.5 + n / 10 + seed * n / 1000, seed) for n in range(4) for seed in range(3)]
+def test_a_large_board_answers_for_all_its_rows() -> None:
+    runs = [run(f"m{n}", 0.2 + n / 1000 + seed * n / 10_000, seed) for n in range(100) for seed in range(3)]
     ((_, answer),) = gathered.make(results(runs)).answers
-    assert answer.startswith("Among the 2 best means of 4 rows: On digits, with 5 labels a class, m3 is the best of 2")
+    assert "m99" in answer
+    assert " of 100 rows" in answer
 
 
 def test_an_audit_that_failed_and_copies_are_warned_of() -> None:
@@ -114,7 +119,7 @@ def test_the_box_says_how_a_protocol_was_run() -> None:
 @pytest.mark.parametrize("label", ["lora(rank=8)", 'odd "name"', "it's; rm -rf /", "*"])
 def test_the_command_of_a_row_selects_that_row_alone(label: str) -> None:
     found = results([run(label, 0.5), run("lora(rank=80)", 0.6)])
-    one = next(each for each in reproductions(found, gathered.make(found).cells) if each.method == label)
+    one = next(each for each in reproductions([found], gathered.make(found).cells) if each.method == label)
     tlbench, verb, file, only, selector = shlex.split(one.command)
     assert (tlbench, verb, file, only) == ("tlbench", "run", "made.yaml", "--only")
     chosen = select(selector)
@@ -122,20 +127,48 @@ def test_the_command_of_a_row_selects_that_row_alone(label: str) -> None:
     assert [each["method_label"] for each in facts if chosen.matches(each)] == [label]
 
 
+def test_of_joined_suites_each_has_its_own_command_and_runs() -> None:
+    first = replace(results([run("a", 0.5), run("b", 0.5)], suite="one"), experiment="1")
+    other = replace(results([run("a", 0.5), run("c", 0.5)], suite="two words"), experiment="2")
+    report = gathered.make(join([first, other]), suites=[first, other])
+    found = reproductions(report.suites, report.cells)
+    assert [(each.suite, each.method) for each in found] == [
+        ("one", "a"), ("one", "b"), ("two words", "a"), ("two words", "c")
+    ]  # fmt: skip
+    assert [shlex.split(each.command)[2] for each in found] == ["one.yaml"] * 2 + ["two words.yaml"] * 2
+    assert ["/experiments/1/" in each.runs for each in found] == [True, True, False, False]
+    page = html(report, sheets(report), Drawn({}, 0), "")
+    assert "tlbench run one.yaml\ntlbench run &#39;two words.yaml&#39;\n" in page
+    assert "tlbench report one.yaml &#39;two words.yaml&#39;" in page
+    assert "+two words.yaml" not in page
+
+
+def test_why_there_are_no_differences_is_said_once() -> None:
+    ways = [run(f"m{ways}", 0.5, protocol="episodic", **{"option.ways": str(ways)}) for ways in (5, 20)]
+    (told,) = [each for each in gathered.make(results(ways)).warnings if "no differences" in each]
+    assert told == "no differences are shown: the suite names no baseline"
+    (other,) = [
+        each
+        for each in gathered.make(results([*ways, run("a", 0.5)], baseline="linear_probe")).warnings
+        if "does not apply" in each
+    ]
+    assert other.startswith("no differences are shown for episodic (ways=20); episodic (ways=5): ")
+
+
 def test_a_name_that_no_selector_can_say_runs_the_whole_suite() -> None:
     found = results([run("""both " and '""", 0.5)])
-    (one,) = reproductions(found, gathered.make(found).cells)
+    (one,) = reproductions([found], gathered.make(found).cells)
     assert one.command == "tlbench run made.yaml"
 
 
 def test_links_lead_to_the_runs_of_a_row() -> None:
     found = results([run("lora(rank=8)", 0.5)])
-    (local,) = reproductions(found, gathered.make(found).cells)
+    (local,) = reproductions([found], gathered.make(found).cells)
     assert local.runs.startswith("http://127.0.0.1:5000/#/experiments/")
     asked = unquote(local.runs.partition("searchFilter=")[2])
     assert asked == 'params.method_label = "lora(rank=8)" and params.backbone_label = "resnet18/random"'
     far = gathered.Results(**{**vars(found), "place": "https://mlflow.example.org/", "experiment": "7"})
-    (there,) = reproductions(far, gathered.make(found).cells)
+    (there,) = reproductions([far], gathered.make(found).cells)
     assert re.match(r"https://mlflow\.example\.org/#/experiments/7/runs\?", there.runs)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import re
 from dataclasses import replace
 from io import StringIO
@@ -15,11 +16,11 @@ from demo_suite import BONUS, BOOM, FOLLY, SEEDS, accuracy
 from rich.console import Console
 
 from tlbench.core.audit import Audit, AuditedCell, Overlap, Proof
-from tlbench.report import gathered, page, trials
-from tlbench.report import sheet as writers
+from tlbench.report import gathered, page, rendered, trials
 from tlbench.report.data import Results
 from tlbench.report.drawn import Drawn
-from tlbench.report.sheets import sheets
+from tlbench.report.sheets import sheet as writers
+from tlbench.report.sheets.of_report import sheets
 from tlbench.report.terminal import terminal_table
 from tlbench.report.text import TRANSDUCTIVE
 from tlbench.store import mlflow_layout
@@ -88,7 +89,7 @@ def test_records_keep_every_cell(written: page.Paths) -> None:
 
 def test_names_and_messages_stay_text(written: page.Paths) -> None:
     whole = written.index.read_text()
-    text = whole[: whole.index("<script>")]
+    text = whole[: whole.index("<script>")].replace("<wbr>", "")
     assert FOLLY not in whole
     assert "&lt;script&gt;alert(&#39;method&#39;)&lt;/script&gt;" in text
     assert BOOM not in text
@@ -176,18 +177,27 @@ def test_a_suite_text_that_was_cut_is_said_to_be() -> None:
 
 def told(report: page.Report) -> str:
     """Return the page without its figures."""
-    return page.html(report, sheets(report), Drawn({}, 0), "")
+    return rendered.html(report, sheets(report), Drawn({}, 0), "")
 
 
 def test_a_long_table_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [made_results.run(f"m{number}", 0.5 + number / 100, seed) for number in range(5) for seed in range(3)]
     report = page.make(made_results.results(runs))
     assert "The first" not in told(report)
-    monkeypatch.setattr(page, "SHOWN", 2)
+    monkeypatch.setattr(rendered, "SHOWN", 2)
     text = told(report)
     assert text.count("The first 2 of 5 rows;") == 5  # leaderboard, datasets, settings, spread, commands
     assert '<a href="leaderboard.csv">leaderboard.csv</a> holds all' in text
     assert len(writers.csv(sheets(report)["leaderboard"]).splitlines()) == 6
+
+
+def test_names_break_behind_their_marks_and_are_escaped() -> None:
+    broken = str(rendered._breakable('a_b(c=1): X -> Y</b> "&"'))
+    bare = broken.replace("<wbr>", "").replace('<span class="whole">', "").replace("</span>", "")
+    assert html.unescape(bare) == 'a_b(c=1): X -> Y</b> "&"'
+    assert "</b>" not in broken
+    assert broken.startswith("a_<wbr>b(<wbr>c=<wbr>1):<wbr> X ")
+    assert '<span class="whole">-&gt;</span>' in broken
 
 
 def test_an_audit_is_shown_and_its_names_stay_text() -> None:
@@ -215,11 +225,19 @@ def test_an_audit_is_shown_and_its_names_stay_text() -> None:
 def test_a_search_has_its_table_and_its_column() -> None:
     found = made_results.results([made_results.run("lora", 0.5 + seed / 100, seed) for seed in range(3)])
     name = trials.setting("classification", "lora", "resnet18/random", "digits", "5")
-    rows = [(name, "lora", n, 0.6, 0.6, 1.0, float(n), "done", '{"lr": "<b>"}') for n in range(1, 17)]
+    where = ("classification", "resnet18/random", "digits", "5")
+    values = ['{"lr": 0.1, "decay": null}', '{"lr": 1.23456e-05, "wd": "<b>"}']
+    rows = [
+        (name, "lora", n, 0.6, 0.6, 1.0, float(n), "done", values[n > 1], n == 2, *where, 1.0, "") for n in range(1, 17)
+    ]
     searched = replace(found, trials=pd.DataFrame(rows, columns=list(trials.COLUMNS)))
     assert "Nothing was searched" in told(page.make(found))
     text = told(page.make(searched))
     assert "Nothing was searched" not in text
     assert "Chosen settings" in text
     assert '<td class="n" data-key="16">16</td>' in text
-    assert "&lt;b&gt;" in text
+    assert 'lr <span class="of">0.1 →</span> <b>1.23e-5</b>' in text
+    assert 'decay <span class="of">none →</span> <b>not used</b>' in text
+    assert 'wd <span class="of">not used →</span> <b>&lt;b&gt;</b>' in text
+    exact = writers.csv(sheets(page.make(searched))["search"])
+    assert "1.23456e-05" in exact

@@ -10,12 +10,12 @@ import scipy.stats
 from made_results import results, run
 
 from tlbench.report import gathered
-from tlbench.report.duels import examples_sheet, pairs_sheet
-from tlbench.report.orderings import orderings_sheet
-from tlbench.report.paper import paper_sheet
-from tlbench.report.reliability import left_out_sheet, outliers_sheet, spread_sheet
-from tlbench.report.sheet import Bold
-from tlbench.report.tables import Board
+from tlbench.report.sheets.duels import examples_sheet, pairs_sheet
+from tlbench.report.sheets.orderings import orderings_sheet
+from tlbench.report.sheets.paper import paper_sheet
+from tlbench.report.sheets.reliability import left_out_sheet, outliers_sheet, spread_sheet
+from tlbench.report.sheets.sheet import Bold
+from tlbench.report.tables.leaderboard import Board
 
 LEVEL = {"best": 0.80, "near": 0.79, "far": 0.50}
 NOISE = {"best": (0.01, -0.01, 0.00, 0.02), "near": (-0.01, 0.02, 0.00, 0.01), "far": (0.00, 0.01, -0.01, 0.005)}

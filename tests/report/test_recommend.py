@@ -84,7 +84,7 @@ def test_incomplete_rows_are_left_out_and_said_to_be() -> None:
     assert found is not None
     assert (found.rows, found.unranked) == (3, 1)
     assert "patchy" not in found.sentence
-    assert "1 incomplete rows left out" in found.sentence
+    assert "1 incomplete row left out" in found.sentence
 
 
 def test_one_complete_row_is_compared_with_nothing() -> None:

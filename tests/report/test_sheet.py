@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tlbench.report import sheet
-from tlbench.report.sheet import Bold, Part, Sheet
+from tlbench.report.sheets import sheet
+from tlbench.report.sheets.sheet import Bold, Part, Sheet
+from tlbench.report.sheets.tex import tex
 
 NASTY = r"a|b & 100% of #1 {x} \input{/etc/passwd} ~^$_<b>\"q\" [0pt]"
 
@@ -34,7 +35,7 @@ def test_an_empty_table_has_its_columns_and_says_so() -> None:
     empty = Sheet("t", [], ("name", "mean"), [])
     assert sheet.csv(empty) == "name,mean\n"
     assert sheet.markdown(empty) == "No results.\n"
-    assert "no results" in sheet.tex(empty)
+    assert "no results" in tex(empty)
     assert not empty
 
 
@@ -49,7 +50,7 @@ def test_markdown_leaves_no_markup_in_a_name(table: Sheet) -> None:
 
 
 def test_tex_is_a_booktabs_table_in_which_no_name_is_a_command(table: Sheet) -> None:
-    lines = sheet.tex(table).splitlines()
+    lines = tex(table).splitlines()
     assert [line for line in lines if "rule" in line] == [r"\toprule", r"\midrule", r"\bottomrule"]
     assert r"\begin{tabular}{lr}" in lines
     head, first, second = [line for line in lines if line.endswith(r"\\")]
@@ -62,14 +63,40 @@ def test_tex_is_a_booktabs_table_in_which_no_name_is_a_command(table: Sheet) -> 
         assert not re.search(r"(?<!\\)[%#_]", row)
 
 
-def test_tex_compiles(table: Sheet, tmp_path: Path) -> None:
-    engine = shutil.which("pdflatex") or shutil.which("tectonic") or shutil.which("lualatex")
-    if engine is None:
-        pytest.skip("no TeX here")
-    (tmp_path / "t.tex").write_text(sheet.tex(table))
-    text = (
-        r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs}\begin{document}\input{t}\end{document}"
+def test_letters_and_marks_in_tex() -> None:
+    part = Part("", ("name",), [("日 β − -- ≤ \x07",)], (0,))
+    lines = tex(Sheet("t", [{}], (), [part])).splitlines()
+    assert r"\otherscript{日}{U+65E5} $\beta$ $-$ -{}- $\leq$ U+0007 \\" in lines
+    assert lines[1].startswith(r"\providecommand{\otherscript}")
+    latin = tex(Sheet("t", [{}], (), [Part("", ("né",), [("ß",)], (0,))]))
+    assert "otherscript" not in latin
+
+
+@pytest.mark.parametrize("engine", ["pdflatex", "lualatex"])
+def test_tex_compiles(table: Sheet, tmp_path: Path, engine: str) -> None:
+    if shutil.which(engine) is None:
+        pytest.skip(f"no {engine} here")
+    letters = [f"U+{code:04X} {chr(code)}" for code in range(0x20, 0x250)]
+    letters += ["−–—×≤≥≠≈±·°†→←↔∞…µ‘’“”", "αβγδλμσω", "日本語 Привет שלום عربي 😀", "a\u0301\u0323", "\u202e\u200b\x07"]
+    every = Sheet(
+        "e",
+        [{}],
+        (),
+        [
+            Part("日", ("letter",), [(letter,) for letter in letters[i : i + 40]], (0,))
+            for i in range(0, len(letters), 40)
+        ],
     )
-    (tmp_path / "main.tex").write_text(text)
-    subprocess.run([engine, "main.tex"], cwd=tmp_path, check=True, capture_output=True, stdin=subprocess.DEVNULL)
-    assert (tmp_path / "main.pdf").exists()
+    for name, each in (("t", table), ("e", every)):
+        (tmp_path / f"{name}.tex").write_text(tex(each), encoding="utf-8")
+    head = r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs}"
+    (tmp_path / "main.tex").write_text(head + r"\begin{document}\input{t}\input{e}\end{document}")
+    done = subprocess.run(
+        [engine, "-draftmode", "-interaction=nonstopmode", "main.tex"],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert re.findall(rb"^!.*", done.stdout, re.MULTILINE) == []
+    assert done.returncode == 0

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from tlbench.report import text
 from tlbench.report.cells import Measured
-from tlbench.report.tables import Board, LeaderRow, SettingRow, leaderboard, settings
+from tlbench.report.tables.leaderboard import Board, LeaderRow, leaderboard
+from tlbench.report.tables.settings import SettingRow, settings
 from tlbench.stats.contrasts import against, holm
 
 
@@ -118,6 +120,8 @@ def test_incomplete_rows_stand_below_however_good() -> None:
     (board,) = leaderboard(rows, "probe")
     assert [(row.method, row.rank) for row in board.rows] == [("lora", 1), ("probe", 2), ("best", None)]
     assert board.unranked[0].remark == "1 of 3 cells missing"
+    assert board.comparison is not None
+    assert [method for method, _ in board.comparison.names] == ["lora", "probe"]
 
 
 def test_two_seeds_are_shown_and_not_ranked() -> None:
@@ -140,6 +144,20 @@ def test_backbones_that_share_no_dataset_stand_apart() -> None:
     assert [board.datasets for board in boards] == [("digits", "glyphs"), ("pydocs",)]
     assert [len(board.rows) for board in boards] == [2, 1]
     assert boards[1].rows[0].rank == 1
+
+
+def test_titles_stay_short() -> None:
+    names = [f"glyphs(variants=10): DejaVuSans -> Font{number}" for number in range(3)]
+    (board,) = leaderboard([each for name in names for each in cells("probe", *PROBE, dataset=name)], "probe")
+    assert board.title == "classification: 3 datasets of glyphs(variants=10)"
+    (few,) = leaderboard([*cells("probe", *PROBE), *cells("probe", *PROBE, dataset="glyphs")], "probe")
+    assert few.title == "classification: digits, glyphs"
+    assert text.datasets(names[:1], names[0]) == names[0]
+    assert text.short([*names[:2], "digits"]) == {
+        names[0]: "DejaVuSans -> Font0", names[1]: "DejaVuSans -> Font1", "digits": "digits"
+    }  # fmt: skip
+    assert text.short(["a: x", "a: y", "y"]) == {"a: x": "a: x", "a: y": "a: y", "y": "y"}, "one name stays one"
+    assert text.datasets(list("abcde"), "a, b, c, d and e") == "5 datasets"
 
 
 def test_accuracy_intervals_stay_possible() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -84,6 +86,53 @@ def test_shots_of_a_dataset_are_averaged_seed_by_seed_and_weigh_what_went_into_t
     assert estimate.mean == pytest.approx(np.mean([0.3, 0.7, 0.75]))
     error = np.sqrt((2 / 3) ** 2 * np.var(by_seed, ddof=1) / 3 + (1 / 3) ** 2 * 0.005 / 2)
     assert estimate.error == pytest.approx(error)
+
+
+def test_shots_with_other_seeds_are_strata_of_the_seeds_that_they_share() -> None:
+    one, five = {0: 0.2, 1: 0.4, 2: 0.3, 3: 0.5, 4: 0.1}, {0: 0.6, 1: 0.9, 2: 0.7}
+    estimate = nested_mean({("digits", "1"): one, ("digits", "5"): five})
+    assert estimate.mean == pytest.approx((0.3 + 2.2 / 3) / 2), "every number of shots weighs the same"
+    both = [one[seed] / 10 + five[seed] / 6 for seed in five]  # what each seed adds to the mean
+    alone = [one[seed] / 10 for seed in (3, 4)]
+    variances = 3 * np.var(both, ddof=1), 2 * np.var(alone, ddof=1)
+    assert estimate.error == pytest.approx(sum(variances) ** 0.5)
+    assert estimate.dof == pytest.approx(sum(variances) ** 2 / (variances[0] ** 2 / 2 + variances[1] ** 2 / 1))
+    assert estimate.n == 5
+
+
+def test_a_missing_cell_costs_precision_and_not_the_interval() -> None:
+    whole = {0: 0.2, 1: 0.4, 2: 0.3}
+    estimate = nested_mean({("digits", "1"): whole, ("digits", "5"): {0: 0.6, 1: 0.9}})
+    both = [whole[seed] / 6 + score / 4 for seed, score in ((0, 0.6), (1, 0.9))]
+    odd = (0.3 - 0.3) / 6  # seed 2 has what seeds 0 and 1 lead one to expect
+    assert estimate.error == pytest.approx((2 * np.var(both, ddof=1) + odd**2) ** 0.5)
+    assert (estimate.n, estimate.mean) == (3, pytest.approx((0.3 + 0.75) / 2))
+    far = nested_mean({("digits", "1"): whole | {2: 0.9}, ("digits", "5"): {0: 0.6, 1: 0.9}})
+    assert far.error == pytest.approx((2 * np.var(both, ddof=1) + (0.6 / 6) ** 2) ** 0.5)
+    assert nested_mean({("digits", "1"): whole, ("digits", "5"): {0: 0.6}}).low is None
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [(range(10), range(3)), (range(5), (0, 1, 3, 4), (1, 2, 3, 4)), (range(4), range(2, 6))],
+    ids=["few of many", "cells missing", "overlapping"],
+)
+def test_coverage_where_shots_of_one_draw_have_other_seeds(seeds: tuple[Iterable[int], ...]) -> None:
+    """Shots that rise and fall with the seed: as independent strata, "cells missing" would be covered in 77%."""
+    generator = np.random.default_rng(3)
+    repeats, hits = 1500, 0
+    for _ in range(repeats):
+        draw = generator.normal(size=(2, 10))
+        scores = {
+            (f"d{number}", str(shots)): {seed: 0.95 * draw[number, seed] + 0.3 * generator.normal() for seed in own}
+            for number in range(2)
+            for shots, own in enumerate(seeds)
+        }
+        estimate = nested_mean(scores)
+        assert estimate.low is not None
+        assert estimate.high is not None
+        hits += estimate.low <= 0.0 <= estimate.high
+    assert 0.93 <= hits / repeats <= 0.99
 
 
 def test_clipping_keeps_the_mean_inside() -> None:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
+from tlbench.stats.intervals import Estimate, nested_mean
+
+Stratum = tuple[str, str]
+"""A dataset and a number of shots."""
+Scores = dict[Stratum, dict[int, float]]
+Key = TypeVar("Key")
 _SETTING = ["protocol", "method_label", "backbone_label", "dataset", "shots"]
 _EXAMPLES = 3
 _CHOICE = "test/accuracy_by/"
@@ -107,6 +113,32 @@ def settle(done: pd.DataFrame) -> tuple[tuple[Measured, ...], tuple[str, ...]]:
 def by_shots(shots: str) -> float:
     """Sort key of a number of shots: ``full`` comes last."""
     return math.inf if shots == "full" else float(shots)
+
+
+def grouped(cells: Iterable[Measured], key: Callable[[Measured], Key]) -> dict[Key, list[Measured]]:
+    """Return the cells by a key, in the order in which the keys come."""
+    groups: dict[Key, list[Measured]] = {}
+    for cell in cells:
+        groups.setdefault(key(cell), []).append(cell)
+    return groups
+
+
+def scores(cells: Iterable[Measured]) -> Scores:
+    """Return the accuracies of one method on one backbone, by dataset and shots, by seed."""
+    found: Scores = {}
+    for cell in cells:
+        found.setdefault((cell.dataset, cell.shots), {})[cell.seed] = cell.accuracy
+    return found
+
+
+def accuracy(found: Scores) -> Estimate:
+    """Return the mean accuracy with an interval that stays possible."""
+    return nested_mean(found).clipped(0.0, 1.0)
+
+
+def bounds(cells: Iterable[Measured]) -> set[str]:
+    """Return the methods that saw labels which all others are denied."""
+    return {cell.method for cell in cells if cell.oracle}
 
 
 def _known(value: Any) -> Any:

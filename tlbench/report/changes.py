@@ -168,7 +168,7 @@ def _contents(records: pd.DataFrame) -> dict[str, frozenset[str]]:
 def told(found: Changes) -> str:
     """Return what changed as lines for a terminal."""
     lines = [
-        f"{found.first} against {found.second}: {found.compared} settings in both, "
+        f"{found.first} against {found.second}: {text.counted(found.compared, 'setting')} in both, "
         f"{len(found.changed)} with other results",
     ]
     lines += [f"  {_line(change)}" for change in found.changed[:_SHOWN]]
@@ -176,7 +176,7 @@ def told(found: Changes) -> str:
         lines.append(f"  ... and {len(found.changed) - _SHOWN} that changed less (--json lists all)")
     for tag, settings in ((found.first, found.only_first), (found.second, found.only_second)):
         if settings:
-            lines.append(f"only in {tag}: {len(settings)} settings")
+            lines.append(f"only in {tag}: {text.counted(len(settings), 'setting')}")
             lines += [f"  {_name(setting)}" for setting in settings[:_SHOWN]]
         if len(settings) > _SHOWN:
             lines.append(f"  ... and {len(settings) - _SHOWN} more (--json lists all)")
@@ -193,4 +193,4 @@ def _line(change: Change) -> str:
 
 def _name(setting: Setting) -> str:
     protocol, dataset, shots, method, backbone = setting
-    return f"{method} | {backbone} | {dataset} | {shots} shots | {protocol}"
+    return f"{method} | {backbone} | {dataset} | {text.shots(shots)} | {protocol}"

@@ -147,6 +147,8 @@ def _picked(asked: str, results: Results, cells: Sequence[Measured]) -> list[Mea
     done = results.done
     known = {*done["method"], *done["method_label"]}
     plain = asked.strip()
+    if not plain:
+        raise UserError("an empty selector selects everything", 'name a method, or say e.g. "method=lora shots<=5"')
     if plain in known:
         selector = select(f'method="{plain}"')
     elif re.fullmatch(r"[^\s=!<>,\"']+", plain):

@@ -7,6 +7,8 @@ from tlbench.report.compare import Comparison, OnDataset, Versus
 from tlbench.stats import RANKED_SEEDS
 from tlbench.stats.contrasts import Contrast
 
+_LONG = 40  # letters of a dataset's name from which it has a line of its own
+
 
 def told(comparison: Comparison) -> str:
     """Return a comparison as lines for a terminal."""
@@ -22,15 +24,16 @@ def _lines(versus: Versus) -> list[str]:
     ]
     if versus.new is not None:
         lines.append(f"  on new datasets of the kind: {_difference(versus.new)}")
-    counts = versus.wins
+    if len(shared) > 1:
+        counts = versus.wins
+        lines.append(
+            f"  better on {counts.win}, equal on {counts.tie}, worse on {counts.loss} of {len(shared)} datasets, "
+            f"where less than {100 * counts.margin:.2g} points count as equal"
+        )
+    lines += [line for each in shared for line in _dataset_lines(each, alone=len(shared) == 1)]
     lines.append(
-        f"  better on {counts.win}, equal on {counts.tie}, worse on {counts.loss} of {len(shared)} datasets, "
-        f"where less than {100 * counts.margin:.2g} points count as equal"
-    )
-    lines += [line for each in shared for line in _dataset_lines(each)]
-    lines.append(
-        f"  from {versus.pairs} pairs of cells; the first has {versus.cells[0]}, the second {versus.cells[1]}; "
-        f"{versus.seeds} seeds"
+        f"  from {text.counted(versus.pairs, 'pair')} of cells; the first has {versus.cells[0]}, "
+        f"the second {versus.cells[1]}; {text.counted(versus.seeds, 'seed')}"
     )
     return lines + [f"  note: {note}" for note in versus.notes]
 
@@ -51,13 +54,14 @@ def _difference(contrast: Contrast) -> str:
     return f"{text.points(estimate.mean)} points ({interval}{p})"
 
 
-def _dataset_lines(each: OnDataset) -> list[str]:
+def _dataset_lines(each: OnDataset, alone: bool) -> list[str]:
+    """Tell of one dataset; where it is the only one, its difference has been told."""
+    means = f"{text.percent(each.ours)}% against {text.percent(each.theirs)}%"
     p = "" if each.p_holm is None else f", p {said(each.p_holm)} (Holm)"
-    interval = text.points_interval(each.contrast.estimate)
-    lines = [
-        f"  {each.dataset}: {text.percent(each.ours)}% against {text.percent(each.theirs)}%, "
-        f"{text.points(each.contrast.estimate.mean)} ({interval}{p}): {each.verdict}"
-    ]
+    gap = f", {text.points(each.contrast.estimate.mean)} ({text.points_interval(each.contrast.estimate)}{p})"
+    numbers = means if alone else f"{means}{gap}: {each.verdict}"
+    long = len(each.dataset) > _LONG
+    lines = [f"  {each.dataset}", f"    {numbers}"] if long else [f"  {each.dataset}: {numbers}"]
     if each.examples is not None:
         test = each.examples.test
         lines.append(
@@ -69,5 +73,5 @@ def _dataset_lines(each: OnDataset) -> list[str]:
 
 def said(p: float) -> str:
     """Return a p-value with its sign: ``= 0.03``, ``<0.001``."""
-    told_p = text.p_value(p)
-    return told_p if told_p.startswith("<") else f"= {told_p}"
+    numbersp = text.p_value(p)
+    return numbersp if numbersp.startswith("<") else f"= {numbersp}"

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import canonical
-from tlbench.report import from_rest, from_sqlite
+from tlbench.report import from_postgresql, from_rest, from_sql, from_sqlite
 from tlbench.report.attached import Attached
 from tlbench.report.stored import StoredExperiment, StoredRun
 from tlbench.report.trials import apart, none, of_runs
 from tlbench.store import mlflow_layout as layout
+from tlbench.store.addresses import SQLITE, without_credentials
+from tlbench.store.postgresql import is_postgresql
 
 TEXTS = tuple(name for name in layout.PARAMS if name != "seed")
 NUMBERS = (
@@ -70,6 +74,7 @@ class Results:
         experiment: MLflow's id of the suite's experiment.
         attached: Curves and answers by cell, of the cells whose records were read whole.
         trials: What a search tried, one row a trial (see :mod:`tlbench.report.trials`).
+        unread: Runs whose records were left unread, as too many: ``attached`` lacks them.
     """
 
     suite: str
@@ -85,6 +90,7 @@ class Results:
     experiment: str = ""
     attached: Mapping[str, Attached] = field(default_factory=dict)
     trials: pd.DataFrame = field(default_factory=none)
+    unread: int = 0
 
 
 def load(suite: str, uri: str) -> Results:
@@ -92,14 +98,12 @@ def load(suite: str, uri: str) -> Results:
 
     Args:
         suite: The suite's name, which is the experiment's name.
-        uri: ``sqlite:///...``, read as a file, or the ``http(s)://`` address of a tracking server.
+        uri: ``sqlite:///...`` or ``postgresql://...``, read by SQL, or the ``http(s)://`` address of a tracking server.
 
     Raises:
         UserError: The store cannot be reached or read, or has no such suite.
     """
-    if _is_file(uri):
-        return tidy(suite, uri, from_sqlite.read(uri, suite))
-    return tidy(suite, from_rest.without_credentials(uri), from_rest.read(uri, suite))
+    return tidy(suite, without_credentials(uri), _read(suite, uri))
 
 
 def load_several(names: Sequence[str], uri: str) -> Results:
@@ -114,23 +118,42 @@ def load_several(names: Sequence[str], uri: str) -> Results:
     """
     if names:
         return join([load(name, uri) for name in names])
-    known = from_sqlite.suites(uri) if _is_file(uri) else from_rest.suites(uri)
-    found = [results for results in (load(name, uri) for name in known) if len(results.done)]
+    found = [results for results in (load(name, uri) for name in suites(uri)) if len(results.done)]
     if not found:
-        raise UserError(f"{from_rest.without_credentials(uri)}: no suite has results there", "`tlbench run` makes them")
+        raise UserError(f"{without_credentials(uri)}: no suite has results there", "`tlbench run` makes them")
     return join(found)
 
 
-def _is_file(uri: str) -> bool:
-    """Say whether a store is an SQLite file; else it is a server.
+def suites(uri: str) -> list[str]:
+    """Return the names of all suites of a store.
+
+    Args:
+        uri: See :func:`load`.
 
     Raises:
-        UserError: It is neither.
+        UserError: The store cannot be reached or read.
     """
-    if uri.startswith((from_sqlite.SCHEME, *from_rest.SCHEMES)):
-        return uri.startswith(from_sqlite.SCHEME)
+    if uri.startswith(from_rest.SCHEMES):
+        return from_rest.suites(uri)
+    with _opened(uri) as database:
+        return from_sql.suites(database)
+
+
+def _read(suite: str, uri: str) -> StoredExperiment:
+    if uri.startswith(from_rest.SCHEMES):
+        return from_rest.read(uri, suite)
+    with _opened(uri) as database:
+        return from_sql.read(database, suite)
+
+
+def _opened(uri: str) -> AbstractContextManager[from_sql.Snapshot]:
+    if uri.startswith(SQLITE):
+        return from_sqlite.opened(uri)
+    if is_postgresql(uri):
+        return from_postgresql.opened(uri)
     raise UserError(
-        f"a report reads sqlite:///FILE or the http(s):// address of an MLflow server, not {uri.partition(':')[0]!r}",
+        "a report reads sqlite:///FILE, postgresql://HOST/NAME or the http(s):// address of an MLflow server, "
+        f"not {uri.partition(':')[0]!r}",
         "another store can be read through `mlflow server --backend-store-uri ...`",
     )
 
@@ -161,6 +184,7 @@ def tidy(suite: str, place: str, stored: StoredExperiment) -> Results:
         experiment=stored.id,
         attached={run.tags[layout.CELL_TAG]: run.attached for run in finished if run.attached is not None},
         trials=of_runs(tried),
+        unread=stored.unread,
     )
 
 
@@ -201,6 +225,7 @@ def join(several: Sequence[Results]) -> Results:
         notes=tuple(notes),
         attached={cell: held for each in reversed(several) for cell, held in each.attached.items()},
         trials=pd.concat([each.trials for each in several], ignore_index=True),
+        unread=sum(each.unread for each in several),
     )
 
 
@@ -251,8 +276,8 @@ def _row(run: StoredRun) -> dict[str, Any]:
         "ended": run.ended,
         **{key: run.params[key] for key in TEXTS},
         "seed": int(run.params["seed"]),
-        "options": canonical(_under(run.params, layout.OPTION_PREFIX)),
-        "params": canonical(_under(run.params, layout.PARAM_PREFIX)),
+        "options": _under(layout.OPTION_PREFIX, run.params),
+        "params": _under(layout.PARAM_PREFIX, run.params),
         "transductive": layout.TRANSDUCTIVE_TAG in run.tags,
         "oracle": layout.ORACLE_TAG in run.tags,
         **{key: run.tags.get(layout.PROVENANCE_PREFIX + key, "") for key in SOURCES},
@@ -265,16 +290,22 @@ def _columns(rows: list[dict[str, Any]]) -> list[str]:
     return [*COLUMNS, *further]
 
 
-def _under(pairs: dict[str, str], prefix: str) -> dict[str, str]:
-    return {key[len(prefix) :]: value for key, value in pairs.items() if key.startswith(prefix)}
+def _under(prefix: str, pairs: Mapping[str, str]) -> str:
+    return _canonical(prefix, tuple([pair for pair in pairs.items() if pair[0].startswith(prefix)]))
+
+
+@lru_cache(10_000)
+def _canonical(prefix: str, pairs: tuple[tuple[str, str], ...]) -> str:
+    """Return pairs as canonical JSON, without the prefix; most runs share theirs with many others."""
+    return canonical({key.removeprefix(prefix): value for key, value in pairs})
 
 
 def _provenance(runs: Iterable[StoredRun]) -> dict[str, dict[str, int]]:
-    pairs = Counter(pair for run in runs for pair in run.tags.items())
+    prefix = layout.PROVENANCE_PREFIX
+    pairs = Counter(pair for run in runs for pair in run.tags.items() if pair[0].startswith(prefix))
     counts: dict[str, dict[str, int]] = {}
     for (key, value), cells in sorted(pairs.items()):
-        if key.startswith(layout.PROVENANCE_PREFIX):
-            counts.setdefault(key[len(layout.PROVENANCE_PREFIX) :], {})[value] = cells
+        counts.setdefault(key.removeprefix(prefix), {})[value] = cells
     return counts
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
+import altair as alt
 import pandas as pd
 
 from tlbench.report.figures import (
@@ -23,7 +24,7 @@ from tlbench.report.figures import (
     shots,
 )
 from tlbench.report.gathered import Report
-from tlbench.report.tables import Board
+from tlbench.report.tables.leaderboard import Board
 
 FIGURES = (
     "heat", "shots", "backbones", "cost", "search", "pairwise", "ranks", "curves", "adaptation", "seeds",
@@ -110,26 +111,13 @@ def pdf(drawing: str) -> bytes:
     return bytes(vl_convert.svg_to_pdf(drawing))
 
 
-def library() -> str:
-    """Return Vega, Vega-Lite and vega-embed as one script, fit to stand inside a page.
-
-    Raises:
-        ValueError: The script holds what would end it there.
-    """
-    import vl_convert
-
-    script = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
-    if "</script" in script.lower() or "<!--" in script:
-        raise ValueError("the drawing library cannot stand inside a page")
-    return script
-
-
 def _of_rows(board: Board, rows: set[tuple[str, str, str]]) -> Board:
     kept = tuple(row for row in board.rows if (board.protocol, row.method, row.backbone) in rows)
     return replace(board, rows=kept)
 
 
 def _spec(chart: Callable[[pd.DataFrame], Any], frame: pd.DataFrame) -> dict[str, Any]:
-    spec: dict[str, Any] = chart(frame).to_dict(validate=False)
+    with alt.data_transformers.enable("default", max_rows=None):  # each figure bounds its rows itself
+        spec: dict[str, Any] = chart(frame).to_dict(validate=False)
     spec.pop("config", None)
     return spec

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tlbench.report import text
-from tlbench.report.choices import Choices
-from tlbench.report.sheet import Part, Sheet, Value
-from tlbench.report.tables import Board, Cost, Difference, LeaderRow, SettingRow
+from tlbench.report.sheets.sheet import Part, Sheet, Value
+from tlbench.report.tables.choices import Choices
+from tlbench.report.tables.cost import Cost
+from tlbench.report.tables.differences import Difference
+from tlbench.report.tables.leaderboard import Board, LeaderRow
+from tlbench.report.tables.settings import SettingRow
 from tlbench.stats.intervals import Estimate
 
 
@@ -15,7 +18,7 @@ def leaderboard_sheet(boards: Iterable[Board], trials: Mapping[tuple[str, str, s
     """Return one row a row of any board, and one table a board.
 
     Args:
-        boards: From :func:`tlbench.report.tables.leaderboard`.
+        boards: From :func:`tlbench.report.tables.leaderboard.leaderboard`.
         trials: Trials that a search spent on a row, by protocol, method and backbone.
     """
     boards = tuple(boards)

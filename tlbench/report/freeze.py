@@ -19,7 +19,7 @@ from tlbench.report.page import Report, save
 
 FROZEN = "frozen"
 HASHES = "SHA256SUMS"
-RECORDS, SETTINGS, FACTS, SUITE = "records.parquet", "settings.csv", "snapshot.json", "suite.yaml"
+RECORDS, SETTINGS, FACTS = "records.parquet", "settings.csv", "snapshot.json"
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -44,7 +44,7 @@ class Snapshot:
 
 
 def freeze(report: Report, tag: str, reports: Path) -> Path:
-    """Write ``reports/frozen/TAG/``: the whole report, its records, the suite, and the hash of every file.
+    """Write ``reports/frozen/TAG/``: the whole report, its records, the suites, and the hash of every file.
 
     ``sha256sum --check SHA256SUMS`` inside the folder checks it without tlbench.
 
@@ -67,7 +67,8 @@ def freeze(report: Report, tag: str, reports: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix=f".{tag}.", dir=shelf) as draft:
         folder = save(report, Path(draft)).folder
         (folder / FACTS).write_text(json.dumps(_facts(report, tag), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        (folder / SUITE).write_text(report.results.suite_text, encoding="utf-8")
+        for suite in report.suites:
+            (folder / f"{suite.suite}.yaml").write_text(suite.suite_text, encoding="utf-8")
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         lines = [f"{_hash(folder / name)}  {name}\n" for name in names]
         (folder / HASHES).write_text("".join(lines), encoding="utf-8")

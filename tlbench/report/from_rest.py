@@ -7,16 +7,17 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPException, HTTPMessage
-from itertools import islice
 from typing import IO, Any
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from tlbench.core.errors import UserError
 from tlbench.report import attached
-from tlbench.report.stored import STATUSES, TAG_PREFIX, StoredExperiment, StoredRun, unknown_suite
-from tlbench.store.mlflow_layout import ARTIFACT, CELL_TAG, CURVE_PREFIX
+from tlbench.report.attached import Attached
+from tlbench.report.stored import STATUSES, TAG_PREFIX, StoredExperiment, StoredRun, attach, unknown_suite
+from tlbench.store.addresses import without_credentials
+from tlbench.store.mlflow_layout import ARTIFACT, CURVE_PREFIX
 
 SCHEMES = ("http://", "https://")
 _PAGE = 1000
@@ -109,12 +110,6 @@ def _hint(code: int) -> str:
     return "its own log says more" if code >= 500 else "is this the address of an MLflow server?"
 
 
-def without_credentials(uri: str) -> str:
-    """Return the address without the user and password it may carry, fit to be shown."""
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
 def read(uri: str, suite: str) -> StoredExperiment:
     """Read the suite's experiment.
 
@@ -143,14 +138,9 @@ def read(uri: str, suite: str) -> StoredExperiment:
             "order_by": ["attributes.start_time ASC"],  # runs that end meanwhile come last, and shift no page
         }
         runs += [_run(item) for item in server.pages("runs/search", body, "runs")]
-    failures_first = sorted(runs, key=lambda run: run.status != "FAILED")
-    missed = 0
-    for run in islice((run for run in failures_first if run.tags.get(CELL_TAG)), _RECORDS):
-        run.attached = attached.parse(server.record(run.id))
-        missed = missed + 1 if run.attached is None else 0
-        if missed == _MISSED:
-            break
-    return StoredExperiment(_pairs(experiment.get("tags", [])), tuple(runs), str(experiment["experiment_id"]))
+    tags = _pairs(experiment.get("tags", []))
+    unread = attach(runs, _patient(server), _RECORDS, tags)
+    return StoredExperiment(tags, tuple(runs), str(experiment["experiment_id"]), unread)
 
 
 def suites(uri: str) -> list[str]:
@@ -168,6 +158,21 @@ def suites(uri: str) -> list[str]:
 def _names(server: _Server) -> list[str]:
     found = server.pages("experiments/search", {"max_results": _PAGE}, "experiments")
     return [str(each["name"]) for each in found]
+
+
+def _patient(server: _Server) -> Callable[[StoredRun], Attached | None]:
+    """Return what reads records from a server until it has failed to hand out several in a row."""
+    missed = 0
+
+    def read(run: StoredRun) -> Attached | None:
+        nonlocal missed
+        if missed == _MISSED:
+            return None
+        found = attached.parse(server.record(run.id))
+        missed = missed + 1 if found is None else 0
+        return found
+
+    return read
 
 
 def _run(item: dict[str, Any]) -> StoredRun:

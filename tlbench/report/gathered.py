@@ -10,14 +10,14 @@ from pathlib import Path
 
 from tlbench.core.audit import Audit
 from tlbench.report.cells import Measured, settle
-from tlbench.report.choices import Choices, choices
 from tlbench.report.data import Results, join, load
-from tlbench.report.recommend import recommend
+from tlbench.report.recommend import answer
 from tlbench.report.stale import stale
-from tlbench.report.tables import Board, SettingRow, leaderboard, settings
+from tlbench.report.tables.choices import Choices, choices
+from tlbench.report.tables.leaderboard import Board, leaderboard
+from tlbench.report.tables.settings import SettingRow, settings
 from tlbench.store.audits import read_audit
 
-_ASKED = 60  # complete rows of a board that are held against each other for its answer
 _CUT, _TAIL = "[cut; sha256 ", 60  # how the store marks a text that it had to cut
 
 
@@ -34,6 +34,7 @@ class Report:
         cells: What the tables are made of.
         stale: Cells whose code has changed since.
         audit: What the leak checks and the search for copies found; None where the suite was not audited.
+        suites: Results of each suite, where several are joined in ``results``; else these alone.
     """
 
     results: Results
@@ -44,26 +45,13 @@ class Report:
     cells: tuple[Measured, ...] = ()
     stale: frozenset[str] = frozenset()
     audit: Audit | None = None
+    suites: tuple[Results, ...] = ()
 
     @cached_property
     def answers(self) -> tuple[tuple[Board, str], ...]:
         """What each board answers, as far as it goes; transductive boards answer after the others."""
-        cells = self.cells_by_board()
-        found = [(board, _answer(board, cells[board.protocol, board.datasets])) for board in self.boards]
-        told = [(board, answer) for board, answer in found if answer]
-        return tuple(sorted(told, key=lambda pair: pair[0].transductive))
-
-    def cells_by_board(self) -> dict[tuple[str, tuple[str, ...]], list[Measured]]:
-        """Return the cells of each board, by its protocol and datasets."""
-        home = {(board.protocol, name): board.datasets for board in self.boards for name in board.datasets}
-        found: dict[tuple[str, tuple[str, ...]], list[Measured]] = {
-            (board.protocol, board.datasets): [] for board in self.boards
-        }
-        for cell in self.cells:
-            datasets = home.get((cell.protocol, cell.dataset))  # a dataset that only upper bounds have is on no board
-            if datasets is not None:
-                found[cell.protocol, datasets].append(cell)
-        return found
+        found = [(board, answer(board).sentence) for board in self.boards]
+        return tuple(sorted(found, key=lambda pair: pair[0].transductive))
 
     def coverage(self) -> dict[str, int]:
         """Return the number of cells by how they stand."""
@@ -73,23 +61,12 @@ class Report:
         return {"done": done - old, "stale": old, "failed": failed, "missing": missing, "not applicable": absent}
 
 
-def _answer(board: Board, cells: Sequence[Measured]) -> str:
-    """Return a board's answer in a sentence; of a very large board only the first rows are asked."""
-    leading = {(row.method, row.backbone) for row in board.ranked[:_ASKED]}
-    among = ""
-    if len(board.ranked) > _ASKED:
-        among = f"Among the {_ASKED} best means of {len(board.ranked)} rows: "
-        cells = [cell for cell in cells if (cell.method, cell.backbone) in leading]
-    answer = recommend(cells)
-    return "" if answer is None else among + answer.sentence
-
-
 def gather(names: str | Sequence[str], uri: str, home: Path | None = None) -> Report:
     """Read the results of a suite, or of several as one, from MLflow and make their tables.
 
     Args:
         names: A suite's name, or several.
-        uri: ``sqlite:///...`` or the ``http(s)://`` address of a tracking server.
+        uri: See :func:`tlbench.report.data.load`.
         home: Where audits are kept; without it none is shown.
 
     Raises:
@@ -98,11 +75,17 @@ def gather(names: str | Sequence[str], uri: str, home: Path | None = None) -> Re
     several = [names] if isinstance(names, str) else list(names)
     results = [load(name, uri) for name in several]
     audit = read_audit(home, several[0]) if home is not None and len(several) == 1 else None
-    return make(results[0] if len(results) == 1 else join(results), audit)
+    return make(join(results), audit, results)
 
 
-def make(results: Results, audit: Audit | None = None) -> Report:
-    """Make the tables of results."""
+def make(results: Results, audit: Audit | None = None, suites: Sequence[Results] = ()) -> Report:
+    """Make the tables of results.
+
+    Args:
+        results: Of one suite, or of several joined.
+        audit: Of the one suite.
+        suites: The results of each, where they are joined.
+    """
     cells, notes = settle(results.done)
     boards = leaderboard(cells, results.baseline)
     old = stale(results.done)
@@ -115,6 +98,7 @@ def make(results: Results, audit: Audit | None = None) -> Report:
         cells=cells,
         stale=old,
         audit=audit,
+        suites=tuple(suites) or (results,),
     )
 
 
@@ -132,8 +116,7 @@ def _warnings(results: Results, boards: tuple[Board, ...]) -> list[str]:
         found.append(f"cells that have not been run: {results.planned - have} of {results.planned}")
     if results.failed:
         found.append(f"cells that failed: {len(results.failed)}, listed under reliability")
-    absent = sorted({f"{board.protocol}: {board.baseline.absence}" for board in boards if board.baseline.absence})
-    found += [f"no differences are shown for {reason}" for reason in absent]
+    found += _undiffering(boards)
     if _CUT in results.suite_text[-_TAIL:]:
         found.append("the suite's text is too long for MLflow and was stored in part: reproduce from the file itself")
     small = sum(not board.ranked for board in boards)
@@ -145,6 +128,17 @@ def _warnings(results: Results, boards: tuple[Board, ...]) -> list[str]:
     if any(commit.endswith("dirty") for commit in commits):
         found.append("some results come from a working tree with changes that no commit holds")
     return found
+
+
+def _undiffering(boards: tuple[Board, ...]) -> list[str]:
+    """Say why there are no differences to a baseline, each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for protocol, absence in sorted({(board.protocol, board.baseline.absence) for board in boards}):
+        reasons.setdefault(absence, []).append(protocol)
+    reasons.pop("", None)
+    if len(reasons) == 1 and all(board.baseline.absence for board in boards):
+        return [f"no differences are shown: {reason}" for reason in reasons]
+    return [f"no differences are shown for {'; '.join(where)}: {reason}" for reason, where in reasons.items()]
 
 
 def _doubts(old: frozenset[str], audit: Audit | None) -> list[str]:

@@ -4,36 +4,20 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-import jinja2
-
-import tlbench
-from tlbench.report import sheet as writers
-from tlbench.report import text
-from tlbench.report.drawn import FIGURES, Drawn, Figure, draw, library, pdf, svg
-from tlbench.report.figures import look, ranks
+from tlbench.report.drawn import FIGURES, Figure, draw, pdf, svg
 from tlbench.report.gathered import Report, gather, make
-from tlbench.report.protocol_box import protocol_boxes
-from tlbench.report.reproduction import reproductions
-from tlbench.report.sheet import Bold, Sheet
-from tlbench.report.sheets import TABLES, sheets
-from tlbench.report.tables import MOST_COMPARED, Board
-from tlbench.report.trials import spent
+from tlbench.report.library import library
+from tlbench.report.rendered import html
+from tlbench.report.sheets import sheet as writers
+from tlbench.report.sheets.of_report import TABLES, sheets
+from tlbench.report.sheets.tex import tex
 
-__all__ = ["Paths", "Report", "gather", "html", "make", "save", "write"]
-
-SHOWN = 300
-"""Rows of a table that the page shows; the files beside it hold all."""
-_LONG = 40  # rows from which a table scrolls by itself
-_SMALL = 5
-_HEAD, _TAIL = 8, 6  # lines of a long traceback
+__all__ = ["Paths", "Report", "gather", "make", "save", "write"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +40,7 @@ def write(names: str | Sequence[str], uri: str, out_dir: Path) -> Paths:
 
     Args:
         names: A suite's name, or several.
-        uri: ``sqlite:///...`` or the ``http(s)://`` address of a tracking server.
+        uri: See :func:`tlbench.report.data.load`.
         out_dir: Where reports go; made if missing.
 
     Raises:
@@ -81,7 +65,7 @@ def save(report: Report, out_dir: Path) -> Paths:
         written = [
             _place(folder / f"{sheet.name}.{ending}", make_text(sheet))
             for sheet in tables.values()
-            for ending, make_text in (("csv", writers.csv), ("md", writers.markdown), ("tex", writers.tex))
+            for ending, make_text in (("csv", writers.csv), ("md", writers.markdown), ("tex", tex))
         ]
         done = report.results.done
         written.append(_replace(folder / "records.parquet", lambda draft: done.to_parquet(draft, index=False)))
@@ -97,95 +81,6 @@ def save(report: Report, out_dir: Path) -> Paths:
 def _drawing(figure: Figure) -> tuple[str, bytes]:
     drawing = svg(figure)
     return drawing, pdf(drawing)
-
-
-def html(report: Report, tables: Mapping[str, Sheet], drawn: Drawn, script: str) -> str:
-    """Return the page. Every name and message is escaped; nothing is loaded from anywhere.
-
-    Args:
-        report: The gathered report.
-        tables: Its tables.
-        drawn: Its figures.
-        script: :func:`tlbench.report.drawn.library`, or empty where there is no figure.
-    """
-    results = report.results
-    specs: dict[str, Any] = {"day": look.DAY, "night": look.NIGHT, "specs": {}}
-    specs["specs"] = {figure.name: figure.spec for figure in drawn.figures.values()}
-    return (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            report=report,
-            results=results,
-            tables=tables,
-            drawn=drawn,
-            specs=specs,
-            library=script,
-            text=text,
-            axis=_axis,
-            scale=_scale,
-            shown=SHOWN,
-            long=_LONG,
-            most_compared=MOST_COMPARED,
-            excerpt=_excerpt,
-            coverage=report.coverage(),
-            boxes=protocol_boxes(results.done, report.cells),
-            trials=spent(report.settings, results.trials),
-            no_diagram=ranks.absence(report.boards),
-            reproductions=reproductions(results, report.cells),
-            hours=text.seconds(float(results.done["cost/seconds"].sum())),
-            fingerprints=sorted(set(zip(results.done["dataset"], results.done["dataset_fingerprint"], strict=True))),
-            provenance={key: _listed(values) for key, values in results.provenance.items() if key not in _UNTOLD},
-            now=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            version=tlbench.__version__,
-        )
-    )
-
-
-_UNTOLD = ("pid", "attempt", "method_source", "protocol_source")  # too many to read; the records hold them
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.tests["bold"] = lambda cell: isinstance(cell, Bold)
-    return environment
-
-
-def _listed(values: dict[str, int]) -> str:
-    ordered = sorted(values.items(), key=lambda item: (-item[1], item[0]))
-    if len(ordered) == 1:
-        return ordered[0][0] or text.NONE
-    shown = ", ".join(f"{value or text.NONE} ({cells} cells)" for value, cells in ordered[:_SMALL])
-    return shown + (f", and {len(ordered) - _SMALL} more" if len(ordered) > _SMALL else "")
-
-
-def _excerpt(traceback: str) -> str:
-    """Return the first and the last lines of a traceback: where it started, and what went wrong."""
-    lines = traceback.splitlines()
-    if len(lines) <= _HEAD + _TAIL:
-        return traceback
-    return "\n".join([*lines[:_HEAD], f"... {len(lines) - _HEAD - _TAIL} lines ...", *lines[-_TAIL:]])
-
-
-def _axis(board: Board) -> tuple[float, float]:
-    """Return the ends of the axis on which a board's intervals are drawn, in multiples of 5 points."""
-    lows = [row.accuracy.mean if row.accuracy.low is None else row.accuracy.low for row in board.rows]
-    highs = [row.accuracy.mean if row.accuracy.high is None else row.accuracy.high for row in board.rows]
-    low, high = int(20 * min(lows)) / 20, -int(-20 * max(highs) // 1) / 20
-    return low, max(high, low + 0.05)
-
-
-def _scale(value: float, axis: tuple[float, float]) -> float:
-    """Return where a value lies on an axis, in percent."""
-    low, high = axis
-    return round(100 * min(1.0, max(0.0, (value - low) / (high - low))), 2)
 
 
 def _sweep(folder: Path, kept: set[str]) -> None:

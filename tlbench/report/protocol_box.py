@@ -54,10 +54,19 @@ def _box(name: str, group: list[Measured], stored: pd.DataFrame) -> ProtocolBox:
         "protocol": f"{group[0].protocol_name}, version {first['protocol_version']}",
         "options": ", ".join(f"{key} {value}" for key, value in options.items()) or text.NONE,
         "selected": rule.format(validator=group[0].validator.replace("_", " ") or "its validator"),
-        "datasets": ", ".join(sorted({cell.dataset for cell in group})),
+        "datasets": _datasets({cell.dataset for cell in group}),
         "shots": ", ".join(sorted({cell.shots for cell in group}, key=by_shots)),
         "seeds": f"{len(seeds)} ({', '.join(map(str, seeds[:10]))}{', ...' if len(seeds) > 10 else ''})",
         "cells": str(len(group)),
         "time": text.seconds(sum(cell.seconds or 0.0 for cell in group)),
     }
     return ProtocolBox(name, facts)
+
+
+def _datasets(names: Iterable[str]) -> str:
+    """Return all names, what stands before a colon once: ``glyphs: Sans -> Serif, Mono -> Serif; digits``."""
+    groups: dict[str, list[str]] = {}
+    for name in sorted(names):
+        head, colon, own = name.rpartition(": ")
+        groups.setdefault(head + colon, []).append(own)
+    return "; ".join(head + ", ".join(own) for head, own in groups.items())

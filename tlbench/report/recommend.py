@@ -9,7 +9,8 @@ from math import inf
 from tlbench.core.errors import UserError, nearest
 from tlbench.report import text
 from tlbench.report.cells import Measured, by_shots
-from tlbench.report.tables import Board, Cost, LeaderRow, leaderboard
+from tlbench.report.tables.cost import Cost
+from tlbench.report.tables.leaderboard import Board, LeaderRow, leaderboard
 from tlbench.stats import RANKED_SEEDS
 from tlbench.stats.intervals import Estimate
 from tlbench.stats.pairwise import not_separable_from_best
@@ -84,6 +85,18 @@ def recommend(
     asked = [cell for cell in asked if dataset in ("", cell.dataset)]
     budget = _nearest_budget(shots, {cell.shots for cell in asked}) if shots else ""
     board, *_ = leaderboard([cell for cell in asked if budget in ("", cell.shots)], "")
+    stand_in = f" ({budget} is the measured budget nearest to {shots})" if budget != shots else ""
+    return answer(board, stand_in, level)
+
+
+def answer(board: Board, stand_in: str = "", level: float = 0.95) -> Recommendation:
+    """Answer for a whole board.
+
+    Args:
+        board: From :func:`tlbench.report.tables.leaderboard.leaderboard`.
+        stand_in: Said of the label budgets, where others were asked for.
+        level: Probability with which the best row is among those named.
+    """
     rows = {(row.method, row.backbone): row for row in board.ranked}
     scores = {name: row.scores for name, row in rows.items()}
     best = tuple(_candidate(rows[name]) for name in not_separable_from_best(scores, level))
@@ -91,9 +104,9 @@ def recommend(
     many = len(board.datasets) >= _DATASETS and bool(rows)
     on_new = not_separable_from_best(scores, level, new_datasets=True) if many else None
     said = _answer(best, cheapest, board) if rows else _silence(board)
-    stand_in = f" ({budget} is the measured budget nearest to {shots})" if budget != shots else ""
+    where = text.datasets(board.datasets, _listed(board.datasets))
     return Recommendation(
-        sentence=f"On {_listed(board.datasets)}, {_budgets(board.shots)}{stand_in}, {said}{_scope(board, on_new)}.",
+        sentence=f"On {where}, {_budgets(board.shots)}{stand_in}, {said}{_scope(board, on_new)}.",
         best=best,
         cheapest=cheapest,
         rows=len(rows),
@@ -163,9 +176,8 @@ def _scope(board: Board, on_new: Sequence[tuple[str, str]] | None) -> str:
     if not rows:
         return ""
     seeds = min(row.seeds for row in rows)
-    told = (
-        f" ({seeds} seeds; {len(board.unranked)} incomplete rows left out)" if board.unranked else f" ({seeds} seeds)"
-    )
+    left_out = f"; {text.counted(len(board.unranked), 'incomplete row')} left out" if board.unranked else ""
+    told = f" ({seeds} seeds{left_out})"
     if len(rows) == 1:
         return told
     if on_new is None:

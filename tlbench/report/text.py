@@ -1,11 +1,14 @@
-"""Numbers as people read them: percent, points, counts, bytes, seconds, p-values."""
+"""Numbers as people read them: percent, points, counts, bytes, seconds, p-values, values of parameters."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
+from typing import Any
 
+from tlbench.core.hashing import canonical
 from tlbench.stats.intervals import Estimate
 from tlbench.stats.wins import Wins
 
@@ -16,6 +19,7 @@ FALLS = (
     "Points of test accuracy between the model that a validator chose and the best one, over settings of equal weight."
 )
 MINUS = "\N{MINUS SIGN}"
+_NAMED, _SHORT = 4, 90  # datasets and letters that a title has room for
 
 
 def percent(fraction: float | None) -> str:
@@ -102,9 +106,45 @@ def shots(number: str) -> str:
     return "all labels" if number == "full" else f"{number} shot" if number == "1" else f"{number} shots"
 
 
+def counted(number: int, what: str) -> str:
+    """Return ``1 row`` or ``2 rows``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def short(names: Iterable[str]) -> dict[str, str]:
+    """Return the datasets' names without what several of them have before a colon: ``Sans -> Serif``."""
+    names = tuple(names)
+    heads = [name.rpartition(": ")[0] for name in names]
+    found = {
+        name: name.rpartition(": ")[2] if heads.count(head) > 1 else name
+        for name, head in zip(names, heads, strict=True)
+    }
+    return found if len(set(found.values())) == len(found) else {name: name for name in names}
+
+
+def datasets(names: Sequence[str], told: str) -> str:
+    """Return how datasets are told, or their number where that is long: ``4 datasets of glyphs(variants=10)``."""
+    if len(names) == 1 or (len(names) <= _NAMED and len(told) <= _SHORT):
+        return told
+    heads = {name.rpartition(": ")[0] for name in names}
+    of = f" of {min(heads)}" if len(heads) == 1 and min(heads) else ""
+    return f"{len(names)} datasets{of}"
+
+
 def spread(values: Sequence[float]) -> str:
     """Return mean and standard deviation in percent, ``93.4 ± 0.8``; the mean alone of a single value."""
     return percent(fmean(values)) + (f" ± {percent(stdev(values))}" if len(values) > 1 else "")
+
+
+def value(of: Any) -> str:
+    """Return a parameter's value, a number to three digits: ``0.00241``, ``1.86e-5``, ``none``, ``top_down``."""
+    if of is None:
+        return "none"
+    if isinstance(of, bool):
+        return "yes" if of else "no"
+    if isinstance(of, float):
+        return re.sub(r"e([+-])0*", lambda power: "e" + power[1].strip("+"), f"{of:.3g}")
+    return of if isinstance(of, str) else canonical(of)
 
 
 def _scaled(number: float, step: int, units: tuple[str, ...]) -> str:

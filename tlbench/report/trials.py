@@ -1,29 +1,42 @@
-"""The search's trials by setting: how many, what they cost, what they chose, and how that scored on the test."""
+"""What MLflow holds of a search: its trials, as one data frame."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
-from tlbench.report import text
-from tlbench.report.sheet import Part, Sheet, Value
+from tlbench.core.legs import GENERATIONS
 from tlbench.report.stored import StoredRun
-from tlbench.report.tables import SettingRow
+from tlbench.report.tables.settings import SettingRow
 from tlbench.store import mlflow_layout as layout
 
-COLUMNS = ("setting", "method", "trial", "value", "best", "seconds", "cost", "status", "params")
-"""Of a frame of trials; :func:`tlbench.report.figures.search.frame` says what they hold."""
-_NOTE = (
-    "What was chosen on validation, and its test accuracy. A validation score is the best of many, so that it promises "
-    "too much; the test was read once."
-)
+COLUMNS = (
+    "setting", "method", "trial", "value", "best", "seconds", "cost", "status", "params", "winner", "protocol",
+    "backbone", "dataset", "shots", "share", "legs",
+)  # fmt: skip
+"""Of a frame of trials, one row a trial, in the order in which they ended:
+
+* ``setting`` names method, backbone, dataset, shots and protocol (:func:`setting`), which stand alone too, as labels;
+* ``trial`` is the number within the setting, from 1 on, which is the default configuration;
+* ``value`` is the validation score, larger is better, NaN where the trial failed; ``best`` the largest so far of those
+  that were trained to their end;
+* ``seconds`` are the trial's, ``cost`` the device-seconds spent in the setting so far, this trial's among them;
+* ``status`` is ``done``, ``stopped`` (early) or ``failed``;
+* ``params`` is canonical JSON of what was searched;
+* ``winner`` says whether the setting's cells took their values from it;
+* ``share`` is the part of a training that it is: 1, or that of a generation of a population;
+* ``legs`` is canonical JSON of how a member's training came to its values (:mod:`tlbench.core.legs`), else empty.
+"""
+_NUMBERS = ("trial", "value", "best", "seconds", "cost", "share")
 
 
 def none() -> pd.DataFrame:
     """Return a frame of no trials."""
-    return pd.DataFrame({name: pd.Series(dtype="float64") for name in COLUMNS})
+    return pd.DataFrame({name: pd.Series(dtype="float64" if name in _NUMBERS else "object") for name in COLUMNS})
 
 
 def setting(protocol: str, method: str, backbone: str, dataset: str, shots: str) -> str:
@@ -54,13 +67,16 @@ def of_runs(runs: Iterable[StoredRun]) -> pd.DataFrame:
         seconds = took.get("cost/seconds", 0.0)
         spent[name] = spent.get(name, 0.0) + seconds * (took.get("cost/gpus") or took.get("cost/cpus") or 1.0)
         number, values = int(run.tags[layout.TRIAL_TAG]), run.tags.get(layout.VALUES_TAG, "{}")
-        rows.append((name, names[1], number, value, best.get(name, math.nan), seconds, spent[name], status, values))
+        won = layout.WINNER_TAG in run.tags
+        told = (name, names[1], number, value, best.get(name, math.nan), seconds, spent[name], status, values, won)
+        legs = run.tags.get(layout.LEGS_TAG, "")
+        rows.append((*told, names[0], *names[2:], 1 / len(GENERATIONS) if legs else 1.0, legs))
     return pd.DataFrame(rows, columns=list(COLUMNS)) if rows else none()
 
 
 def spent(rows: Iterable[SettingRow], trials: pd.DataFrame) -> dict[tuple[str, str, str], int]:
-    """Return the number of trials over the settings of a row, by protocol, method and backbone."""
-    counts = trials.groupby("setting").size().to_dict()
+    """Return the trainings that trials came to, over the settings of a row, by protocol, method and backbone."""
+    counts = trials.groupby("setting")["share"].sum().round().astype(int).to_dict()
     found: dict[tuple[str, str, str], int] = {}
     for row in rows:
         number = counts.get(setting(row.protocol, row.method, row.backbone, row.dataset, row.shots), 0)
@@ -70,44 +86,21 @@ def spent(rows: Iterable[SettingRow], trials: pd.DataFrame) -> dict[tuple[str, s
     return found
 
 
-def trials_sheet(rows: Iterable[SettingRow], trials: pd.DataFrame) -> Sheet:
-    """Return one row a searched setting: budget, choice, validation and test.
+def of_default(trials: pd.DataFrame) -> pd.Series:
+    """Say of each trial whether it has the default configuration; of a population's members the one that came farthest.
 
     Args:
-        rows: From :func:`tlbench.report.tables.settings`.
-        trials: One row a trial.
+        trials: All trials of some settings.
     """
-    test = {setting(row.protocol, row.method, row.backbone, row.dataset, row.shots): row.accuracy.mean for row in rows}
-    records: list[dict[str, Value]] = []
-    for name, group in trials.groupby("setting", sort=False):
-        best = next(group.dropna(subset=["value"]).nlargest(1, "value").itertuples(index=False), None)
-        records.append(
-            {
-                "setting": str(name),
-                "trials": len(group),
-                "failed": int((group["status"] == "failed").sum()),
-                "cost_seconds": float(group["cost"].max()),
-                "params": "" if best is None else str(best.params),
-                "validation": None if best is None else float(str(best.value)),
-                "test": test.get(str(name)),
-            }
-        )
-    body = [
-        (
-            str(each["setting"]),
-            str(each["trials"]),
-            str(each["failed"]),
-            text.seconds(_number(each["cost_seconds"])),
-            text.percent(_number(each["validation"])),
-            text.percent(_number(each["test"])),
-            str(each["params"]),
-        )
-        for each in records
-    ]
-    head = ("setting", "trials", "failed", "device time", "validation", "test", "chosen")
-    parts = [Part("Chosen settings", head, body, (0, 6), _NOTE)] if body else []
-    return Sheet("search", records, ("setting", "trials", "params", "validation", "test"), parts)
+    first = trials["setting"].map(trials[trials["trial"].eq(1)].set_index("setting")["params"])
+    throughout = trials["legs"].map(lambda legs: len(of_legs(legs)) == 1) & trials["params"].eq(first)
+    farthest = trials["trial"].where(throughout).groupby(trials["setting"]).transform("max")
+    return trials["trial"].eq(farthest.fillna(1))
 
 
-def _number(value: Value) -> float | None:
-    return float(value) if isinstance(value, (int, float)) else None
+def of_legs(told: str) -> list[Any]:
+    """Return the legs of a trial; none of one that has none, or whose legs were too long for the store and were cut."""
+    try:
+        return list(json.loads(told or "[]"))
+    except ValueError:
+        return []

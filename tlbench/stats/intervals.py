@@ -12,9 +12,10 @@ from scipy.special import stdtrit
 from tlbench.stats.scores import Scores, dataset_means
 
 Block = tuple[str, frozenset[int]]
-"""A dataset and seeds: the shots that share both are averaged seed by seed."""
+"""A dataset and those of its seeds that the same shots have."""
 
-_ROUNDING = 1e-12  # a spread below this share of the values is rounding, not spread
+ROUNDING = 1e-12
+"""A spread below this share of the values is rounding, not spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,8 @@ def nested_mean(scores: Scores, level: float = 0.95) -> Estimate:
     """Return the mean over (dataset, shots) with an interval that knows that the shots of one dataset are nested.
 
     The 1-shot draw of a seed is part of its 5-shot draw, so the shots of a dataset rise and fall together with the
-    seed and are no independent strata. Shots of one dataset with the same seeds are therefore averaged seed by seed
-    first; what is left are strata that share no draw, each weighing as many shots as went into it.
+    seed and are no independent strata. Scores are therefore averaged over shots seed by seed first; what is left are
+    strata of seeds that share no draw (see :func:`blocks`).
 
     Args:
         scores: Score by seed, by (dataset, shots).
@@ -131,8 +132,9 @@ def nested_mean(scores: Scores, level: float = 0.95) -> Estimate:
     Raises:
         ValueError: There is no score, or one is not finite.
     """
-    blocks = _blocks(scores)
-    return stratified_mean([values for values, _ in blocks.values()], level, [shots for _, shots in blocks.values()])
+    found = blocks(scores)
+    estimate = stratified_mean([values for values, _ in found.values()], level, [each for _, each in found.values()])
+    return replace(estimate, n=sum(len(seeds) for _, seeds in found))
 
 
 def variance_parts(scores: Scores) -> dict[Block, Part]:
@@ -142,13 +144,13 @@ def variance_parts(scores: Scores) -> dict[Block, Part]:
         scores: Score by seed, by (dataset, shots).
 
     Returns:
-        The parts; none where a stratum has a single seed, which leaves the variance unknown.
+        The parts; none where some shots have a single seed, which leaves the variance unknown.
     """
-    blocks = _blocks(scores)
-    if any(len(values) < 2 for values, _ in blocks.values()):
+    found = blocks(scores)
+    if any(len(values) < 2 for values, _ in found.values()):
         return {}
-    total = sum(shots for _, shots in blocks.values())
-    return {key: _part(np.array(values), shots / total) for key, (values, shots) in blocks.items()}
+    total = sum(weight for _, weight in found.values())
+    return {key: _part(np.array(values), weight / total) for key, (values, weight) in found.items()}
 
 
 def across_datasets(scores: Scores, level: float = 0.95) -> Estimate:
@@ -167,15 +169,39 @@ def across_datasets(scores: Scores, level: float = 0.95) -> Estimate:
     return mean_interval(dataset_means(scores).values(), level)
 
 
-def _blocks(scores: Scores) -> dict[Block, tuple[list[float], int]]:
-    """Return the mean over shots of each seed, and the number of shots, by dataset and seeds."""
-    members: dict[Block, list[Mapping[int, float]]] = {}
+def blocks(scores: Scores) -> dict[Block, tuple[list[float], float]]:
+    """Return independent strata: values that are alike, and what their mean weighs in that over (dataset, shots).
+
+    A seed's value is the mean of its scores over the shots that have the seed, each weighing as much as a single seed
+    of these shots does. Seeds of a dataset that the same shots have form a stratum: one of all seeds where all shots
+    have the same ones, one for each number of shots where no two share a seed.
+
+    A seed that is alone in its stratum, as where a single cell is missing, tells nothing of its spread by itself. It
+    stands there twice, as far above and below its value as that is from what the other seeds of its shots lead one to
+    expect: that is one degree of freedom, and rather too much variance.
+
+    Args:
+        scores: Score by seed, by (dataset, shots).
+    """
+    datasets: dict[str, list[Mapping[int, float]]] = {}
     for (dataset, _), by_seed in scores.items():
-        members.setdefault((dataset, frozenset(by_seed)), []).append(by_seed)
-    return {
-        key: ([fmean(one[seed] for one in shots) for seed in sorted(key[1])], len(shots))
-        for key, shots in members.items()
-    }
+        datasets.setdefault(dataset, []).append(by_seed)
+    found: dict[Block, tuple[list[float], float]] = {}
+    for dataset, shots in datasets.items():
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for seed in sorted({seed for by_seed in shots for seed in by_seed}):
+            alike.setdefault(tuple(place for place, by_seed in enumerate(shots) if seed in by_seed), []).append(seed)
+        for places, seeds in alike.items():
+            own = [shots[place] for place in places]
+            weights = [len(seeds) / len(by_seed) for by_seed in own]
+            values = [fmean([by_seed[seed] for by_seed in own], weights) for seed in seeds]
+            if len(seeds) == 1 and all(len(by_seed) > 1 for by_seed in own):
+                (seed,), (value,) = seeds, values
+                others = [fmean(score for other, score in by_seed.items() if other != seed) for by_seed in own]
+                gap = value - fmean(others, weights)
+                values = [value + gap, value - gap]
+            found[dataset, frozenset(seeds)] = (values, sum(weights))
+    return found
 
 
 def _part(values: np.ndarray, weight: float) -> Part:
@@ -184,7 +210,7 @@ def _part(values: np.ndarray, weight: float) -> Part:
 
 def _variance(values: np.ndarray) -> float:
     scale = float(np.abs(values).max())
-    if float(np.ptp(values)) <= _ROUNDING * max(scale, 1e-300):
+    if float(np.ptp(values)) <= ROUNDING * max(scale, 1e-300):
         return 0.0
     return float(values.var(ddof=1))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -31,7 +32,8 @@ def kendall(first: Mapping[Name, float], second: Mapping[Name, float]) -> float 
 
 def ranks(means: Mapping[Name, float]) -> dict[Name, int]:
     """Return each name's rank by value, the highest first; equal values share the better rank."""
-    return {name: 1 + sum(other > value for other in means.values()) for name, value in means.items()}
+    ordered = sorted(means.values())
+    return {name: 1 + len(ordered) - bisect_right(ordered, value) for name, value in means.items()}
 
 
 def leave_one_dataset_out(rows: Mapping[Name, Scores]) -> dict[str, dict[Name, int]]:

@@ -8,7 +8,8 @@ from itertools import combinations
 from math import comb
 from typing import Generic
 
-from tlbench.stats.contrasts import Contrast, family, mirrored, paired_across
+from tlbench.stats.beaten import beaten
+from tlbench.stats.contrasts import Contrast, family, mirrored
 from tlbench.stats.intervals import nested_mean
 from tlbench.stats.scores import Name, Scores, common_cells
 
@@ -101,13 +102,9 @@ def not_separable_from_best(
     Returns:
         The rows, that with the best mean first.
     """
-    shared = common_cells(rows).rows
+    common = common_cells(rows)
+    shared = common.rows
     alarm = (1.0 - level) / max(1, len(rows) - 1)
-    asked = {(one, two): (shared[one], shared[two]) for one, two in combinations(shared, 2)}
-    contrasts = {pair: paired_across(*both) for pair, both in asked.items()} if new_datasets else family(asked)
-    beaten: set[Name] = set()
-    for (first, second), contrast in contrasts.items():
-        if contrast is not None and contrast.p is not None and contrast.p / 2 < alarm:
-            beaten.add(second if contrast.estimate.mean > 0 else first)
+    lost = beaten(shared, alarm, new_datasets) if common.cells else set()
     means = {name: nested_mean(scores).mean if scores else 0.0 for name, scores in shared.items()}
-    return tuple(sorted((name for name in shared if name not in beaten), key=lambda name: -means[name]))
+    return tuple(sorted((name for name in shared if name not in lost), key=lambda name: -means[name]))

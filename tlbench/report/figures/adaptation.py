@@ -5,8 +5,9 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from tlbench.report.choices import ORACLE, Choices
+from tlbench.report import text
 from tlbench.report.figures import look
+from tlbench.report.tables.choices import ORACLE, Choices
 
 CAPTION = (
     "Test accuracy of the model that each validator chose, mean over seeds; the bar is the oracle, that chose by the "
@@ -19,7 +20,14 @@ _MOST = 40
 def frame(found: Choices) -> pd.DataFrame:
     """Return one row a setting and validator, and one for its oracle, which has no ``mean``."""
     rows = [
-        (f"{row.dataset}, {row.shots} shots", f"{row.method} · {row.backbone}", name, mean, oracle, name == row.ranking)
+        (
+            f"{row.dataset}, {text.shots(row.shots)}",
+            f"{row.method} · {row.backbone}",
+            name,
+            mean,
+            oracle,
+            name == row.ranking,
+        )
         for row in found.rows[:_MOST]
         for name, mean, oracle in (*((*pair, None) for pair in row.accuracy.items()), (ORACLE, None, row.oracle))
     ]

@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 from tlbench.report.figures import look
-from tlbench.report.tables import Board
+from tlbench.report.tables.leaderboard import Board
 
 CAPTION = (
     "Mean test accuracy over the same datasets and shots, complete rows only. Lines that cross: the best method hangs "

@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 from tlbench.report.figures import look
-from tlbench.report.tables import Board
+from tlbench.report.tables.leaderboard import Board
 
 CAPTION = (
     "Test accuracy against cost (log axes, medians over cells; 0 is drawn at the left edge). On the line: the rows "
@@ -36,7 +36,7 @@ def frame(boards: Iterable[Board]) -> pd.DataFrame:
         for key, axis in AXES.items():
             told = [(row, cost) for row in board.ranked if (cost := getattr(row.cost, key)) is not None]
             least = min((cost for _, cost in told if cost > 0), default=1.0)
-            panel = axis + (f"\n{board.title}" if len(boards) > 1 else "")
+            panel = axis + ("\n" + board.title.replace(": ", "\n", 1) if len(boards) > 1 else "")
             rows += [
                 (panel, axis, row.method, row.backbone, row.accuracy.mean, cost, cost or least / 3, None)
                 for row, cost in told
@@ -70,5 +70,5 @@ def chart(data: pd.DataFrame) -> alt.FacetChart:
         shape=alt.Shape("backbone:N", title=None),
         tooltip=["method:N", "backbone:N", alt.Tooltip("mean:Q", format=".1%"), alt.Tooltip("cost:Q", format=".3~s")],
     )
-    layer = alt.layer(front, points, data=data).properties(width=270, height=200)
-    return look.panels(layer, "panel", data, columns=2, own="xy")
+    layer = alt.layer(front, points, data=data).properties(width=200, height=160)
+    return look.panels(layer, "panel", data, columns=4, own="xy")

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 import altair as alt
 import pandas as pd
 
+from tlbench.report import text
 from tlbench.report.cells import by_shots
 from tlbench.report.figures import look
-from tlbench.report.tables import SettingRow
+from tlbench.report.tables.settings import SettingRow
 
 CAPTION = "Mean test accuracy in percent. The deeper the colour, the nearer to the best of the column."
 COLUMNS = ("panel", "row", "column", "mean", "percent", "shade", "seeds")
@@ -18,12 +19,13 @@ COLUMNS = ("panel", "row", "column", "mean", "percent", "shade", "seeds")
 def frame(rows: Iterable[SettingRow]) -> pd.DataFrame:
     """Return one row a setting; ``shade`` is 1 for the best of its column and 0 for the worst."""
     rows = sorted(rows, key=lambda row: (row.protocol, row.dataset, by_shots(row.shots)))
+    names = text.short(dict.fromkeys(row.dataset for row in rows))
     found = pd.DataFrame(
         [
             (
                 row.protocol,
                 f"{row.method} · {row.backbone}",
-                f"{row.dataset}, {row.shots}",
+                f"{names[row.dataset]}, {text.shots(row.shots)}",
                 row.accuracy.mean,
                 100 * row.accuracy.mean,
                 0.0,

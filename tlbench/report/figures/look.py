@@ -10,7 +10,7 @@ import pandas as pd
 
 Layer = alt.LayerChart | alt.FacetChart  # the library does not say which of the two a layer stays
 PANEL = 230  # pixels a panel is wide, its axis apart
-LABEL = 340  # pixels after which a name is cut
+LABEL = 460  # pixels after which a name is cut
 MOST_PANELS = 24
 
 _DAY = {"ink": "#1d1f21", "soft": "#5d6166", "line": "#dcd8cf", "low": "#ffffff", "high": "#86bfc3", "bad": "#e9a697"}

@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 from tlbench.report.figures import look
-from tlbench.report.tables import Board
+from tlbench.report.tables.leaderboard import Board
 
 CAPTION = (
     "Row minus column in points of test accuracy, the best mean first; columns are the rows by their number. Coloured "
@@ -31,7 +31,7 @@ def frame(boards: Iterable[Board]) -> pd.DataFrame:
                 pair = board.comparison.pairs.get((ours, theirs))
                 if pair is not None:
                     told = pair.contrast.estimate
-                    label = f"{ours[0]} · {ours[1]}  {place:2}"
+                    label = f"{place}. {ours[0]} · {ours[1]}"
                     rows.append((board.title, label, str(column), 100 * told.mean, told.low, told.high, pair.verdict))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

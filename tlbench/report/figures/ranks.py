@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tlbench.report.figures import look
-from tlbench.report.tables import Board
+from tlbench.report.tables.leaderboard import Board
 from tlbench.stats.scores import common_cells, dataset_means
 from tlbench.stats.wilcoxon import diagram, enough_datasets
 

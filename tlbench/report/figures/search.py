@@ -1,47 +1,76 @@
-"""What the search found: the best validation score so far, against trials and against their cost."""
+"""What the search found, a panel a setting: every trial's validation score, and the best so far."""
 
 from __future__ import annotations
 
 import altair as alt
 import pandas as pd
 
+from tlbench.report import text
+from tlbench.report.cells import by_shots
 from tlbench.report.figures import look
+from tlbench.report.trials import of_default
 
-CAPTION = "Best validation score so far, by trials and by cost. A line is a setting; every method has the same budget."
-COLUMNS = ("panel", "setting", "method", "spent", "best")
-AXES = {"trial": "trials", "cost": "GPU-seconds (CPU-seconds without a GPU)"}
+CAPTION = (
+    "Validation score of every trial. Line: the best so far of those trained to their end; dashes: the default "
+    "configuration. A trial that was stopped early is shown with the score it had then; in a population every trial is "
+    "a third of a training."
+)
+COLUMNS = ("panel", "place", "trial", "ended", "cost", "value", "best", "status", "default")
+AXES = {"ended": "trials", "cost": "GPU-seconds (CPU-seconds without a GPU)"}
+"""Columns that may be the horizontal axis; a figure starts with the first, and the page offers them all."""
+BEST, DONE, STOPPED, PART = "best so far", "trained to its end", "stopped early", "a third of a training"
+_TUNED = r"\(tuned\)$|, tuned(?=\)$)"  # as all methods are here
 
 
 def frame(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a trial and kind of budget.
+    """Return one row a trial with a score, settings in order of dataset, shots, backbone and method.
+
+    ``ended`` counts the trainings of a setting that its trials come to, in the order in which they ended. ``default``
+    is the score of the default configuration, and stands in the row of its trial only.
 
     Args:
-        trials: One row a trial, in the order in which the trials ended. Columns: ``setting`` (text that names method,
-            backbone, dataset and shots: :func:`tlbench.report.trials.setting`), ``method`` (label), ``trial`` (number
-            within the setting, from 1), ``value`` (validation score, larger is better; NaN where the trial failed),
-            ``best`` (largest value so far in the setting), ``seconds`` (wall seconds of the trial), ``cost``
-            (device-seconds spent in the setting so far, this trial's among them), ``status`` (``done``, ``stopped``
-            early or ``failed``) and ``params`` (canonical JSON of what was searched).
+        trials: See :data:`tlbench.report.trials.COLUMNS`.
     """
-    known = trials[trials["best"].notna()]
-    sides = [
-        known.assign(panel=title, spent=known[key].astype("float64"))[list(COLUMNS)] for key, title in AXES.items()
-    ]
-    return pd.concat(sides, ignore_index=True)
+    spent = trials.groupby("setting")["share"].cumsum().astype("float64").round(3)
+    counted = trials.assign(ended=spent, start=of_default(trials))
+    known = counted[counted["value"].notna()]
+    place = known["dataset"] + ", " + known["shots"].map(text.shots) + " · " + known["backbone"]
+    if known["protocol"].nunique() > 1:
+        place += " · " + known["protocol"]
+    method = known["method"].str.replace(_TUNED, "", regex=True)
+    methods = {name: number for number, name in enumerate(known["method"].unique())}
+    found = known.assign(
+        place=place,
+        panel=method + "\n" + place.str.replace(" · ", "\n", n=1),
+        default=known["value"].where(known["start"] & known["status"].eq("done")),
+        status=known["status"].map({"done": DONE, "stopped": STOPPED}).mask(known["share"].lt(1), PART),
+        budget=known["shots"].map(by_shots),
+        kind=known["method"].map(methods),
+    )
+    ordered = found.sort_values(["protocol", "dataset", "budget", "backbone", "kind"], kind="stable")
+    return ordered[list(COLUMNS)].reset_index(drop=True)
 
 
 def chart(data: pd.DataFrame) -> alt.FacetChart:
-    """Draw it, a panel a kind of budget."""
-    lines = (
+    """Draw it; settings beyond the first few are left to the table."""
+    data = data[data["panel"].isin(list(dict.fromkeys(data["panel"]))[: look.MOST_PANELS])]
+    names = alt.Scale(domain=[BEST, DONE, STOPPED, *([PART] if data["status"].eq(PART).any() else [])])
+    x = alt.X("ended:Q", title=AXES["ended"], axis=alt.Axis(grid=False, tickCount=5), scale=alt.Scale(nice=True))
+    score = "validation score"
+    default = (
         alt.Chart(data)
-        .mark_line(interpolate="step-after", strokeWidth=1.6, opacity=0.8)
-        .encode(
-            x=alt.X("spent:Q", title=None, axis=alt.Axis(grid=False, tickCount=6)),
-            y=alt.Y(**look.accuracy("best", "best validation score")),
-            color=alt.Color("method:N", title=None, sort=list(dict.fromkeys(data["method"]))),
-            detail="setting:N",
-            tooltip=["setting:N", "spent:Q", alt.Tooltip("best:Q", format=".1%")],
-        )
+        .mark_rule(strokeDash=[4, 3], strokeWidth=1, invalid="filter")
+        .encode(y=alt.Y(**look.accuracy("default", score)))
     )
-    layer = alt.layer(lines, data=data).properties(width=270, height=200)
-    return look.panels(layer, "panel", data, columns=2, own="x")
+    base = alt.Chart(data).encode(x=x)
+    best = base.mark_line(interpolate="step-after", strokeWidth=1.6, invalid="filter").encode(
+        y=alt.Y(**look.accuracy("best", score)), color=alt.Color(datum=BEST, scale=names, title=None)
+    )
+    points = base.mark_point(filled=True, size=26).encode(
+        y=alt.Y(**look.accuracy("value", score)),
+        color=alt.Color("status:N", scale=names, title=None),
+        opacity=alt.condition(alt.datum["status"] == STOPPED, alt.value(0.45), alt.value(0.95)),
+        tooltip=["trial:Q", alt.Tooltip("value:Q", format=".1%"), "status:N", alt.Tooltip("cost:Q", format=".3~s")],
+    )
+    layer = alt.layer(default, best, points, data=data).properties(width=look.PANEL, height=100)
+    return look.panels(layer, "panel", data, columns=4)

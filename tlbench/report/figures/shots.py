@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 from tlbench.report.figures import look
-from tlbench.report.tables import SettingRow
+from tlbench.report.tables.settings import SettingRow
 
 CAPTION = "Test accuracy against labelled examples a class (log axis). Bands: 95% interval over seeds."
 COLUMNS = ("panel", "method", "shots", "place", "mean", "low", "high", "seeds")

@@ -111,22 +111,34 @@
     const dark = matchMedia("(prefers-color-scheme: dark)");
     const boxes = [...document.querySelectorAll(".chart")];
 
+    // What a reader may choose of a figure: its horizontal axis, and which of its panels are shown.
+    const chooser = (box, what) => document.querySelector(`select[data-${what}-of="${box.dataset.figure}"]`);
+
     // Panels stand side by side as far as there is room; names give way to the drawing on a narrow page.
     const fitted = (box) => {
       const { config, spec } = structuredClone({ config: dark.matches ? figures.night : figures.day, spec: figures.specs[box.dataset.figure] });
       const room = box.parentElement.clientWidth - 24;
-      const names = room < 560 ? 130 : 340;
+      const names = Math.min(460, Math.max(130, room * 0.4));
       const views = spec.vconcat || [spec.spec];
       const inner = views[0];
+      const axis = chooser(box, "axis"), panels = chooser(box, "panels");
+      if (axis) for (const { encoding } of inner.layer) if (encoding.x) Object.assign(encoding.x, { field: axis.value, title: axis.selectedOptions[0].text });
+      if (panels?.value) spec.transform = [{ filter: { field: panels.name, equal: panels.value } }];
       const byName = Boolean(spec.vconcat);
+      const own = byName || spec.resolve?.scale?.y === "independent";
       const edge = byName ? names + 30 : 90;
       config.axis.labelLimit = names;
-      config.header.labelLimit = Math.min(inner.width + 60, room - 20);
+      config.header.labelLimit = Math.min(inner.width + (own && !(spec.columns > 3) ? 60 : 20), room - 20);
       config.title.limit = room;
-      config.legend.columns = Math.max(1, Math.min(4, Math.floor(room / 210)));
+      const two = (inner.layer || []).some(({ encoding }) => encoding.shape?.field && encoding.shape.field !== encoding.color?.field);
+      config.legend.columns = Math.max(1, Math.min(4, Math.floor(room / 210)) - (two ? 2 : 0));
       config.legend.labelLimit = Math.min(260, room - 40);
+      if (byName && room < 900) for (const view of views) for (const { encoding } of view.layer) {  // method over backbone
+        if (encoding.y) encoding.y.axis = { ...encoding.y.axis, labelExpr: "split(datum.label, ' · ')", labelLineHeight: 10, labelFontSize: 9, labelOffset: -5 };
+      }
       if (typeof inner.width === "number") {
-        const side = Math.max(1, Math.min(spec.columns || 1, Math.floor(room / (inner.width + edge))));
+        const most = own ? room / (inner.width + edge) : (room - edge) / (inner.width + 24);
+        const side = Math.max(1, Math.min(spec.columns || 1, Math.floor(most)));
         if (!byName) spec.columns = side;
         if (side === 1 && inner.width + edge > room) for (const view of views) view.width = Math.max(150, room - edge);
       }
@@ -146,6 +158,19 @@
       }
       document.documentElement.dataset.figures = "drawn";
     };
+    for (const box of boxes) for (const field of [chooser(box, "axis"), chooser(box, "panels")].filter(Boolean)) {
+      if (field.dataset.panelsOf) {
+        const rows = Object.values(figures.specs[box.dataset.figure].datasets).flat();
+        const names = [...new Set(rows.map((row) => row[field.name]))];
+        field.append(...names.map((name) => new Option(name)));
+        field.parentElement.hidden = names.length < 2;
+      }
+      if ([...field.options].some((option) => option.value === state.get(field.name))) field.value = state.get(field.name);
+      field.addEventListener("change", () => {
+        remember(field.name, field.selectedIndex ? field.value : "");
+        draw(box);
+      });
+    }
     drawAll();
     dark.addEventListener("change", drawAll);
     let waiting;

@@ -7,8 +7,8 @@ from statistics import fmean, stdev
 
 from tlbench.report import text
 from tlbench.report.cells import by_shots
-from tlbench.report.sheet import Bold, Part, Sheet, Value
-from tlbench.report.tables import Board, LeaderRow
+from tlbench.report.sheets.sheet import Bold, Part, Sheet, Value
+from tlbench.report.tables.leaderboard import Board, LeaderRow
 from tlbench.stats import RANKED_SEEDS
 from tlbench.stats.pairwise import not_separable_from_best
 from tlbench.stats.scores import common_cells
@@ -28,7 +28,7 @@ def paper_sheet(boards: Iterable[Board]) -> Sheet:
     Upper bounds are shown last, and are never the best. Rows with too few seeds are shown and not tested.
 
     Args:
-        boards: From :func:`tlbench.report.tables.leaderboard`.
+        boards: From :func:`tlbench.report.tables.leaderboard.leaderboard`.
     """
     records: list[dict[str, Value]] = []
     parts: list[Part] = []
@@ -67,7 +67,8 @@ def _part(board: Board, title: str, places: Sequence[Place], near: dict[Place, t
     rows = [row for row in board.rows if any(place in row.scores for place in places)]
     counts = {len(row.scores[place]) for row in rows for place in places if place in row.scores}
     seeds = f" n = {min(counts)}." if len(counts) == 1 else " In brackets: n, where it is not the same throughout."
-    head = ("method", "backbone", *(f"{dataset}, {text.shots(shots)}" for dataset, shots in places))
+    names = text.short(board.datasets)
+    head = ("method", "backbone", *(f"{names[dataset]}, {text.shots(shots)}" for dataset, shots in places))
     rows = sorted(rows, key=lambda row: row.is_bound)
     body = [
         (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import combinations
 
-from tlbench.report.sheet import Part, Sheet, Value
-from tlbench.report.tables import Board
+from tlbench.report.sheets.sheet import Part, Sheet, Value
+from tlbench.report.tables.leaderboard import Board
 from tlbench.stats.orderings import kendall
 
 _LEAST = 3  # methods that make an order
@@ -20,7 +20,7 @@ def orderings_sheet(boards: Iterable[Board]) -> Sheet:
     """Return one row a pair of backbones with at least three complete methods in common.
 
     Args:
-        boards: From :func:`tlbench.report.tables.leaderboard`.
+        boards: From :func:`tlbench.report.tables.leaderboard.leaderboard`.
     """
     records: list[dict[str, Value]] = []
     for board in boards:

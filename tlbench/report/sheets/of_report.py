@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from tlbench.report.duels import examples_sheet, pairs_sheet
 from tlbench.report.flat import choices_sheet, leaderboard_sheet, settings_sheet
 from tlbench.report.gathered import Report
-from tlbench.report.orderings import orderings_sheet
-from tlbench.report.paper import paper_sheet
-from tlbench.report.reliability import left_out_sheet, outliers_sheet, spread_sheet
-from tlbench.report.reproduction import reproduction_sheet, reproductions
-from tlbench.report.sheet import Sheet
-from tlbench.report.trials import spent, trials_sheet
+from tlbench.report.sheets.duels import examples_sheet, pairs_sheet
+from tlbench.report.sheets.orderings import orderings_sheet
+from tlbench.report.sheets.paper import paper_sheet
+from tlbench.report.sheets.reliability import left_out_sheet, outliers_sheet, spread_sheet
+from tlbench.report.sheets.reproduction import reproduction_sheet, reproductions
+from tlbench.report.sheets.search import search_sheet
+from tlbench.report.sheets.sheet import Sheet
+from tlbench.report.tables.searched import searched
+from tlbench.report.trials import spent
 
 _ALWAYS = ("leaderboard", "settings")  # a suite without a result has these files all the same
 
@@ -29,13 +31,13 @@ def sheets(report: Report) -> dict[str, Sheet]:
         settings_sheet(report.settings),
         paper_sheet(boards),
         orderings_sheet(boards),
-        trials_sheet(report.settings, results.trials),
+        search_sheet(searched(report.settings, results.trials)),
         pairs_sheet(boards),
         examples_sheet(boards, report.cells, results.attached),
         choices_sheet(report.choices),
         spread_sheet(boards),
         left_out_sheet(boards),
         outliers_sheet(boards),
-        reproduction_sheet(reproductions(results, report.cells)),
+        reproduction_sheet(reproductions(report.suites, report.cells)),
     )
     return {sheet.name: sheet for sheet in found if sheet or sheet.name in _ALWAYS}

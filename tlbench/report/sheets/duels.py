@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from tlbench.report import text
 from tlbench.report.attached import Attached
 from tlbench.report.cells import Measured
-from tlbench.report.sheet import Part, Sheet, Value
-from tlbench.report.tables import Board
+from tlbench.report.sheets.sheet import Part, Sheet, Value
+from tlbench.report.tables.leaderboard import Board
 from tlbench.stats.correctness import mcnemar
 
 Row = tuple[str, str]
@@ -27,7 +27,7 @@ def pairs_sheet(boards: Iterable[Board]) -> Sheet:
     """Return one row a pair of complete rows with its simultaneous interval, the better mean first.
 
     Args:
-        boards: From :func:`tlbench.report.tables.leaderboard`.
+        boards: From :func:`tlbench.report.tables.leaderboard.leaderboard`.
     """
     records: list[dict[str, Value]] = []
     parts = []
@@ -70,7 +70,7 @@ def examples_sheet(boards: Iterable[Board], cells: Iterable[Measured], attached:
     """Return the first row of each board against those that follow, by dataset and shots: who was right alone.
 
     Args:
-        boards: From :func:`tlbench.report.tables.leaderboard`; the first few complete rows of each are compared.
+        boards: From :func:`tlbench.report.tables.leaderboard.leaderboard`; of each the first rows are compared.
         cells: See :func:`tlbench.report.cells.settle`.
         attached: What the records hold, by cell.
     """

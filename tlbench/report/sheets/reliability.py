@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from tlbench.report import text
 from tlbench.report.cells import by_shots
-from tlbench.report.sheet import Part, Sheet, Value
-from tlbench.report.tables import Board
+from tlbench.report.sheets.sheet import Part, Sheet, Value
+from tlbench.report.tables.leaderboard import Board
 from tlbench.stats.orderings import leave_one_dataset_out
 from tlbench.stats.spread import outliers, seed_spread
 
@@ -23,7 +23,7 @@ def spread_sheet(boards: Iterable[Board]) -> Sheet:
     """Return one row a row of any board with the spread of its seeds.
 
     Args:
-        boards: From :func:`tlbench.report.tables.leaderboard`.
+        boards: From :func:`tlbench.report.tables.leaderboard.leaderboard`.
     """
     records: list[dict[str, Value]] = [
         {"protocol": board.protocol, "method": row.method, "backbone": row.backbone, "sd": sd, "cells": row.have}
@@ -46,7 +46,7 @@ def left_out_sheet(boards: Iterable[Board]) -> Sheet:
     """Return one row a complete row: its rank, and its rank without each dataset; boards of two datasets or more.
 
     Args:
-        boards: From :func:`tlbench.report.tables.leaderboard`.
+        boards: From :func:`tlbench.report.tables.leaderboard.leaderboard`.
     """
     records: list[dict[str, Value]] = []
     parts = []
@@ -63,7 +63,8 @@ def left_out_sheet(boards: Iterable[Board]) -> Sheet:
                      "left_out": dataset, "rank_without": ranks.get(name)}
                 )  # fmt: skip
             body.append((row.method, row.backbone, str(row.rank), *(str(ranks[name]) for ranks in without.values())))
-        head = ("method", "backbone", "rank", *(f"without {dataset}" for dataset in without))
+        names = text.short(without)
+        head = ("method", "backbone", "rank", *(f"without {names[dataset]}" for dataset in without))
         parts.append(Part(f"{board.title}: ranks without a dataset", head, body, (0, 1), _LEFT_OUT))
     return Sheet("left_out", records, ("protocol", "method", "backbone", "rank", "left_out", "rank_without"), parts)
 
@@ -72,7 +73,7 @@ def outliers_sheet(boards: Iterable[Board]) -> Sheet:
     """Return one row a seed that stands far from its setting's others.
 
     Args:
-        boards: From :func:`tlbench.report.tables.leaderboard`.
+        boards: From :func:`tlbench.report.tables.leaderboard.leaderboard`.
     """
     records: list[dict[str, Value]] = []
     for board in boards:

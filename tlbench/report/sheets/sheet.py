@@ -1,9 +1,9 @@
-"""A table as it is kept beside the page: csv in full precision, markdown and TeX as people read it."""
+"""A table as it is kept beside the page: csv in full precision, and markdown as people read it."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -68,11 +68,6 @@ def markdown(sheet: Sheet) -> str:
     return "\n".join(map(_markdown, sheet.parts)) or "No results.\n"
 
 
-def tex(sheet: Sheet) -> str:
-    r"""Return one ``tabular`` a part, for the package ``booktabs``; to be read with ``\input``."""
-    return "% \\usepackage{booktabs}\n" + ("\n".join(map(_tabular, sheet.parts)) or "% no results\n")
-
-
 def _markdown(part: Part) -> str:
     title = f"### {_escaped(part.title)}\n\n" if part.title else ""
     note = f"{part.note}\n\n" if part.note else ""
@@ -91,32 +86,3 @@ def _escaped(cell: str) -> str:
     for mark in "\\`*_[]|#":
         escaped = escaped.replace(mark, f"\\{mark}")
     return escaped
-
-
-def _tabular(part: Part) -> str:
-    columns = "".join("l" if column in part.left else "r" for column in range(len(part.head)))
-    told = "".join(f"% {_one_line(text)}\n" for text in (part.title, part.note) if text)
-    lines = [r"\toprule", _row(part.head), r"\midrule", *map(_row, part.body), r"\bottomrule"]
-    return f"{told}\\begin{{tabular}}{{{columns}}}\n" + "\n".join(lines) + "\n\\end{tabular}\n"
-
-
-def _row(cells: Iterable[str]) -> str:
-    told = [rf"\textbf{{{_typeset(cell)}}}" if isinstance(cell, Bold) else _typeset(cell) for cell in cells]
-    return " & ".join(told) + r" \\"
-
-
-_TEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "[": "{[}", "]": "{]}", "\N{MINUS SIGN}": "$-$", "–": "--",
-    "±": r"$\pm$", "†": r"$^\dagger$", "·": r"$\cdot$", "×": r"$\times$", "→": r"$\to$",
-}  # fmt: skip
-
-
-def _typeset(cell: str) -> str:
-    """Leave nothing in a name that TeX would take for a command, nor for an option of the row's end before it."""
-    return "".join(_TEX.get(letter, letter) for letter in " ".join(cell.split()))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

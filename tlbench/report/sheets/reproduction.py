@@ -1,4 +1,4 @@
-"""For every row of the leaderboard the command that makes it again, and where MLflow shows its runs."""
+"""For every row of the leaderboard, and every suite that has it, the command that makes it again and its runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from tlbench.report.cells import Measured
 from tlbench.report.data import Results
-from tlbench.report.sheet import Part, Sheet
+from tlbench.report.sheets.sheet import Part, Sheet
 
 _SERVERS = ("http://", "https://")
 _UI = "http://127.0.0.1:5000"  # where `tlbench ui` serves a local store
@@ -17,13 +17,15 @@ _UI = "http://127.0.0.1:5000"  # where `tlbench ui` serves a local store
 
 @dataclass(frozen=True)
 class Reproduction:
-    """How a row came to be.
+    """How a row came to be, in one suite that has it.
 
     Attributes:
+        suite: Name.
         command: For a shell, beside the suite's file.
         runs: Address of its runs in MLflow's pages.
     """
 
+    suite: str
     protocol: str
     method: str
     backbone: str
@@ -31,26 +33,32 @@ class Reproduction:
     runs: str
 
 
-def reproductions(results: Results, cells: Iterable[Measured]) -> tuple[Reproduction, ...]:
-    """Return one entry a protocol, method and backbone, in the order of the cells.
+def reproductions(suites: Iterable[Results], cells: Iterable[Measured]) -> tuple[Reproduction, ...]:
+    """Return one entry a protocol, method and backbone, in the order of the cells; for each suite that has them.
 
     Args:
-        results: What MLflow holds.
+        suites: What MLflow holds of each.
         cells: See :func:`tlbench.report.cells.settle`.
     """
-    rows = {(cell.protocol, cell.method, cell.backbone): cell for cell in cells}
-    server = results.place if results.place.startswith(_SERVERS) else _UI
-    base = f"{server.rstrip('/')}/#/experiments/{quote(results.experiment)}"
-    return tuple(
-        Reproduction(
-            protocol=cell.protocol,
-            method=cell.method,
-            backbone=cell.backbone,
-            command=_command(results.suite, cell),
-            runs=f"{base}/runs?searchFilter={quote(_filter(cell), safe='')}",
-        )
-        for cell in rows.values()
-    )
+    cells = tuple(cells)
+    found = []
+    for results in suites:
+        own = set(results.done["cell"])
+        rows = {(cell.protocol, cell.method, cell.backbone): cell for cell in cells if cell.cell in own}
+        server = results.place if results.place.startswith(_SERVERS) else _UI
+        base = f"{server.rstrip('/')}/#/experiments/{quote(results.experiment)}"
+        found += [
+            Reproduction(
+                suite=results.suite,
+                protocol=cell.protocol,
+                method=cell.method,
+                backbone=cell.backbone,
+                command=_command(results.suite, cell),
+                runs=f"{base}/runs?searchFilter={quote(_filter(cell), safe='')}",
+            )
+            for cell in rows.values()
+        ]
+    return tuple(found)
 
 
 def reproduction_sheet(found: Iterable[Reproduction]) -> Sheet:
