@@ -8,7 +8,7 @@ import pytest
 
 from tlbench.core.errors import UserError
 from tlbench.store import postgresql
-from tlbench.store.addresses import redacted, without_credentials
+from tlbench.store.addresses import for_pages, redacted, without_credentials
 from tlbench.store.on_mlflow import prepare
 
 
@@ -31,6 +31,12 @@ from tlbench.store.on_mlflow import prepare
 )
 def test_an_address_is_shown_without_user_and_password(uri: str, shown: str) -> None:
     assert without_credentials(uri) == shown
+
+
+def test_a_page_tells_no_more_of_a_file_than_its_folder_and_name() -> None:
+    assert for_pages("sqlite:////home/ann/study/.tlbench/mlflow.db") == ".tlbench/mlflow.db"
+    assert for_pages("sqlite:///mlflow.db") == "mlflow.db"
+    assert for_pages("http://ann:sesame@host/x") == "http://host/x"
 
 
 def test_a_message_is_shown_without_the_password_in_any_form() -> None:

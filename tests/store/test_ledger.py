@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from plausible import make_record
@@ -146,9 +147,10 @@ def test_the_cells_of_a_killed_driver_are_free_at_once(tmp_path: Path) -> None:
     assert not list(path.with_name("l-owners").iterdir())
 
 
-def lease_all(path: Path, number: int, results: multiprocessing.Queue[list[str]]) -> None:
+def lease_all(path: Path, number: int, all_there: Any, results: multiprocessing.Queue[list[str]]) -> None:
     mine: set[str] = set()
     with Ledger(path) as ledger:
+        all_there.wait(60)
         for start in random.sample(range(300), 300):
             ids = [name((start + step) % 300) for step in range(4)]
             attempts = ledger.lease(ids, f"driver {number}", 60)
@@ -159,8 +161,8 @@ def lease_all(path: Path, number: int, results: multiprocessing.Queue[list[str]]
 
 
 def test_drivers_that_lease_at_the_same_moment_never_share_a_cell(tmp_path: Path) -> None:
-    results = FORK.Queue()
-    drivers = [FORK.Process(target=lease_all, args=(tmp_path / "l", number, results)) for number in range(3)]
+    results, all_there = FORK.Queue(), FORK.Barrier(3)
+    drivers = [FORK.Process(target=lease_all, args=(tmp_path / "l", number, all_there, results)) for number in range(3)]
     for driver in drivers:  # they also make the file, all at once
         driver.start()
     leased = [results.get(timeout=60) for _ in drivers]

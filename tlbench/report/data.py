@@ -19,7 +19,7 @@ from tlbench.report.attached import Attached
 from tlbench.report.stored import StoredExperiment, StoredRun
 from tlbench.report.trials import apart, none, of_runs
 from tlbench.store import mlflow_layout as layout
-from tlbench.store.addresses import SQLITE, without_credentials
+from tlbench.store.addresses import SQLITE, for_pages, without_credentials
 from tlbench.store.postgresql import is_postgresql
 
 TEXTS = tuple(name for name in layout.PARAMS if name != "seed")
@@ -60,7 +60,7 @@ class Results:
 
     Attributes:
         suite: Name.
-        place: Where it was read from, without credentials.
+        place: Where it was read from, as a page tells it.
         done: One row per cell with a result. Columns :data:`COLUMNS` and further scores and costs under their MLflow
             names; ``shots`` is text, ``ended`` is in seconds since the epoch, ``options`` and ``params`` are canonical
             JSON, ``transductive`` and ``oracle`` are truth values.
@@ -103,7 +103,7 @@ def load(suite: str, uri: str) -> Results:
     Raises:
         UserError: The store cannot be reached or read, or has no such suite.
     """
-    return tidy(suite, without_credentials(uri), _read(suite, uri))
+    return tidy(suite, for_pages(uri), _read(suite, uri))
 
 
 def load_several(names: Sequence[str], uri: str) -> Results:

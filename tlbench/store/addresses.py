@@ -23,6 +23,13 @@ def without_credentials(uri: str) -> str:
     return f"{scheme}{mark}{place}{asked if kept else ''}{kept}"
 
 
+def for_pages(uri: str) -> str:
+    """Return an address as a page tells it, which travels: of a file no more than its folder's name and its own."""
+    if not uri.startswith(SQLITE):
+        return without_credentials(uri)
+    return "/".join(uri.removeprefix(SQLITE).split("/")[-2:])
+
+
 def redacted(text: str, uri: str) -> str:
     """Return a text without the secrets of an address that it may repeat, such as a library's message."""
     text = text.replace(uri, without_credentials(uri))
