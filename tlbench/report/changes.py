@@ -16,7 +16,6 @@ from tlbench.stats.contrasts import Contrast, holm, paired
 Setting = tuple[str, str, str, str, str]
 """Protocol, dataset, shots, method and backbone, by their labels."""
 
-_SAME = 1e-9  # a mean is stored as text in snapshots that hold means only
 _SHOWN = 20
 
 
@@ -27,7 +26,7 @@ class Change:
     Attributes:
         first: Mean accuracy in the first snapshot, over the seeds that both have where they are known.
         second: The same in the second.
-        contrast: Second minus first, paired by seed; None where a snapshot holds no single results, or no common seed.
+        contrast: Second minus first, paired by seed; None where they have no common seed.
         p_holm: Corrected for all settings that both snapshots have.
     """
 
@@ -75,7 +74,7 @@ class Changes:
 
 @dataclass(frozen=True)
 class _Held:
-    """A setting in one snapshot; ``seeds`` is empty where only the mean is known."""
+    """A setting in one snapshot; ``seeds`` is empty where the other snapshot has none of them."""
 
     mean: float
     seeds: dict[int, float]
@@ -111,11 +110,6 @@ def changes(first: Snapshot, second: Snapshot) -> Changes:
 
 def _held(snapshot: Snapshot) -> dict[Setting, _Held]:
     seeds: dict[Setting, dict[int, float]] = {}
-    if snapshot.records is None:
-        return {
-            (row["protocol"], row["dataset"], row["shots"], row["method"], row["backbone"]): _Held(row["accuracy"], {})
-            for row in snapshot.settings.to_dict("records")
-        }
     for cell in settle(snapshot.records)[0]:
         setting = (cell.protocol, cell.dataset, cell.shots, cell.method, cell.backbone)
         seeds.setdefault(setting, {})[cell.seed] = cell.accuracy
@@ -137,7 +131,7 @@ def _contrast(setting: Setting, first: _Held, second: _Held) -> Contrast | None:
 
 
 def _differ(first: _Held, second: _Held) -> bool:
-    return first.seeds != second.seeds or abs(first.mean - second.mean) > _SAME
+    return first.seeds != second.seeds or first.mean != second.mean
 
 
 def _order(setting: Setting) -> tuple[str, str, float, str, str]:
@@ -146,16 +140,9 @@ def _order(setting: Setting) -> tuple[str, str, float, str, str]:
 
 
 def _notes(first: Snapshot, second: Snapshot) -> list[str]:
-    found = [
-        f"{each.tag} holds means only: no interval and no test" for each in (first, second) if each.records is None
-    ]
-    if first.records is None or second.records is None:
-        return found
     marks = [_contents(each) for each in (first.records, second.records)]
     others = sorted(name for name in marks[0] if name in marks[1] and marks[0][name] != marks[1][name])
-    if others:
-        found.append(f"not the same content under one name: {', '.join(others)}")
-    return found
+    return [f"not the same content under one name: {', '.join(others)}"] if others else []
 
 
 def _contents(records: pd.DataFrame) -> dict[str, frozenset[str]]:

@@ -19,7 +19,7 @@ from tlbench.report.page import Report, save
 
 FROZEN = "frozen"
 HASHES = "SHA256SUMS"
-RECORDS, SETTINGS, FACTS = "records.parquet", "settings.csv", "snapshot.json"
+RECORDS, FACTS = "records.parquet", "snapshot.json"
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -30,17 +30,12 @@ class Snapshot:
     Attributes:
         tag: Its name.
         folder: Where it lies.
-        records: One row a finished cell, as :attr:`tlbench.report.data.Results.done`; None in snapshots that hold
-            means only.
-        settings: One row a setting, as ``settings.csv`` has it.
-        facts: Suite, versions and commit; empty in snapshots that hold means only.
+        records: One row a finished cell, as :attr:`tlbench.report.data.Results.done`.
     """
 
     tag: str
     folder: Path
-    records: pd.DataFrame | None
-    settings: pd.DataFrame
-    facts: dict[str, Any]
+    records: pd.DataFrame
 
 
 def freeze(report: Report, tag: str, reports: Path) -> Path:
@@ -94,7 +89,7 @@ def refuse_tag(tag: str, reports: Path) -> None:
 def tags(reports: Path) -> list[str]:
     """Return the names of all snapshots."""
     shelf = reports / FROZEN
-    return sorted(path.parent.name for path in shelf.glob(f"*/{SETTINGS}")) if shelf.is_dir() else []
+    return sorted(path.parent.name for path in shelf.glob(f"*/{HASHES}")) if shelf.is_dir() else []
 
 
 def read(tag: str, reports: Path) -> Snapshot:
@@ -112,15 +107,8 @@ def read(tag: str, reports: Path) -> Snapshot:
     if tag not in known:
         hint = nearest(tag, known) if known else "`tlbench report SUITE --freeze TAG` makes one"
         raise UserError(f"no snapshot {tag!r} under {reports / FROZEN}", hint)
-    if (folder / HASHES).is_file():
-        _verify(folder)
-    return Snapshot(
-        tag=tag,
-        folder=folder,
-        records=pd.read_parquet(folder / RECORDS) if (folder / RECORDS).is_file() else None,
-        settings=pd.read_csv(folder / SETTINGS, dtype={"shots": str}),
-        facts=json.loads((folder / FACTS).read_text(encoding="utf-8")) if (folder / FACTS).is_file() else {},
-    )
+    _verify(folder)
+    return Snapshot(tag, folder, pd.read_parquet(folder / RECORDS))
 
 
 def _verify(folder: Path) -> None:
