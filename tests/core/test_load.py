@@ -140,6 +140,8 @@ def test_defaults(read_suite: Callable[[str], Suite]) -> None:
         (23, "search: {space: {lora: {rank: {choice: [1, 0]}}}}", "s.yaml:23: rank: must be greater", ""),
         (23, "search: {space: {lora: {alpha: {log_uniform: [0, 1]}}}}", "s.yaml:23: alpha: the low end 0", ""),
         (23, "search: {space: {lora: {alpha: {uniform: [0, 1], choice: [1]}}}}", "s.yaml:23: alpha: must be one", ""),
+        (23, "search: {space: {lora: {rank: {uniform: [1, 2.5]}}}}", "s.yaml:23: rank: must be a whole number", ""),
+        (23, "search: {space: {lora: {rank: {uniform: [0, 2]}}}}", "s.yaml:23: rank: must be greater", ""),
         (23, "search: {space: {simclr: {}}}", "s.yaml:23: no grid lists a method 'simclr'", ""),
         (24, "resources: {gpus: -1}", "s.yaml:24: gpus: must be greater than or equal to 0, not -1", ""),
         (24, "resources: {gpus: 1.5}", "s.yaml:24: gpus: must be a share up to 1 or a whole number, not 1.5", ""),
@@ -158,6 +160,14 @@ def test_each_mistake_is_one_message(
     assert len(first) == 1
     assert first[0].startswith(message)
     assert hint in str(caught.value)
+
+
+def test_a_range_may_be_of_whole_numbers(read_suite: Callable[[str], Suite]) -> None:
+    search = read_suite(
+        changed(23, "search: {space: {lora: {rank: {uniform: [2, 16]}, alpha: {uniform: [1, 2]}}}}")
+    ).search
+    assert search is not None
+    assert search.space["lora"]["rank"].space == {"distribution": "uniform", "low": 2, "high": 16}
 
 
 def test_several_mistakes_are_reported_together_in_the_order_of_the_lines(

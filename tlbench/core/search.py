@@ -46,8 +46,11 @@ class Distribution(Settings):
 
     @property
     def probes(self) -> tuple[Any, ...]:
-        """The values that stand in the file."""
-        return self.choice or self.uniform or self.log_uniform or ()
+        """The values that stand in the file; the ends of a range are whole numbers where they can be."""
+        if self.choice is not None:
+            return self.choice
+        ends = self.uniform or self.log_uniform or ()
+        return tuple(int(end) if end.is_integer() else end for end in ends)
 
     @property
     def space(self) -> dict[str, Any]:
