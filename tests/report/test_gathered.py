@@ -22,6 +22,8 @@ from tlbench.report.rendered import html
 from tlbench.report.sheets.of_report import sheets
 from tlbench.report.sheets.reproduction import reproductions
 from tlbench.report.stale import stale
+from tlbench.report.tables.searched import searched
+from tlbench.report.trials import spent
 
 PROBE = registry.declaration("methods", "linear_probe").source
 SIMCLR = registry.declaration("methods", "simclr")
@@ -75,6 +77,26 @@ def test_each_board_answers_for_its_own_cells() -> None:
     assert list(told) == ["classification: digits", "classification: pydocs", "classification, transductive: digits"]
     assert "b is the best of 2 rows" in told["classification: digits"]
     assert "only c was measured" in told["classification: pydocs"]
+
+
+def test_trials_stand_under_the_labels_of_the_cells_that_use_them() -> None:
+    """A protocol with several options has several labels, which no single trial knows of."""
+    named = {"protocol": "episodic"}
+    cells, tried = [], []
+    for ways in ("5", "20"):
+        option, key = {"option.ways": ways, **named}, {"tlbench.setting": f"key of {ways}"}
+        cells += [run("lora", 0.5 + seed / 100, seed, f"d{ways}", tags=key, **option) for seed in range(3)]
+        trial = run("lora", 0.0, 99, f"d{ways}", tags={**key, "tlbench.trial": "1", "tlbench.values": "{}"}, **option)
+        tried.append(replace(trial, metrics={"validation/accuracy": 0.6, "cost/seconds": 1.0}))
+    report = gathered.make(results([*cells, *tried]))
+    found = searched(report.settings, report.results.trials)
+    assert [(each.protocol, each.test) for each in found] == [
+        ("episodic (ways=20)", pytest.approx(0.51)),
+        ("episodic (ways=5)", pytest.approx(0.51)),
+    ]
+    assert spent(report.settings, report.results.trials) == {
+        (f"episodic (ways={ways})", "lora", report.settings[0].backbone): 1 for ways in ("5", "20")
+    }
 
 
 def test_a_large_board_answers_for_all_its_rows() -> None:

@@ -30,8 +30,8 @@ NUMBERS = (
 )  # fmt: skip
 SOURCES = ("method_source", "protocol_source")
 COLUMNS = (
-    "run_id", "cell", "digest", "ended", *TEXTS, "seed", "options", "params", "transductive", "oracle", *SOURCES,
-    *NUMBERS,
+    "run_id", "cell", "digest", "ended", *TEXTS, "seed", "options", "params", "transductive", "oracle", "setting",
+    *SOURCES, *NUMBERS,
 )  # fmt: skip
 
 
@@ -63,7 +63,8 @@ class Results:
         place: Where it was read from, as a page tells it.
         done: One row per cell with a result. Columns :data:`COLUMNS` and further scores and costs under their MLflow
             names; ``shots`` is text, ``ended`` is in seconds since the epoch, ``options`` and ``params`` are canonical
-            JSON, ``transductive`` and ``oracle`` are truth values.
+            JSON, ``transductive`` and ``oracle`` are truth values, ``setting`` is the key of the search that found its
+            parameters, or empty.
         provenance: Values and the number of cells that have them, by name (``torch``, ``commit``, ...).
         failed: Cells that failed and have no result.
         planned: Cells that the suite asks for; None when no plan was stored.
@@ -280,6 +281,7 @@ def _row(run: StoredRun) -> dict[str, Any]:
         "params": _under(layout.PARAM_PREFIX, run.params),
         "transductive": layout.TRANSDUCTIVE_TAG in run.tags,
         "oracle": layout.ORACLE_TAG in run.tags,
+        "setting": run.tags.get(layout.SETTING_TAG, ""),
         **{key: run.tags.get(layout.PROVENANCE_PREFIX + key, "") for key in SOURCES},
         **run.metrics,
     }

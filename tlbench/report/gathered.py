@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from tlbench.report.stale import stale
 from tlbench.report.tables.choices import Choices, choices
 from tlbench.report.tables.leaderboard import Board, leaderboard
 from tlbench.report.tables.settings import SettingRow, settings
+from tlbench.report.trials import labelled
 from tlbench.store.audits import read_audit
 
 _CUT, _TAIL = "[cut; sha256 ", 60  # how the store marks a text that it had to cut
@@ -87,6 +88,9 @@ def make(results: Results, audit: Audit | None = None, suites: Sequence[Results]
         suites: The results of each, where they are joined.
     """
     cells, notes = settle(results.done)
+    searches = dict(zip(results.done["cell"], results.done["setting"], strict=True))
+    labels = {key: (cell.protocol, cell.dataset) for cell in cells if (key := searches[cell.cell])}
+    results = replace(results, trials=labelled(results.trials, labels))
     boards = leaderboard(cells, results.baseline)
     old = stale(results.done)
     return Report(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -16,7 +16,7 @@ from tlbench.store import mlflow_layout as layout
 
 COLUMNS = (
     "setting", "method", "trial", "value", "best", "seconds", "cost", "status", "params", "winner", "protocol",
-    "backbone", "dataset", "shots", "share", "legs",
+    "backbone", "dataset", "shots", "share", "legs", "key",
 )  # fmt: skip
 """Of a frame of trials, one row a trial, in the order in which they ended:
 
@@ -29,7 +29,8 @@ COLUMNS = (
 * ``params`` is canonical JSON of what was searched;
 * ``winner`` says whether the setting's cells took their values from it;
 * ``share`` is the part of a training that it is: 1, or that of a generation of a population;
-* ``legs`` is canonical JSON of how a member's training came to its values (:mod:`tlbench.core.legs`), else empty.
+* ``legs`` is canonical JSON of how a member's training came to its values (:mod:`tlbench.core.legs`), else empty;
+* ``key`` is the setting's own, which the cells that took their values from it name.
 """
 _NUMBERS = ("trial", "value", "best", "seconds", "cost", "share")
 
@@ -70,8 +71,25 @@ def of_runs(runs: Iterable[StoredRun]) -> pd.DataFrame:
         won = layout.WINNER_TAG in run.tags
         told = (name, names[1], number, value, best.get(name, math.nan), seconds, spent[name], status, values, won)
         legs = run.tags.get(layout.LEGS_TAG, "")
-        rows.append((*told, names[0], *names[2:], 1 / len(GENERATIONS) if legs else 1.0, legs))
+        key = run.tags.get(layout.SETTING_TAG, "")
+        rows.append((*told, names[0], *names[2:], 1 / len(GENERATIONS) if legs else 1.0, legs, key))
     return pd.DataFrame(rows, columns=list(COLUMNS)) if rows else none()
+
+
+def labelled(trials: pd.DataFrame, labels: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """Return trials under the labels that tables give to their setting's cells.
+
+    Args:
+        trials: As they were stored.
+        labels: Labels of protocol and dataset by the setting's key; where it is not there, the stored names stay.
+    """
+    if trials.empty:
+        return trials
+    stored = zip(trials["key"], trials["protocol"], trials["dataset"], strict=True)
+    found = [labels.get(key, (protocol, dataset)) for key, protocol, dataset in stored]
+    told = trials.assign(protocol=[protocol for protocol, _ in found], dataset=[dataset for _, dataset in found])
+    names = zip(*(told[name] for name in ("protocol", "method", "backbone", "dataset", "shots")), strict=True)
+    return told.assign(setting=[setting(*each) for each in names])
 
 
 def spent(rows: Iterable[SettingRow], trials: pd.DataFrame) -> dict[tuple[str, str, str], int]:
