@@ -25,8 +25,9 @@ from tlbench.core.errors import UserError
 from tlbench.core.record import Record
 from tlbench.report import data
 from tlbench.store import mlflow_layout as layout
+from tlbench.store.addresses import without_credentials
 from tlbench.store.ledger import Ledger
-from tlbench.store.on_mlflow import prepare, without_credentials
+from tlbench.store.on_mlflow import prepare
 from tlbench.store.sync import Backlog, Writer, sync
 
 TAGS = layout.experiment_tags("linear_probe", "name: demo\n", 4, [{"count": 2, "reason": "no sense", "what": "x | y"}])

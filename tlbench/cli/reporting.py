@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def sync(suite: SuitePath, home: HomePath = None, tracking_uri: TrackingUri = None) -> None:
     """Send results to MLflow that a run could not send."""
     from tlbench.execution.run_suite import send
-    from tlbench.store.on_mlflow import without_credentials
+    from tlbench.store.addresses import without_credentials
 
     place = home_at(home)
     prepared = prepare(suite, place)

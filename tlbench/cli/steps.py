@@ -89,7 +89,7 @@ def write_report(names: list[str], uri: str, folder: Path, home: Home, must: boo
     """Write and show the report; where MLflow lacks results anyway, a report that cannot be made is a note."""
     from tlbench.report.page import gather, save
     from tlbench.report.terminal import terminal_table
-    from tlbench.store.on_mlflow import without_credentials
+    from tlbench.store.addresses import without_credentials
 
     try:
         gathered = gather(names, uri, home.root)
