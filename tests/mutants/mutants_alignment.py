@@ -106,14 +106,21 @@ MUTANTS = (
         CONDITIONED,
     ),
     Mutant("cdan: projection not scaled", "training/adaptation/conditioning.py", " / _RANDOM**0.5", "", f"{ADVERSARY}"),
-    Mutant("mmd: diagonal kept", "training/adaptation/mmd.py", "(part.sum() - part.trace())", "part.sum()", MMD),
+    Mutant("mmd: diagonal kept", "training/adaptation/mmd.py", "each.sum() - each.trace() if", "each.sum() if", MMD),
     Mutant(
-        "mmd: mean over all pairs", "training/adaptation/mmd.py", "(len(part) * (len(part) - 1))", "len(part) ** 2", MMD
+        "mmd: mean over all pairs", "training/adaptation/mmd.py", "each.numel() - len(each) if", "each.numel() if", MMD
     ),
-    Mutant("mmd: pairs across counted once", "training/adaptation/mmd.py", "2 * cross.mean()", "cross.mean()", MMD),
+    Mutant("mmd: pairs across counted once", "training/adaptation/mmd.py", " - across[1]", "", MMD),
     Mutant(
-        "mmd: bandwidth not detached", "training/adaptation/mmd.py", "distances.detach().sum()", "distances.sum()", MMD
+        "mmd: bandwidth not detached",
+        "training/adaptation/mmd.py",
+        "apply(distances, ",
+        "apply(distances / distances.sum() * distances.detach().sum(), ",
+        MMD,
     ),
+    Mutant("mmd: slope of one kernel", "training/adaptation/mmd.py", "alpha=2**power", "alpha=1", MMD),
+    Mutant("mmd: slope not averaged", "training/adaptation/mmd.py", "mul_(-factor / kernels)", "mul_(-factor)", MMD),
+    Mutant("mmd: blocks not mirrored", "training/adaptation/mmd.py", "products[start:end, :start].T", "0", MMD),
     Mutant(
         "mmd: fixed bandwidth",
         "training/adaptation/mmd.py",
@@ -130,7 +137,7 @@ MUTANTS = (
     ),
     Mutant("mmd: zero bandwidth", "training/adaptation/mmd.py", ".tiny ** 0.5)", ".tiny * 0)", MMD),
     Mutant("mmd: few kernels too wide", "training/adaptation/mmd.py", " - (5 - kernels) // 2)", ")", MMD),
-    Mutant("mmd: kernels not averaged", "training/adaptation/mmd.py", "return total / kernels", "return total", MMD),
+    Mutant("mmd: kernels not averaged", "training/adaptation/mmd.py", "total.div_(kernels)", "total.div_(1)", MMD),
     Mutant("mmd: rows not centred", "training/adaptation/mmd.py", "z = z - z.mean(0)", "z = z.clone()", MMD),
     Mutant("mmd: negative distances", "training/adaptation/mmd.py", ".clamp_(min=0)", "", MMD),
     Mutant("mmd: half the gradient", "training/adaptation/mmd.py", "beta=2, alpha=-2", "beta=1, alpha=-1", MMD),
