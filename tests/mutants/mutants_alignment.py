@@ -148,7 +148,7 @@ MUTANTS = (
         "2 * gradients[0]",
         MMD,
     ),
-    Mutant("mmd: distances in low precision", "training/adaptation/mmd.py", "enabled=False", "enabled=True", MMD),
+    Mutant("mmd: distances in low precision", "training/adaptation/mmd.py", "(at_least_single(z))", "(z)", MMD),
     Mutant("mmd: joint of logits", "methods/mmd.py", "logits.softmax(1)]", "logits]", LAYERS),
     Mutant("mmd: sum of kernels", "methods/mmd.py", "math.prod(", "sum(", LAYERS),
     Mutant("mmd: biased all the same", "methods/mmd.py", 'cfg.estimate == "unbiased"', "False", LAYERS),
@@ -215,13 +215,6 @@ MUTANTS = (
         "sums, values = sums.to(found) + found, values + x.shape[1]",
         "sums, values = sums.to(found) + found / x.shape[1], values + 1",
         POOLED,
-    ),
-    Mutant(
-        "adabn: source's moments returned",
-        "methods/adabn.py",
-        "    use_moments(model, target.x",
-        "    0 and (model, target.x",
-        ADABN,
     ),
     Mutant(
         "adabn: proposed before it is adapted",

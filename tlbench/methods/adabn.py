@@ -42,9 +42,8 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
         model.groups(cfg),
         task,
         cfg,
-        replace(ctx, on_proposal=propose if ctx.on_proposal is not None else None),
+        replace(ctx, on_proposal=propose),
         lambda step: {"loss": supervised(step)},
         reads=("source", "shots"),
     )
-    use_moments(model, target.x, ctx.device)
     return ModulePredictor(model, list(model.parameters()))

@@ -77,10 +77,9 @@ class _GaussianKernels(torch.autograd.Function):
 def squared_distances(z: Tensor) -> Tensor:
     """Return the squared distances (N, N) of rows (N, D); none is negative, those on the diagonal are zero.
 
-    Computed in single precision, also under autocast, or in double precision where ``z`` is in it.
+    Computed in single precision, or in double precision where ``z`` is in it.
     """
-    with torch.autocast(z.device.type, enabled=False):
-        distances: Tensor = _SquaredDistances.apply(at_least_single(z))
+    distances: Tensor = _SquaredDistances.apply(at_least_single(z))
     return distances
 
 
