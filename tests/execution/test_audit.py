@@ -201,7 +201,7 @@ def test_pre_training_on_the_target_is_audited(audited: Callable[..., Proofs], m
     assert verdicts(found) == HONEST | {BEYOND_THE_BUDGET: "not applicable", PRE_TRAINING: "passed"}
     assert found[BEYOND_THE_BUDGET][1] == "every training label is in the budget"
 
-    def everything(dataset: Any) -> Split:
+    def everything(dataset: Any, labelled: bool) -> Split:
         return Split(dataset.x, dataset.y, np.arange(len(dataset.y)))
 
     monkeypatch.setattr(proofs, "corpus", everything)

@@ -18,8 +18,9 @@ import torch
 from safetensors.torch import load_file
 from small_suites import CORPUS, PLAIN, PRETRAINED, planned, suite
 
+from tlbench.core import registry
 from tlbench.core.cell import Cell
-from tlbench.data.dataset import TEST, TRAIN
+from tlbench.data.dataset import TEST, TRAIN, Split
 from tlbench.execution import pretrain as room
 from tlbench.execution.made import adopt, weights_file
 from tlbench.execution.needs import PRETRAINED as KIND
@@ -46,13 +47,30 @@ def own(tmp_path: Path, decoded: Path) -> Path:
 
 def test_the_corpus_holds_training_examples_of_training_classes_alone() -> None:
     dataset = fake_dataset()
-    seen = corpus(dataset)
+    seen = corpus(dataset, labelled=True)
     assert (dataset.part[seen.rows] == TRAIN).all()
     assert set(dataset.y[seen.rows]) == set(dataset.info.class_splits["train"])
     assert set(seen.labels) == set(range(len(dataset.info.class_splits["train"])))
     assert len(seen) == 6 * 10
     hidden = np.flatnonzero((dataset.part == TEST) | (dataset.y >= 6))
     assert not set(hidden) & set(seen.rows)
+    unlabelled = corpus(dataset, labelled=False)
+    assert unlabelled.y is None
+    assert (unlabelled.rows == seen.rows).all()
+
+
+@pytest.mark.parametrize(("method", "reads"), [("supervised", True), ("simclr", False)])
+def test_what_reads_no_labels_is_given_none(
+    own: Path, tmp_path: Path, decoded: Path, monkeypatch: pytest.MonkeyPatch, method: str, reads: bool
+) -> None:
+    recipe = {**PLAIN, "pretrain": {"method": method, "dataset": CORPUS, "params": {"epochs": 1}}}
+    choice = pretrained_cell(tmp_path, decoded, recipe).backbone
+    module = registry.declaration("methods", method).load()
+    given: list[Split] = []
+    monkeypatch.setattr(module, "pretrain", lambda corpus, *rest: given.append(corpus))
+    assert choice.pretrain is not None
+    pretrained_weights(choice.pretrain, choice.artifact, Warm(Artifacts(own), torch.device("cpu")))
+    assert [split.y is not None for split in given] == [reads]
 
 
 def test_a_stopped_pre_training_continues_and_ends_with_the_same_bytes(

@@ -103,8 +103,8 @@ MUTANTS = (
     Mutant(
         "audit: the corpus is not looked at",
         "execution/audit/proofs.py",
-        "if not (np.array_equal(plain.rows, tampered.rows)",
-        "if False and not (np.array_equal(plain.rows, tampered.rows)",
+        "if not (alike and",
+        "if False and not (alike and",
         f"{AUDIT}::test_pre_training_on_the_target_is_audited",
     ),
     Mutant(
@@ -239,5 +239,12 @@ MUTANTS = (
         "reads_labels, declared.file)",
         "reads_labels, declared.source)",
         "tests/core/test_code.py::test_pre_trained_weights_keep_their_name_when_shared_code_changes",
+    ),
+    Mutant(
+        "pre-training: labels for what reads none",
+        "execution/pretrain.py",
+        "if not labelled:",
+        "if False:",
+        "tests/execution/test_pretrain.py::test_what_reads_no_labels_is_given_none",
     ),
 )

@@ -85,8 +85,24 @@ MUTANTS = (
     Mutant(
         "episodes: support in the order of classes",
         "protocols/episodic.py",
-        "order = torch.rand(support.shape, generator=generator).argsort(1)",
-        "order = torch.arange(support.shape[1]).expand(support.shape)",
+        "    query, truth, ways = query",
+        "    support, labels = torch.from_numpy(episodes.support).flatten(1), labels_of(episodes.support)\n"
+        "    query, truth, ways = query",
+        PROTOCOLS,
+    ),
+    Mutant(
+        "episodes: queries in the order of classes",
+        "protocols/episodic.py",
+        "    query, truth, ways = query[:, :most], truth[:, :most]",
+        "    query, truth = torch.from_numpy(episodes.query).flatten(1), labels_of(episodes.query)\n"
+        "    query, truth, ways = query[:, :most], truth[:, :most]",
+        PROTOCOLS,
+    ),
+    Mutant(
+        "episodes: support and labels in two orders",
+        "protocols/episodic.py",
+        "return positions.gather(1, order), labels.gather(1, order)",
+        "return positions.gather(1, order), labels",
         PROTOCOLS,
     ),
     Mutant(

@@ -228,6 +228,18 @@ def test_support_and_query_are_disjoint_and_support_is_not_sorted_by_class(datas
     assert not (labels == torch.arange(5).repeat_interleave(2)).all(1).any(), "sorted support invites positional labels"
 
 
+def test_answers_by_position_are_guesses(dataset: Dataset) -> None:
+    class Position(Centroids):
+        def classify(self, support: Tensor, labels: Tensor, query: Tensor, ways: int) -> Tensor:
+            super().classify(support, labels, query, ways)
+            place = torch.arange(query.shape[1]) * ways // query.shape[1]
+            return nn.functional.one_hot(place, ways).float().expand(len(query), -1, -1)
+
+    declared = Position()
+    declared.transductive = True
+    assert play(dataset, learner=declared)[0].scores["accuracy"] == pytest.approx(0.2, abs=0.06)
+
+
 def test_every_method_meets_the_same_episodes_and_seeds_differ(dataset: Dataset) -> None:
     (_, one, _), (_, two, _), (_, three, _) = play(dataset), play(dataset), play(dataset, seed=1)
     assert torch.equal(torch.cat(one.queries), torch.cat(two.queries))

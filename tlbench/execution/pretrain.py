@@ -25,15 +25,21 @@ if TYPE_CHECKING:
     from tlbench.execution.warm import Warm
 
 
-def corpus(dataset: Dataset) -> Split:
+def corpus(dataset: Dataset, labelled: bool) -> Split:
     """Return what pre-training may read of a dataset.
 
     Training examples only and, where the dataset declares a class split, training classes only: so neither the test
     examples nor the test classes of any protocol are seen.
+
+    Args:
+        dataset: The dataset.
+        labelled: Whether the method reads labels; otherwise it is given none.
     """
     rows = dataset.rows(TRAIN)
     classes = dataset.info.class_splits.get("train", tuple(range(len(dataset.info.classes))))
     rows = rows[np.isin(dataset.y[rows], classes)]
+    if not labelled:
+        return take(dataset, rows, None)
     _, labels = np.unique(dataset.y[rows], return_inverse=True)
     return take(dataset, rows, labels.astype(np.int64))
 
@@ -71,7 +77,7 @@ def _train(run: Pretrain, key: str, warm: Warm, folder: Path | None) -> None:
     )
     reseed(derive_seed(ctx.cell, "global"))
     start = time.perf_counter()
-    module.pretrain(corpus(dataset), backbone, module.Config(**run.method.params), ctx)
+    module.pretrain(corpus(dataset, run.labels), backbone, module.Config(**run.method.params), ctx)
     if folder is None:
         return
     save_weights(backbone, folder / WEIGHTS, warm.tokenizer(run.start, run.dataset))

@@ -2,7 +2,7 @@
 
 Classes are split into train, val and test classes with no overlap. The method learns on the first, is selected on
 episodes of the second, and is scored on a seeded list of episodes of the third that is the same for every method.
-Support examples come in random order, so no method may take their position for their label.
+Support examples and queries come in random order, so no method may take their position for their label.
 
 The answer to one query may not depend on the other queries; a method that needs them declares itself transductive and
 is listed apart. That is checked: a few episodes are also solved with half of their queries left out.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -31,7 +32,7 @@ from tlbench.training.predictor import EpisodeLearner, EpisodeSolver
 if TYPE_CHECKING:
     from tlbench.training.context import Context
 
-VERSION = 1
+VERSION = 2  # 1 asked the queries in the order of their classes
 _CHECKED = 4  # episodes that are also solved with fewer queries, and examples that are also embedded by themselves
 _TOLERANCE = 1e-3  # of the largest value: rounding, where other batch sizes choose other kernels
 
@@ -119,22 +120,29 @@ def score(
     *,
     most: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return logits (E, Q, ways) and labels (E, Q) of the queries.
+    """Return logits (E, Q, ways) and labels (E, Q) of the queries, in the random order in which they are asked.
 
     Args:
         learner: The fitted learner.
         inputs: What the learner is handed of each example (n, ...).
         episodes: Positions of support and queries in ``inputs``.
-        seed: Decides the order of the support examples.
+        seed: Decides the order of support and queries.
         device: Where to score.
-        most: Ask only the first so many queries, which are those of the first classes; None asks all.
+        most: Ask only the first so many queries; None asks all.
     """
-    support, query = (torch.from_numpy(part).flatten(1) for part in (episodes.support, episodes.query))
-    generator = torch.Generator().manual_seed(derive_seed("support order", seed))
-    order = torch.rand(support.shape, generator=generator).argsort(1)
-    support, labels = support.gather(1, order), labels_of(episodes.support).gather(1, order)
-    query, truth, ways = query[:, :most], labels_of(episodes.query)[:, :most], episodes.support.shape[1]
+    (support, labels), (query, truth) = (
+        _shuffled(rows, derive_seed(f"{what} order", seed))
+        for what, rows in (("support", episodes.support), ("query", episodes.query))
+    )
+    query, truth, ways = query[:, :most], truth[:, :most], episodes.support.shape[1]
     return episode_logits(learner, inputs, support, labels, query, ways, device), truth
+
+
+def _shuffled(rows: NDArray[np.int64], seed: int) -> tuple[Tensor, Tensor]:
+    """Return positions and labels (E, ways * n) of rows (E, ways, n), each episode in a random order of its own."""
+    positions, labels = torch.from_numpy(rows).flatten(1), labels_of(rows)
+    order = torch.rand(positions.shape, generator=torch.Generator().manual_seed(seed)).argsort(1)
+    return positions.gather(1, order), labels.gather(1, order)
 
 
 def _is_transductive(

@@ -1,8 +1,8 @@
 """Asks a fitted method about the same test examples in other company: its answers may not depend on it.
 
 Where a method says that it is transductive, only what holds for it too is asked: episodes are answered alike whatever
-is solved beside them, and queries whatever their order, which is that of their classes. In adaptation the model that
-the method returns is asked, which is the last of those that it proposed.
+is solved beside them, and queries whatever their order. In adaptation the model that the method returns is asked,
+which is the last of those that it proposed.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class Comparing:
                 yield _Side(f"{name}: {what}", cell.dataset, np.flatnonzero(np.isin(dataset.part, parts)))
         for backbone in _backbones(cell):
             for run in backbone.runs:
-                rows = corpus(self.warm.dataset(run.dataset)).rows
+                rows = corpus(self.warm.dataset(run.dataset), run.labels).rows
                 yield _Side(f"{run.dataset.info.name}: pre-training corpus", run.dataset, rows)
 
     def _compare(self, test: _Side, trained: _Side) -> Overlap:
