@@ -161,6 +161,12 @@ def test_a_pair_is_a_dataset_of_its_own(tmp_path: Path) -> None:
             "a has no domain 'tay'\n  did you mean 'toy'?",
         ),
         (side("a", each=1), side("b"), ALL, "the source a has no held-out example"),
+        (
+            side("a", domains=("photo", "toy"), each=1),
+            side("b"),
+            Params(source={"name": "a", "domain": "toy"}, target="b"),
+            "in the source a/toy",
+        ),
         (side("a"), side("b", each=1), ALL, "the target b has no held-out example"),
         (side("a", tuple("abcdef"), each=2), side("b", tuple("abcdef")), ALL, "class 'f' has no training example in"),
         (side("a", shape=(1, 4, 5)), side("b", shape=(1, 4, 6)), ALL, "its images cannot be brought to 6x4"),

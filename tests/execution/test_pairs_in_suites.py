@@ -88,6 +88,23 @@ def test_what_is_no_pair_is_refused_at_its_line(dataset: str, said: str, tmp_pat
     assert str(tmp_path / "pairs.yaml:7") in str(caught.value) or dataset == LISTED
 
 
+def test_the_mistakes_of_all_datasets_are_told_at_once(tmp_path: Path, decoded: Path) -> None:
+    more = """
+      - {name: rendered_digits, images: 2100, pairs: [DejaVuSans -> Serif, Mono -> DejaVuSans]}
+      - {source: digits, target: digits}
+      - {source: {name: folder, path: nowhere}, target: digits}"""
+    with pytest.raises(UserError) as caught:
+        prepared(TEXT.replace("PAIRS", "[DejaVuSan -> DejaVuSerif]") + more, tmp_path, decoded)
+    for line, said in (
+        (7, "no domain 'DejaVuSan'\n  did you mean 'DejaVuSans'?"),
+        (9, "no domain 'Serif'"),
+        (9, "no domain 'Mono'"),
+        (10, "digits: source and target share examples"),
+        (11, "nowhere"),
+    ):
+        assert any(said in each for each in str(caught.value).split(str(tmp_path / f"pairs.yaml:{line}"))[1:]), said
+
+
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory, decoded: Path) -> list[Record]:
     """One seed of each bracket, without and with target labels, and fine-tuning to the pair's target."""

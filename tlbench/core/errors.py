@@ -26,6 +26,12 @@ class UserError(Exception):
         return type(self), (self.message, self.hint)
 
 
+def together(errors: Iterable[UserError]) -> UserError:
+    """Return one error that says what each of several says, equal ones once."""
+    found = list({str(error): error for error in errors}.values())
+    return found[0] if len(found) == 1 else UserError("\n".join(map(str, found)))
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Return a hint that names the valid choice nearest to ``name``, or the first few choices."""
     known = sorted(choices)

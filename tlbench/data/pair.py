@@ -55,11 +55,7 @@ def label(source: Dataset, target: Dataset, params: Params) -> str:
     domains = params.source.domain, params.target.domain
     if source.info.name == target.info.name and None not in domains:
         return f"{source.info.name}: {domains[0]} -> {domains[1]}"
-    names = (
-        side.info.name if domain is None else f"{side.info.name}/{domain}"
-        for side, domain in zip((source, target), domains, strict=True)
-    )
-    return " -> ".join(names)
+    return f"{_name(source, params.source)} -> {_name(target, params.target)}"
 
 
 def join(source: Dataset, target: Dataset, params: Params, folder: Path) -> Decoded:
@@ -89,11 +85,16 @@ def join(source: Dataset, target: Dataset, params: Params, folder: Path) -> Deco
     y = np.concatenate([position[source.y[ours]], target.y[theirs]])
     part = np.concatenate([np.where(source.part[ours] == TRAIN, SOURCE, SOURCE_VAL), target.part[theirs]])
     classes = target.info.classes
-    _refuse_unlearnable(source.info.name, y[part == SOURCE], classes)
-    for name, at, number in (("source", source, SOURCE_VAL), ("target", target, TRAIN), ("target", target, TEST)):
+    names = _name(source, params.source), _name(target, params.target)
+    _refuse_unlearnable(names[0], y[part == SOURCE], classes)
+    for side, name, number in (
+        ("source", names[0], SOURCE_VAL),
+        ("target", names[1], TRAIN),
+        ("target", names[1], TEST),
+    ):
         if not (part == number).any():
             missing = "training" if number == TRAIN else "held-out"
-            raise UserError(f"the {name} {at.info.name} has no {missing} example", "name another domain")
+            raise UserError(f"the {side} {name} has no {missing} example", "name another domain")
     warnings = [f"{side.info.name}: {text}" for side in (source, target) for text in side.info.warnings]
     if source.info.shape != target.info.shape:
         shapes = ("x".join(map(str, side.info.shape)) for side in (source, target))
@@ -114,6 +115,11 @@ def join(source: Dataset, target: Dataset, params: Params, folder: Path) -> Deco
         target=target.info.fingerprint,
         group=None if target.group is None else _beside(target.group[theirs], len(ours)),
     )
+
+
+def _name(dataset: Dataset, side: Side) -> str:
+    """Return what people read of one side: the dataset's name, and the domain if there is one."""
+    return dataset.info.name if side.domain is None else f"{dataset.info.name}/{side.domain}"
 
 
 def _beside(groups: Rows, count: int) -> Rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from tlbench.core import registry
 from tlbench.core.catalog import Catalog
 from tlbench.core.cell import BackboneChoice, DatasetChoice, MethodChoice
 from tlbench.core.choose import baseline_label, choose_backbone, choose_listed, choose_protocol
-from tlbench.core.errors import UserError, nearest
+from tlbench.core.errors import UserError, nearest, together
 from tlbench.core.hashing import sha256
 from tlbench.core.info import DatasetInfo
 from tlbench.core.load import load
@@ -72,8 +72,11 @@ def prepare(path: Path, artifacts: Artifacts, opening: Callable[[str], None] = l
     names = catalog()
     base = path.absolute().parent
     source = read(path)
-    suite, places = with_pairs(load(path, names), source, base, artifacts, opening)
-    datasets = open_datasets(suite, base, artifacts, opening, places)
+    faults: list[UserError] = []
+    suite, places = with_pairs(load(path, names), source, base, artifacts, faults, opening)
+    datasets = open_datasets(suite, base, artifacts, faults, opening, places)
+    if faults:
+        raise together(faults)
     backbones = resolve_backbones(suite, base, datasets, names)
     check_tasks(suite, names, datasets, backbones)
     chosen = [(spec, choose_listed(spec, backbones, names)) for grid in suite.grids for spec in grid.methods]
@@ -161,7 +164,12 @@ def catalog() -> Catalog:
 
 
 def with_pairs(
-    suite: Suite, source: Source, base: Path, artifacts: Artifacts, opening: Callable[[str], None] = lambda name: None
+    suite: Suite,
+    source: Source,
+    base: Path,
+    artifacts: Artifacts,
+    faults: list[UserError],
+    opening: Callable[[str], None] = lambda name: None,
 ) -> tuple[Suite, dict[str, str]]:
     """Return the suite with each pair of domains that it lists as a dataset of its own.
 
@@ -170,13 +178,11 @@ def with_pairs(
         source: Its text, for messages.
         base: The folder that relative paths start from.
         artifacts: Where decoded data are kept.
+        faults: Is given what is wrong, with file and line: a dataset has no such domain, or none at all.
         opening: Told the name of each dataset before it is opened.
 
     Returns:
         The suite, and file and line where it lists each dataset, by the key of the dataset's specification.
-
-    Raises:
-        UserError: A dataset has no such domain, or none at all; with file and line.
     """
     places: dict[str, str] = {}
 
@@ -187,7 +193,7 @@ def with_pairs(
             return [spec]
         opening(spec.name)
         found = []
-        for position, names in enumerate(_pairs(spec, source, here, base, artifacts)):
+        for position, names in _pairs(spec, source, here, base, artifacts, faults):
             found.append(one_pair(spec, *names))
             places.setdefault(found[-1].key, source.at((*here, "pairs", position)))
         return found
@@ -196,28 +202,35 @@ def with_pairs(
 
 
 def _pairs(
-    spec: DatasetSpec, source: Source, here: Location, base: Path, artifacts: Artifacts
-) -> list[tuple[str, str]]:
-    """Return the pairs of domains that a suite lists, after a look at what domains there are."""
-    info = _opened(spec, base, artifacts, source.at(here)).info
+    spec: DatasetSpec, source: Source, here: Location, base: Path, artifacts: Artifacts, faults: list[UserError]
+) -> Iterator[tuple[int, tuple[str, str]]]:
+    """Yield the pairs of domains that a suite lists and their positions, after a look at what domains there are."""
+    try:
+        info = _opened(spec, base, artifacts, source.at(here)).info
+    except UserError as error:
+        faults.append(error)
+        return
     if len(info.domains) < 2:
         what = f"{source.at((*here, 'pairs'))}: pairs: {info.name} has no domains to pair"
-        raise UserError(what, "name two datasets instead: {source: A, target: B}")
+        faults.append(UserError(what, "name two datasets instead: {source: A, target: B}"))
+        return
     if spec.pairs == "all" or spec.pairs is None:
-        return every_pair(info.domains)
-    pairs = [split_pair(text) for text in spec.pairs]
-    for position, pair in enumerate(pairs):
-        for domain in pair:
-            if domain not in info.domains:
-                what = f"{source.at((*here, 'pairs', position))}: {info.name} has no domain {domain!r}"
-                raise UserError(what, nearest(domain, info.domains))
-    return pairs
+        yield from enumerate(every_pair(info.domains))
+        return
+    for position, pair in enumerate(map(split_pair, spec.pairs)):
+        unknown = [domain for domain in pair if domain not in info.domains]
+        for domain in unknown:
+            what = f"{source.at((*here, 'pairs', position))}: {info.name} has no domain {domain!r}"
+            faults.append(UserError(what, nearest(domain, info.domains)))
+        if not unknown:
+            yield position, pair
 
 
 def open_datasets(
     suite: Suite,
     base: Path,
     artifacts: Artifacts,
+    faults: list[UserError],
     opening: Callable[[str], None] = lambda name: None,
     places: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, DatasetChoice]:
@@ -227,6 +240,7 @@ def open_datasets(
         suite: The suite.
         base: The folder that relative paths start from.
         artifacts: Where decoded data are kept.
+        faults: Is given what is wrong with those that cannot be opened.
         opening: Told the name of each dataset before it is opened.
         places: File and line of each dataset in the suite, by the key of its specification, for messages.
 
@@ -236,7 +250,10 @@ def open_datasets(
     found = {}
     for key, spec in suite.datasets.items():
         opening(spec.name)
-        found[key] = _opened(spec, base, artifacts, places.get(key, ""))
+        try:
+            found[key] = _opened(spec, base, artifacts, places.get(key, ""))
+        except UserError as error:
+            faults.append(error)
     return found
 
 
