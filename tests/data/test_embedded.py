@@ -83,6 +83,15 @@ def test_glyphs_have_the_stated_shape(characters: Dataset) -> None:
     assert len(np.unique(flat(characters), axis=0)) == len(characters.y)
 
 
+def test_every_face_teaches_every_glyph(characters: Dataset, decoded: Path) -> None:
+    place = characters.y * 12 + characters.domain
+    taught = np.bincount(place[characters.part == TRAIN], minlength=12 * len(characters.info.classes))
+    assert taught.min() == 1
+    some = open_dataset("glyphs", {"variants": 10, "scripts": ["georgian"]}, Artifacts(decoded))
+    for part, each in ((TRAIN, 8), (TEST, 2)):
+        assert (np.bincount((some.y * 12 + some.domain)[some.part == part]) == each).all()
+
+
 def test_glyphs_count_as_expected_or_warn(characters: Dataset) -> None:
     count = len(characters.info.classes)
     assert (count == 525) == (characters.info.warnings == ())

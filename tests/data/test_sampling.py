@@ -164,6 +164,17 @@ def test_a_held_out_fraction_is_stratified_and_stable_when_strata_are_added() ->
     assert np.array_equal(hold_out([*strata, *("e" * 9)], 0.2)[:16], chosen)
 
 
+@pytest.mark.parametrize("each", [1, 2, 5, 10])
+def test_what_is_held_out_may_be_spread_evenly_over_kinds(each: int) -> None:
+    strata, kinds = ["a"] * 12 * each + ["b"] * 12 * each, np.tile(np.repeat(np.arange(12), each), 2)
+    chosen = hold_out(strata, 0.2, over=kinds)
+    for half in np.split(np.arange(24 * each), 2):
+        of_kind = np.bincount(kinds[half][chosen[half]], minlength=12)
+        assert of_kind.sum() == round(0.2 * 12 * each)
+        assert of_kind.max() - of_kind.min() <= 1
+    assert (chosen[: 12 * each] != chosen[12 * each :]).any(), "each stratum has a choice of its own"
+
+
 DRAWS = """
 import numpy as np, hashlib
 from tlbench.data.sampling import draw_episodes, draw_shots, hold_out

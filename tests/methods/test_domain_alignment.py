@@ -327,6 +327,20 @@ def test_adabn_is_training_on_the_source_with_other_moments() -> None:
     torch.testing.assert_close(adapted.logits(x), twin(x), rtol=1e-4, atol=1e-4)
 
 
+def test_adabn_says_where_there_is_nothing_to_adapt() -> None:
+    bare = fake_backbone()
+    for block in [module for module in bare.modules() if isinstance(module, nn.Sequential)]:
+        for name, layer in list(block.named_children()):
+            if isinstance(layer, nn.BatchNorm2d):
+                setattr(block, name, nn.Identity())
+    said = {}
+    for width in (None, 16):
+        ctx = context()
+        _method("adabn").fit(two_domains(), copy.deepcopy(bare), _config("adabn", bottleneck=width), ctx)
+        said[width] = ctx.notes
+    assert said == {None: ["nothing in this network normalises by batches, so nothing is adapted"], 16: []}
+
+
 # SHOT.
 
 

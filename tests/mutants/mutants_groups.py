@@ -196,4 +196,18 @@ MUTANTS = (
         "np.unique([row.label for row in rows]",
         APART,
     ),
+    Mutant(
+        "held out: not spread over kinds",
+        "data/sampling.py",
+        'rows = rows[np.argsort(_earlier(over[rows]), kind="stable")]',
+        "rows = rows[:]",
+        "tests/data/test_sampling.py::test_what_is_held_out_may_be_spread_evenly_over_kinds",
+    ),
+    Mutant(
+        "glyphs: a face that never shows a glyph in training",
+        "data/glyphs.py",
+        "0.2, over=face)",
+        "0.2)",
+        "tests/data/test_embedded.py::test_every_face_teaches_every_glyph",
+    ),
 )

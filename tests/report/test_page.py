@@ -156,6 +156,14 @@ def test_terminal_table_fits_eighty_columns(store: str) -> None:
     assert "Not comparable" in " ".join(text.split())
 
 
+def test_in_the_terminal_upper_bounds_are_called_so(store: str) -> None:
+    board = page.gather("demo", store).boards[0]
+    bound = replace(board.rows[0], is_bound=True)
+    console = Console(width=120, record=True, file=StringIO())
+    console.print(terminal_table("demo", [replace(board, rows=(bound, *board.rows[1:]))]))
+    assert console.export_text().count("(upper bound)") == 1
+
+
 @pytest.mark.parametrize(
     ("planned", "done", "expected"), [(None, 1, "no plan"), (1, 2, "earlier version"), (2, 1, "not been run: 1 of 2")]
 )

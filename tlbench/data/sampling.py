@@ -212,7 +212,7 @@ def draw_episodes(
     return Episodes(support=drawn[..., :shots], query=drawn[..., shots:], classes=chosen)
 
 
-def hold_out(strata: Sequence[str], fraction: float) -> NDArray[np.bool_]:
+def hold_out(strata: Sequence[str], fraction: float, over: Rows | None = None) -> NDArray[np.bool_]:
     """Choose a fraction of each stratum, at random but the same for ever.
 
     The choice within a stratum depends on its name and size only. A stratum of two or more gives at least one and
@@ -221,6 +221,7 @@ def hold_out(strata: Sequence[str], fraction: float) -> NDArray[np.bool_]:
     Args:
         strata: Stratum name of each example (N,).
         fraction: Part to choose.
+        over: Number of the kind of each example (N,); those chosen in a stratum are spread evenly over the kinds.
 
     Returns:
         True where chosen (N,).
@@ -232,8 +233,20 @@ def hold_out(strata: Sequence[str], fraction: float) -> NDArray[np.bool_]:
         size = len(rows)
         take = min(size - 1, max(1, round(fraction * size)))
         keys = _raw(derive_seed("hold out", str(name), size), size)
-        chosen[rows[np.argsort(keys, kind="stable")[:take]]] = True
+        rows = rows[np.argsort(keys, kind="stable")]
+        if over is not None:
+            rows = rows[np.argsort(_earlier(over[rows]), kind="stable")]
+        chosen[rows[:take]] = True
     return chosen
+
+
+def _earlier(kinds: Rows) -> Rows:
+    """Return how many of the same kind stand before each (n,)."""
+    order = np.argsort(kinds, kind="stable")
+    _, first, count = np.unique(kinds[order], return_index=True, return_counts=True)
+    found = np.empty(len(kinds), np.int64)
+    found[order] = np.arange(len(kinds)) - np.repeat(first, count)
+    return found
 
 
 def _raw(seed: int, count: int) -> NDArray[np.uint64]:

@@ -14,7 +14,7 @@ from tlbench.core.config import AdaptationConfig
 from tlbench.data.dataset import Task
 from tlbench.training.adaptation.adapting import supervised, train_adapting
 from tlbench.training.adaptation.domain_classifier import DomainClassifier
-from tlbench.training.adaptation.moments import use_moments
+from tlbench.training.adaptation.moments import use_moments, with_moments
 from tlbench.training.context import Context
 from tlbench.training.predictor import ModulePredictor, Predictor
 
@@ -32,6 +32,8 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     model = DomainClassifier(backbone, task.info.classes, cfg.bottleneck)
     target = task.unlabeled
     assert target is not None
+    if not with_moments(model):
+        ctx.notes.append("nothing in this network normalises by batches, so nothing is adapted")
 
     def propose(step: int, trained: DomainClassifier) -> None:
         use_moments(trained, target.x, ctx.device)  # in place: training reads the moments of its batches alone

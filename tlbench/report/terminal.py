@@ -48,5 +48,5 @@ def _cells(row: LeaderRow) -> list[Text]:
         difference,
         Text(f"{row.have}/{row.expected}"),
         Text(text.seconds(row.cost.seconds)),
-        Text(row.method).append(f"\n{row.backbone}", style="dim"),
+        Text(row.method + " (upper bound)" * row.is_bound).append(f"\n{row.backbone}", style="dim"),
     ]

@@ -47,11 +47,15 @@ def use_moments(model: nn.Module, x: NDArray[Any], device: torch.device) -> None
         layer.running_var.copy_(variance)
 
 
+def with_moments(model: nn.Module) -> list[_BatchNorm]:
+    """Return the layers that keep statistics of batches."""
+    return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+
+
 def _order(model: nn.Module, run: Callable[[], None]) -> list[_BatchNorm]:
     """Return the layers that keep statistics, in the order in which they are first called."""
     found: dict[_BatchNorm, None] = {}
-    kept = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
-    handles = [m.register_forward_pre_hook(lambda layer, args: found.setdefault(layer)) for m in kept]
+    handles = [m.register_forward_pre_hook(lambda layer, args: found.setdefault(layer)) for m in with_moments(model)]
     try:
         run()
     finally:

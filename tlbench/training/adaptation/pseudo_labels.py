@@ -14,7 +14,8 @@ def centre_labels(z: Tensor, p: Tensor) -> Tensor:
     """Return the class (n,) whose centre lies nearest to each example by cosine.
 
     Centres are means weighted by the class's probabilities at first; then, once, means of the examples that this gave
-    to the class. A class that got none is out.
+    to the class. A class that got none is out. Features count by their direction alone, in the means as well, where the
+    paper's formula has them at their length.
 
     Args:
         z: Features (n, D).
