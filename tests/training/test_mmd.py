@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tlbench.training.adaptation import mmd
 from tlbench.training.adaptation.mmd import discrepancy, gaussian_kernels, squared_distances
 
 KERNELS = [1, 3, 5]
@@ -128,6 +129,19 @@ def test_in_single_precision_far_from_zero_distances_stay_right_and_none_is_nega
     assert (found >= 0).all()
     assert torch.equal(found.diagonal(), torch.zeros(64))
     torch.testing.assert_close(found.double(), exact, rtol=0, atol=2e-3)
+
+
+def test_in_blocks_and_pieces_it_is_the_same(samples: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = [each.clone().requires_grad_() for each in samples]
+    _loss(*whole).backward()
+    monkeypatch.setattr(mmd, "_BLOCK", 5)
+    monkeypatch.setattr(mmd, "_CACHED", 24)
+    pieces = [each.clone().requires_grad_() for each in samples]
+    loss = _loss(*pieces)
+    loss.backward()
+    torch.testing.assert_close(loss, _loss(*whole), rtol=0, atol=1e-15)
+    for one, other in zip(whole, pieces, strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])

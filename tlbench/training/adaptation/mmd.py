@@ -49,13 +49,13 @@ class _SquaredDistances(torch.autograd.Function):
 class _GaussianKernels(torch.autograd.Function):
     """The mean of exp(-f d), exp(-2 f d), exp(-4 f d), ..., and its slope in d, from one exponential in one go.
 
-    Each kernel is the square of the one before. Some rows at a time, so that all of it happens in the cache.
+    Each kernel is the square of the one before. On a CPU some rows at a time, so that all of it happens in the cache.
     """
 
     @staticmethod
     def forward(ctx: Any, distances: Tensor, factor: Tensor, kernels: int) -> Tensor:
         mean, slope = torch.zeros_like(distances), torch.zeros_like(distances)
-        rows = max(1, _CACHED // distances.shape[1])
+        rows = max(1, _CACHED // len(distances)) if distances.device.type == "cpu" else len(distances)
         for d, total, falling in zip(distances.split(rows), mean.split(rows), slope.split(rows), strict=True):
             kernel = (d * -factor).exp_()
             for power in range(kernels):
