@@ -211,10 +211,10 @@ def test_classification_keeps_groups_apart_and_tells_where_it_cannot() -> None:
     assert run(plain, 5)[1] == run(one, 1)[1] == ()
 
 
-def test_adaptation_labels_the_examples_that_classification_does() -> None:
+def test_adaptation_labels_the_examples_that_classification_does(tmp_path: Path) -> None:
     source, target = fake_dataset(seed=1), files(fake_dataset())
     params = pair.Params.model_validate({"source": "fake", "target": "fake"})
-    joined = pair.join(source, target, params, Path())
+    joined = pair.join(source, target, params, tmp_path)
     assert joined.group is not None
     assert joined.group[len(source.y) :].tolist() == target.group.tolist()
     assert len(np.unique(joined.group)) == len(source.y) + len(np.unique(target.group))
