@@ -17,6 +17,7 @@ OF_POPULATIONS, OF_LEGS, OF_EPOCHS = (
 JUDGES, OF_JUDGES = "execution/search/judges.py", "tests/execution/test_judges.py"
 PROPOSALS, OF_PROPOSALS = "execution/search/proposals.py", "tests/execution/test_proposals.py"
 OF_FIGURES = "tests/report/test_figures.py"
+DECIDING, OF_DECIDING = "core/deciding.py", "tests/execution/test_deciding.py"
 UNFREEZING = "tests/methods/test_gradual_unfreezing.py::test_what_is_deeper_than_the_depth_never_moves"
 
 MUTANTS = (
@@ -303,4 +304,43 @@ MUTANTS = (
     Mutant("deaths: the time before the death counts", PROPOSALS, "- started.since)", "- started.began)", OF_PROPOSALS),
     Mutant("hours: no end of them", PROPOSALS, " or self._caps.reached", "", OF_PROPOSALS),
     Mutant("weights: another waits for none", PROPOSALS, "self._missing(key) & others", "False", OF_PROPOSALS),
+    Mutant("deciding: steps decide", DECIDING, 'frozenset({"last"})', "frozenset()", OF_DECIDING),
+    Mutant("deciding: a point of nats", DECIDING, "cost and validator not in SHARES", "False", OF_DECIDING),
+    Mutant(
+        "deciding: no point of source accuracy", DECIDING, '"accuracy", "source_accuracy"', '"accuracy"', OF_DECIDING
+    ),
+    Mutant(
+        "deciding: any objective is refused",
+        DECIDING,
+        'objective == "accuracy_and_cost"',
+        'objective != ""',
+        OF_DECIDING,
+    ),
+    Mutant(
+        "deciding: what is not searched is refused",
+        DECIDING,
+        "any(searched_space(spec, suite, catalog) for spec in grid.methods)",
+        "suite.search is not None",
+        OF_DECIDING,
+    ),
+    Mutant("deciding: at another line", DECIDING, '("grids", position, VALIDATOR)', '("grids", position)', OF_DECIDING),
+    Mutant(
+        "deciding: the file is not asked",
+        "core/load.py",
+        "if problems := list(undecided(suite, catalog)):",
+        "if False:",
+        OF_DECIDING,
+    ),
+    Mutant(
+        "deciding: the note a grid", DECIDING, "dict.fromkeys(grid.protocol for", "list(grid.protocol for", OF_DECIDING
+    ),
+    Mutant("deciding: a note without a judge", DECIDING, "suite.search.scheduler not in _ENDING", "False", OF_DECIDING),
+    Mutant("deciding: medians are not noted", DECIDING, '"asha", "median"', '"asha"', OF_DECIDING),
+    Mutant(
+        "deciding: nobody reads the note",
+        "execution/prepare.py",
+        "            *ends_no_trial(suite, names),\n",
+        "",
+        OF_DECIDING,
+    ),
 )

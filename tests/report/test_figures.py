@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from made_results import results, run
 from scipy.stats import rankdata
 
-from tlbench.report import drawn, gathered, text, trials
+from tlbench.report import drawn, gathered, scores, text, trials
 from tlbench.report.attached import Attached
 from tlbench.report.figures import (
     adaptation,
@@ -183,7 +184,9 @@ def _trials(report: Report) -> pd.DataFrame:
     told = ["done", "failed", "done", "stopped"]
     columns = zip([1, 2, 3, 4], values, best, [2.0] * 4, [2.0, 4.0, 6.0, 8.0], told, strict=True)
     where = (row.protocol, row.backbone, row.dataset, row.shots)
-    made = [(name, "lora", *rest, json.dumps({"lr": rest[0]}), False, *where, 1.0, "", "") for rest in columns]
+    made = [
+        (name, "lora", *rest, json.dumps({"lr": rest[0]}), False, *where, 1.0, "", "", "accuracy") for rest in columns
+    ]
     return pd.DataFrame(made, columns=list(trials.COLUMNS))
 
 
@@ -191,8 +194,8 @@ def test_the_search_is_told_by_trials_and_by_cost(report: Report) -> None:
     frame = search.frame(_trials(report))
     assert frame["ended"].tolist() == [1, 3, 4], "what failed has no score, and took its turn"
     assert frame["cost"].tolist() == [2.0, 6.0, 8.0]
-    assert frame["best"].tolist() == [0.4, 0.7, 0.7]
-    assert frame["default"].tolist()[0] == 0.4
+    assert frame["best"].tolist() == [40, 70, 70]
+    assert frame["default"].tolist()[0] == 40
     assert frame["default"].isna().tolist() == [False, True, True]
     assert set(frame["place"]) == {"digits, 5 shots · a"}
     assert search.frame(trials.none()).empty
@@ -249,6 +252,96 @@ def test_a_population_is_told_by_trainings_and_by_what_held_one_after_another(re
     assert set(frame["status"]) == {search.PART}
     early = searched(report.settings, told.iloc[:3])
     assert (early[0].validation, early[0].legs) == (0.4, ()), "the best of the generation that came farthest"
+
+
+def test_scores_of_searches_keep_their_units_apart(report: Report) -> None:
+    """Percent is for shares of examples alone, and no axis, table or best value has two units."""
+    accuracy = _trials(report)
+    nats = accuracy.assign(by="information", value=accuracy["value"] * 3, best=accuracy["best"] * 3, protocol="z")
+    (only,) = searched(report.settings, nats)
+    assert (only.by, only.start, only.validation) == ("information", pytest.approx(1.2), pytest.approx(2.1))
+    frame = search.frame(nats)
+    assert frame["best"].tolist() == pytest.approx([1.2, 2.1, 2.1])
+    spec = search.chart(frame).to_dict(validate=False)
+    assert "validation (information, nats)" in str(spec)
+    assert spec["resolve"]["scale"]["y"] == "shared"
+    assert not re.search(r"'format': '[^']*%'", str(spec))
+    both = pd.concat([accuracy, nats], ignore_index=True)
+    frame = search.frame(both)
+    assert frame["ended"].tolist() == [1, 3, 4] * 2
+    assert frame.groupby("panel")["score"].nunique().tolist() == [1, 1]
+    assert all(panel.endswith(score) for panel, score in zip(frame["panel"], frame["score"], strict=True))
+    spec = search.chart(frame).to_dict(validate=False)
+    assert spec["resolve"]["scale"]["y"] == "independent"
+    assert "'validation score'" in str(spec)
+    sheet = search_sheet(searched(report.settings, both))
+    told = [(part.title, part.head[6:8], [row[6:8] for row in part.body]) for part in sheet.parts]
+    assert told == [
+        (
+            "Chosen settings, by accuracy",
+            ("default's validation (accuracy, %)", "validation (accuracy, %)"),
+            [("40.0", "70.0")],
+        ),
+        (
+            "Chosen settings, by information",
+            ("default's validation (information, nats)", "validation (information, nats)"),
+            [("1.2", "2.1")],
+        ),
+    ]
+    assert [record["validation_by"] for record in sheet.records] == ["accuracy", "information"]
+    assert [record["validation"] for record in sheet.records] == pytest.approx([0.7, 2.1])
+    assert "validation_by" in search_sheet([]).columns
+
+
+@pytest.mark.parametrize(
+    ("by", "value", "told", "called"),
+    [
+        ("accuracy", 0.9341, "93.4", "accuracy, %"),
+        ("source_accuracy", 0.5, "50.0", "source accuracy, %"),
+        ("information", 2.213412, "2.213", "information, nats"),
+        ("entropy", -0.123456, f"{text.MINUS}0.1235", "entropy, nats"),
+        ("nuclear_norm", 0.0982345, "0.09823", "nuclear norm"),
+        ("last", 12500.0, "12500", "last, steps"),
+        ("information", None, text.NONE, "information, nats"),
+    ],
+)
+def test_a_score_is_told_in_its_unit(by: str, value: float | None, told: str, called: str) -> None:
+    assert scores.told(by, value) == told
+    assert scores.called(by) == called
+
+
+def test_searches_of_one_name_have_a_default_each(report: Report) -> None:
+    """As when a suite is given another default, and its first trials are still stored."""
+    values = [{"lr": 0.1}, {"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}]
+    both = pd.concat([_trials(report).iloc[:2]] * 2, ignore_index=True).assign(
+        key=["a", "a", "b", "b"],
+        params=[json.dumps(each) for each in values],
+        legs=[json.dumps([[3 * number, each]]) for number, each in zip([1, 2, 1, 2], values, strict=True)],
+    )
+    assert trials.of_default(both).tolist() == [False, True, True, False], "the one came farther than the other"
+
+
+def test_trials_of_two_validators_share_nothing() -> None:
+    """Until cells have labels, both settings have one name."""
+
+    def trial(validator: str, number: int, value: float) -> Any:
+        tags = {"tlbench.setting": f"of {validator}", "tlbench.trial": str(number), "tlbench.values": "{}"}
+        named = {"protocol": "adaptation", "option.validator": validator}
+        found = run("dann", 0.0, 2**31, tags=tags, **named)
+        return replace(found, metrics={f"validation/{validator}": value, "cost/seconds": 1.0}, ended=float(number))
+
+    tried = [trial("information", 1, 2.1), trial("source_accuracy", 1, 0.6), trial("source_accuracy", 2, 0.9)]
+    made = gathered.make(results([run("lora", 0.5), *tried]))
+    frame = made.results.trials
+    assert frame["by"].tolist() == ["information", "source_accuracy", "source_accuracy"]
+    assert frame["best"].tolist() == [2.1, 0.6, 0.9]
+    assert frame["cost"].tolist() == [1.0, 1.0, 2.0]
+    assert [(each.by, each.start, each.validation) for each in searched(made.settings, frame)] == [
+        ("information", 2.1, 2.1),
+        ("source_accuracy", 0.6, 0.9),
+    ]
+    assert search.frame(frame)["ended"].tolist() == [1, 1, 2]
+    assert "search" in drawn.draw(made).figures
 
 
 def _choices() -> Choices:

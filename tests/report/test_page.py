@@ -236,7 +236,7 @@ def test_a_search_has_its_table_and_its_column() -> None:
     where = ("classification", "resnet18/random", "digits", "5")
     values = ['{"lr": 0.1, "decay": null}', '{"lr": 1.23456e-05, "wd": "<b>"}']
     rows = [
-        (name, "lora", n, 0.6, 0.6, 1.0, float(n), "done", values[n > 1], n == 2, *where, 1.0, "", "")
+        (name, "lora", n, 0.6, 0.6, 1.0, float(n), "done", values[n > 1], n == 2, *where, 1.0, "", "", "accuracy")
         for n in range(1, 17)
     ]
     searched = replace(found, trials=pd.DataFrame(rows, columns=list(trials.COLUMNS)))
@@ -250,3 +250,10 @@ def test_a_search_has_its_table_and_its_column() -> None:
     assert 'wd <span class="of">not used →</span> <b>&lt;b&gt;</b>' in text
     exact = writers.csv(sheets(page.make(searched))["search"])
     assert "1.23456e-05" in exact
+    assert "validation: accuracy, %" in text
+    assert 'data-label="Validation">60.0<small>default 60.0</small>' in text
+    nats = searched.trials.assign(by="information", value=2.2134, best=2.2134)
+    text = told(page.make(replace(searched, trials=nats)))
+    assert "validation: information, nats" in text
+    assert 'data-label="Validation">2.213<small>default 2.213</small>' in text
+    assert "221.3" not in text

@@ -9,6 +9,7 @@ from typing import Any
 
 from tlbench.core.catalog import Catalog
 from tlbench.core.choose import baseline_label, choose_method
+from tlbench.core.deciding import undecided
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.pairs import PAIR
 from tlbench.core.problems import Problem, check, refuse
@@ -56,6 +57,8 @@ def _checked(source: Source, folder: Path, catalog: Catalog) -> Suite:
     said = {problem.where for problem in named}
     problems = named + [problem for problem in problems if problem.where not in said]
     if suite is None or problems:
+        raise refuse(problems, source)
+    if problems := list(undecided(suite, catalog)):
         raise refuse(problems, source)
     listed = [spec for grid in suite.grids for spec in grid.methods]
     if suite.baseline is None or suite.baseline.partition("(")[0] in {spec.name for spec in listed if spec.teacher}:

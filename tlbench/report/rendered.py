@@ -14,7 +14,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 import tlbench
-from tlbench.report import text
+from tlbench.report import scores, text
 from tlbench.report.drawn import Drawn
 from tlbench.report.figures import look, ranks
 from tlbench.report.figures import search as search_figure
@@ -69,6 +69,7 @@ def html(report: Report, tables: Mapping[str, Sheet], drawn: Drawn, script: str)
             trials=spent(report.settings, results.trials),
             searched=searched(report.settings, results.trials),
             search=search_sheet,
+            scores=scores,
             search_axes=search_figure.AXES,
             most_panels=look.MOST_PANELS,
             no_diagram=ranks.absence(report.boards),

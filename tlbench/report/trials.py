@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from tlbench.core.deciding import VALIDATOR
+from tlbench.core.hashing import canonical
 from tlbench.core.legs import GENERATIONS
 from tlbench.report.stored import StoredRun
 from tlbench.report.tables.settings import SettingRow
@@ -16,14 +18,14 @@ from tlbench.store import mlflow_layout as layout
 
 COLUMNS = (
     "setting", "method", "trial", "value", "best", "seconds", "cost", "status", "params", "winner", "protocol",
-    "backbone", "dataset", "shots", "share", "legs", "key",
+    "backbone", "dataset", "shots", "share", "legs", "key", "by",
 )  # fmt: skip
 """Of a frame of trials, one row a trial, in the order in which they ended:
 
 * ``setting`` names method, backbone, dataset, shots and protocol (:func:`setting`), which stand alone too, as labels;
 * ``trial`` is the number within the setting, from 1 on, which is the default configuration;
-* ``value`` is the validation score, larger is better, NaN where the trial failed; ``best`` the largest so far of those
-  that were trained to their end;
+* ``value`` is the validation score that ``by`` names, ``accuracy`` or a validator; larger is better, NaN where it
+  failed; ``best`` the largest so far of those that were trained to their end;
 * ``seconds`` are the trial's, ``cost`` the device-seconds spent in the setting so far, this trial's among them;
 * ``status`` is ``done``, ``stopped`` (early) or ``failed``;
 * ``params`` is canonical JSON of what was searched;
@@ -54,25 +56,28 @@ def apart(runs: Iterable[StoredRun]) -> tuple[list[StoredRun], list[StoredRun]]:
 
 def of_runs(runs: Iterable[StoredRun]) -> pd.DataFrame:
     """Return one row a trial, in the order in which they ended."""
-    best: dict[str, float] = {}
-    spent: dict[str, float] = {}
+    best: dict[tuple[str, str], float] = {}
+    spent: dict[tuple[str, str], float] = {}
     rows = []
     for run in sorted(runs, key=lambda run: (run.ended, int(run.tags[layout.TRIAL_TAG]))):
         said, took = run.params, run.metrics
         names = [said.get(key, "") for key in ("protocol", "method_label", "backbone_label", "dataset", "shots")]
         name = setting(*names)
-        value = took.get(f"validation/{said.get('option.validator', 'accuracy')}", math.nan)
+        options = {option: held for option, held in said.items() if option.startswith(layout.OPTION_PREFIX)}
+        alike = name, canonical(options)
+        by = options.get(layout.OPTION_PREFIX + VALIDATOR, "accuracy")
+        value = took.get(f"validation/{by}", math.nan)
         status = "failed" if run.status == "FAILED" else "stopped" if layout.STOPPED_TAG in run.tags else "done"
         if status == "done" and math.isfinite(value):
-            best[name] = max(value, best.get(name, -math.inf))
+            best[alike] = max(value, best.get(alike, -math.inf))
         seconds = took.get("cost/seconds", 0.0)
-        spent[name] = spent.get(name, 0.0) + seconds * (took.get("cost/gpus") or took.get("cost/cpus") or 1.0)
+        spent[alike] = spent.get(alike, 0.0) + seconds * (took.get("cost/gpus") or took.get("cost/cpus") or 1.0)
         number, values = int(run.tags[layout.TRIAL_TAG]), run.tags.get(layout.VALUES_TAG, "{}")
         won = layout.WINNER_TAG in run.tags
-        told = (name, names[1], number, value, best.get(name, math.nan), seconds, spent[name], status, values, won)
+        told = (name, names[1], number, value, best.get(alike, math.nan), seconds, spent[alike], status, values, won)
         legs = run.tags.get(layout.LEGS_TAG, "")
         key = run.tags.get(layout.SETTING_TAG, "")
-        rows.append((*told, names[0], *names[2:], 1 / len(GENERATIONS) if legs else 1.0, legs, key))
+        rows.append((*told, names[0], *names[2:], 1 / len(GENERATIONS) if legs else 1.0, legs, key, by))
     return pd.DataFrame(rows, columns=list(COLUMNS)) if rows else none()
 
 
@@ -110,9 +115,11 @@ def of_default(trials: pd.DataFrame) -> pd.Series:
     Args:
         trials: All trials of some settings.
     """
-    first = trials["setting"].map(trials[trials["trial"].eq(1)].set_index("setting")["params"])
+    settings = trials["key"] + trials["setting"]
+    starts = trials[trials["trial"].eq(1)].set_index(settings[trials["trial"].eq(1)])["params"]
+    first = settings.map(starts[~starts.index.duplicated()])
     throughout = trials["legs"].map(lambda legs: len(of_legs(legs)) == 1) & trials["params"].eq(first)
-    farthest = trials["trial"].where(throughout).groupby(trials["setting"]).transform("max")
+    farthest = trials["trial"].where(throughout).groupby(settings).transform("max")
     return trials["trial"].eq(farthest.fillna(1))
 
 

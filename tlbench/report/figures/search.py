@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from tlbench.report import text
+from tlbench.report import scores, text
 from tlbench.report.cells import by_shots
 from tlbench.report.figures import look
 from tlbench.report.trials import of_default
@@ -15,7 +15,7 @@ CAPTION = (
     "configuration. A trial that was stopped early is shown with the score it had then; in a population every trial is "
     "a third of a training."
 )
-COLUMNS = ("panel", "place", "trial", "ended", "cost", "value", "best", "status", "default")
+COLUMNS = ("panel", "place", "trial", "ended", "cost", "value", "best", "status", "default", "score")
 AXES = {"ended": "trials", "cost": "GPU-seconds (CPU-seconds without a GPU)"}
 """Columns that may be the horizontal axis; a figure starts with the first, and the page offers them all."""
 BEST, DONE, STOPPED, PART = "best so far", "trained to its end", "stopped early", "a third of a training"
@@ -26,22 +26,33 @@ def frame(trials: pd.DataFrame) -> pd.DataFrame:
     """Return one row a trial with a score, settings in order of dataset, shots, backbone and method.
 
     ``ended`` counts the trainings of a setting that its trials come to, in the order in which they ended. ``default``
-    is the score of the default configuration, and stands in the row of its trial only.
+    is the score of the default configuration, and stands in the row of its trial only. Scores are in the unit that
+    ``score`` names; where several decided, a panel says which is its own.
 
     Args:
         trials: See :data:`tlbench.report.trials.COLUMNS`.
     """
-    spent = trials.groupby("setting")["share"].cumsum().astype("float64").round(3)
-    counted = trials.assign(ended=spent, start=of_default(trials))
+    spent = trials.groupby(["setting", "by"])["share"].cumsum().astype("float64").round(3)
+    factor = trials["by"].map(scores.factor).astype("float64")
+    counted = trials.assign(
+        ended=spent,
+        start=of_default(trials),
+        value=trials["value"] * factor,
+        best=trials["best"] * factor,
+        score=trials["by"].map(scores.called),
+    )
     known = counted[counted["value"].notna()]
     place = known["dataset"] + ", " + known["shots"].map(text.shots) + " · " + known["backbone"]
     if known["protocol"].nunique() > 1:
         place += " · " + known["protocol"]
     method = known["method"].str.replace(_TUNED, "", regex=True)
     methods = {name: number for number, name in enumerate(known["method"].unique())}
+    panel = method + "\n" + place.str.replace(" · ", "\n", n=1)
+    if known["score"].nunique() > 1:
+        panel += "\n" + known["score"]
     found = known.assign(
         place=place,
-        panel=method + "\n" + place.str.replace(" · ", "\n", n=1),
+        panel=panel,
         default=known["value"].where(known["start"] & known["status"].eq("done")),
         status=known["status"].map({"done": DONE, "stopped": STOPPED}).mask(known["share"].lt(1), PART),
         budget=known["shots"].map(by_shots),
@@ -56,21 +67,30 @@ def chart(data: pd.DataFrame) -> alt.FacetChart:
     data = data[data["panel"].isin(list(dict.fromkeys(data["panel"]))[: look.MOST_PANELS])]
     names = alt.Scale(domain=[BEST, DONE, STOPPED, *([PART] if data["status"].eq(PART).any() else [])])
     x = alt.X("ended:Q", title=AXES["ended"], axis=alt.Axis(grid=False, tickCount=5), scale=alt.Scale(nice=True))
-    score = "validation score"
+    mixed = data["score"].nunique() > 1
+    score = "validation score" if mixed else f"validation ({data['score'].iloc[0]})"
     default = (
-        alt.Chart(data)
-        .mark_rule(strokeDash=[4, 3], strokeWidth=1, invalid="filter")
-        .encode(y=alt.Y(**look.accuracy("default", score)))
+        alt.Chart(data).mark_rule(strokeDash=[4, 3], strokeWidth=1, invalid="filter").encode(y=_y("default", score))
     )
     base = alt.Chart(data).encode(x=x)
     best = base.mark_line(interpolate="step-after", strokeWidth=1.6, invalid="filter").encode(
-        y=alt.Y(**look.accuracy("best", score)), color=alt.Color(datum=BEST, scale=names, title=None)
+        y=_y("best", score), color=alt.Color(datum=BEST, scale=names, title=None)
     )
     points = base.mark_point(filled=True, size=26).encode(
-        y=alt.Y(**look.accuracy("value", score)),
+        y=_y("value", score),
         color=alt.Color("status:N", scale=names, title=None),
         opacity=alt.condition(alt.datum["status"] == STOPPED, alt.value(0.45), alt.value(0.95)),
-        tooltip=["trial:Q", alt.Tooltip("value:Q", format=".1%"), "status:N", alt.Tooltip("cost:Q", format=".3~s")],
+        tooltip=[
+            "trial:Q",
+            alt.Tooltip("value:Q", format=".4~g"),
+            "score:N",
+            "status:N",
+            alt.Tooltip("cost:Q", format=".3~s"),
+        ],
     )
     layer = alt.layer(default, best, points, data=data).properties(width=look.PANEL, height=100)
-    return look.panels(layer, "panel", data, columns=4)
+    return look.panels(layer, "panel", data, columns=4, own="y" if mixed else "")
+
+
+def _y(field: str, title: str) -> alt.Y:
+    return alt.Y(f"{field}:Q", title=title, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=5))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tlbench.core.hashing import canonical
-from tlbench.report import text
+from tlbench.report import scores, text
 from tlbench.report.sheets.sheet import Part, Sheet
 from tlbench.report.tables.searched import Searched
 
@@ -24,26 +24,6 @@ def search_sheet(found: Iterable[Searched]) -> Sheet:
         found: From :func:`tlbench.report.tables.searched.searched`.
     """
     found = tuple(found)
-    head = ("protocol", "dataset", "shots", "backbone", "method", "chosen", "default's validation %",
-            "validation %", "test %", "trials", "stopped", "failed", "device time")  # fmt: skip
-    body = [
-        (
-            each.protocol,
-            each.dataset,
-            each.shots,
-            each.backbone,
-            each.method,
-            chosen(each),
-            text.percent(each.start),
-            text.percent(each.validation),
-            text.percent(each.test),
-            str(each.trials),
-            str(each.stopped),
-            str(each.failed),
-            text.seconds(each.cost),
-        )
-        for each in found
-    ]
     return Sheet(
         name="search",
         records=[
@@ -60,22 +40,52 @@ def search_sheet(found: Iterable[Searched]) -> Sheet:
                 "default": canonical(each.default),
                 "params": "" if each.chosen is None else canonical(each.chosen),
                 "legs": canonical(each.legs) if each.legs else "",
+                "validation_by": each.by,
                 "validation_of_default": each.start,
                 "validation": each.validation,
                 "test": each.test,
             }
             for each in found
         ],
-        columns=("protocol", "dataset", "shots", "backbone", "method", "trials", "params", "validation", "test"),
-        parts=[Part("Chosen settings", head, body, (0, 1, 3, 4, 5), NOTE)] if body else [],
-    )
+        columns=("protocol", "dataset", "shots", "backbone", "method", "trials", "params", "validation_by",
+                 "validation", "test"),
+        parts=[
+            _part(by, [each for each in found if each.by == by]) for by in dict.fromkeys(each.by for each in found)
+        ],
+    )  # fmt: skip
 
 
-def places(found: Iterable[Searched]) -> dict[tuple[str, str, str, str], list[Searched]]:
-    """Return the settings in which methods met: by protocol, dataset, shots and backbone."""
-    groups: dict[tuple[str, str, str, str], list[Searched]] = {}
+def _part(by: str, found: Iterable[Searched]) -> Part:
+    """Return the table of the settings in which one validation score decided."""
+    named = scores.called(by)
+    head = ("protocol", "dataset", "shots", "backbone", "method", "chosen", f"default's validation ({named})",
+            f"validation ({named})", "test %", "trials", "stopped", "failed", "device time")  # fmt: skip
+    body = [
+        (
+            each.protocol,
+            each.dataset,
+            each.shots,
+            each.backbone,
+            each.method,
+            chosen(each),
+            scores.told(by, each.start),
+            scores.told(by, each.validation),
+            text.percent(each.test),
+            str(each.trials),
+            str(each.stopped),
+            str(each.failed),
+            text.seconds(each.cost),
+        )
+        for each in found
+    ]
+    return Part(f"Chosen settings, by {by.replace('_', ' ')}", head, body, (0, 1, 3, 4, 5), NOTE)
+
+
+def places(found: Iterable[Searched]) -> dict[tuple[str, str, str, str, str], list[Searched]]:
+    """Return the settings in which methods met: by protocol, dataset, shots, backbone and what decided."""
+    groups: dict[tuple[str, str, str, str, str], list[Searched]] = {}
     for each in found:
-        groups.setdefault((each.protocol, each.dataset, each.shots, each.backbone), []).append(each)
+        groups.setdefault((each.protocol, each.dataset, each.shots, each.backbone, each.by), []).append(each)
     return groups
 
 

@@ -32,7 +32,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class Searched:
-    """A setting whose parameters were searched. Scores are fractions of 1, None where there is none.
+    """A setting whose parameters were searched. Scores are as they were stored, None where there is none.
 
     Attributes:
         trials: Number of trainings they came to; ``stopped`` of them ended early, ``failed`` failed.
@@ -40,9 +40,10 @@ class Searched:
         default: Values of the default configuration, which is the first trial.
         chosen: Values of the winner; None where no trial was trained to its end.
         legs: How its training came to them (:mod:`tlbench.core.legs`); empty where they held throughout.
+        by: Name of the validation score that decided.
         start: Validation score of the default.
         validation: Validation score of the winner.
-        test: Mean test accuracy of the setting's cells.
+        test: Mean test accuracy of the setting's cells, a fraction of 1.
     """
 
     protocol: str
@@ -56,6 +57,7 @@ class Searched:
     cost: float
     default: Mapping[str, Any]
     chosen: Mapping[str, Any] | None
+    by: str
     start: float | None
     validation: float | None
     test: float | None
@@ -95,7 +97,9 @@ def searched(rows: Iterable[SettingRow], trials: pd.DataFrame) -> tuple[Searched
     """
     tests = {setting(row.protocol, row.method, row.backbone, row.dataset, row.shots): row.accuracy.mean for row in rows}
     methods = {method: place for place, method in enumerate(trials["method"].unique())}
-    found = [_searched(group, tests.get(str(name))) for name, group in trials.groupby("setting", sort=False)]
+    found = [
+        _searched(group, tests.get(str(name))) for (name, _), group in trials.groupby(["setting", "by"], sort=False)
+    ]
     return tuple(sorted(found, key=lambda each: (*_place(each), methods[each.method])))
 
 
@@ -121,6 +125,7 @@ def _searched(trials: pd.DataFrame, test: float | None) -> Searched:
         cost=float(trials["cost"].max()),
         default=_values(starts["params"].iloc[0]) if len(starts) else {},
         chosen=_values(winner["params"].iloc[0]) if len(winner) else None,
+        by=str(first["by"]),
         start=_score(trials[of_default(trials) & trials["status"].eq("done")]),
         validation=_score(winner),
         test=test,
