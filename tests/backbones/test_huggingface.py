@@ -280,6 +280,28 @@ def test_lengths_are_those_that_network_and_tokeniser_take(saved: dict[str, Path
     assert backbone(torch.full((1, 24), 7)).shape == (1, 32)
 
 
+@pytest.mark.parametrize("kind", [*KINDS, *NARROW])
+def test_without_a_limit_of_the_tokeniser_every_position_of_the_network_serves(kind: str, tmp_path: Path) -> None:
+    """As of a tokeniser that was saved without ``model_max_length``."""
+    folder = save(kind, tmp_path / kind)
+    told = json.loads((folder / "tokenizer_config.json").read_text())
+    del told["model_max_length"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(told))
+    longest = describe(f"hf:{folder}", {"max_length": 24}, RANDOM)
+    assert build(longest, 0, None)(torch.full((1, 24), 7)).shape == (1, 32)
+    with pytest.raises(UserError, match="'max_length' 25 is too long"):
+        describe(f"hf:{folder}", {"max_length": 25}, RANDOM)
+
+
+def test_a_tokeniser_that_takes_more_than_the_network_is_held_to_it(saved: dict[str, Path], tmp_path: Path) -> None:
+    for kind, longer in (("roberta", 26), ("bert", 25)):
+        folder = tmp_path / kind
+        shutil.copytree(saved[kind], folder)
+        told = json.loads((folder / "tokenizer_config.json").read_text())
+        (folder / "tokenizer_config.json").write_text(json.dumps({**told, "model_max_length": longer}))
+        assert describe(f"hf:{folder}", {}, RANDOM).recipe["max_length"] == 24
+
+
 def errors(saved: dict[str, Path], tmp_path: Path) -> list[tuple[str, dict[str, Any], dict[str, Any], str, str]]:
     gpt, bare, pickled = tmp_path / "gpt", tmp_path / "bare", tmp_path / "pickled"
     gpt.mkdir()

@@ -33,7 +33,7 @@ from tlbench.backbones.backbone import Backbone
 from tlbench.backbones.catalog import build, describe
 from tlbench.training.buckets import length_buckets
 from tlbench.training.selfsupervised.language_head import LanguageModel
-from tlbench.training.selfsupervised.masking import IGNORED, Masked, mask_tokens
+from tlbench.training.selfsupervised.masking import IGNORED, Masked, mask_tokens, ordinary_tokens
 
 LENGTH, MEAN = 128, 40
 Step = Callable[[], Tensor]
@@ -151,7 +151,8 @@ def steps(name: str, tokens: int, batch: int, repeats: int, device: torch.device
 def mask(ids: Tensor, backbone: Backbone, device: torch.device) -> Masked:
     """Return masked texts, cut to the longest of them."""
     assert backbone.vocabulary is not None
-    drawn = mask_tokens(backbone.prepare(ids), backbone.vocabulary, 0.15, torch.Generator().manual_seed(0))
+    ordinary = ordinary_tokens(ids, backbone.vocabulary)
+    drawn = mask_tokens(backbone.prepare(ids), backbone.vocabulary, ordinary, 0.15, torch.Generator().manual_seed(0))
     return Masked(*(part.to(device) for part in drawn))
 
 

@@ -149,3 +149,18 @@ def test_every_declared_default_lies_in_its_own_space_or_is_a_value_of_its_own()
         for values in (space.draw(Random(0)), space.draw(Random(1)), space.start):
             settings(**{**space.defaults, **values})
     assert outside == set()
+
+
+def test_what_has_no_effect_is_not_searched() -> None:
+    def drawn(method: str, **given: str) -> set[str]:
+        settings = registry.declaration("methods", method).settings
+        space = space_of(settings, settings(**given).model_dump(mode="json"), {}, frozenset(given))
+        return set(space.draw(Random(0)))
+
+    tuning = {"tune_lr", "head_multiplier", "smoothing"}
+    assert drawn("simclr") >= {"lr", "tune_lr"}
+    assert drawn("simclr") - drawn("simclr", optimizer="lars") == {"lr"}
+    assert drawn("simclr", optimizer="lars") - drawn("simclr") == {"lars_lr"}
+    assert drawn("simclr") - drawn("simclr", then="probe") == {"tune_lr"}
+    assert drawn("mlm") - drawn("mlm", then="probe") == tuning
+    assert drawn("mlm") == tuning | {"lr", "weight_decay", "warmup", "mask_probability"}, "nothing of images"

@@ -21,6 +21,9 @@ RECORDS = [
 ]
 
 
+FINE = '{"text": "hi", "label": "x"}\n'
+
+
 def write_csv(path: Path, records: list[dict[str, str]]) -> Path:
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(records[0]))
@@ -65,6 +68,28 @@ def test_csv_and_jsonl_of_the_same_texts_have_one_fingerprint(tmp_path: Path) ->
     assert opened(tmp_path, lines).info.fingerprint == opened(tmp_path, packed).info.fingerprint
 
 
+def test_texts_may_be_as_long_as_books(tmp_path: Path) -> None:
+    """Longer than a field of Python's reader may be unless it is told otherwise."""
+    records = [record | {"text": record["text"] + " word" * 40_000} for record in RECORDS]
+    dataset = opened(tmp_path, write_csv(tmp_path / "books.csv", records))
+    assert list(dataset.x) == [record["text"] for record in records]
+    assert len(dataset.x[0]) > 200_000
+
+
+def test_characters_in_two_halves_are_whole(tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    path.write_text("\n".join(json.dumps(record) for record in RECORDS))
+    assert "\\ud83e\\udd89" in path.read_text()
+    assert opened(tmp_path, path).x[0].endswith("🦉")
+
+
+def test_columns_of_no_meaning_may_share_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "talk.csv"
+    lines = [f"{label} {n},{label},," for label in ("hello", "bye") for n in range(4)]
+    path.write_text("\n".join(["text,label,,", *lines]))
+    assert len(opened(tmp_path, path).x) == 8
+
+
 def test_split_and_domain_columns_are_taken(tmp_path: Path) -> None:
     parts = ["train", "train", "Validation", "test", "dev"] * 2
     records = [r | {"split": s, "domain": d} for r, s, d in zip(RECORDS, parts, "abbab" * 2, strict=True)]
@@ -98,6 +123,20 @@ def test_numbers_serve_as_labels(tmp_path: Path) -> None:
         ("a.jsonl", '{"text": "hi", "lable": "x"}\n', "a.jsonl:1: label is missing or empty\n  did you mean 'lable'?"),
         ("a.jsonl", '{"text": 5, "label": "x"}\n', "a.jsonl:1: text must be a text, not 5"),
         ("a.jsonl", '["hi", "x"]\n', "a.jsonl:1: each line is an object"),
+        ("a.jsonl", '{"text": [[5]], "label": "x"}\n', "a.jsonl:1: text must be a text, not a list"),
+        ("a.jsonl", f"{FINE}{{'text': 5}}\n", "a.jsonl:2: not JSON"),
+        (
+            "a.jsonl",
+            FINE + '{"text": "cut \\ud83d", "label": "x"}\n',
+            "a.jsonl:2: text holds half a character, \\ud83d",
+        ),
+        ("a.jsonl", FINE + '{"text": "hi", "label": "\\udc00"}\n', "a.jsonl:2: label holds half a character, \\udc00"),
+        ("a.jsonl", f'{FINE}{{"text": "hi", "label": {"7" * 5000}}}\n', "a.jsonl:2: a number has too many digits"),
+        ("a.jsonl", f"{FINE}{'[' * 100_000}\n", "a.jsonl:2: too many brackets"),
+        ("a.csv", "text,label,Text \nhi,x,yo\n", "a.csv:1: 2 columns are called 'text'"),
+        ("a.csv", "text,label,split,split\nhi,x,train,test\n", "a.csv:1: 2 columns are called 'split'"),
+        ("a.csv", 'text,label\nhi,x\n\n"two\nlines,x\nhi,y\n', "a.csv:4: the record that begins here"),
+        ("a.csv", 'text,label\n"two\nlines\nthree",x,y\n', "a.csv:2: 3 fields"),
         ("a.txt", "hi\n", "a.txt: texts are read from .csv or .jsonl files"),
     ],
 )

@@ -33,7 +33,7 @@ from tlbench.data.tokenizer import SPECIAL, Design, load, train
 from tlbench.execution import attempt as room
 from tlbench.execution.made import adopt, weights_file
 from tlbench.execution.needs import PRETRAINED, MakeTeacher
-from tlbench.execution.reading import read_texts, training_rows
+from tlbench.execution.reading import read_texts, training_rows, unknown_share
 from tlbench.execution.run_cell import run_cell
 from tlbench.execution.warm import Warm
 from tlbench.store.artifacts import Artifacts
@@ -256,14 +256,55 @@ def test_a_file_of_weights_is_read_with_its_own_tokeniser_and_refused_without(tm
 def test_a_tokeniser_that_is_not_the_network_s_is_refused(tmp_path: Path) -> None:
     (cell,) = cells(tmp_path, tmp_path / "a", methods=["knn"])
     pieces = warm(tmp_path / "a")
-    data, info = pieces.dataset(cell.dataset), cell.backbone.info
+    data = pieces.dataset(cell.dataset)
     larger = train([" ".join(f"word{n}" for n in range(1000))], Design("bpe", 600, True))
     assert load(larger).get_vocab_size() == 600
     other = Tokenizer(WordLevel({"the": 0, **{token: 1 + place for place, token in enumerate(SPECIAL)}}, "[UNK]"))
     other.add_special_tokens(list(SPECIAL))
     for tokenizer, said in ((larger, "a tokeniser of 600 tokens"), (other.to_str(), r"special ones \[1, 2, 3, 4, 5\]")):
         with pytest.raises(UserError, match=said):
-            read_texts(data, info, tokenizer, pieces)
+            read_texts(data, cell.backbone, tokenizer, pieces)
+
+
+def test_a_note_says_that_a_tokeniser_does_not_know_the_texts(methods: None, tmp_path: Path) -> None:
+    """Words of another script are one unknown token each to WordPiece, and bytes like any to BPE."""
+    words = {**TINY, "tokenizer": "wordpiece"}
+    corpus, greek = written(tmp_path, "corpus"), tmp_path / "greek.csv"
+    lines = [f"{'αβγδεζηθ'[n % 8]}{topic} κύμα,{topic},train" for topic in ("άνεμος", "σπόρος") for n in range(12)]
+    greek.write_text("\n".join(["text,label,split", *lines, "κύμα,άνεμος,test", "κύμα,σπόρος,test"]))
+    trained = {"method": "mlm", "params": {"epochs": 1}, "dataset": dataset(corpus)}
+    backbones = [{**kind, "pretrain": trained} for kind in (words, TINY)]
+    again = {**words, "pretrain": {**trained, "dataset": dataset(greek), "after": trained}}
+    thrice = {**words, "pretrain": {**again["pretrain"], "dataset": dataset(corpus), "after": again["pretrain"]}}
+    own = [words, TINY]
+    shared = warm(tmp_path / "a")
+    said = "100% of the tokens of texts(greek) are unknown to the tokeniser trained on texts(corpus)"
+
+    def notes(**grid: Any) -> list[tuple[str, ...]]:
+        found = [done(cell, shared).outcome for cell in cells(tmp_path, tmp_path / "a", greek, **grid)]
+        return [outcome.notes for outcome in found if outcome is not None]
+
+    assert notes(methods=["knn"], backbones=backbones) == [(said,), ()]
+    assert notes(methods=["knn"], backbones=own) == [(), ()], "what it was trained on it knows"
+    nothing = "no token was asked for in the texts, so nothing was learnt without labels"
+    told = tuple(f"pre-training with mlm on texts(greek): {note}" for note in (said, nothing))
+    assert notes(methods=["knn"], backbones=[again, thrice]) == [(*told, said)] * 2
+    copied = {"name": "copy", "teacher": {**TEACHER, "backbone": backbones[0]}}
+    assert notes(methods=[copied], backbones=[words]) == [(said,)], "its teacher's"
+    (cell,) = cells(tmp_path, tmp_path / "a", greek, methods=["knn"], backbones=[backbones[0]])
+    file = tmp_path / "mine.safetensors"
+    shutil.copy(weights_file(shared.artifacts, PRETRAINED, cell.backbone.artifact), file)
+    ((note,),) = notes(methods=["knn"], backbones=[{**TINY, "weights": {"file": str(file)}}])
+    assert note.endswith("the tokeniser that mine.safetensors carries")
+
+
+def test_the_share_of_unknown_tokens_is_that_of_the_pieces_of_texts() -> None:
+    ids = np.array([[2, 7, 1, 8, 1, 3, 0, 0], [2, 1, 3, 0, 0, 0, 0, 0]], np.int32)
+    assert unknown_share(ids, [0, 1, 2, 3, 4], 1) == 3 / 5
+    assert unknown_share(ids, [0, 2, 3], 1) == 3 / 5
+    assert unknown_share(ids, [0, 1, 2, 3, 4], 9) == 0
+    assert unknown_share(ids, [0, 1, 2, 3, 4], None) == 0
+    assert unknown_share(np.array([[2, 3, 0]], np.int32), [0, 1, 2, 3, 4], 1) == 0, "no text at all"
 
 
 def test_a_teacher_reads_its_own_tokens_beside_those_of_its_student(methods: None, tmp_path: Path) -> None:
@@ -319,7 +360,11 @@ def test_encoders_of_hugging_face_read_with_their_own_tokeniser_and_go_on_from_t
         record = done(cell, pieces)
         assert "transformers" in record.provenance
         assert record.outcome is not None
-        assert record.outcome.notes == ()
+        if cell.backbone.pretrain is None:
+            assert record.outcome.notes == ()
+        else:
+            (note,) = record.outcome.notes
+            assert note.endswith("of texts(corpus) are unknown to the tokeniser of hf:small-roberta")
     # One reading by the encoder's own tokeniser, shared by all its weights; the corpus's; the student's.
     assert len(kept(tmp_path / "a", "tokens")) == 3
     assert len(kept(tmp_path / "a", "tokenizers")) == 1

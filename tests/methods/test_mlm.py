@@ -25,7 +25,7 @@ from tlbench.testing.fakes import CPU, fake_task, fake_text_backbone, fake_texts
 from tlbench.training.context import Context
 from tlbench.training.selfsupervised.language_head import LanguageModel
 from tlbench.training.selfsupervised.masked_batches import MaskedBatch, MaskedBatches
-from tlbench.training.selfsupervised.masking import IGNORED, mask_tokens
+from tlbench.training.selfsupervised.masking import IGNORED, mask_tokens, ordinary_tokens
 
 TOKENS = 64
 TOPICS = 4
@@ -70,7 +70,8 @@ def _ids() -> Tensor:
 def _masked(probability: float = 0.3) -> tuple[Tensor, Tensor]:
     vocabulary = fake_text_backbone().vocabulary
     assert vocabulary is not None
-    return mask_tokens(_ids(), vocabulary, probability, torch.Generator().manual_seed(0))
+    ordinary = ordinary_tokens(_ids(), vocabulary)
+    return mask_tokens(_ids(), vocabulary, ordinary, probability, torch.Generator().manual_seed(0))
 
 
 def _corpus(count: int, seed: int) -> Split:
@@ -201,6 +202,22 @@ def test_a_batch_is_shared_out_whole_and_every_text_comes_once() -> None:
         assert torch.equal(torch.cat([part.columns for part in parts]), batch.columns)
 
 
+def test_a_random_token_is_one_that_a_text_holds_and_no_row_of_the_table_that_none_reaches() -> None:
+    """Else a token would tell by itself that it is not the one that stood there."""
+    texts = np.where(_corpus(100, 0).x >= 12, 12, _corpus(100, 0).x)
+    backbone = fake_text_backbone()
+    assert backbone.vocabulary is not None
+    assert backbone.vocabulary.size == TOKENS
+    replaced = []
+    for rank in range(2):
+        batches = MaskedBatches(texts, backbone, 16, 0.5, _context(rank=rank, world=2), "test")
+        for batch in (batch for epoch in range(4) for batch in batches.epoch(epoch)):
+            became = batch.ids[batch.rows, batch.columns]
+            replaced.append(became[(became != backbone.vocabulary.mask) & (became != batch.tokens)])
+    counts = torch.bincount(torch.cat(replaced), minlength=TOKENS)
+    assert set(counts.nonzero().flatten().tolist()) == set(texts.flatten().tolist()) - set(backbone.vocabulary.special)
+
+
 def test_little_of_a_batch_is_padding() -> None:
     texts = _corpus(400, 0).x
     batches = list(MaskedBatches(texts, fake_text_backbone(), 16, 0.15, _context(), "test").epoch(0))
@@ -315,6 +332,7 @@ def test_texts_without_a_token_to_ask_for_cost_nothing_and_break_nothing() -> No
     ctx = _context()
     mlm.pretrain(Split(x, None, np.arange(8)), backbone, mlm.Config(epochs=2, batch_size=4), ctx)
     assert ctx.curves["train_loss"] == [(0, 0.0), (1, 0.0)]
+    assert ctx.notes == ["no token was asked for in the texts, so nothing was learnt without labels"]
     assert all(p.isfinite().all() for p in backbone.parameters())
 
 
@@ -329,6 +347,7 @@ def test_held_out_texts_are_told_better_than_by_how_often_words_come(monkeypatch
     unigram_loss = -torch.cat([unigram[batch.tokens] for batch in held_out]).mean().item()
     assert unigram_loss == pytest.approx(math.log(TOPICS * WORDS), abs=0.05)
     assert _mean(models[0].eval(), held_out) < unigram_loss - 0.7, "the topic alone is worth ln 4 = 1.39"
+    assert ctx.notes == []
     losses = [value for _, value in ctx.curves["train_loss"]]
     assert losses[0] == pytest.approx(math.log(TOKENS), abs=0.2)
     assert losses[-1] < unigram_loss - 0.7

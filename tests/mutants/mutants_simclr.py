@@ -82,6 +82,13 @@ MUTANTS = (
         SIMCLR,
     ),
     Mutant("simclr: rate of AdamW in proportion", METHOD, "cfg.lr * math.sqrt(scale)", "cfg.lr * scale", BY_HAND),
+    Mutant(
+        "simclr: a rate without effect is searched",
+        METHOD,
+        'when={"optimizer": ("adamw",)},',
+        "",
+        "tests/core/test_space.py::test_what_has_no_effect_is_not_searched",
+    ),
     Mutant("simclr: rate of LARS whatever the batch", METHOD, "cfg.lars_lr * scale", "cfg.lars_lr", BY_HAND),
     Mutant(
         "simclr: schedule by epoch",

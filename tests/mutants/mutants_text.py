@@ -5,13 +5,15 @@ from __future__ import annotations
 from mutant import Mutant
 
 BACKBONE, ENCODER, FAMILY = "backbones/backbone.py", "backbones/encoder.py", "backbones/text_encoder.py"
-TOKENIZER, TOKENS = "data/tokenizer.py", "data/tokens.py"
+SOURCE, TOKENIZER, TOKENS = "data/texts.py", "data/tokenizer.py", "data/tokens.py"
 HUB, LOOKED_UP, BODY = (f"backbones/huggingface{part}.py" for part in ("", "_files", "_body"))
 ADAPTERS = "training/efficient/bottleneck.py"
 READING, WARM, COLUMNS = "execution/reading.py", "execution/warm.py", "execution/columns.py"
 PREFIX = "training/prefix.py"
 
 NETS, TRAINED = "tests/backbones/test_text_encoder.py", "tests/data/test_tokenizer.py"
+OWN_TEXTS = "tests/data/test_texts.py::test_mistakes_are_named_with_file_and_line"
+BOOKS = "tests/data/test_texts.py::test_texts_may_be_as_long_as_books"
 FILES, KEPT = "tests/data/test_tokens.py", "tests/training/test_text_prefix.py"
 
 
@@ -103,15 +105,15 @@ MUTANTS = (
     Mutant(
         "text: pre-trained weights read with the target's tokeniser",
         READING,
-        "if choice.pretrain is not None:",
-        "if False:",
+        "if choice.pretrain is not None:\n        return read_tokenizer(",
+        "if False:\n        return read_tokenizer(",
         _cells("test_weights_carry_the_tokeniser_of_the_first_corpus_through_every_further_run"),
     ),
     Mutant(
         "text: files of weights read with the target's tokeniser",
         READING,
-        "if choice.weights_file is not None:",
-        "if False:",
+        "if choice.weights_file is not None:\n        return read_tokenizer(",
+        "if False:\n        return read_tokenizer(",
         _cells("test_a_file_of_weights_is_read_with_its_own_tokeniser_and_refused_without"),
     ),
     Mutant(
@@ -120,6 +122,88 @@ MUTANTS = (
         'if not special.issuperset(vocabulary["special"]) or',
         "if",
         _cells("test_a_tokeniser_that_is_not_the_network_s_is_refused"),
+    ),
+    Mutant(
+        "text: unknown tokens are not told",
+        READING,
+        "if share <= _UNKNOWN:",
+        "if True:",
+        _cells("test_a_note_says_that_a_tokeniser_does_not_know_the_texts"),
+    ),
+    Mutant(
+        "text: the unknown is no piece of a text",
+        READING,
+        "np.setdiff1d(special, unknown)",
+        "special",
+        _cells("test_the_share_of_unknown_tokens_is_that_of_the_pieces_of_texts"),
+    ),
+    Mutant(
+        "text: padding counts as known",
+        READING,
+        "counts[pieces].sum()",
+        "counts.sum()",
+        _cells("test_the_share_of_unknown_tokens_is_that_of_the_pieces_of_texts"),
+    ),
+    Mutant(
+        "text: the tokeniser of a later corpus is named",
+        READING,
+        "_origin(choice.pretrain.start, choice.pretrain.dataset)",
+        "_origin(choice.pretrain.start, dataset)",
+        _cells("test_a_note_says_that_a_tokeniser_does_not_know_the_texts"),
+    ),
+    Mutant(
+        "text: notes of a reading are lost",
+        "execution/attempt.py",
+        "*dataset.notes, *outcome.notes)",
+        "*outcome.notes)",
+        _cells("test_a_note_says_that_a_tokeniser_does_not_know_the_texts"),
+    ),
+    Mutant(
+        "text: notes of a pre-training are lost",
+        "execution/attempt.py",
+        "(*notes_of(cell.backbone, warm), ",
+        "(",
+        _cells("test_a_note_says_that_a_tokeniser_does_not_know_the_texts"),
+    ),
+    Mutant(
+        "text: notes of the first pre-training are lost",
+        "execution/pretrain.py",
+        "[*notes_of(run.start, warm), *(",
+        "[*(",
+        _cells("test_a_note_says_that_a_tokeniser_does_not_know_the_texts"),
+    ),
+    Mutant(
+        "text: what a teacher does not know is not told",
+        COLUMNS,
+        "notes=(*own.notes, *taught.notes),",
+        "notes=own.notes,",
+        _cells("test_a_note_says_that_a_tokeniser_does_not_know_the_texts"),
+    ),
+    Mutant(
+        "texts: half a character passes",
+        SOURCE,
+        "        _check_whole(line.at, name, value)\n",
+        "",
+        OWN_TEXTS,
+    ),
+    Mutant("texts: long numbers break", SOURCE, "except ValueError as error:", "except KeyError as error:", OWN_TEXTS),
+    Mutant(
+        "texts: deep brackets break", SOURCE, "except RecursionError as error:", "except KeyError as error:", OWN_TEXTS
+    ),
+    Mutant("texts: books are refused", SOURCE, "csv.field_size_limit(), _LONGEST", "csv.field_size_limit(), 0", BOOKS),
+    Mutant(
+        "texts: an open quote is sought where the file ends",
+        SOURCE,
+        'f"{path}:{start}: the record',
+        'f"{path}:{rows.line_num}: the record',
+        OWN_TEXTS,
+    ),
+    Mutant(
+        "texts: the last of two columns counts",
+        SOURCE,
+        "if header.count(name) > 1:",
+        "if False:",
+        OWN_TEXTS,
     ),
     Mutant(
         "text: a file without a tokeniser is found out late",
@@ -236,9 +320,23 @@ MUTANTS = (
     Mutant(
         "hf: positions behind the padding forgotten",
         LOOKED_UP,
-        "words.pad_token_id - 1",
-        "0",
+        "most - module.padding_idx - 1",
+        "most",
         _hub("test_lengths_are_those_that_network_and_tokeniser_take"),
+    ),
+    Mutant(
+        "hf: positions behind the padding of tables that have none",
+        LOOKED_UP,
+        'name.endswith("position_embeddings") and',
+        "",
+        _hub("test_without_a_limit_of_the_tokeniser_every_position_of_the_network_serves"),
+    ),
+    Mutant(
+        "hf: a tokeniser's limit above the network's",
+        LOOKED_UP,
+        "min(words.model_max_length, _positions(config))",
+        "words.model_max_length if words.model_max_length < 10**6 else _positions(config)",
+        _hub("test_a_tokeniser_that_takes_more_than_the_network_is_held_to_it"),
     ),
     Mutant(
         "hf: the commit is not pinned",

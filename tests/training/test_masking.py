@@ -8,11 +8,12 @@ from scipy.stats import chi2_contingency, chisquare
 from torch import Tensor
 
 from tlbench.backbones.backbone import Vocabulary
-from tlbench.training.selfsupervised.masking import IGNORED, mask_tokens
+from tlbench.training.selfsupervised.masking import IGNORED, mask_tokens, ordinary_tokens
 
 PAD, MASK = 0, 3
 VOCABULARY = Vocabulary(size=40, pad=PAD, mask=MASK, special=(PAD, 1, 2, MASK, 17, 39))
-ORDINARY = [token for token in range(40) if token not in VOCABULARY.special]
+ORDINARY = [token for token in range(5, 31) if token not in VOCABULARY.special]  # the table has rows for more
+TO_DRAW = torch.tensor(ORDINARY)
 DRAWS = 1000
 ALPHA = 1e-3  # of every test of a distribution, under a fixed seed
 
@@ -33,7 +34,7 @@ def _texts() -> Tensor:
 def drawn() -> tuple[Tensor, Tensor, Tensor]:
     """Texts, inputs and labels of a thousand draws (1000, B, L)."""
     generator = torch.Generator().manual_seed(0)
-    masked = [mask_tokens(_texts(), VOCABULARY, 0.15, generator) for _ in range(DRAWS)]
+    masked = [mask_tokens(_texts(), VOCABULARY, TO_DRAW, 0.15, generator) for _ in range(DRAWS)]
     texts = _texts().expand(DRAWS, -1, -1)
     return texts, torch.stack([one.inputs for one in masked]), torch.stack([one.labels for one in masked])
 
@@ -83,11 +84,20 @@ def test_of_the_selected_80_in_100_are_masked_10_replaced_and_10_stay(drawn: tup
     assert chisquare([masked, total - masked - same, same], expected).pvalue > ALPHA
 
 
-def test_random_tokens_are_even_over_those_that_are_not_special(drawn: tuple[Tensor, ...]) -> None:
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_ordinary_tokens_are_those_that_texts_hold_without_special_ones(dtype: torch.dtype) -> None:
+    found = ordinary_tokens(_texts().to(dtype), VOCABULARY)
+    held = {token for text in _texts().tolist() for token in text}
+    assert held - set(VOCABULARY.special) == set(found.tolist())
+    assert found.unique().numel() == len(found) < VOCABULARY.size - len(VOCABULARY.special)
+    assert found.dtype == torch.int64
+
+
+def test_random_tokens_are_even_over_those_that_texts_hold(drawn: tuple[Tensor, ...]) -> None:
     texts, inputs, labels = drawn
     replaced = inputs[(labels != IGNORED) & (inputs != MASK) & (inputs != texts)]
     counts = torch.bincount(replaced, minlength=VOCABULARY.size)
-    assert counts[list(VOCABULARY.special)].sum() == 0
+    assert counts.sum() == counts[ORDINARY].sum()
     assert chisquare(counts[ORDINARY].numpy()).pvalue > ALPHA
 
 
@@ -95,7 +105,7 @@ def test_random_tokens_are_even_over_those_that_are_not_special(drawn: tuple[Ten
 def test_the_texts_given_are_not_changed(dtype: torch.dtype) -> None:
     ids = _texts().to(dtype)
     before = ids.clone()
-    masked = mask_tokens(ids, VOCABULARY, 0.9, torch.Generator().manual_seed(0))
+    masked = mask_tokens(ids, VOCABULARY, TO_DRAW, 0.9, torch.Generator().manual_seed(0))
     assert torch.equal(ids, before)
     assert not torch.equal(masked.inputs, before)
     shared = {ids.data_ptr(), masked.inputs.data_ptr(), masked.labels.data_ptr()}
@@ -106,7 +116,7 @@ def test_the_texts_given_are_not_changed(dtype: torch.dtype) -> None:
 def test_the_same_generator_gives_the_same_masks_and_leaves_the_global_one_alone() -> None:
     state = torch.get_rng_state()
     first, second, other = (
-        mask_tokens(_texts(), VOCABULARY, 0.3, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+        mask_tokens(_texts(), VOCABULARY, TO_DRAW, 0.3, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
     )
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
@@ -115,14 +125,15 @@ def test_the_same_generator_gives_the_same_masks_and_leaves_the_global_one_alone
 
 def test_what_is_drawn_does_not_depend_on_the_texts() -> None:
     generators = [torch.Generator().manual_seed(1) for _ in range(2)]
-    mask_tokens(_texts(), VOCABULARY, 0.3, generators[0])
-    mask_tokens(torch.full_like(_texts(), 5), VOCABULARY, 0.9, generators[1])
+    mask_tokens(_texts(), VOCABULARY, TO_DRAW, 0.3, generators[0])
+    mask_tokens(torch.full_like(_texts(), 5), VOCABULARY, TO_DRAW, 0.9, generators[1])
     assert torch.equal(generators[0].get_state(), generators[1].get_state())
 
 
 def test_where_there_is_nothing_to_select_nothing_is() -> None:
     ids = torch.tensor([[1, 2, PAD], [1, MASK, 2]])
-    masked = mask_tokens(ids, VOCABULARY, 0.99, torch.Generator().manual_seed(0))
+    assert len(ordinary_tokens(ids, VOCABULARY)) == 0
+    masked = mask_tokens(ids, VOCABULARY, ordinary_tokens(ids, VOCABULARY), 0.99, torch.Generator().manual_seed(0))
     assert torch.equal(masked.inputs, ids)
     assert (masked.labels == IGNORED).all()
 
@@ -139,6 +150,8 @@ def test_the_statistics_are_those_of_transformers() -> None:
     ids = torch.randint(5, size, (100, 60), generator=generator)
     ids[:, 0], ids[:, -1], ids[::2, 40:] = 1, 2, 0
     vocabulary = Vocabulary(size=size, pad=0, mask=3, special=(0, 1, 2, 3, 4))
+    ordinary = ordinary_tokens(ids, vocabulary)
+    assert ordinary.tolist() == list(range(5, size)), "theirs draws from the whole vocabulary"
 
     def table(inputs: Tensor, labels: Tensor) -> list[int]:
         selected = labels != IGNORED
@@ -153,7 +166,7 @@ def test_the_statistics_are_those_of_transformers() -> None:
         torch.manual_seed(4)
         for _ in range(20):
             theirs = collate([{"input_ids": text.tolist()} for text in ids])
-            counts[0] += torch.tensor(table(*mask_tokens(ids, vocabulary, 0.15, generator)))
+            counts[0] += torch.tensor(table(*mask_tokens(ids, vocabulary, ordinary, 0.15, generator)))
             counts[1] += torch.tensor(table(theirs["input_ids"], theirs["labels"]))
     assert counts.sum(1).unique().numel() == 1
     assert counts.min() > 500

@@ -1,19 +1,31 @@
-"""The tokeniser that a file of weights carries with it: without it, the rows of a token table mean nothing."""
+"""What a file of weights carries beside them: the tokeniser, without which the rows of a token table mean nothing.
+
+And what a reader of results must know of the training that made them.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from tlbench.core.errors import UserError
 
-_KEY = "tokenizer"
+_KEY, _NOTES = "tokenizer", "notes"
 
 
-def carried(tokenizer: str | None) -> dict[str, str] | None:
-    """Return the metadata of a safetensors file that carries a tokeniser, as JSON, or none."""
-    return None if tokenizer is None else {_KEY: tokenizer}
+def carried(tokenizer: str | None, notes: Sequence[str] = ()) -> dict[str, str] | None:
+    """Return the metadata of a safetensors file that carries a tokeniser, as JSON, or none, and notes."""
+    found = {} if tokenizer is None else {_KEY: tokenizer}
+    return found | ({_NOTES: json.dumps(list(notes))} if notes else {}) or None
+
+
+def read_notes(file: Path) -> tuple[str, ...]:
+    """Return the notes that a safetensors file of this package carries. Imports no torch."""
+    with safe_open(file, "numpy") as opened:
+        return tuple(json.loads((opened.metadata() or {}).get(_NOTES, "[]")))
 
 
 def read_tokenizer(file: Path) -> str:

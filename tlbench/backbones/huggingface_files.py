@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -114,18 +115,31 @@ def find(name: str, asked: str) -> Found:
     model.no_truncation()
     model.no_padding()
     special = (token for token, added in model.get_added_tokens_decoder().items() if added.special)
-    # Some networks count positions from behind the id of padding; their tokenisers then know the true limit.
-    most = getattr(config, "max_position_embeddings", words.model_max_length)
-    behind = most - words.pad_token_id - 1
     return Found(
         config=config,
         tokenizer=model.to_str(),
         pad=words.pad_token_id,
         mask=words.mask_token_id,
         special=tuple(sorted(special)),
-        positions=words.model_max_length if words.model_max_length <= most else behind,
+        positions=min(words.model_max_length, _positions(config)),
         content=content,
     )
+
+
+def _positions(config: Any) -> int:
+    """Return the most tokens that a network has positions for.
+
+    Networks whose table of positions has a row for padding, as RoBERTa's, count from behind that row.
+    """
+    import torch
+
+    most = getattr(config, "max_position_embeddings", sys.maxsize)
+    with torch.device("meta"):
+        network = library().AutoModel.from_config(config)
+    for name, module in network.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return int(most - module.padding_idx - 1)
+    return int(most)
 
 
 def _commit(name: str, asked: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -33,16 +33,17 @@ _RENAMED = (
 _SHOWN = 4
 
 
-def save_weights(backbone: Backbone, path: Path, tokenizer: str | None = None) -> None:
+def save_weights(backbone: Backbone, path: Path, tokenizer: str | None = None, notes: Sequence[str] = ()) -> None:
     """Write the weights and buffers of a backbone's body as a safetensors file.
 
     Args:
         backbone: The backbone.
         path: The file.
         tokenizer: The tokeniser that the weights were trained with, as JSON; it goes into the file.
+        notes: What a reader of results with these weights must know; they go into the file.
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.body.state_dict().items()}
-    save_file(state, path, carried(tokenizer))
+    save_file(state, path, carried(tokenizer, notes))
 
 
 def read_weights(path: Path) -> State:

@@ -94,12 +94,23 @@ class SelfSupervisedConfig(FineTuningConfig):
     """What every method that learns without labels first declares alike; each adds its own ``lr``.
 
     The inherited fields are those of the training without labels. On a task, training with its labels follows, which
-    has epochs and a rate of its own and shares the rest.
+    has epochs and a rate of its own and shares the rest. What only fine-tuning reads is searched
+    where that follows.
     """
 
     then: Literal["finetune", "probe"] = Field("finetune", description="what follows on a task, with its labels")
     tune_epochs: int = Field(40, ge=1, description="passes over the labelled examples, where fine-tuning follows")
-    tune_lr: float = tunable(1e-3, log_uniform(1e-5, 1e-2), "rate of the backbone in it", gt=0)
+    tune_lr: float = tunable(
+        1e-3, log_uniform(1e-5, 1e-2), "rate of the backbone in it", when={"then": ("finetune",)}, gt=0
+    )
+    head_multiplier: float = tunable(
+        3.0,
+        choice(1.0, 3.0, 10.0),
+        "rate of the head over that of the backbone in it",
+        when={"then": ("finetune",)},
+        gt=0,
+    )
+    smoothing: float = tunable(0.0, choice(0.0, 0.1), "label smoothing in it", when={"then": ("finetune",)}, ge=0, lt=1)
 
 
 class AdaptationConfig(MethodConfig):

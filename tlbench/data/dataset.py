@@ -30,6 +30,7 @@ class Dataset:
         tokens: Names how texts became token ids; empty where they did not.
         group: ``int64`` (N,) group of each example, where those of one resemble each other (texts of one file); None
             where there are no groups.
+        notes: What a record of results on it must say.
     """
 
     info: DatasetInfo
@@ -39,6 +40,7 @@ class Dataset:
     domain: NDArray[np.int64]
     tokens: str = ""
     group: NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()
 
     def rows(self, part: int) -> NDArray[np.int64]:
         """Return the row numbers of one example split."""

@@ -21,6 +21,7 @@ VERSION = 1
 _REQUIRED, _OPTIONAL = ("text", "label"), ("split", "domain")
 _FIELDS = _REQUIRED + _OPTIONAL
 _ALIASES = {"validation": "val", "valid": "val", "dev": "val"}
+_LONGEST = 2**31 - 1  # characters of a field; more than a C long holds is refused on some machines
 
 
 class Params(Settings):
@@ -95,16 +96,17 @@ def _undecodable(path: Path) -> int:
 
 
 def _csv(path: Path) -> Iterator[Line]:
+    """Yield the records of a CSV file, each with the line on which it begins."""
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST))  # of the whole process: raised, and never lowered
     with path.open(encoding="utf-8-sig", newline="") as stream:
         rows = csv.reader(stream, strict=True)
+        start = 1
         try:
             header = [name.strip().lower() for name in next(rows, [])]
-            for name in _REQUIRED:
-                if name not in header:
-                    close = nearest(name, header) if header else "the first line names the columns"
-                    raise UserError(f"{path}:1: there is no column {name!r}", close)
+            _check_header(path, header)
+            start = rows.line_num + 1
             for row in rows:
-                at = f"{path}:{rows.line_num}"
+                at, start = f"{path}:{start}", rows.line_num + 1
                 if not row:
                     continue
                 if len(row) != len(header):
@@ -113,7 +115,20 @@ def _csv(path: Path) -> Iterator[Line]:
                     )
                 yield Line(at, dict(zip(header, row, strict=True)))
         except csv.Error as error:
-            raise UserError(f"{path}:{rows.line_num}: {error}", "quote texts that hold commas or quotes") from error
+            raise UserError(
+                f"{path}:{start}: the record that begins here cannot be read: {error} (line {rows.line_num})",
+                "quote texts that hold commas or quotes, write a quote inside them twice, and close each",
+            ) from error
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    for name in _REQUIRED:
+        if name not in header:
+            close = nearest(name, header) if header else "the first line names the columns"
+            raise UserError(f"{path}:1: there is no column {name!r}", close)
+    for name in _FIELDS:
+        if header.count(name) > 1:
+            raise UserError(f"{path}:1: {header.count(name)} columns are called {name!r}", "rename all but one")
 
 
 def _jsonl(path: Path) -> Iterator[Line]:
@@ -126,6 +141,10 @@ def _jsonl(path: Path) -> Iterator[Line]:
                 value = json.loads(text)
             except json.JSONDecodeError as error:
                 raise UserError(f"{at}: not JSON: {error.msg} (column {error.colno})") from error
+            except ValueError as error:
+                raise UserError(f"{at}: a number has too many digits", "write it as a text, in quotes") from error
+            except RecursionError as error:
+                raise UserError(f"{at}: too many brackets inside one another") from error
             if not isinstance(value, dict):
                 raise UserError(f"{at}: each line is an object with text and label, not {type(value).__name__}")
             yield Line(at, value)
@@ -138,8 +157,10 @@ def _record(line: Line) -> tuple[str, ...]:
         if isinstance(value, int) and not isinstance(value, bool) and name != "text":
             value = str(value)
         if value is not None and not isinstance(value, str):
-            raise UserError(f"{line.at}: {name} must be a text, not {json.dumps(value, default=str)[:40]}")
+            shown = {list: "a list", dict: "an object"}.get(type(value)) or json.dumps(value)
+            raise UserError(f"{line.at}: {name} must be a text, not {shown}")
         value = value or ""
+        _check_whole(line.at, name, value)
         if name in _REQUIRED and not value.strip():
             hint = nearest(name, line.value) if name not in line.value and line.value else ""
             raise UserError(f"{line.at}: {name} is missing or empty", hint)
@@ -148,3 +169,15 @@ def _record(line: Line) -> tuple[str, ...]:
     if found[2] and found[2] not in SPLITS:
         raise UserError(f"{line.at}: unknown split {found[2]!r}", nearest(found[2], SPLITS))
     return tuple(found)
+
+
+def _check_whole(at: str, name: str, value: str) -> None:
+    """Refuse half of a character that JSON writes in two halves: no file in UTF-8 can hold it."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        half = ascii(value[error.start])[1:-1]
+        raise UserError(
+            f"{at}: {name} holds half a character, {half}, at place {error.start + 1}",
+            "a text that is cut inside an emoji ends so: cut it between characters",
+        ) from error

@@ -6,6 +6,7 @@ Radford et al. 2019) or WordPiece (Wu et al. 2016, arXiv:1609.08144), both with 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -99,6 +100,15 @@ def load(tokenizer: str) -> Tokenizer:
     model = Tokenizer.from_str(tokenizer)
     model.encode_special_tokens = True
     return model
+
+
+def unknown(tokenizer: str) -> int | None:
+    """Return the id that a tokeniser, given as JSON, writes for what it does not know; None if it knows every text."""
+    model = json.loads(tokenizer)["model"]
+    found = model.get("unk_id")
+    if found is None and model.get("unk_token") is not None:
+        found = load(tokenizer).token_to_id(model["unk_token"])
+    return None if found is None else int(found)
 
 
 def _train_bpe(texts: Iterable[str], design: Design) -> Tokenizer:

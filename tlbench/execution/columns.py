@@ -47,7 +47,12 @@ def side_by_side(
     if own.tokens == taught.tokens:
         return own, backbone, teacher
     width, whole = own.x.shape[1], own.x.shape[1] + taught.x.shape[1]
-    both = replace(own, x=np.hstack([own.x, taught.x]), tokens=digest([own.tokens, taught.tokens], length=32))
+    both = replace(
+        own,
+        x=np.hstack([own.x, taught.x]),
+        tokens=digest([own.tokens, taught.tokens], length=32),
+        notes=(*own.notes, *taught.notes),
+    )
     backbone = copy.deepcopy(backbone)
     backbone.prepare = nn.Sequential(Columns(0, width), backbone.prepare)
     return both, backbone, nn.Sequential(Columns(width, whole), teacher).eval()

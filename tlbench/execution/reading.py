@@ -7,6 +7,8 @@ apart, of training classes only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 TOKENIZERS = "tokenizers"  # a kind of artifact
 _FILE = "tokenizer.json"
+_UNKNOWN = 0.2  # the largest share of a dataset's tokens that a record does not speak of
 
 
 def tokenizer_of(choice: BackboneChoice, target: DatasetChoice, episodic: bool, warm: Warm) -> str:
@@ -51,12 +54,15 @@ def tokenizer_of(choice: BackboneChoice, target: DatasetChoice, episodic: bool, 
     return published(choice.info) or _trained(choice.info, target, episodic, warm)
 
 
-def read_texts(dataset: Dataset, info: BackboneInfo, tokenizer: str, warm: Warm) -> Dataset:
+def read_texts(dataset: Dataset, choice: BackboneChoice, tokenizer: str, warm: Warm) -> Dataset:
     """Return a dataset of texts as a backbone reads it, with a tokeniser given as JSON.
+
+    Where that knows too little of the texts, a note of the dataset says so.
 
     Raises:
         UserError: The tokeniser has other special tokens than the backbone, or more tokens.
     """
+    info = choice.info
     vocabulary = info.recipe["vocabulary"]
     model = training.load(tokenizer)
     special = {token for token, added in model.get_added_tokens_decoder().items() if added.special}
@@ -66,7 +72,38 @@ def read_texts(dataset: Dataset, info: BackboneInfo, tokenizer: str, warm: Warm)
             f"{sorted(special)}, where the network has {vocabulary['size']} and {vocabulary['special']}",
             "tlbench's own encoders need [PAD], [UNK], [CLS], [SEP], [MASK] as 0 to 4; vocabulary: N sets their number",
         )
-    return tokenize(dataset, tokenizer, info.recipe["max_length"], vocabulary["pad"], warm.artifacts)
+    read = tokenize(dataset, tokenizer, info.recipe["max_length"], vocabulary["pad"], warm.artifacts)
+    share = unknown_share(np.asarray(read.x), vocabulary["special"], training.unknown(tokenizer))
+    if share <= _UNKNOWN:
+        return read
+    note = f"{share:.0%} of the tokens of {dataset.info.name} are unknown to the tokeniser {_origin(choice, dataset)}"
+    return replace(read, notes=(*read.notes, note))
+
+
+def unknown_share(ids: NDArray[np.int32], special: Sequence[int], unknown: int | None) -> float:
+    """Return how many of the tokens that stand for a piece of a text are unknown, as a fraction.
+
+    Args:
+        ids: Token ids (N, L), padded.
+        special: Ids that stand for no piece; that of the unknown, if among them, does.
+        unknown: What the tokeniser writes for what it does not know; None if there is no such thing.
+    """
+    if unknown is None:
+        return 0.0
+    counts = np.bincount(ids.ravel(), minlength=unknown + 1)
+    pieces = np.setdiff1d(np.flatnonzero(counts), np.setdiff1d(special, unknown))
+    return float(counts[unknown] / max(counts[pieces].sum(), 1))
+
+
+def _origin(choice: BackboneChoice, dataset: Dataset | DatasetChoice) -> str:
+    """Return where a backbone's tokeniser comes from, for the reader of a note."""
+    if choice.pretrain is not None:
+        return _origin(choice.pretrain.start, choice.pretrain.dataset)
+    if choice.weights_file is not None:
+        return f"that {Path(choice.weights_file).name} carries"
+    if "tokenizer" not in choice.info.recipe:
+        return f"of {choice.info.recipe['name']}"
+    return f"trained on {dataset.info.name}"
 
 
 def _trained(info: BackboneInfo, target: DatasetChoice, episodic: bool, warm: Warm) -> str:

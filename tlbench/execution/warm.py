@@ -112,9 +112,7 @@ class Warm:
         if tokenizer is None:
             return self.dataset(dataset)
         key = digest([backbone.artifact, dataset.info.fingerprint, episodic])
-        return self._recall(
-            self._readings, key, lambda: read_texts(self.dataset(dataset), backbone.info, tokenizer, self)
-        )
+        return self._recall(self._readings, key, lambda: read_texts(self.dataset(dataset), backbone, tokenizer, self))
 
     def backbone(self, choice: BackboneChoice, seed: int) -> Backbone:
         """Return the one shared instance of a backbone; whoever changes it takes a :func:`copy.deepcopy` first."""
@@ -164,9 +162,7 @@ class Warm:
         if cell.backbone.info.modality != "text":
             return dataset
         file = weights_file(self.artifacts, TEACHERS, key)
-        return self._recall(
-            self._readings, key, lambda: read_texts(dataset, cell.backbone.info, read_tokenizer(file), self)
-        )
+        return self._recall(self._readings, key, lambda: read_texts(dataset, cell.backbone, read_tokenizer(file), self))
 
     def _build(self, choice: BackboneChoice, seed: int) -> Backbone:
         weights: Path | None = None

@@ -19,7 +19,16 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.core.config import Schedule, SelfSupervisedConfig, choice, log_uniform, tunable, uniform
+from tlbench.core.config import (
+    Augment,
+    BatchNorm,
+    Schedule,
+    SelfSupervisedConfig,
+    choice,
+    log_uniform,
+    tunable,
+    uniform,
+)
 from tlbench.data.dataset import Split, Task
 from tlbench.training.collect import total
 from tlbench.training.context import Context
@@ -48,6 +57,8 @@ class Config(SelfSupervisedConfig):
     schedule: Schedule = Field("linear", description="how the rate rises to its peak and falls")
     warmup: float = tunable(0.06, uniform(0.01, 0.1), "share of the steps over which the rate rises", ge=0, lt=1)
     mask_probability: float = tunable(0.15, choice(0.15, 0.3, 0.4), "chance of a token to be asked for", gt=0, lt=1)
+    augment: Augment = Field("none", description="of images: without effect here")
+    batch_norm: BatchNorm = Field("train", description="of networks of images: without effect here")
 
 
 def pretrain(corpus: Split, backbone: Backbone, cfg: Config, ctx: Context) -> None:
@@ -73,6 +84,9 @@ def _train(texts: NDArray[np.int32], backbone: Backbone, cfg: Config, ctx: Conte
     for epoch in ctx.epochs(cfg.epochs, model, name="pretrain", optimizer=optimizer):
         model.train()
         ctx.log(epoch, **{curve: _train_epoch(wrapped, batches, optimizer, epoch, cfg, ctx)})
+    losses = [loss for _, loss in ctx.curves.get(curve, [])]
+    if losses and not any(losses):
+        ctx.notes.append("no token was asked for in the texts, so nothing was learnt without labels")
     if ctx.world > 1:
         del wrapped
         gc.collect()  # no data-parallel wrapper may still watch the parameters when the labels are learnt
@@ -86,7 +100,7 @@ def _train_epoch(
     cfg: Config,
     ctx: Context,
 ) -> float:
-    """Train one epoch and return the mean loss of all its selected tokens."""
+    """Train one epoch and return the mean loss of all its selected tokens; zero where there is none."""
     seen, selected = torch.zeros((), device=ctx.device), 0
     steps = cfg.epochs * batches.count
     for step, batch in enumerate(batches.epoch(epoch), start=epoch * batches.count):

@@ -45,8 +45,20 @@ class Config(MethodConfig):
     epochs: int = Field(20, ge=1, description="passes over the images, without labels")
     batch_size: int = tunable(128, choice(128, 256, 512, 1024), "largest global batch, in images", ge=2)
     optimizer: Literal["adamw", "lars"] = Field("adamw", description="lars is for batches of thousands of images")
-    lr: float = tunable(3e-3, log_uniform(1e-4, 5e-3), "adamw: rate at 256 images, grows with their square root", gt=0)
-    lars_lr: float = tunable(0.3, log_uniform(0.05, 3), "lars: rate at 256 images, grows in proportion", gt=0)
+    lr: float = tunable(
+        3e-3,
+        log_uniform(1e-4, 5e-3),
+        "adamw: rate at 256 images, grows with their square root",
+        when={"optimizer": ("adamw",)},
+        gt=0,
+    )
+    lars_lr: float = tunable(
+        0.3,
+        log_uniform(0.05, 3),
+        "lars: rate at 256 images, grows in proportion",
+        when={"optimizer": ("lars",)},
+        gt=0,
+    )
     weight_decay: float = tunable(1e-4, log_uniform(1e-6, 1e-3), "of matrices and kernels only", ge=0)
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps over which the rate rises")
     temperature: float = tunable(0.2, log_uniform(0.05, 1.0), "divides the similarities", gt=0)
@@ -56,7 +68,9 @@ class Config(MethodConfig):
     strength: float = tunable(1.0, uniform(0.5, 2.0), "of the colour jitter, over the usual for such views", ge=0)
     then: Literal["finetune", "probe"] = Field("finetune", description="what follows on a task, with its labels")
     tune_epochs: int = Field(40, ge=1, description="passes over the labelled examples, where fine-tuning follows")
-    tune_lr: float = tunable(1e-3, log_uniform(1e-5, 1e-2), "rate of the backbone in it", gt=0)
+    tune_lr: float = tunable(
+        1e-3, log_uniform(1e-5, 1e-2), "rate of the backbone in it", when={"then": ("finetune",)}, gt=0
+    )
 
 
 def pretrain(corpus: Split, backbone: Backbone, cfg: Config, ctx: Context) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from tlbench.backbones.backbone import Backbone
 from tlbench.training.buckets import length_buckets
 from tlbench.training.context import Context
-from tlbench.training.selfsupervised.masking import IGNORED, mask_tokens
+from tlbench.training.selfsupervised.masking import IGNORED, mask_tokens, ordinary_tokens
 
 
 class MaskedBatch(NamedTuple):
@@ -38,7 +38,8 @@ class MaskedBatches:
     """The batches of every epoch: all texts once, beside texts of similar length, with tokens hidden anew.
 
     Texts are masked on the CPU, for the global batch, of which each process then takes its shard; so every process
-    knows how many tokens are selected in all of them, and no device is waited for.
+    knows how many tokens are selected in all of them, and no device is waited for. Random tokens are drawn from those
+    that any of the texts holds.
 
     Args:
         texts: ``int32`` token ids (n, L), padded.
@@ -55,6 +56,7 @@ class MaskedBatches:
         assert backbone.vocabulary is not None
         self._vocabulary = backbone.vocabulary
         self._texts = torch.from_numpy(texts)
+        self._ordinary = ordinary_tokens(self._texts, self._vocabulary)
         self._lengths = (self._texts != self._vocabulary.pad).sum(1)
         self._prepare = backbone.prepare
         self._size = size
@@ -69,7 +71,7 @@ class MaskedBatches:
         generator = ctx.generator(self._name, "masks", epoch)
         for texts in length_buckets(self._lengths, self._size, generator):
             ids = self._prepare(self._texts[texts])
-            inputs, labels = mask_tokens(ids, self._vocabulary, self._probability, generator)
+            inputs, labels = mask_tokens(ids, self._vocabulary, self._ordinary, self._probability, generator)
             own = ctx.shard(labels)
             rows, columns = (own != IGNORED).nonzero(as_tuple=True)
             parts = (ctx.shard(inputs), rows, columns, own[rows, columns])
