@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +213,13 @@ def test_the_command_that_continues_forces_and_retries_nothing_twice() -> None:
     again = continuing(wish, Path("my suite.yaml"), {"--home": None, "--reports": Path("out")})
     assert again == """tlbench run 'my suite.yaml' --only 'method='"'"'a b'"'"'' --skip seed=1 --reports out"""
     assert continuing(Wish(only="stale", address="auto"), Path("s.yaml"), {}) == "tlbench run s.yaml --address auto"
+
+
+def test_of_many_notes_a_few_are_told(command: Any, file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def noted(*args: Any) -> Prepared:
+        return replace(prepare(*args), warnings=tuple(f"pair {number}" for number in range(13)))
+
+    monkeypatch.setattr("tlbench.execution.prepare.prepare", noted)
+    said = command("check", file()).err
+    assert said.count("pair ") == 10
+    assert "and 3 more" in said

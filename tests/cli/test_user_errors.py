@@ -83,6 +83,21 @@ def test_a_mistake_in_a_suite_is_told_with_its_line_and_the_nearest_choice(
     assert [path.name for path in here.iterdir()] == ["s.yaml"], "nothing may be kept of a suite that is refused"
 
 
+def test_what_the_data_cannot_pose_is_told_with_the_lines_of_the_shots(command: Any, here: Path) -> None:
+    suite = copy.deepcopy(SUITE)
+    suite["grids"][0]["shots"] = [1, 500]
+    episodes = {"protocol": "episodic", "methods": ["nearest_centroid"], "ways": 5, "shots": [2]}
+    suite["grids"].append(suite["grids"][0] | episodes)
+    text = json.dumps(suite, indent=1)
+    (here / "s.yaml").write_text(text)
+    lines = [text[: text.index(shots)].count("\n") + 1 for shots in ("500", '2\n   ],\n   "seeds"')]
+    refused(
+        command("check", "s.yaml"),
+        f"s.yaml:{lines[0]}: digits: class '0' has 89 training examples, but shots: 500 needs 500",
+        f"s.yaml:{lines[1]}: digits: episodes of 5 ways need 5 classes",
+    )
+
+
 TEXTS = {
     "name: s\n  grids: [\n": ("s.yaml:2: is not valid YAML",),
     "name: s\nname: t\ngrids: []\n": ("s.yaml:2: duplicate key 'name', first on line 1",),

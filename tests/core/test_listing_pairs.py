@@ -149,22 +149,23 @@ def test_without_shots_adaptation_is_unsupervised(catalog: Catalog, read_suite: 
 def test_labels_of_the_target_spent_in_pre_training_are_counted(
     catalog: Catalog, read_suite: Callable[[str], Suite], resolve_suite: Any
 ) -> None:
-    """Under any name: those of the target itself, and those of another pair with the same target."""
+    """Under any name: those of the target itself, of another pair with the same target, and of it at another size."""
     suite = read_suite(text(more="shots: [0, full]"))
     datasets, backbones = resolve_suite(suite)
     (key, pair), (conv4,) = next(iter(datasets.items())), backbones.values()
     digits, glyphs = (replace(pair, info=replace(pair.info, name=n, fingerprint=n)) for n in ("digits", "glyphs"))
     other = replace(pair, info=replace(pair.info, fingerprint="other", target="digits"))
-    datasets[key] = replace(pair, info=replace(pair.info, target="digits"))
+    larger = replace(glyphs, info=replace(glyphs.info, origin="here"))
+    datasets[key] = replace(pair, info=replace(pair.info, target="digits", origin="here"))
 
     def planned(corpus: DatasetChoice, labels: bool = True) -> Plan:
         run = Pretrain(choose_method("supervised", {}, catalog), corpus, conv4, 0, labels)
         return expand(suite, catalog, datasets, {name: replace(conv4, pretrain=run) for name in backbones})
 
-    for corpus in (digits, other):
+    for corpus in (digits, other, larger):
         plan = planned(corpus)
         assert [entry.reason for entry in plan.not_applicable] == [
-            "pre-training read every training label of pair, more than 0 shots"
+            f"pre-training on {corpus.info.name} read training labels of the target of pair, more than 0 shots"
         ]
         assert {cell.shots for cell in plan.cells} == {"full"}
     assert not planned(glyphs).not_applicable

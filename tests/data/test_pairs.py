@@ -47,6 +47,11 @@ def side(
     return Dataset(info, x, (rows + rows // 6) % len(classes), part, rows // len(classes) % max(1, len(domains)))
 
 
+def trained_on(dataset: Dataset, count: int) -> Dataset:
+    """Return a dataset of which only the first few examples are for training."""
+    return replace(dataset, part=np.where(np.arange(len(dataset.y)) < count, TRAIN, TEST).astype(np.uint8))
+
+
 def test_each_side_keeps_its_split(tmp_path: Path) -> None:
     """What the source holds out, for whatever purpose, validates; the target's parts stay what they are."""
     source, target = side("a"), side("b")
@@ -66,6 +71,24 @@ def test_labels_are_matched_by_name(tmp_path: Path) -> None:
     assert names[: len(source.y)] == [source.info.classes[label] for label in source.y]
     assert names[len(source.y) :] == [target.info.classes[label] for label in target.y]
     assert found.classes == ("z", "x", "y")
+
+
+def test_classes_of_the_source_may_be_called_otherwise(tmp_path: Path) -> None:
+    source, target = side("a", ("x", "y", "z")), side("b", ("z", "q", "x"))
+    for said in ({"y": "q"}, {"x": "z", "y": "q", "z": "x"}):
+        found = join(source, target, Params(source={"name": "a", "classes": said}, target="b"), tmp_path)
+        own = [source.info.classes[label] for label in source.y]
+        assert [found.classes[label] for label in found.y[: len(own)]] == [said.get(name, name) for name in own]
+    digits = {"name": "rendered_digits", "images": 420}
+    swapped = {**digits, "classes": {"3": 8, "8": "3"}}
+    plain, other = (
+        catalog.open_dataset("pair", {"source": said, "target": "digits"}, Artifacts(tmp_path / "a"))
+        for said in (digits, swapped)
+    )
+    rows = plain.rows(SOURCE)
+    np.testing.assert_array_equal(other.y[rows], np.choose(plain.y[rows], [0, 1, 2, 8, 4, 5, 6, 7, 3, 9]))
+    np.testing.assert_array_equal(other.y[other.rows(TRAIN)], plain.y[plain.rows(TRAIN)])
+    assert plain.info.fingerprint != other.info.fingerprint
 
 
 def test_domains_of_one_dataset(tmp_path: Path) -> None:
@@ -127,6 +150,7 @@ def test_a_folder_of_domains_by_a_relative_path(tmp_path: Path) -> None:
     dataset = catalog.open_dataset("pair", paths, Artifacts(tmp_path / "a"))
     assert dataset.info.name == "folder(pets): day -> night"
     assert dataset.info.counts == {"train": (2, 2), "test": (1, 1)}, "counts are the target's"
+    assert dataset.info.origin == (tmp_path / "pets" / "night").resolve().as_posix()
 
 
 def test_a_pair_is_a_dataset_of_its_own(tmp_path: Path) -> None:
@@ -145,6 +169,7 @@ def test_a_pair_is_a_dataset_of_its_own(tmp_path: Path) -> None:
     again = catalog.open_dataset("pair", {"source": source, "target": "digits"}, artifacts)
     assert again.info == pair.info
     assert digits.info.target == ""
+    assert (digits.info.origin, pair.info.origin, back.info.origin) == ("digits", "digits", "rendered_digits")
 
 
 @pytest.mark.parametrize(
@@ -168,6 +193,33 @@ def test_a_pair_is_a_dataset_of_its_own(tmp_path: Path) -> None:
             "in the source a/toy",
         ),
         (side("a"), side("b", each=1), ALL, "the target b has no held-out example"),
+        (side("a"), trained_on(side("b"), 0), ALL, "the target b has no training example"),
+        (side("a"), trained_on(side("b"), 1), ALL, "the target b has only one training example\n  a distribution"),
+        (side("a"), side("b", ("x", "y", "q")), ALL, "e.g. classes: {'z': 'q'}"),
+        (
+            side("a", "xyz"),
+            side("b", "xyq"),
+            Params(source={"name": "a", "classes": {"zz": "q"}}, target="b"),
+            "classes of the source: the source a has no class 'zz'\n  did you mean 'z'?",
+        ),
+        (
+            side("a", "xyz"),
+            side("b", "xyq"),
+            Params(source={"name": "a", "classes": {"z": "qq"}}, target="b"),
+            "classes of the source: the target b has no class 'qq'\n  did you mean 'q'?",
+        ),
+        (
+            side("a", "xyz"),
+            side("b", "xyq"),
+            Params(source={"name": "a", "classes": {"z": "y"}}, target="b"),
+            "classes of the source: 'y' and 'z' of a become one, 'y'\n  for 'z': valid: q",
+        ),
+        (
+            side("a", "xyz"),
+            side("b", "xy"),
+            Params(source={"name": "a", "classes": {"z": "y"}}, target="b"),
+            "'y' and 'z' of a become one, 'y'\n  the target has too few classes",
+        ),
         (side("a", tuple("abcdef"), each=2), side("b", tuple("abcdef")), ALL, "class 'f' has no training example in"),
         (side("a", shape=(1, 4, 5)), side("b", shape=(1, 4, 6)), ALL, "its images cannot be brought to 6x4"),
     ],
@@ -190,6 +242,18 @@ def test_what_is_no_pair_is_refused(
         ({"source": {"path": "x"}, "target": "digits"}, "dataset pair: 'name' is missing"),
         ({"source": 3, "target": "digits"}, "dataset pair: source: must be a mapping"),
         ({"source": "pair", "target": "digits"}, "a pair of pairs, as 'source'"),
+        (
+            {"source": "digits", "target": {"name": "MNIST", "classes": {"3": "8"}}},
+            "classes of the target keep their names, as 'target'\n  give classes to the source",
+        ),
+        (
+            {"source": {"name": "digits", "classes": {"3": None}}, "target": "MNIST"},
+            "dataset pair: 3: must be a text, not null",
+        ),
+        (
+            {"source": {"name": "digits", "classes": ["3"]}, "target": "MNIST"},
+            "dataset pair: classes: must be a mapping",
+        ),
     ],
 )
 def test_mistakes_are_named_before_anything_is_opened(params: dict[str, Any], said: str) -> None:

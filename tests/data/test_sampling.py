@@ -99,6 +99,21 @@ def test_too_few_examples_name_class_and_count() -> None:
     check_shots(info((1, 1, 1), counts={"train": (1, 1, 1), "val": (1, 1, 1)}), "full")
 
 
+def test_where_a_source_validates_all_is_for_training_and_no_label_is_needed() -> None:
+    check_shots(info((1, 1, 1)), "full", adapting=True)
+    check_shots(info((1, 0, 1)), 0, adapting=True)
+    for shots in (1, "full"):
+        with pytest.raises(UserError, match="class 'class1' has 0 training examples") as caught:
+            check_shots(info((1, 0, 1)), shots, adapting=True)
+        assert caught.value.hint == "leave that class out or ask for shots: 0"
+        with pytest.raises(UserError) as caught:
+            check_shots(info((1, 0, 1)), shots)
+        assert caught.value.hint == "leave that class out"
+    with pytest.raises(UserError, match="needs 4") as caught:
+        check_shots(info((4, 3, 4)), 4, adapting=True)
+    assert caught.value.hint == "every class has at least 3: ask for at most 3 shots"
+
+
 def test_classes_are_dealt_once_and_by_fingerprint_only() -> None:
     dealt = deal_classes(info((9,) * 50))
     assert [len(dealt[part]) for part in ("train", "val", "test")] == [30, 10, 10]
@@ -149,12 +164,23 @@ def test_episodes_that_cannot_be_are_refused() -> None:
         draw_episodes(LABELS, POOL, range(6), ways=2, shots=1, queries=30, count=1, seed=0, names="abcdef")
     toy = info((9,) * 50)
     check_episodes(toy, 10, 2, 10)
-    with pytest.raises(UserError, match="toy: episodes of 11 ways"):
+    with pytest.raises(UserError, match="toy: episodes of 11 ways") as caught:
         check_episodes(toy, 11, 1, 1)
+    assert caught.value.hint == "ask for at most 10 ways"
     with pytest.raises(UserError, match=r"has 12 examples, but shots and queries together need 13"):
         check_episodes(toy, 5, 3, 10)
     with pytest.raises(UserError, match="not full"):
         check_episodes(toy, 5, "full", 10)
+
+
+@pytest.mark.parametrize("classes", range(3, 8))
+def test_where_one_class_is_tested_what_two_need_is_said(classes: int) -> None:
+    with pytest.raises(UserError, match="2 ways need 2 classes, but there are 1 to draw from") as caught:
+        check_episodes(info((9,) * classes), 2, 1, 1)
+    assert caught.value.hint == "give 8 classes or more, or a split of classes that has two or more for the test"
+    check_episodes(info((9,) * 8), 2, 1, 1)
+    declared = {"train": (0,), "val": (), "test": (1, 2)}
+    check_episodes(info((9,) * classes, class_splits=declared), 2, 1, 1)
 
 
 def test_a_held_out_fraction_is_stratified_and_stable_when_strata_are_added() -> None:

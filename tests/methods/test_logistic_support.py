@@ -56,7 +56,7 @@ def test_c_is_chosen_on_episodes_of_the_validation_classes(
     monkeypatch.setattr(method, "GRID", (1e-3, 1.0, 1e3))
     learner, ctx = _fit(method, tmp_path)
     task = fake_task("episodic").task
-    episodes = validation_episodes(task.info, task.val, method.VALIDATION_EPISODES, ctx.seed("validation episodes"))
+    episodes = validation_episodes(task.info, task.val, method.VALIDATION_EPISODES, ctx)
     tried = {c: _fit(method, tmp_path, C=c) for c in method.GRID}
     scores = {c: episode_scores(fitted, task.val, episodes, ctx) for c, (fitted, _) in tried.items()}
     best = max(method.GRID, key=lambda c: scores[c].order)

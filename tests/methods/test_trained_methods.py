@@ -172,7 +172,7 @@ def test_validation_episodes_are_scored_as_by_hand() -> None:
     method, fake = _method("protonet"), fake_task("episodic")
     ctx = _context()
     learner = method.fit(fake.task, fake_backbone(), method.Config(episodes=2, ways=6, checks=30), ctx)
-    episodes = validation_episodes(fake.task.info, fake.task.val, 30, ctx.seed("validation episodes"))
+    episodes = validation_episodes(fake.task.info, fake.task.val, 30, ctx)
     assert episodes is not None
     assert fake.task.val is not None
     z = embed(learner.encoder, fake.task.val.x, None, CPU)
@@ -197,5 +197,5 @@ def test_protonet_leaves_small_classes_out_and_says_so() -> None:
     kept = np.flatnonzero((train.labels != 0) | (np.arange(len(train)) < 3))
     smaller = Split(train.x[kept], train.labels[kept], train.rows[kept])
     ctx = _context()
-    method.fit(replace(fake.task, train=smaller), fake_backbone(), method.Config(episodes=1), ctx)
+    method.fit(replace(fake.task, train=smaller), fake_backbone(), method.Config(episodes=1, ways=5), ctx)
     assert ctx.notes == ["1 training classes have fewer than 10 examples and were left out"]

@@ -9,6 +9,8 @@ TRAINED, PARALLEL = "tests/methods/test_trained_methods.py", "tests/training/tes
 META, PLUS = "tests/methods/test_meta_baseline.py", "tests/methods/test_baseline_pp.py"
 REGRESSION, SUPPORT = "tests/training/test_support_logistic.py", "tests/methods/test_logistic_support.py"
 TUNED, PROTOCOLS = "tests/methods/test_finetuning_in_episodes.py", "tests/protocols/test_protocols.py"
+CLASSES, OF_CLASSES = "tests/core/test_classes.py", "tests/methods/test_training_classes.py"
+ALONE, SAMPLING = "tests/methods/test_solving_alone.py", "tests/data/test_sampling.py"
 
 MUTANTS = (
     Mutant(
@@ -257,5 +259,103 @@ MUTANTS = (
         "alone = Context(self._ctx.cell, self._ctx.device, precision=self._ctx.precision)",
         "alone = self._ctx",
         TUNED,
+    ),
+    Mutant(
+        "epochs: one process in a group asks the others",
+        "training/context.py",
+        "shared=self.world > 1",
+        "shared=torch.distributed.is_initialized()",
+        f"{ALONE}::test_the_first_process_solves_episodes_by_itself",
+    ),
+    Mutant(
+        "epochs: every process continues by itself",
+        "training/context.py",
+        "shared=self.world > 1",
+        "shared=False",
+        f"{ALONE}::test_both_processes_continue_from_the_first_ones_checkpoint",
+    ),
+    Mutant(
+        "training classes: a head of fixed ways is trained on fewer",
+        "training/fewshot/meta.py",
+        "task.info.classes if fixed else 2",
+        "2",
+        OF_CLASSES,
+    ),
+    Mutant(
+        "training classes: maml plans with two ways",
+        "methods/maml.py",
+        "forbids_training(info, cfg.queries, info.classes)",
+        "forbids_training(info, cfg.queries)",
+        OF_CLASSES,
+    ),
+    Mutant(
+        "training classes: anil plans with two ways",
+        "methods/anil.py",
+        "forbids_training(info, cfg.queries, info.classes)",
+        "forbids_training(info, cfg.queries)",
+        OF_CLASSES,
+    ),
+    Mutant(
+        "training classes: meta_baseline plans what cannot be drawn",
+        "methods/meta_baseline.py",
+        "return forbids_training(info, cfg.queries)",
+        "return None",
+        OF_CLASSES,
+    ),
+    Mutant(
+        "training classes: protonet plans what cannot be drawn",
+        "methods/protonet.py",
+        "return forbids_training(info, cfg.queries)",
+        "return None",
+        OF_CLASSES,
+    ),
+    Mutant(
+        "training classes: meta_baseline trains a classifier before it looks",
+        "methods/meta_baseline.py",
+        "    refuse_few_classes(task, cfg)\n",
+        "",
+        f"{OF_CLASSES}::test_meta_baseline_trains_no_classifier_first",
+    ),
+    Mutant(
+        "training classes: fewer ways are not said",
+        "training/fewshot/meta.py",
+        "cfg.ways > len(classes):",
+        "cfg.ways < 0:",
+        f"{OF_CLASSES}::test_fewer_ways_in_training_are_said",
+    ),
+    Mutant(
+        "training classes: queries are forgotten",
+        "core/classes.py",
+        "count >= shots + queries",
+        "count >= shots",
+        CLASSES,
+    ),
+    Mutant(
+        "training classes: classes of the test count",
+        "core/classes.py",
+        'for label in deal_classes(task.dataset)["train"]]',
+        "for label in range(len(counts))]",
+        CLASSES,
+    ),
+    Mutant(
+        "training classes: dealt in another order",
+        "core/classes.py",
+        "key=keys.__getitem__",
+        "key=keys.__getitem__, reverse=True",
+        CLASSES,
+    ),
+    Mutant(
+        "episodes: validation is left out without a word",
+        "training/fewshot/episodes.py",
+        "ctx.notes.append(",
+        "str(",
+        f"{OF_CLASSES}::test_a_validation_that_cannot_be_is_said_once",
+    ),
+    Mutant(
+        "episodes: at most one way is asked for",
+        "data/sampling.py",
+        "if len(classes) > 1 else TEST_OF_TWO",
+        "if len(classes) else TEST_OF_TWO",
+        f"{SAMPLING}::test_where_one_class_is_tested_what_two_need_is_said",
     ),
 )

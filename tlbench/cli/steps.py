@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tlbench.report.page import Report
     from tlbench.store.sync import Backlog
 
+_NOTES = 10  # about the data of a suite; more tell nobody anything
+
 
 def home_at(path: Path | None) -> Home:
     """Return the home that was asked for."""
@@ -33,8 +35,10 @@ def prepare(suite: Path, home: Home) -> Prepared:
     _must_exist(suite)
     with _telling() as opening:
         prepared = preparing.prepare(suite, home.artifacts, opening)
-    for warning in prepared.warnings:
+    for warning in prepared.warnings[:_NOTES]:
         err.print(f"[yellow]note[/] {escape(warning)}")
+    if len(prepared.warnings) > _NOTES:
+        err.print(f"[yellow]note[/] and {len(prepared.warnings) - _NOTES} more")
     if prepared.searches.waiting:
         with home.ledger() as ledger:
             prepared = prepared.found(ledger)

@@ -25,8 +25,11 @@ class DatasetInfo:
             the source declares none (the episodic protocol then deals the classes itself).
         domains: Domain names, empty when the source has none.
         warnings: What a reader of the results must know (merged classes, skipped files, ...).
-        target: Fingerprint of the dataset that the target of a pair of domains was taken from; empty where there is
-            no pair. ``counts`` of a pair are the target's.
+        target: Fingerprint of the dataset that the target of a pair of domains was taken from, and the domain behind a
+            slash if it was one; empty where there is no pair. ``counts`` of a pair are the target's.
+        origin: Where the labelled examples come from, whatever is done to them (:mod:`tlbench.core.origin`): the name
+            of a published set, the path of the user's own, a domain behind it; of a pair, the target's. Known when
+            it is opened, never stored, and no part of any id.
     """
 
     name: str
@@ -39,6 +42,7 @@ class DatasetInfo:
     domains: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     target: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from tlbench.core.choose import choose_listed, choose_protocol
 from tlbench.core.code import same_code
 from tlbench.core.config import Settings
 from tlbench.core.info import DatasetInfo, Shots, TaskInfo
+from tlbench.core.origin import labels_shared
 from tlbench.core.registry import Declaration
 from tlbench.core.suite import Grid, Suite
 
@@ -222,21 +223,19 @@ def _unfit(task: TaskInfo, backbone: BackboneChoice) -> str | None:
     """Say why no method may use a backbone for a task, if so."""
     if backbone.info.modality != task.dataset.modality:
         return f"{backbone.info.modality} backbones cannot read {task.dataset.modality} data"
-    if _over_budget(task, backbone):
-        return f"pre-training read every training label of {task.dataset.name}, more than {task.shots} shots"
+    corpus = _over_budget(task, backbone)
+    if corpus is not None:
+        whose = f"the target of {task.dataset.name}" if task.dataset.target else task.dataset.name
+        return f"pre-training on {corpus.name} read training labels of {whose}, more than {task.shots} shots"
     return None
 
 
-def _over_budget(task: TaskInfo, backbone: BackboneChoice) -> bool:
-    """Say whether pre-training has spent more labels of the target than the task allows."""
+def _over_budget(task: TaskInfo, backbone: BackboneChoice) -> DatasetInfo | None:
+    """Return what pre-training has read more labels of the target from than the task allows; None if nothing."""
+    if task.protocol == "episodic" or task.shots == "full":
+        return None
     labelled = (run.dataset.info for run in backbone.runs if run.labels)
-    same = any(_contents(corpus) & _contents(task.dataset) for corpus in labelled)
-    return same and task.protocol != "episodic" and task.shots != "full"
-
-
-def _contents(dataset: DatasetInfo) -> set[str]:
-    """Return the fingerprints under which the labels of a dataset are known."""
-    return {dataset.fingerprint, dataset.target} - {""}
+    return next((corpus for corpus in labelled if labels_shared(corpus, task.dataset)), None)
 
 
 def _cells(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.hashing import canonical, digest
+from tlbench.core.origin import within
 from tlbench.core.pairs import PAIR
 from tlbench.core.problems import check
 from tlbench.data import decoded, pair
@@ -87,18 +88,26 @@ def _decode_once(
     label = _label(name, settings)
     content = module.signature(settings)
     key = digest([label, module.VERSION, settings.model_dump(mode="json"), content, decoded.VERSION], length=32)
-    return _made_once(label, key, lambda folder: module.decode(*of, settings, folder), artifacts)
+    dataset = _made_once(label, key, lambda folder: module.decode(*of, settings, folder), artifacts)
+    path = getattr(settings, "path", None)
+    return _from(name if path is None else Path(path).resolve().as_posix(), dataset)
 
 
 def _open_pair(settings: pair.Params, artifacts: Artifacts) -> Dataset:
     source, target = (open_dataset(side.name, side.params, artifacts) for side in (settings.source, settings.target))
     label = pair.label(source, target, settings)
     contents = [
-        [side.info.name, side.info.fingerprint, said.domain]
+        [side.info.name, side.info.fingerprint, side.info.origin, said.domain, said.classes]
         for side, said in ((source, settings.source), (target, settings.target))
     ]
     key = digest([label, pair.VERSION, contents, decoded.VERSION], length=32)
-    return _made_once(label, key, lambda folder: pair.join(source, target, settings, folder), artifacts)
+    dataset = _made_once(label, key, lambda folder: pair.join(source, target, settings, folder), artifacts)
+    return _from(within(target.info.origin, settings.target.domain), dataset)
+
+
+def _from(origin: str, dataset: Dataset) -> Dataset:
+    """Return a dataset that says where it comes from."""
+    return replace(dataset, info=replace(dataset.info, origin=origin))
 
 
 def _check_sides(settings: pair.Params) -> None:
@@ -107,6 +116,8 @@ def _check_sides(settings: pair.Params) -> None:
         try:
             if side.name.lower() == PAIR:
                 raise UserError("a pair of pairs", "a side is one dataset, or one domain of it")
+            if key == "target" and side.classes:
+                raise UserError("classes of the target keep their names", "give classes to the source")
             validate(side.name, side.params)
         except UserError as error:
             raise UserError(f"{error.message}, as {key!r}", error.hint) from None

@@ -34,7 +34,8 @@ class Decoded:
         domains: Domain names.
         class_splits: Class labels of ``train``, ``val`` and ``test`` for episodic use, where the source declares them.
         warnings: What a reader of the results must know.
-        target: Fingerprint of the dataset that the target of a pair of domains was taken from.
+        target: Fingerprint of the dataset that the target of a pair of domains was taken from, and the domain, as in
+            :class:`tlbench.core.info.DatasetInfo`.
         group: Group of each example (N,), where those of one resemble each other; None where there are no groups.
     """
 

@@ -7,7 +7,9 @@ them a pair is its target.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,13 +19,22 @@ from pydantic import BeforeValidator, Field
 
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError, nearest
+from tlbench.core.info import DatasetInfo
+from tlbench.core.origin import labels_shared, within
 from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, Dataset
 from tlbench.data.decoded import Decoded, canvas
 
-VERSION = 1
+VERSION = 2
 _CHUNK = 1024
 _SHOWN = 5
 Rows = NDArray[np.int64]
+
+
+def _texts(value: Any) -> Any:
+    """Return a mapping whose whole numbers, as YAML reads a name like 3, are texts."""
+    if not isinstance(value, dict):
+        return value
+    return {key: str(name) if type(name) is int else name for key, name in value.items()}
 
 
 class Side(Settings):
@@ -31,6 +42,10 @@ class Side(Settings):
 
     name: str
     domain: str | None = None
+    classes: Annotated[dict[str, str], BeforeValidator(_texts)] = Field(
+        default_factory=dict,
+        description="the target's names of classes of the source that have others: {own: target's}",
+    )
     params: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -62,7 +77,7 @@ def join(source: Dataset, target: Dataset, params: Params, folder: Path) -> Deco
     """Return source and target as one dataset of two domains, the source's examples first.
 
     Images of the source are brought to the shape of the target's, as a folder's images are to an ``image_size``.
-    Labels are matched by the classes' names.
+    Labels are matched by the classes' names, of which those of the source may be said to be others.
 
     Args:
         source: An opened dataset.
@@ -71,17 +86,17 @@ def join(source: Dataset, target: Dataset, params: Params, folder: Path) -> Deco
         folder: Where images are written.
 
     Raises:
-        UserError: A domain is unknown, the two are the same, differ in their classes or in what they hold, or a class
-            has no example to learn it from in the source.
+        UserError: A domain or class is unknown, the two are the same, differ in their classes or in what they hold, a
+            class has no example to learn it from in the source, or the target has too few examples.
     """
     ours, theirs = (_domain(side, said.domain) for side, said in ((source, params.source), (target, params.target)))
-    if source.info.fingerprint == target.info.fingerprint and np.intersect1d(ours, theirs).size:
+    if labels_shared(_part(source, params.source), _part(target, params.target)):
         raise UserError(f"{source.info.name}: source and target share examples", "give each side a domain of its own")
     if source.info.modality != target.info.modality:
         raise UserError(
             f"{source.info.name} is {source.info.modality} data, but {target.info.name} {target.info.modality} data"
         )
-    position = _matched(source, target)
+    position = _matched(source, target, params.source.classes)
     y = np.concatenate([position[source.y[ours]], target.y[theirs]])
     part = np.concatenate([np.where(source.part[ours] == TRAIN, SOURCE, SOURCE_VAL), target.part[theirs]])
     classes = target.info.classes
@@ -95,6 +110,10 @@ def join(source: Dataset, target: Dataset, params: Params, folder: Path) -> Deco
         if not (part == number).any():
             missing = "training" if number == TRAIN else "held-out"
             raise UserError(f"the {side} {name} has no {missing} example", "name another domain")
+    if (part == TRAIN).sum() == 1:
+        raise UserError(
+            f"the target {names[1]} has only one training example", "a distribution needs two or more: give it more"
+        )
     warnings = [f"{side.info.name}: {text}" for side in (source, target) for text in side.info.warnings]
     if source.info.shape != target.info.shape:
         shapes = ("x".join(map(str, side.info.shape)) for side in (source, target))
@@ -112,9 +131,16 @@ def join(source: Dataset, target: Dataset, params: Params, folder: Path) -> Deco
         domains=("source", "target"),
         class_splits=target.info.class_splits,
         warnings=tuple(dict.fromkeys(warnings)),
-        target=target.info.fingerprint,
+        target=within(target.info.fingerprint, params.target.domain),
         group=None if target.group is None else _beside(target.group[theirs], len(ours)),
     )
+
+
+def _part(dataset: Dataset, side: Side) -> DatasetInfo:
+    """Return the facts of what one side takes: all classes of its domain."""
+    facts, domain = dataset.info, side.domain
+    places = {"fingerprint": within(facts.fingerprint, domain), "origin": within(facts.origin, domain)}
+    return replace(facts, class_splits={}, **places)
 
 
 def _name(dataset: Dataset, side: Side) -> str:
@@ -138,24 +164,48 @@ def _domain(dataset: Dataset, domain: str | None) -> Rows:
     return np.flatnonzero(dataset.domain == known.index(domain))
 
 
-def _matched(source: Dataset, target: Dataset) -> Rows:
+def _matched(source: Dataset, target: Dataset, said: Mapping[str, str]) -> Rows:
     """Return the target's label of each label of the source."""
-    ours, theirs = source.info.classes, target.info.classes
+    ours, theirs = _renamed(source, target, said), target.info.classes
     if set(ours) != set(theirs):
+        missing = [sorted(set(ours) - set(theirs)), sorted(set(theirs) - set(ours))]
         told = [
-            f"only {side.info.name} has {', '.join(map(repr, missing[:_SHOWN]))}"
-            + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
-            for side, missing in (
-                (source, sorted(set(ours) - set(theirs))),
-                (target, sorted(set(theirs) - set(ours))),
-            )
-            if missing
+            f"only {side.info.name} has {', '.join(map(repr, names[:_SHOWN]))}"
+            + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+            for side, names in zip((source, target), missing, strict=True)
+            if names
         ]
+        hint = "classes are matched by their names"
+        if all(missing):
+            own, other = (names[0] for names in missing)
+            hint += (
+                f"; if some are only called otherwise, give the source classes, e.g. classes: {{{own!r}: {other!r}}}"
+            )
         raise UserError(
-            f"{source.info.name} and {target.info.name} must have the same classes: {'; '.join(told)}",
-            "classes are matched by their names",
+            f"{source.info.name} and {target.info.name} must have the same classes: {'; '.join(told)}", hint
         )
     return np.array([theirs.index(name) for name in ours])
+
+
+def _renamed(source: Dataset, target: Dataset, said: Mapping[str, str]) -> list[str]:
+    """Return the names of the source's classes as the target has them."""
+    ours, theirs = source.info.classes, target.info.classes
+    for side, role, names in ((source, "source", said), (target, "target", said.values())):
+        unknown = next((name for name in names if name not in side.info.classes), None)
+        if unknown is not None:
+            hint = nearest(unknown, side.info.classes)
+            raise UserError(f"classes of the source: the {role} {side.info.name} has no class {unknown!r}", hint)
+    renamed = [said.get(name, name) for name in ours]
+    twice = next((name for name, count in Counter(renamed).items() if count > 1), None)
+    if twice is not None:
+        both = [repr(name) for name, new in zip(ours, renamed, strict=True) if new == twice]
+        own = next(name for name in ours if said.get(name) == twice)
+        free = set(theirs) - set(renamed)
+        raise UserError(
+            f"classes of the source: {' and '.join(both)} of {source.info.name} become one, {twice!r}",
+            f"for {own!r}: {nearest(own, free)}" if free else "the target has too few classes",
+        )
+    return renamed
 
 
 def _refuse_unlearnable(name: str, labels: Rows, classes: Sequence[str]) -> None:

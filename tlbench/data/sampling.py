@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tlbench.core.classes import TEST_OF_TWO, deal_classes
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import derive_seed
 from tlbench.core.info import DatasetInfo, Shots
@@ -20,7 +21,6 @@ Rows = NDArray[np.int64]
 
 _VAL_OF_SHOTS = 0.2
 _VAL_OF_FULL = 0.1
-_CLASSES_HELD_OUT = 0.2
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,13 @@ def draw_shots(
     )
 
 
-def check_shots(info: DatasetInfo, shots: Shots) -> None:
+def check_shots(info: DatasetInfo, shots: Shots, *, adapting: bool = False) -> None:
     """Refuse a budget that a dataset cannot give, before anything is trained.
+
+    Args:
+        info: Facts of the dataset.
+        shots: Labelled examples per class, or ``full``.
+        adapting: Whether a source validates, so that ``full`` reserves nothing, and no labels at all are a budget, too.
 
     Raises:
         UserError: Naming the class and its count.
@@ -123,35 +128,10 @@ def check_shots(info: DatasetInfo, shots: Shots) -> None:
         raise UserError(f"{info.name}: {len(info.classes)} class to tell apart", "classification needs two or more")
     count = np.asarray(info.counts.get("train", (0,) * len(info.classes)))
     try:
-        _refuse_few(count, np.arange(len(info.classes)), shots, "val" in info.counts, info.classes)
+        _refuse_few(count, np.arange(len(info.classes)), shots, adapting or "val" in info.counts, info.classes)
     except UserError as error:
-        raise UserError(f"{info.name}: {error.message}", error.hint) from None
-
-
-def deal_classes(info: DatasetInfo) -> dict[str, tuple[int, ...]]:
-    """Return the class labels of ``train``, ``val`` and ``test`` for episodic use.
-
-    They are the source's own where it declares them; else 60%, 20% and 20% of the classes, dealt by the fingerprint
-    alone, so that every method, seed and number of shots meets the same split.
-
-    Raises:
-        UserError: There are fewer than three classes.
-    """
-    if info.class_splits:
-        return dict(info.class_splits)
-    count = len(info.classes)
-    if count < 3:
-        raise UserError(
-            f"{info.name}: {count} classes cannot be split into training, validation and test classes",
-            "episodic needs at least 3 classes",
-        )
-    order = np.argsort(_raw(derive_seed("class split", info.fingerprint), count), kind="stable").tolist()
-    held = max(1, round(_CLASSES_HELD_OUT * count))
-    return {
-        "train": tuple(sorted(order[2 * held :])),
-        "val": tuple(sorted(order[held : 2 * held])),
-        "test": tuple(sorted(order[:held])),
-    }
+        more = " or ask for shots: 0" if adapting and not count.all() else ""
+        raise UserError(f"{info.name}: {error.message}", error.hint + more) from None
 
 
 def check_episodes(info: DatasetInfo, ways: int, shots: Shots, queries: int) -> None:
@@ -291,7 +271,7 @@ def _refuse_episodes(count: NDArray[np.int64], classes: Rows, ways: int, need: i
     if len(classes) < ways:
         raise UserError(
             f"episodes of {ways} ways need {ways} classes, but there are {len(classes)} to draw from",
-            f"ask for at most {len(classes)} ways",
+            f"ask for at most {len(classes)} ways" if len(classes) > 1 else TEST_OF_TWO,
         )
     short = [int(label) for label in classes if count[label] < need]
     if short:

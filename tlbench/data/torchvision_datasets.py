@@ -23,7 +23,7 @@ from tlbench.data.pictures import fit, sizes_differ
 from tlbench.data.rotations import TURNS, with_rotations
 from tlbench.data.torchvision_names import Signature, signatures
 
-VERSION = 1
+VERSION = 2
 _PATIENCE = 30.0  # seconds without an answer before a download is given up
 _GREY = ("1", "L", "LA", "I;16")
 
@@ -31,6 +31,12 @@ _GREY = ("1", "L", "LA", "I;16")
 _PLACES: dict[str, Callable[[Any], list[str]]] = {
     "Omniglot": lambda opened: [f"{opened._characters[c]}/{file}" for file, c in opened._flat_character_images],
     "SUN397": lambda opened: [str(file) for file in opened._image_files],
+}
+
+# How some sets of digits call their classes, which others call by the digit alone.
+_DIGITS = {
+    f"{digit} - {word}": str(digit)
+    for digit, word in enumerate(("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"))
 }
 
 
@@ -111,7 +117,8 @@ def _named(part: Any, targets: list[int]) -> dict[int, str]:
     names = {}
     for target in sorted(set(targets)):
         name = known[target] if target < len(known) else str(target)
-        names[target] = name if isinstance(name, str) else ", ".join(map(str, name))
+        name = name if isinstance(name, str) else ", ".join(map(str, name))
+        names[target] = _DIGITS.get(name, name)
     if len(set(names.values())) < len(names):
         names = {target: f"{name} ({target})" for target, name in names.items()}
     return names

@@ -11,8 +11,9 @@ from tlbench.backbones import catalog as architectures
 from tlbench.backbones.carried import read_tokenizer
 from tlbench.core import registry
 from tlbench.core.catalog import Catalog
-from tlbench.core.cell import BackboneChoice, DatasetChoice, MethodChoice
+from tlbench.core.cell import BackboneChoice, DatasetChoice
 from tlbench.core.choose import baseline_label, choose_backbone, choose_listed, choose_protocol
+from tlbench.core.deciding import ends_no_trial, searched_space
 from tlbench.core.errors import UserError, nearest, together
 from tlbench.core.hashing import sha256
 from tlbench.core.info import DatasetInfo
@@ -21,8 +22,7 @@ from tlbench.core.pairs import every_pair, expand_datasets, one_pair, split_pair
 from tlbench.core.plan import Plan, expand
 from tlbench.core.setting import mark_tuned
 from tlbench.core.source import Location, Source, read
-from tlbench.core.space import Space, space_of
-from tlbench.core.suite import BackboneSpec, DatasetSpec, MethodSpec, Suite
+from tlbench.core.suite import BackboneSpec, DatasetSpec, Suite
 from tlbench.data import catalog as data
 from tlbench.data.sampling import check_episodes, check_shots, deal_classes
 from tlbench.execution.search.tuned import Searches, plan_searches, studies, with_winners
@@ -39,7 +39,7 @@ class Prepared:
         text: The file itself.
         plan: Its cells.
         baseline: Label of the baseline, or empty.
-        warnings: What a reader of the results must know of the data.
+        warnings: What a reader of the results must know of the data and of the search.
         searches: What is searched; cells of the plan that wait for it have no parameters yet.
     """
 
@@ -78,13 +78,13 @@ def prepare(path: Path, artifacts: Artifacts, opening: Callable[[str], None] = l
     if faults:
         raise together(faults)
     backbones = resolve_backbones(suite, base, datasets, names)
-    check_tasks(suite, names, datasets, backbones)
+    check_tasks(suite, source, names, datasets, backbones)
     chosen = [(spec, choose_listed(spec, backbones, names)) for grid in suite.grids for spec in grid.methods]
     try:
         baseline = baseline_label(suite, [choice for _, choice in chosen]) or ""
     except UserError as error:
-        raise UserError(f"{read(path).at(('baseline',))}: {error.message}", error.hint) from error
-    spaces = {choice.key: space for spec, choice in chosen if (space := _space(spec, choice, suite, names)) is not None}
+        raise _at(source.at(("baseline",)), error) from error
+    spaces = {choice.key: space for spec, choice in chosen if (space := searched_space(spec, suite, names)) is not None}
     plan, searches = plan_searches(expand(suite, names, datasets, backbones), suite, spaces)
     tuned = {choice.label: mark_tuned(choice).label for _, choice in chosen if choice.key in spaces}
     return Prepared(
@@ -92,58 +92,56 @@ def prepare(path: Path, artifacts: Artifacts, opening: Callable[[str], None] = l
         text=path.read_text(encoding="utf-8"),
         plan=plan,
         baseline=tuned.get(baseline, baseline),
-        warnings=tuple(f"{c.info.name}: {text}" for c in datasets.values() for text in c.info.warnings),
+        warnings=(
+            *ends_no_trial(suite, names),
+            *(f"{c.info.name}: {text}" for c in datasets.values() for text in c.info.warnings),
+        ),
         searches=searches,
     )
 
 
-def _space(spec: MethodSpec, choice: MethodChoice, suite: Suite, names: Catalog) -> Space | None:
-    """Return what the suite searches of a method, None where nothing is."""
-    if suite.search is None:
-        return None
-    replaced = {key: (each.space, each.when) for key, each in suite.search.space.get(spec.name, {}).items()}
-    declared = names.declare("methods", spec.name)
-    space = space_of(
-        declared.settings,
-        choice.params,
-        replaced,
-        frozenset(spec.params),
-        declared=suite.search.declared,
-        legs=tuple(declared.constants.get("LEGS", ())),
-    )
-    return space if space.dimensions else None
-
-
 def check_tasks(
-    suite: Suite, names: Catalog, datasets: dict[str, DatasetChoice], backbones: dict[str, BackboneChoice]
+    suite: Suite,
+    source: Source,
+    names: Catalog,
+    datasets: dict[str, DatasetChoice],
+    backbones: dict[str, BackboneChoice],
 ) -> None:
     """Refuse tasks that the data cannot pose: too few examples or classes, or test classes seen in pre-training.
 
     Raises:
-        UserError: Naming dataset and class.
+        UserError: Naming file, line, dataset and class of all of them.
     """
-    for grid in suite.grids:
+    faults = []
+    for position, grid in enumerate(suite.grids):
         options = choose_protocol(grid, names).options
-        for spec in grid.datasets:
-            info = datasets[spec.key].info
-            for shots in grid.shots:
-                if "ways" not in options:
-                    check_shots(info, shots)
-                    continue
-                check_episodes(info, options["ways"], shots, options["queries"])
-            if "ways" in options:
-                for backbone in (*grid.backbones, *(teacher.backbone for teacher in grid.teachers)):
-                    _check_unseen(info, backbones[backbone.key])
+        adapting = bool(names.declare("protocols", grid.protocol).constants.get("PAIRS"))
+        for info in (datasets[spec.key].info for spec in grid.datasets):
+            for number, shots in enumerate(grid.shots):
+                try:
+                    if "ways" in options:
+                        check_episodes(info, options["ways"], shots, options["queries"])
+                    else:
+                        check_shots(info, shots, adapting=adapting)
+                except UserError as error:
+                    faults.append(_at(source.at(("grids", position, "shots", number)), error))
+            if "ways" in options and not faults:
+                listed = (*grid.backbones, *(teacher.backbone for teacher in grid.teachers))
+                place = source.at(("grids", position, "datasets"))
+                faults += [_at(place, error) for spec in listed for error in _seen(info, backbones[spec.key])]
+    if faults:
+        raise together(faults)
 
 
-def _check_unseen(info: DatasetInfo, backbone: BackboneChoice) -> None:
+def _seen(info: DatasetInfo, backbone: BackboneChoice) -> Iterator[UserError]:
+    """Yield what pre-training has seen of the test classes of a dataset's episodes."""
     tested = {info.classes[label] for label in deal_classes(info)["test"]}
     for run in backbone.runs:
         corpus = run.dataset.info
         trained = corpus.class_splits.get("train", range(len(corpus.classes)))
         seen = {corpus.classes[label] for label in trained} & tested
         if seen:
-            raise UserError(
+            yield UserError(
                 f"{backbone.info.label}: pre-training on {corpus.name} has seen test classes of {info.name}'s "
                 f"episodes: {', '.join(sorted(seen)[:5])}",
                 "pre-train on another dataset, or use one that declares a split of its classes",
@@ -262,7 +260,12 @@ def _opened(spec: DatasetSpec, base: Path, artifacts: Artifacts, place: str) -> 
     try:
         return DatasetChoice(spec.name, params, data.open_dataset(spec.name, params, artifacts).info)
     except UserError as error:
-        raise UserError(f"{place}: {error.message}" if place else error.message, error.hint) from error
+        raise _at(place, error) from error
+
+
+def _at(place: str, error: UserError) -> UserError:
+    """Return an error that names file and line, where these are known."""
+    return UserError(f"{place}: {error.message}", error.hint) if place else error
 
 
 def resolve_backbones(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench.backbones.backbone import Backbone
+from tlbench.core.classes import forbids_training
 from tlbench.core.config import FixedWaysConfig, choice, log_uniform, tunable
 from tlbench.core.info import BackboneInfo, TaskInfo
 from tlbench.core.record import Footprint
@@ -48,8 +49,8 @@ class Config(FixedWaysConfig):
 
 
 def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
-    """Refuse episodes without a number of shots."""
-    return "an episode has a number of shots, not all examples" if info.shots == "full" else None
+    """Refuse episodes without a number of shots, and training classes that are too few or too small."""
+    return forbids_training(info, cfg.queries, info.classes)
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EpisodeLearner:

@@ -49,7 +49,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor 
 
     if task.info.protocol == "episodic":
         solver = SupportTuned(backbone, tune, task.info.classes, ctx)
-        episodes = validation_episodes(task.info, task.val, VALIDATION_EPISODES, ctx.seed("validation episodes"))
+        episodes = validation_episodes(task.info, task.val, VALIDATION_EPISODES, ctx)
         if episodes is not None and task.val is not None:
             ctx.validation.update(episode_scores(solver, task.val, episodes, ctx)._asdict())
         return solver

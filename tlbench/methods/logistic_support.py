@@ -43,7 +43,7 @@ def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EpisodeLearner:
     """Choose C; everything else is learnt from an episode's support."""
     c = cfg.C or UNTUNED
-    episodes = validation_episodes(task.info, task.val, VALIDATION_EPISODES, ctx.seed("validation episodes"))
+    episodes = validation_episodes(task.info, task.val, VALIDATION_EPISODES, ctx)
     if episodes is not None and task.val is not None:
         grid = (cfg.C,) if cfg.C else GRID
         learners = {each: LogisticSupport(backbone, each, task.info.classes) for each in grid}

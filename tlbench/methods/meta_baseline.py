@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench.backbones.backbone import Backbone
+from tlbench.core.classes import forbids_training
 from tlbench.core.config import EpisodicConfig, TrainingConfig, choice, log_uniform, tunable
 from tlbench.core.info import BackboneInfo, TaskInfo
 from tlbench.core.record import Footprint
@@ -26,7 +27,7 @@ from tlbench.data.dataset import Task
 from tlbench.training.batches import Examples
 from tlbench.training.context import Context
 from tlbench.training.fewshot.cosine import cosine_logits
-from tlbench.training.fewshot.meta import EpisodeBatch, embed_episodes, train_on_episodes
+from tlbench.training.fewshot.meta import EpisodeBatch, embed_episodes, refuse_few_classes, train_on_episodes
 from tlbench.training.fewshot.prototypes import prototypes
 from tlbench.training.fewshot.training_classes import train_on_classes
 from tlbench.training.groups import make_optimizer, parameter_groups
@@ -55,12 +56,13 @@ class Config(EpisodicConfig, TrainingConfig):
 
 
 def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
-    """Refuse episodes without a number of shots."""
-    return "an episode has a number of shots, not all examples" if info.shots == "full" else None
+    """Refuse episodes without a number of shots, and training classes that are too few or too small."""
+    return forbids_training(info, cfg.queries)
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EpisodeLearner:
     """Train the backbone on the training classes, all of them at once and then episode by episode."""
+    refuse_few_classes(task, cfg)
     if cfg.epochs:
         own = replace(ctx, curves={})
         train_on_classes(backbone, task.train, cfg, cfg.classifier_lr, cfg.head, cfg.scale, own)

@@ -52,7 +52,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor 
     transform = partial(_transform, mean=mean, kind=cfg.transform)
     if task.info.protocol == "episodic":
         learner = Centroids(backbone, transform, stored=mean.numel() if cfg.transform == "cl2n" else 0)
-        episodes = validation_episodes(task.info, task.val, VALIDATION_EPISODES, ctx.seed("validation episodes"))
+        episodes = validation_episodes(task.info, task.val, VALIDATION_EPISODES, ctx)
         if episodes is not None and task.val is not None:
             ctx.validation.update(episode_scores(learner, task.val, episodes, ctx)._asdict())
         return learner

@@ -61,7 +61,7 @@ def draw(info: TaskInfo, dataset: Dataset, seed: int, oracle: bool = False) -> T
     """
     pool = dataset.rows(TRAIN)
     labelled = pool
-    if not oracle:
+    if not oracle and info.shots != "full":
         facts = info.dataset
         shots = draw_shots(
             dataset.y, pool, info.shots, seed, facts.fingerprint, groups=dataset.group, names=facts.classes

@@ -116,6 +116,7 @@ class Context:
             patient_from=patient_from,
             interval=self.interval,
             writes=self.rank == 0,
+            shared=self.world > 1,
             until=self._until(name, total),
             on_epoch=self.on_epoch if self.rank == 0 else None,
         )

@@ -46,6 +46,7 @@ class Epochs:
         patient_from: The epoch from which on they are counted.
         interval: Seconds of work between checkpoints.
         writes: Whether this process writes the checkpoint (rank 0 does).
+        shared: Whether processes train together; then all of them continue from what rank 0 has read.
         until: The number of epochs with which a leg ends that another one follows; None goes on to the end.
         on_epoch: Called with (epochs done, total) after each epoch.
     """
@@ -63,6 +64,7 @@ class Epochs:
         patient_from: int = 0,
         interval: float = 5.0,
         writes: bool = True,
+        shared: bool = False,
         until: int | None = None,
         on_epoch: Callable[[int, int], None] | None = None,
     ) -> None:
@@ -78,6 +80,7 @@ class Epochs:
         self._patient_from = patient_from
         self._interval = interval
         self._writes = writes
+        self._shared = shared
         self._until = until
         self._on_epoch = on_epoch
         self._best: dict[str, torch.Tensor] | None = None
@@ -143,7 +146,8 @@ class Epochs:
         state = None
         if self._file is not None and self._writes and self._file.exists():
             state = torch.load(self._file, weights_only=True, map_location="cpu")
-        state = from_first_process(state)
+        if self._shared:
+            state = from_first_process(state)
         if state is None:
             return
         self._epoch = state["epoch"]

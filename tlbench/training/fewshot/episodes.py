@@ -25,22 +25,24 @@ def usable_classes(split: Split, examples: int) -> NDArray[np.int64]:
     return np.flatnonzero(np.bincount(split.labels) >= examples)
 
 
-def validation_episodes(task_info: TaskInfo, val: Split | None, count: int, seed: int) -> Episodes | None:
+def validation_episodes(task_info: TaskInfo, val: Split | None, count: int, ctx: Context) -> Episodes | None:
     """Return episodes of the validation classes, as like the test episodes as those classes allow; or None.
 
     With fewer classes than ways the episodes have fewer ways; queries are as many as the classes have examples for.
+    That there are none although there are such classes is noted.
 
     Args:
         task_info: Shots, ways and queries of the test episodes.
         val: The examples of the validation classes.
         count: Number of episodes.
-        seed: Decides which.
+        ctx: Decides which, and takes the note.
     """
     shots = task_info.shots
     if val is None or not isinstance(shots, int):
         return None
     classes = usable_classes(val, shots + 1)
     if len(classes) < 2:
+        ctx.notes.append(f"fewer than two validation classes have {shots + 1} examples: nothing was selected")
         return None
     spare = int(np.bincount(val.labels)[classes].min()) - shots
     return draw_episodes(
@@ -51,7 +53,7 @@ def validation_episodes(task_info: TaskInfo, val: Split | None, count: int, seed
         shots=shots,
         queries=min(int(task_info.options.get("queries", 15)), spare),
         count=count,
-        seed=seed,
+        seed=ctx.seed("validation episodes"),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tlbench.core.classes import too_few
 from tlbench.core.config import EpisodicConfig, FixedWaysConfig
 from tlbench.core.errors import UserError
 from tlbench.data.dataset import Split, Task
@@ -77,12 +78,12 @@ def train_on_episodes(
         name: Tells the trainings of one cell apart.
 
     Raises:
-        UserError: Fewer than two training classes have enough examples.
+        UserError: Too few training classes have enough examples.
     """
     classes = _training_classes(task, cfg, ctx)
     checks = -(-cfg.episodes // cfg.check_every)
     epochs = ctx.epochs(checks, model, patience=cfg.patience, name=name, optimizer=optimizer)
-    held_out = validation_episodes(task.info, task.val, cfg.checks, ctx.seed("validation episodes"))
+    held_out = validation_episodes(task.info, task.val, cfg.checks, ctx)
     if from_start and held_out is not None and task.val is not None:
         epochs.score_start(*episode_scores(learner, task.val, held_out, ctx).order)
     for check in epochs:
@@ -126,31 +127,45 @@ def embed_episodes(encoder: nn.Module, examples: Examples, batch: EpisodeBatch, 
     return support.unflatten(0, batch.support.shape), query.unflatten(0, batch.query.shape)
 
 
+def refuse_few_classes(task: Task, cfg: FixedWaysConfig) -> None:
+    """Refuse training classes that episodes cannot be drawn from; to be asked before any other training.
+
+    Raises:
+        UserError: Too few of them have enough examples: for all ways of a head that has so many, else for two.
+    """
+    assert isinstance(task.info.shots, int)
+    fixed = not isinstance(cfg, EpisodicConfig)
+    counts = np.unique(task.train.labels, return_counts=True)[1].tolist()
+    reason = too_few(counts, task.info.shots, cfg.queries, task.info.classes if fixed else 2)
+    if reason is not None:
+        raise UserError(
+            f"{task.info.dataset.name}: {reason}",
+            f"set fewer {'ways or ' if fixed else ''}shots, or fewer queries in the method's params",
+        )
+
+
 def _training_classes(task: Task, cfg: FixedWaysConfig, ctx: Context) -> tuple[int, ...]:
+    refuse_few_classes(task, cfg)
     assert isinstance(task.info.shots, int)
     needed = task.info.shots + cfg.queries
     classes = usable_classes(task.train, needed)
-    if len(classes) < 2:
-        raise UserError(
-            f"fewer than two training classes of {task.info.dataset.name} have the {needed} examples that "
-            f"{task.info.shots} shots and {cfg.queries} queries take",
-            "set fewer shots, or fewer queries in the method's params",
-        )
     left_out = len(np.unique(task.train.labels)) - len(classes)
     if left_out:
         ctx.notes.append(f"{left_out} training classes have fewer than {needed} examples and were left out")
+    if isinstance(cfg, EpisodicConfig) and cfg.ways > len(classes):
+        more = f"there are no more training classes with {needed} examples"
+        ctx.notes.append(f"training episodes have {len(classes)} ways, not {cfg.ways}: {more}")
     return tuple(classes.tolist())
 
 
 def _draw(task: Task, classes: tuple[int, ...], cfg: FixedWaysConfig, count: int, seed: int) -> Episodes:
     train: Split = task.train
     assert isinstance(task.info.shots, int)
-    ways = cfg.ways if isinstance(cfg, EpisodicConfig) else task.info.classes
     return draw_episodes(
         train.labels,
         np.arange(len(train)),
         classes,
-        ways=min(ways, len(classes)),
+        ways=min(cfg.ways, len(classes)) if isinstance(cfg, EpisodicConfig) else task.info.classes,
         shots=task.info.shots,
         queries=cfg.queries,
         count=count,
