@@ -43,7 +43,7 @@ class Problem:
     test: np.ndarray
 
     def task(self, protocol: str = "classification", *, val: bool = True) -> Task:
-        counts = {"train": (1,) * CLASSES}
+        counts = {"train": (len(self.y) // CLASSES,) * CLASSES}
         dataset = DatasetInfo("features", "image", "f", tuple("abcd"), (1, 1, 1), counts)
         info = TaskInfo(protocol, dataset, 5, CLASSES, {"queries": 5})
         return Task(info, self.split(self.train), self.split(self.val) if val else None)
