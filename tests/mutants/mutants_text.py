@@ -161,14 +161,14 @@ MUTANTS = (
     Mutant(
         "text: notes of a pre-training are lost",
         "execution/attempt.py",
-        "(*notes_of(cell.backbone, warm), ",
+        "(*notes_of(cell.backbone, warm.artifacts), ",
         "(",
         _cells("test_a_note_says_that_a_tokeniser_does_not_know_the_texts"),
     ),
     Mutant(
         "text: notes of the first pre-training are lost",
         "execution/pretrain.py",
-        "[*notes_of(run.start, warm), *(",
+        "[*notes_of(run.start, warm.artifacts), *(",
         "[*(",
         _cells("test_a_note_says_that_a_tokeniser_does_not_know_the_texts"),
     ),

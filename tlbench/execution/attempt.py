@@ -16,7 +16,7 @@ from tlbench.core.legs import WHOLE
 from tlbench.core.record import Outcome
 from tlbench.data.dataset import Task
 from tlbench.execution.columns import side_by_side
-from tlbench.execution.pretrain import notes_of
+from tlbench.execution.made import notes_of
 from tlbench.execution.states import keep, left
 from tlbench.training.context import Context
 from tlbench.training.randomness import reseed
@@ -98,7 +98,7 @@ def attempt(
         task_info(cell.protocol, cell.dataset.info, cell.shots), dataset, cell.seed, fit, ctx
     )
     if outcome is not None:
-        notes = (*notes_of(cell.backbone, warm), *dataset.notes, *outcome.notes)
+        notes = (*notes_of(cell.backbone, warm.artifacts), *dataset.notes, *outcome.notes)
         outcome = outcome.model_copy(update={"notes": notes})
     if last != WHOLE:
         keep(cell, warm.artifacts, scratch)

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 
+from tlbench.backbones.carried import read_notes
+from tlbench.core.cell import BackboneChoice
+from tlbench.execution.needs import PRETRAINED
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.distributed import from_first_process
 
@@ -41,6 +44,13 @@ def made_once(kind: str, key: str, train: Train, warm: Warm) -> Path:
 def weights_file(artifacts: Artifacts, kind: str, key: str) -> Path:
     """Return where a weights file lies, made or not."""
     return artifacts.path(kind, key) / WEIGHTS
+
+
+def notes_of(choice: BackboneChoice, artifacts: Artifacts) -> tuple[str, ...]:
+    """Return what the pre-training runs of a backbone, whose weights are made, have to say to readers of results."""
+    if choice.pretrain is None:
+        return ()
+    return read_notes(weights_file(artifacts, PRETRAINED, choice.artifact))
 
 
 def adopt(artifacts: Artifacts, kind: str, key: str, content: bytes) -> None:

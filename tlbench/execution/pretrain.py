@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlbench.backbones.carried import read_notes
 from tlbench.backbones.weights import save_weights
 from tlbench.core import registry
-from tlbench.core.cell import BackboneChoice, Pretrain
+from tlbench.core.cell import Pretrain
 from tlbench.core.hashing import derive_seed
 from tlbench.data.dataset import TRAIN, Dataset, Split, take
-from tlbench.execution.made import WEIGHTS, made_once, weights_file
+from tlbench.execution.made import WEIGHTS, made_once, notes_of
 from tlbench.execution.needs import PRETRAINED
 from tlbench.training.context import Context
 from tlbench.training.randomness import reseed
@@ -58,13 +57,6 @@ def pretrained_weights(run: Pretrain, key: str, warm: Warm) -> Path:
     return made_once(PRETRAINED, key, partial(_train, run, key, warm), warm)
 
 
-def notes_of(choice: BackboneChoice, warm: Warm) -> tuple[str, ...]:
-    """Return what the pre-training runs of a backbone, whose weights are made, have to say to readers of results."""
-    if choice.pretrain is None:
-        return ()
-    return read_notes(weights_file(warm.artifacts, PRETRAINED, choice.artifact))
-
-
 def _train(run: Pretrain, key: str, warm: Warm, folder: Path | None) -> None:
     """Train, and save into a folder if one is given; in one process, or as one of several."""
     declared = registry.declaration("methods", run.method.name)
@@ -89,7 +81,7 @@ def _train(run: Pretrain, key: str, warm: Warm, folder: Path | None) -> None:
     if folder is None:
         return
     where = f"pre-training with {run.method.name} on {run.dataset.info.name}"
-    notes = [*notes_of(run.start, warm), *(f"{where}: {note}" for note in (*dataset.notes, *ctx.notes))]
+    notes = [*notes_of(run.start, warm.artifacts), *(f"{where}: {note}" for note in (*dataset.notes, *ctx.notes))]
     save_weights(backbone, folder / WEIGHTS, warm.tokenizer(run.start, run.dataset), notes)
     told = {"seconds": time.perf_counter() - start, "workers": warm.world, "curves": ctx.curves}
     (folder / "training.json").write_text(json.dumps(told))
