@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tlbench.core.classes import deal_classes
 from tlbench.core.errors import UserError
 from tlbench.data.catalog import open_dataset, validate
 from tlbench.data.dataset import Dataset
-from tlbench.data.sampling import check_episodes, deal_classes, draw_episodes
+from tlbench.data.sampling import check_episodes, draw_episodes
 from tlbench.store.artifacts import Artifacts
 
 OMNIGLOT = Path(__file__).parents[3] / "shared" / "data" / "omniglot-small" / "omniglot-small.zip"

@@ -34,11 +34,12 @@ from tlbench.core.audit import (
     CORPUS as PRE_TRAINING,
 )
 from tlbench.core.cell import Cell
+from tlbench.core.classes import deal_classes
 from tlbench.core.code import same_code
 from tlbench.core.cost import Timing, Timings
 from tlbench.core.errors import UserError
 from tlbench.data.dataset import TEST, TRAIN, VAL, Split
-from tlbench.data.sampling import deal_classes, draw_shots
+from tlbench.data.sampling import draw_shots
 from tlbench.execution import teacher as teachers
 from tlbench.execution.audit import proofs
 from tlbench.execution.audit.overlaps import Comparing, unseen

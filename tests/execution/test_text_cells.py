@@ -25,10 +25,10 @@ from tokenizers.models import WordLevel
 from tlbench.backbones.carried import read_tokenizer
 from tlbench.core import registry
 from tlbench.core.cell import Cell
+from tlbench.core.classes import deal_classes
 from tlbench.core.errors import UserError
 from tlbench.core.record import Record
 from tlbench.data.dataset import SOURCE, TEST, TRAIN
-from tlbench.data.sampling import deal_classes
 from tlbench.data.tokenizer import SPECIAL, Design, load, train
 from tlbench.execution import attempt as room
 from tlbench.execution.made import adopt, weights_file

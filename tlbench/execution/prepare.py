@@ -13,6 +13,7 @@ from tlbench.core import registry
 from tlbench.core.catalog import Catalog
 from tlbench.core.cell import BackboneChoice, DatasetChoice
 from tlbench.core.choose import baseline_label, choose_backbone, choose_listed, choose_protocol
+from tlbench.core.classes import deal_classes
 from tlbench.core.deciding import ends_no_trial, searched_space
 from tlbench.core.errors import UserError, nearest, together
 from tlbench.core.hashing import sha256
@@ -24,7 +25,7 @@ from tlbench.core.setting import mark_tuned
 from tlbench.core.source import Location, Source, read
 from tlbench.core.suite import BackboneSpec, DatasetSpec, Suite
 from tlbench.data import catalog as data
-from tlbench.data.sampling import check_episodes, check_shots, deal_classes
+from tlbench.data.sampling import check_episodes, check_shots
 from tlbench.execution.search.tuned import Searches, plan_searches, studies, with_winners
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.ledger import Ledger

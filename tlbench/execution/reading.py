@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from tlbench.backbones.carried import read_tokenizer
 from tlbench.backbones.catalog import tokenizer as published
 from tlbench.core.cell import BackboneChoice, DatasetChoice
+from tlbench.core.classes import deal_classes
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import digest
 from tlbench.data import tokenizer as training
 from tlbench.data.dataset import SOURCE, TRAIN, Dataset
-from tlbench.data.sampling import deal_classes
 from tlbench.data.tokens import tokenize
 from tlbench.execution.pretrain import pretrained_weights
 

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from tlbench.core.classes import deal_classes
 from tlbench.core.config import Settings
 from tlbench.core.hashing import derive_seed
 from tlbench.core.info import TaskInfo
 from tlbench.core.record import Outcome
 from tlbench.data.dataset import TEST, Dataset, Split, Task, take
-from tlbench.data.sampling import Episodes, deal_classes, draw_episodes
+from tlbench.data.sampling import Episodes, draw_episodes
 from tlbench.protocols._scores import classification_scores, evidence, sealed
 from tlbench.training.fewshot.episodes import episode_inputs, episode_logits, labels_of
 from tlbench.training.predictor import EpisodeLearner, EpisodeSolver

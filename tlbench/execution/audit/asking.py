@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tlbench.core.cell import Cell
+from tlbench.core.classes import deal_classes
 from tlbench.core.hashing import derive_seed
 from tlbench.data.dataset import Dataset, Split, take
-from tlbench.data.sampling import deal_classes, draw_episodes
+from tlbench.data.sampling import draw_episodes
 from tlbench.execution.audit.tampering import scored_rows
 from tlbench.training.context import Context
 from tlbench.training.features import BATCH

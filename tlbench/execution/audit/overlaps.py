@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from tlbench.core.audit import Overlap, Pair
 from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice
+from tlbench.core.classes import deal_classes
 from tlbench.core.suite import PUBLISHERS
 from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, VAL, Dataset
 from tlbench.data.duplicates import Examples, copies, examples
-from tlbench.data.sampling import deal_classes
 from tlbench.execution.audit.tampering import scored_rows
 from tlbench.execution.pretrain import corpus
 

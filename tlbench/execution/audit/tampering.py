@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.core.cell import Cell, DatasetChoice
+from tlbench.core.classes import deal_classes
 from tlbench.core.hashing import derive_seed
 from tlbench.data.dataset import TEST, TRAIN, VAL, Dataset
-from tlbench.data.sampling import deal_classes, draw_shots
+from tlbench.data.sampling import draw_shots
 from tlbench.execution.warm import Warm
 from tlbench.store.artifacts import Artifacts
 
