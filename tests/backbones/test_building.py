@@ -13,7 +13,7 @@ from torchvision.models import regnet
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.backbones.catalog import build, describe, names
-from tlbench.backbones.depth import find_blocks, layer_groups
+from tlbench.backbones.layer_groups import find_blocks, layer_groups
 from tlbench.backbones.torchvision_layouts import layout_of
 from tlbench.backbones.torchvision_sources import models
 from tlbench.backbones.weights import load_weights

@@ -20,18 +20,18 @@ from torch import Tensor
 from tlbench.backbones import catalog, huggingface_files
 from tlbench.backbones.backbone import Backbone
 from tlbench.backbones.catalog import build, describe
-from tlbench.core import registry
+from tlbench.cli.listing import listing
 from tlbench.core.errors import UserError
-from tlbench.core.load import loads
-from tlbench.core.schema import schema
-from tlbench.core.source import parse
-from tlbench.core.suite import Weights
 from tlbench.data.dataset import Split
 from tlbench.data.tokenizer import encode
-from tlbench.execution.listing import listing
-from tlbench.execution.prepare import catalog as names
+from tlbench.planning.prepare import catalog as names
+from tlbench.plugins import registry
+from tlbench.suite.json_schema import schema
+from tlbench.suite.load import loads
+from tlbench.suite.spec import Weights
+from tlbench.suite.yaml_source import parse
 from tlbench.training.context import Context
-from tlbench.training.efficient.bottleneck import Design, add_adapters, remove_adapters
+from tlbench.training.efficient.bottleneck_adapters import Design, add_adapters, remove_adapters
 from tlbench.training.selfsupervised.language_head import LanguageModel
 
 transformers = pytest.importorskip("transformers")

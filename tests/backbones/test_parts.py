@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Backbone, Sublayers, find_sublayers, replace_module
 from tlbench.backbones.catalog import build, describe
-from tlbench.backbones.depth import block_groups
+from tlbench.backbones.layer_groups import block_groups
 
 # Stem and blocks and, where there is a layer after them, that.
 GROUPS = {

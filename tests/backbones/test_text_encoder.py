@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from tlbench.backbones import catalog
 from tlbench.backbones.backbone import Backbone, Vocabulary
-from tlbench.backbones.carried import read_tokenizer
 from tlbench.backbones.catalog import build, describe
-from tlbench.backbones.encoder import Encoder, is_real
+from tlbench.backbones.transformer_encoder import Encoder, is_real
 from tlbench.backbones.weights import load_weights, read_weights, save_weights
-from tlbench.core import registry
+from tlbench.backbones.weights_metadata import read_tokenizer
 from tlbench.core.errors import UserError
 from tlbench.data import tokenizer
+from tlbench.plugins import registry
 from tlbench.training.classifier import Classifier
 
 RANDOM = {"kind": "random"}

@@ -7,13 +7,13 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tlbench.cli.listing import listing
 from tlbench.core.errors import UserError
-from tlbench.core.load import loads
-from tlbench.core.schema import schema
-from tlbench.core.source import parse
-from tlbench.core.suite import Suite, Weights
-from tlbench.execution.listing import listing
-from tlbench.execution.prepare import catalog
+from tlbench.planning.prepare import catalog
+from tlbench.suite.json_schema import schema
+from tlbench.suite.load import loads
+from tlbench.suite.spec import Suite, Weights
+from tlbench.suite.yaml_source import parse
 
 pytest.importorskip("timm")
 

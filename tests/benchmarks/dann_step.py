@@ -29,9 +29,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.backbones.catalog import build, describe
-from tlbench.core import registry
 from tlbench.core.info import DatasetInfo, TaskInfo
 from tlbench.data.dataset import Split, Task
+from tlbench.plugins import registry
 from tlbench.training.context import Context
 
 CLASSES, SIZE, EXAMPLES = 10, 28, 1000

@@ -24,9 +24,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from tlbench.backbones.catalog import build, describe
-from tlbench.core import registry
 from tlbench.core.info import DatasetInfo, TaskInfo
 from tlbench.data.dataset import Split, Task
+from tlbench.plugins import registry
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 

@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from tlbench.backbones.backbone import Backbone, Sublayers
-from tlbench.core import registry
 from tlbench.core.info import BackboneInfo
+from tlbench.plugins import registry
 from tlbench.training.efficient.low_rank import add_low_rank
 from tlbench.training.efficient.low_rank_layers import Design
 

@@ -31,7 +31,7 @@ from transformers import BertConfig, BertForMaskedLM
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.backbones.catalog import build, describe
-from tlbench.training.buckets import length_buckets
+from tlbench.training.length_buckets import length_buckets
 from tlbench.training.selfsupervised.language_head import LanguageModel
 from tlbench.training.selfsupervised.masking import IGNORED, Masked, mask_tokens, ordinary_tokens
 

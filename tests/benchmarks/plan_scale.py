@@ -13,16 +13,17 @@ from pathlib import Path
 
 from pydantic import Field
 
-from tlbench.core.catalog import Catalog
 from tlbench.core.cell import DatasetChoice
-from tlbench.core.choose import choose_backbone
 from tlbench.core.config import MethodConfig, Settings
 from tlbench.core.cost import Timing, Timings
 from tlbench.core.hashing import digest
 from tlbench.core.info import BackboneInfo, DatasetInfo, TaskInfo
-from tlbench.core.load import loads
-from tlbench.core.plan import Known, expand
-from tlbench.core.registry import Declaration, Kind
+from tlbench.core.record import Known
+from tlbench.plugins.registry import Declaration, Kind
+from tlbench.suite.catalog import Catalog
+from tlbench.suite.load import loads
+from tlbench.suite.plan import expand
+from tlbench.suite.resolve import choose_backbone
 
 
 class Config(MethodConfig):

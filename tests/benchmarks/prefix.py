@@ -23,12 +23,12 @@ import numpy as np
 import torch
 
 from tlbench.backbones.catalog import build, describe
-from tlbench.core import registry
 from tlbench.core.info import BackboneInfo, DatasetInfo, TaskInfo
 from tlbench.data.dataset import Split, Task
-from tlbench.training import loop
+from tlbench.plugins import registry
+from tlbench.training import supervised_loop as loop
 from tlbench.training.context import Context
-from tlbench.training.prefix import keep_prefix
+from tlbench.training.frozen_prefix import keep_prefix
 
 CLASSES = 10
 SIDES = {"kept": keep_prefix, "run every time": lambda *_: None}

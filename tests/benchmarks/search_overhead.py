@@ -19,14 +19,14 @@ import psutil
 import torch
 
 from tlbench.core.record import Record
-from tlbench.execution.caps import Caps
-from tlbench.execution.home import Home, driver_name
-from tlbench.execution.prepare import Prepared, prepare
-from tlbench.execution.run_cell import run_cell
-from tlbench.execution.search.study import Study
-from tlbench.execution.search.tuned import studies
-from tlbench.execution.search.tuning import tune_all
-from tlbench.execution.warm import Warm
+from tlbench.planning.budget import Caps
+from tlbench.planning.prepare import Prepared, prepare
+from tlbench.planning.search_plan import studies
+from tlbench.runner.tune_experiment import tune_all
+from tlbench.search.study import Study
+from tlbench.store.workspace import Home, driver_name
+from tlbench.worker.cache import Warm
+from tlbench.worker.run_cell import run_cell
 
 CPUS = 1
 

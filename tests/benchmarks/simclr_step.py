@@ -42,14 +42,14 @@ from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.backbones.catalog import build, describe
-from tlbench.core import registry
 from tlbench.core.config import Views
 from tlbench.data.dataset import Split
-from tlbench.execution.allocator import keep_memory
+from tlbench.plugins import registry
 from tlbench.training.batches import Examples
 from tlbench.training.context import Context
-from tlbench.training.selfsupervised.projection import projection_head
+from tlbench.training.selfsupervised.projection_head import projection_head
 from tlbench.training.selfsupervised.views import POLICIES, ViewBatch, ViewBatches
+from tlbench.worker.memory_allocator import keep_memory
 
 BACKBONES: dict[str, tuple[str, dict[str, Any], Views]] = {
     "conv4-32": ("conv4", {"width": 32}, "characters"),

@@ -39,9 +39,9 @@ from tlbench.training import batches
 from tlbench.training.batches import Batches, Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.evaluate import evaluate
-from tlbench.training.groups import parameter_groups
-from tlbench.training.loop import train_classifier
+from tlbench.training.evaluation import evaluate
+from tlbench.training.parameter_groups import parameter_groups
+from tlbench.training.supervised_loop import train_classifier
 
 LENGTH, SCORED = 128, 1024
 

@@ -20,17 +20,17 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
 
-from tlbench.core import registry
 from tlbench.core.cell import Cell, task_info
-from tlbench.core.suite import Limits
-from tlbench.execution.caps import Caps
-from tlbench.execution.driver import Drive
-from tlbench.execution.home import Home, driver_name
-from tlbench.execution.prepare import Prepared, prepare
-from tlbench.execution.run_suite import send
-from tlbench.execution.slots import Slots
-from tlbench.execution.warm import Warm
+from tlbench.core.resources import Limits
+from tlbench.planning.budget import Caps
+from tlbench.planning.prepare import Prepared, prepare
+from tlbench.plugins import registry
+from tlbench.runner.run_suite import send
+from tlbench.runner.scheduler import Drive
+from tlbench.runner.slot_pool import Slots
+from tlbench.store.workspace import Home, driver_name
 from tlbench.training.context import Context
+from tlbench.worker.cache import Warm
 
 METHODS = ("linear_probe", "knn", "nearest_centroid")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlbench.data import glyphs, rendered_digits
 from tlbench.data.catalog import open_dataset
 from tlbench.data.dataset import TEST, TRAIN, Dataset
-from tlbench.data.digits import to_bytes
 from tlbench.data.rendering import DEJAVU, code_points, random_maps, warp
+from tlbench.data.sources import glyphs, rendered_digits
+from tlbench.data.sources.digits import to_bytes
 from tlbench.store.artifacts import Artifacts
 
 

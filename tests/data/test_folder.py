@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tlbench.core.errors import UserError
-from tlbench.data import tree
+from tlbench.data import file_tree as tree
 from tlbench.data.catalog import open_dataset
 from tlbench.data.dataset import TEST, TRAIN, VAL, Dataset
 from tlbench.store.artifacts import Artifacts
@@ -115,7 +115,7 @@ def test_an_unchanged_folder_is_decoded_once(
 ) -> None:
     root = fill(tmp_path / "birds", ["a", "b"])
     first = opened(artifacts, root)
-    monkeypatch.setattr("tlbench.data.folder.read", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("tlbench.data.sources.folder.read", lambda *_: pytest.fail("decoded again"))
     assert opened(artifacts, root).info == first.info
 
 

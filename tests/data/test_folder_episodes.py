@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlbench.core.classes import deal_classes
+from tlbench.core.class_splits import deal_classes
 from tlbench.core.errors import UserError
 from tlbench.data.catalog import open_dataset, validate
 from tlbench.data.dataset import Dataset

@@ -14,7 +14,7 @@ from PIL import Image
 from tlbench.core.errors import UserError
 from tlbench.data import catalog
 from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, VAL, Dataset
-from tlbench.data.pair import Params, join, label
+from tlbench.data.sources.pair import Params, join, label
 from tlbench.store.artifacts import Artifacts
 from tlbench.testing.fakes import fake_dataset
 

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from tlbench.core.errors import UserError
-from tlbench.data import pydocs
 from tlbench.data.catalog import open_dataset, validate
 from tlbench.data.dataset import TEST, TRAIN, Dataset
 from tlbench.data.decoded import Decoded, fingerprint
 from tlbench.data.docstrings import docstrings
 from tlbench.data.sampling import check_shots, hold_out
+from tlbench.data.sources import pydocs
 from tlbench.data.tokenizer import PAD, Design, encode, train
 from tlbench.store.artifacts import Artifacts
 

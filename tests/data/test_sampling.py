@@ -13,14 +13,7 @@ from hypothesis import strategies as st
 
 from tlbench.core.errors import UserError
 from tlbench.core.info import DatasetInfo
-from tlbench.data.sampling import (
-    check_episodes,
-    check_shots,
-    deal_classes,
-    draw_episodes,
-    draw_shots,
-    hold_out,
-)
+from tlbench.data.sampling import check_episodes, check_shots, deal_classes, draw_episodes, draw_shots, hold_out
 
 LABELS = np.repeat(np.arange(6), 40)
 POOL = np.flatnonzero(np.arange(240) % 40 < 30)

@@ -22,7 +22,7 @@ from PIL import Image
 from tlbench.core.errors import UserError
 from tlbench.data.catalog import open_dataset
 from tlbench.data.dataset import TEST, TRAIN, VAL, Dataset
-from tlbench.data.torchvision_names import signatures
+from tlbench.data.torchvision_index import signatures
 from tlbench.store.artifacts import Artifacts
 
 datasets = pytest.importorskip("torchvision.datasets")

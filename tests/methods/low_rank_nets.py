@@ -10,8 +10,8 @@ from small_nets import BODIES, images
 from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Backbone, Sublayers
-from tlbench.core import registry
 from tlbench.core.info import BackboneInfo
+from tlbench.plugins import registry
 from tlbench.training.efficient.low_rank import Added, add_low_rank
 from tlbench.training.efficient.low_rank_layers import Design, LowRank
 

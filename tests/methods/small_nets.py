@@ -11,7 +11,7 @@ from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
 
 from tlbench.backbones.backbone import Backbone, ImageInput, Prepare, find_sublayers
-from tlbench.backbones.depth import find_blocks, layer_groups
+from tlbench.backbones.layer_groups import find_blocks, layer_groups
 from tlbench.core.info import BackboneInfo
 
 SIZE = 32

@@ -13,13 +13,13 @@ from small_nets import BODIES, TRANSFORMERS, images, small_net
 from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Backbone, Sublayers
-from tlbench.core import registry
 from tlbench.core.errors import UserError
 from tlbench.core.info import BackboneInfo
+from tlbench.plugins import registry
 from tlbench.testing.contract import Case, Fitted, run
 from tlbench.testing.fakes import CPU, fake_task
 from tlbench.training.context import Context
-from tlbench.training.efficient.bottleneck import Adapted, Bottleneck, Design, add_adapters, remove_adapters
+from tlbench.training.efficient.bottleneck_adapters import Adapted, Bottleneck, Design, add_adapters, remove_adapters
 
 PLACEMENTS = ("houlsby", "pfeiffer", "parallel")
 CASES = [(name, placement) for name in BODIES for placement in PLACEMENTS]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from tlbench.core import registry
 from tlbench.methods.anil import Config, Embedding, HeadDescent
+from tlbench.plugins import registry
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
 from tlbench.training.predictor import EpisodeLearner

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy, normalize
 
-from tlbench.core import registry
+from tlbench.plugins import registry
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
-from tlbench.training.fewshot.cosine import CosineHead, cosine_logits
+from tlbench.training.fewshot.cosine_head import CosineHead, cosine_logits
 
 
 @pytest.fixture(scope="module")

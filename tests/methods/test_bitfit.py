@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.core import registry
 from tlbench.core.errors import UserError
 from tlbench.core.info import BackboneInfo
+from tlbench.plugins import registry
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
 

@@ -24,7 +24,7 @@ def test_contract(check: Callable[[contract.Case, Path], None], case: contract.C
 def test_declarations_are_read_without_torch() -> None:
     code = (
         "import sys\n"
-        "from tlbench.core import registry\n"
+        "from tlbench.plugins import registry\n"
         "for name in registry.names('methods'):\n"
         "    declared = registry.declaration('methods', name)\n"
         "    declared.settings.model_json_schema()\n"

@@ -9,10 +9,10 @@ import pytest
 import torch
 from small_nets import BODIES, small_net
 
-from tlbench.core import registry
+from tlbench.plugins import registry
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
-from tlbench.training.groups import check_cover
+from tlbench.training.parameter_groups import check_cover
 
 METHOD = registry.declaration("methods", "discriminative_lr").load()
 

@@ -18,16 +18,16 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.core import registry
 from tlbench.data.dataset import Split
+from tlbench.plugins import registry
 from tlbench.testing import contract
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, FakeTask, FakeTeacher, fake_backbone, fake_task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.distill_losses import decoupled, softened
-from tlbench.training.groups import parameter_groups
-from tlbench.training.loop import train_classifier
+from tlbench.training.distillation_losses import decoupled, softened
+from tlbench.training.parameter_groups import parameter_groups
+from tlbench.training.supervised_loop import train_classifier
 
 B, C = 6, 5
 VARIANTS: list[dict[str, Any]] = [

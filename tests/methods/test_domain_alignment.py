@@ -14,20 +14,20 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from two_domains import CLASSES, context, draw, made_step, two_domains
 
-from tlbench.core import registry
 from tlbench.data.dataset import Task
+from tlbench.plugins import registry
 from tlbench.testing.fakes import CPU, fake_backbone
-from tlbench.training.adaptation import moments
-from tlbench.training.adaptation.adapting import Step, supervised, train_adapting
+from tlbench.training.adaptation import batch_norm_moments as moments
+from tlbench.training.adaptation.adaptation_loop import Step, supervised, train_adapting
+from tlbench.training.adaptation.alignment_ramp import ramp
+from tlbench.training.adaptation.class_confusion import class_confusion
 from tlbench.training.adaptation.conditioning import Conditioning
-from tlbench.training.adaptation.confusion import class_confusion
 from tlbench.training.adaptation.coral import covariance_distance
 from tlbench.training.adaptation.discriminator import Discriminator
 from tlbench.training.adaptation.domain_classifier import DomainClassifier
-from tlbench.training.adaptation.information import information_loss
+from tlbench.training.adaptation.information_maximization import information_loss
 from tlbench.training.adaptation.mmd import discrepancy, gaussian_kernels, squared_distances
 from tlbench.training.adaptation.pseudo_labels import centre_labels
-from tlbench.training.adaptation.ramp import ramp
 from tlbench.training.context import Context
 from tlbench.training.predictor import Predictor
 

@@ -17,11 +17,11 @@ from torchvision.models.convnext import CNBlockConfig
 sys.path.append(str(Path(__file__).parents[1] / "backbones"))
 from small_encoders import config
 
-from tlbench.backbones import huggingface
 from tlbench.backbones.backbone import Backbone
 from tlbench.backbones.catalog import build, describe
-from tlbench.core import registry
+from tlbench.backbones.families import huggingface
 from tlbench.core.info import BackboneInfo
+from tlbench.plugins import registry
 from tlbench.testing import contract
 from tlbench.testing.contract import Case
 from tlbench.testing.fakes import fake_text_backbone

@@ -14,9 +14,9 @@ from sklearn.metrics import log_loss
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from tlbench.core import registry
 from tlbench.core.info import DatasetInfo, TaskInfo
 from tlbench.data.dataset import Split, Task
+from tlbench.plugins import registry
 from tlbench.testing.fakes import CPU, fake_backbone
 from tlbench.training import probe
 from tlbench.training.context import Context

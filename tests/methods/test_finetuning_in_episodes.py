@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from tlbench.core import registry
 from tlbench.core.info import TaskInfo
 from tlbench.data.dataset import Split, Task
+from tlbench.plugins import registry
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
-from tlbench.training.fewshot.support import SupportTuned
+from tlbench.training.fewshot.support_training import SupportTuned
 
 WAYS, SHOTS = 3, 4
 

@@ -11,14 +11,14 @@ import torch
 from small_nets import small_net
 from torch import Tensor
 
-from tlbench.core import registry
 from tlbench.core.errors import UserError
+from tlbench.plugins import registry
 from tlbench.testing import contract
 from tlbench.testing.contract import Case
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
-from tlbench.training import loop
+from tlbench.training import supervised_loop as loop
 from tlbench.training.context import Context
-from tlbench.training.prefix import keep_prefix
+from tlbench.training.frozen_prefix import keep_prefix
 
 METHOD = registry.declaration("methods", "gradual_unfreezing").load()
 

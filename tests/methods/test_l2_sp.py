@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tlbench.core import registry
+from tlbench.plugins import registry
 from tlbench.testing import contract
 from tlbench.testing.contract import Case
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from tlbench.core import registry
+from tlbench.plugins import registry
 from tlbench.testing.fakes import fake_backbone, fake_context, fake_task
 from tlbench.training.context import Context
 from tlbench.training.fewshot.episodes import episode_scores, validation_episodes

@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from tlbench.core import registry
 from tlbench.data.dataset import Task
+from tlbench.plugins import registry
 from tlbench.testing.contract import Case, assert_footprint, run
 from tlbench.testing.fakes import CPU, FakeTask, fake_backbone, fake_context, fake_task
 from tlbench.training import probe as probes
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.evaluate import evaluate
-from tlbench.training.features import embed
+from tlbench.training.evaluation import evaluate
+from tlbench.training.frozen_features import embed
 from tlbench.training.probe import Probe, fit_probe, start_from_probe
 
 WORSE = {"epochs": 4, "lr": 0.1, "warmup": 0.0}

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.core import registry
 from tlbench.core.info import BackboneInfo
 from tlbench.methods.maml import Config, Descent, Start
+from tlbench.plugins import registry
 from tlbench.testing import contract
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
+from tlbench.training.fewshot.episodic_loop import EpisodeBatch, train_on_episodes
 from tlbench.training.fewshot.inner_loop import step_weights
-from tlbench.training.fewshot.meta import EpisodeBatch, train_on_episodes
 
 WAYS, SHOTS, QUERIES, EPISODES = 3, 2, 4, 3
 RATE = 0.375  # which single precision has exactly

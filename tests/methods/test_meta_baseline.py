@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from tlbench.core import registry
 from tlbench.data.sampling import draw_episodes
+from tlbench.plugins import registry
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
-from tlbench.training.evaluate import Scores
-from tlbench.training.fewshot import meta, training_classes
+from tlbench.training.evaluation import Scores
+from tlbench.training.fewshot import episodic_loop as meta
+from tlbench.training.fewshot import training_classes
 
 
 @pytest.fixture(scope="module")

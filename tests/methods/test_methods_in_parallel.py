@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from tlbench.core import registry
+from tlbench.plugins import registry
 from tlbench.testing import contract
 from tlbench.testing.contract import PRETRAIN, Case
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.core import registry
 from tlbench.data.dataset import Split
+from tlbench.plugins import registry
 from tlbench.testing import contract
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_task, fake_text_backbone, fake_texts

@@ -23,18 +23,18 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.core import registry
 from tlbench.core.config import SelfSupervisedConfig
 from tlbench.data.dataset import TRAIN, Split, take
+from tlbench.plugins import registry
 from tlbench.testing import contract
 from tlbench.testing.contract import PRETRAIN, Case
 from tlbench.testing.fakes import CPU, fake_backbone, fake_context, fake_dataset, fake_task
 from tlbench.training.batches import Examples
 from tlbench.training.context import Context
-from tlbench.training.features import embed
+from tlbench.training.frozen_features import embed
 from tlbench.training.probe import fit_probe
 from tlbench.training.selfsupervised.lars import LARS
-from tlbench.training.selfsupervised.projection import projection_head
+from tlbench.training.selfsupervised.projection_head import projection_head
 from tlbench.training.selfsupervised.views import ViewBatches
 
 

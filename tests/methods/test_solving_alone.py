@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from tlbench.core import registry
+from tlbench.plugins import registry
 from tlbench.testing.fakes import CPU, FakeTask, fake_backbone, fake_task
 from tlbench.training.context import Context
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from tlbench.backbones.catalog import build, describe
-from tlbench.core import registry
 from tlbench.core.hashing import derive_seed
 from tlbench.core.info import TaskInfo
 from tlbench.data.catalog import open_dataset
 from tlbench.data.dataset import Split, Task
+from tlbench.plugins import registry
 from tlbench.protocols import adaptation
 from tlbench.store.artifacts import Artifacts
 from tlbench.testing import contract

@@ -13,9 +13,9 @@ from small_nets import BODIES, images, small_net
 from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.core import registry
 from tlbench.core.errors import UserError
 from tlbench.core.info import BackboneInfo
+from tlbench.plugins import registry
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_task
 from tlbench.training.context import Context

@@ -10,14 +10,14 @@ import torch
 from small_nets import BODIES, small_net
 from torch import nn
 
-from tlbench.core import registry
 from tlbench.core.errors import UserError
 from tlbench.data.dataset import Task
+from tlbench.plugins import registry
 from tlbench.testing.fakes import CPU, FakeTask, fake_backbone, fake_context, fake_task
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.evaluate import evaluate
+from tlbench.training.evaluation import evaluate
 from tlbench.training.probe import fit_probe, start_from_probe
 
 

@@ -14,17 +14,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from tlbench.core import registry
 from tlbench.core.errors import UserError
 from tlbench.data.dataset import Split, Task
 from tlbench.data.sampling import draw_episodes
+from tlbench.plugins import registry
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
-from tlbench.training.evaluate import Scores
-from tlbench.training.features import embed
-from tlbench.training.fewshot import meta
+from tlbench.training.evaluation import Scores
+from tlbench.training.fewshot import episodic_loop as meta
 from tlbench.training.fewshot.episodes import validation_episodes
+from tlbench.training.frozen_features import embed
 
 
 def _method(name: str) -> ModuleType:

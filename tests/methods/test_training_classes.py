@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlbench.core import registry
 from tlbench.core.errors import UserError
 from tlbench.data.dataset import Split
+from tlbench.plugins import registry
 from tlbench.testing.fakes import CPU, FakeTask, fake_backbone, fake_context, fake_task
 from tlbench.training.context import Context
 

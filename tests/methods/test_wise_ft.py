@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tlbench.core import registry
+from tlbench.plugins import registry
 from tlbench.testing.contract import Case, Fitted, assert_footprint, run
 from tlbench.testing.fakes import fake_backbone
 from tlbench.training.classifier import Classifier
-from tlbench.training.evaluate import Scores
+from tlbench.training.evaluation import Scores
 from tlbench.training.probe import start_from_probe
 
 between = registry.declaration("methods", "wise_ft").load().between

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tlbench.data.dataset import Split, Task
 from tlbench.testing.fakes import CPU, fake_task
-from tlbench.training.adaptation.adapting import Answers, Step
+from tlbench.training.adaptation.adaptation_loop import Answers, Step
 from tlbench.training.context import Context
 
 CLASSES = 10

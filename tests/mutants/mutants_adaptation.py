@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from mutant import Mutant
 
-PROTOCOL, PROPOSALS = "protocols/adaptation.py", "protocols/_proposals.py"
+PROTOCOL, PROPOSALS = "protocols/adaptation.py", "protocols/_proposed_models.py"
 VALIDATORS, LOOP, NETWORK = (
     "stats/validators.py",
-    "training/adaptation/adapting.py",
+    "training/adaptation/adaptation_loop.py",
     "training/adaptation/domain_classifier.py",
 )
-PAIR, BOARDS, CHOICES = "data/pair.py", "report/tables/leaderboard.py", "report/tables/choices.py"
-ORIGIN, OF_LEAKS = "core/origin.py", "tests/execution/test_labels_of_the_target.py"
-OF_PROTOCOL, OF_LOOP = "tests/protocols/test_adaptation.py", "tests/training/test_adapting.py"
+PAIR, BOARDS, CHOICES = "data/sources/pair.py", "report/tables/leaderboard.py", "report/tables/validators.py"
+ORIGIN, OF_LEAKS = "core/label_provenance.py", "tests/planning/test_labels_of_the_target.py"
+OF_PROTOCOL, OF_LOOP = "tests/protocols/test_adaptation.py", "tests/training/test_adaptation_loop.py"
 OF_VALIDATORS, OF_PAIRS = "tests/stats/test_validators.py", "tests/data/test_pairs.py"
-OF_REPORT, OF_SUITES = "tests/report/test_choices.py", "tests/execution/test_pairs_in_suites.py"
+OF_REPORT, OF_SUITES = "tests/report/test_validators_table.py", "tests/planning/test_pairs_in_suites.py"
 
 MUTANTS = (
     Mutant(
@@ -281,7 +281,7 @@ MUTANTS = (
         ORIGIN,
         "return info.fingerprint, info.target, info.origin",
         "return info.fingerprint, info.origin",
-        "tests/core/test_listing_pairs.py",
+        "tests/suite/test_domain_pairs.py",
     ),
     Mutant(
         "pairs: another size hides labels of the target",
@@ -323,42 +323,42 @@ MUTANTS = (
         ORIGIN,
         'f"{one}/".startswith(f"{other}/")',
         "one.startswith(other)",
-        "tests/core/test_origin.py",
+        "tests/core/test_label_provenance.py",
     ),
     Mutant(
         "pairs: domains part at their own slashes",
         ORIGIN,
         "domain.replace('/', ':')",
         "domain",
-        "tests/core/test_origin.py",
+        "tests/core/test_label_provenance.py",
     ),
     Mutant(
         "pairs: what is unknown overlaps",
         ORIGIN,
         "return bool(one and other) and",
         "return",
-        "tests/core/test_origin.py",
+        "tests/core/test_label_provenance.py",
     ),
     Mutant(
         "pairs: other classes are thought spent",
         ORIGIN,
         "return not {_bare(corpus.classes[label]) for label in taught}.isdisjoint(map(_bare, dataset.classes))",
         "return True",
-        "tests/core/test_origin.py",
+        "tests/core/test_label_provenance.py",
     ),
     Mutant(
         "pairs: groups hide classes",
         ORIGIN,
         'return name.rpartition("/")[2]',
         "return name",
-        "tests/core/test_origin.py",
+        "tests/core/test_label_provenance.py",
     ),
     Mutant(
         "pairs: classes that pre-training is not given are thought spent",
         ORIGIN,
         'corpus.class_splits.get("train", range(len(corpus.classes)))',
         "range(len(corpus.classes))",
-        "tests/core/test_origin.py",
+        "tests/core/test_label_provenance.py",
     ),
     Mutant(
         "pairs: one training example will do",
@@ -397,7 +397,7 @@ MUTANTS = (
     ),
     Mutant(
         "pairs: digits are called by their words",
-        "data/torchvision_datasets.py",
+        "data/sources/torchvision.py",
         "_DIGITS.get(name, name)",
         "name",
         "tests/data/test_torchvision_sets.py::test_mnist_from_idx_files_in_any_case_of_its_name",
@@ -411,7 +411,7 @@ MUTANTS = (
     ),
     Mutant(
         "adaptation: the suite's check reserves validation",
-        "execution/prepare.py",
+        "planning/prepare.py",
         "check_shots(info, shots, adapting=adapting)",
         "check_shots(info, shots)",
         f"{OF_LEAKS}::test_one_labelled_image_a_class_is_all_there_is",
@@ -425,14 +425,14 @@ MUTANTS = (
     ),
     Mutant(
         "pairs: no shots anywhere",
-        "core/load.py",
+        "suite/load.py",
         '.get("LEAST_SHOTS", 1)',
         '.get("LEAST_SHOTS", 0)',
-        "tests/core/test_listing_pairs.py",
+        "tests/suite/test_domain_pairs.py",
     ),
     Mutant(
         "adaptation: all methods are given the target's labels",
-        "execution/attempt.py",
+        "worker/fit_cell.py",
         'oracle=declared.constants.get("ORACLE", False)',
         "oracle=True",
         OF_SUITES,
@@ -467,7 +467,7 @@ MUTANTS = (
     ),
     Mutant(
         "report: upper bounds are not told",
-        "store/mlflow_layout.py",
+        "store/mlflow/schema.py",
         'found[ORACLE_TAG] = "true"',
         "pass",
         OF_REPORT,

@@ -6,9 +6,9 @@ from mutant import Mutant
 
 ADAPTER, SSF = "tests/methods/test_adapter.py", "tests/methods/test_ssf.py"
 BOTTLENECK, SCALING, ADDED = (
-    "training/efficient/bottleneck.py",
+    "training/efficient/bottleneck_adapters.py",
     "training/efficient/scaling.py",
-    "training/efficient/added.py",
+    "training/efficient/added_parameters.py",
 )
 
 MUTANTS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mutant import Mutant
 
 DISTILLATION = "tests/methods/test_distillation.py"
-METHOD, LOSSES = "methods/distillation.py", "training/distill_losses.py"
+METHOD, LOSSES = "methods/distillation.py", "training/distillation_losses.py"
 
 MUTANTS = (
     Mutant(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from mutant import Mutant
 
-PROTOTYPES, COSINE = "tests/training/test_prototypes.py", "tests/training/test_cosine.py"
+PROTOTYPES, COSINE = "tests/training/test_prototypes.py", "tests/training/test_cosine_head.py"
 TRAINED, PARALLEL = "tests/methods/test_trained_methods.py", "tests/training/test_data_parallel.py"
 META, PLUS = "tests/methods/test_meta_baseline.py", "tests/methods/test_baseline_pp.py"
 REGRESSION, SUPPORT = "tests/training/test_support_logistic.py", "tests/methods/test_logistic_support.py"
 TUNED, PROTOCOLS = "tests/methods/test_finetuning_in_episodes.py", "tests/protocols/test_protocols.py"
-CLASSES, OF_CLASSES = "tests/core/test_classes.py", "tests/methods/test_training_classes.py"
+CLASSES, OF_CLASSES = "tests/core/test_class_splits.py", "tests/methods/test_training_classes.py"
 ALONE, SAMPLING = "tests/methods/test_solving_alone.py", "tests/data/test_sampling.py"
 
 MUTANTS = (
@@ -36,14 +36,14 @@ MUTANTS = (
     ),
     Mutant(
         "protonet: support among the queries",
-        "training/fewshot/meta.py",
+        "training/fewshot/episodic_loop.py",
         "rows = torch.cat([batch.support.flatten(), batch.query.flatten()])",
         "rows = torch.cat([batch.support.flatten(), batch.support.flatten()[: batch.query.numel()]])",
         f"{TRAINED}::test_the_loss_of_an_episode_is_the_papers",
     ),
     Mutant(
         "protonet: other shots in training",
-        "training/fewshot/meta.py",
+        "training/fewshot/episodic_loop.py",
         "        shots=task.info.shots,\n",
         "        shots=1,\n",
         f"{TRAINED}::test_the_loss_of_an_episode_is_the_papers",
@@ -55,17 +55,23 @@ MUTANTS = (
         "rate=lambda done: 1.0",
         f"{TRAINED}::test_protonet_trains_as_published",
     ),
-    Mutant("protonet: last instead of best", "training/fewshot/meta.py", "    epochs.restore_best()\n", "", TRAINED),
+    Mutant(
+        "protonet: last instead of best",
+        "training/fewshot/episodic_loop.py",
+        "    epochs.restore_best()\n",
+        "",
+        TRAINED,
+    ),
     Mutant(
         "protonet: embeds with batch statistics",
-        "training/features.py",
+        "training/frozen_features.py",
         "encode.eval().to(device)",
         "encode.train().to(device)",
         f"{PROTOCOLS}::test_an_encoder_without_running_statistics_is_found_out",
     ),
     Mutant(
         "protonet: rows of this process only",
-        "training/collect.py",
+        "training/collectives.py",
         "return global_sum(piece",
         "return (piece",
         PARALLEL,
@@ -123,28 +129,28 @@ MUTANTS = (
     ),
     Mutant(
         "episodes: what is transductive is not marked",
-        "store/mlflow_layout.py",
+        "store/mlflow/schema.py",
         "if record.outcome is not None and record.outcome.transductive:",
         "if False:",
-        "tests/store/test_mlflow_layout.py::test_a_transductive_record_says_so_and_others_say_nothing",
+        "tests/store/test_mlflow_schema.py::test_a_transductive_record_says_so_and_others_say_nothing",
     ),
     Mutant(
         "episodes: what is transductive is ranked with the rest",
-        "report/cells.py",
+        "report/comparable_cells.py",
         'mask(cells["transductive"].astype(bool), told)',
         'mask(cells["transductive"].isna(), told)',
-        "tests/report/test_cells.py",
+        "tests/report/test_comparable_cells.py",
     ),
     Mutant(
         "cosine: lengths count",
-        "training/fewshot/cosine.py",
+        "training/fewshot/cosine_head.py",
         "(normalize(at_least_single(part), dim=-1) for part in (z, centres))",
         "(at_least_single(part) for part in (z, centres))",
         COSINE,
     ),
     Mutant(
         "cosine: in low precision",
-        "training/fewshot/cosine.py",
+        "training/fewshot/cosine_head.py",
         "torch.autocast(z.device.type, enabled=False)",
         "torch.enable_grad()",
         COSINE,
@@ -165,7 +171,7 @@ MUTANTS = (
     ),
     Mutant(
         "meta_baseline: the classifier does not compete",
-        "training/fewshot/meta.py",
+        "training/fewshot/episodic_loop.py",
         "    if from_start and held_out is not None and task.val is not None:\n",
         "    if False:\n",
         META,
@@ -245,17 +251,21 @@ MUTANTS = (
     ),
     Mutant(
         "fine-tune: an episode starts where the last one ended",
-        "training/fewshot/support.py",
+        "training/fewshot/support_training.py",
         "tensor.copy_(value)",
         "pass",
         TUNED,
     ),
     Mutant(
-        "fine-tune: queries in training mode", "training/fewshot/support.py", "model.eval()", "model.train()", TUNED
+        "fine-tune: queries in training mode",
+        "training/fewshot/support_training.py",
+        "model.eval()",
+        "model.train()",
+        TUNED,
     ),
     Mutant(
         "fine-tune: episodes fill the cell's curves",
-        "training/fewshot/support.py",
+        "training/fewshot/support_training.py",
         "alone = Context(self._ctx.cell, self._ctx.device, precision=self._ctx.precision)",
         "alone = self._ctx",
         TUNED,
@@ -276,7 +286,7 @@ MUTANTS = (
     ),
     Mutant(
         "training classes: a head of fixed ways is trained on fewer",
-        "training/fewshot/meta.py",
+        "training/fewshot/episodic_loop.py",
         "task.info.classes if fixed else 2",
         "2",
         OF_CLASSES,
@@ -318,28 +328,28 @@ MUTANTS = (
     ),
     Mutant(
         "training classes: fewer ways are not said",
-        "training/fewshot/meta.py",
+        "training/fewshot/episodic_loop.py",
         "cfg.ways > len(classes):",
         "cfg.ways < 0:",
         f"{OF_CLASSES}::test_fewer_ways_in_training_are_said",
     ),
     Mutant(
         "training classes: queries are forgotten",
-        "core/classes.py",
+        "core/class_splits.py",
         "count >= shots + queries",
         "count >= shots",
         CLASSES,
     ),
     Mutant(
         "training classes: classes of the test count",
-        "core/classes.py",
+        "core/class_splits.py",
         'for label in deal_classes(task.dataset)["train"]]',
         "for label in range(len(counts))]",
         CLASSES,
     ),
     Mutant(
         "training classes: dealt in another order",
-        "core/classes.py",
+        "core/class_splits.py",
         "key=keys.__getitem__",
         "key=keys.__getitem__, reverse=True",
         CLASSES,

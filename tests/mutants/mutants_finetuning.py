@@ -6,7 +6,7 @@ from mutant import Mutant
 
 THAW = "tests/methods/test_gradual_unfreezing.py"
 RATES = "tests/methods/test_discriminative_lr.py"
-PREFIX = "tests/training/test_prefix.py"
+PREFIX = "tests/training/test_frozen_prefix.py"
 SCHEDULES = "tests/training/test_schedules.py"
 STARTS = "tests/methods/test_starting_points.py"
 BITFIT, LP_FT = "tests/methods/test_bitfit.py", "tests/methods/test_lp_ft.py"
@@ -30,7 +30,7 @@ MUTANTS = (
     ),
     Mutant(
         "unfreezing: rebuilds the optimiser",
-        "training/loop.py",
+        "training/supervised_loop.py",
         "        stage = stages.current()\n",
         "        stage = stages.current()\n"
         "        optimizer = make_optimizer(recipe.optimizer, groups) if unfreeze else optimizer\n",
@@ -38,12 +38,12 @@ MUTANTS = (
     ),
     Mutant(
         "unfreezing: the stages are not followed",
-        "training/loop.py",
+        "training/supervised_loop.py",
         "trained != self._trained",
         "self._trained is None",
         THAW,
     ),
-    Mutant("rates: reversed", "training/groups.py", "(len(layers) - 1 - depth)", "depth", RATES),
+    Mutant("rates: reversed", "training/parameter_groups.py", "(len(layers) - 1 - depth)", "depth", RATES),
     Mutant(
         "rates: a step for each tensor",
         "methods/discriminative_lr.py",
@@ -65,8 +65,14 @@ MUTANTS = (
         "height",
         SCHEDULES,
     ),
-    Mutant("prefix: images that move are kept", "training/loop.py", 'recipe.augment == "none" or ', "True or ", PREFIX),
-    Mutant("prefix: whatever the memory", "training/prefix.py", "> _LARGEST", "> 2**60", PREFIX),
+    Mutant(
+        "prefix: images that move are kept",
+        "training/supervised_loop.py",
+        'recipe.augment == "none" or ',
+        "True or ",
+        PREFIX,
+    ),
+    Mutant("prefix: whatever the memory", "training/frozen_prefix.py", "> _LARGEST", "> 2**60", PREFIX),
     Mutant(
         "bitfit: norms trained as well",
         "methods/bitfit.py",
@@ -116,7 +122,7 @@ MUTANTS = (
     ),
     Mutant(
         "lp_ft: the probe counts as the first epoch",
-        "training/epochs.py",
+        "training/epoch_loop.py",
         "        self.best_epoch = -1\n",
         "        self.best_epoch = 0\n",
         LP_FT,
@@ -141,7 +147,7 @@ MUTANTS = (
     ),
     Mutant(
         "l2_sp: each process counts the penalty",
-        "training/loop.py",
+        "training/supervised_loop.py",
         "mean + penalty()",
         "mean + ctx.world * penalty()",
         L2_SP,

@@ -66,7 +66,7 @@ MUTANTS = (
     Mutant("lora: predictions are not merged", METHOD, "    merge_low_rank(backbone)\n", "", METHOD_TESTS),
     Mutant(
         "lora: head frozen",
-        "training/efficient/added.py",
+        "training/efficient/added_parameters.py",
         "    trained = [*added, *model.head.parameters()]\n",
         "    trained = [*added]\n",
         METHOD_TESTS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutant import Mutant
 
-LOOP, TOGETHER = "tests/training/test_inner_loop.py", "tests/training/test_vectorise.py"
+LOOP, TOGETHER = "tests/training/test_inner_loop.py", "tests/training/test_vectorization.py"
 MAML, ANIL = "tests/methods/test_maml.py", "tests/methods/test_anil.py"
 PARALLEL = "tests/methods/test_meta_in_parallel.py"
 
@@ -67,14 +67,14 @@ MUTANTS = (
     ),
     Mutant(
         "maml: fused normalisation is taken for right at once",
-        "training/fewshot/vectorise.py",
+        "training/fewshot/vectorization.py",
         'return random or ("norm" in name and not any(right in name for right in _RIGHT))',
         "return random",
         TOGETHER,
     ),
     Mutant(
         "maml: dropout is taken for right at once",
-        "training/fewshot/vectorise.py",
+        "training/fewshot/vectorization.py",
         "return random or (",
         "return (",
         TOGETHER,
@@ -88,14 +88,14 @@ MUTANTS = (
     ),
     Mutant(
         "maml: running statistics move within an episode",
-        "training/fewshot/episode_norm.py",
+        "training/fewshot/episode_batch_norm.py",
         "x = batch_norm(x, None, None, self",
         "x = batch_norm(x, self.running_mean, self.running_var, self",
         f"{MAML}::test_solving_leaves_the_start_alone",
     ),
     Mutant(
         "maml: statistics of all rows under those of the support",
-        "training/fewshot/episode_norm.py",
+        "training/fewshot/episode_batch_norm.py",
         "variance = centred[: self.support]",
         "variance = centred",
         TOGETHER,
@@ -174,7 +174,7 @@ MUTANTS = (
     ),
     Mutant(
         "maml: gradients of this process only",
-        "training/collect.py",
+        "training/collectives.py",
         "    if ctx.world == 1:\n        return\n",
         "    return\n",
         PARALLEL,
@@ -188,7 +188,7 @@ MUTANTS = (
     ),
     Mutant(
         "maml: training episodes have other ways than the test",
-        "training/fewshot/meta.py",
+        "training/fewshot/episodic_loop.py",
         "else task.info.classes",
         "else 3",
         f"{MAML}::test_training_episodes_have_the_ways_of_the_test",

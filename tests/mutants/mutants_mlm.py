@@ -11,15 +11,15 @@ METHOD, MASKING, HEAD = (
 )
 BATCHES, BUCKETS, THEN = (
     "training/selfsupervised/masked_batches.py",
-    "training/buckets.py",
-    "training/selfsupervised/then.py",
+    "training/length_buckets.py",
+    "training/selfsupervised/downstream.py",
 )
 TESTS, MASKING_TESTS, BUCKET_TESTS = (
     "tests/methods/test_mlm.py",
     "tests/training/test_masking.py",
-    "tests/training/test_buckets.py",
+    "tests/training/test_length_buckets.py",
 )
-THEN_TESTS = "tests/training/test_then.py"
+THEN_TESTS = "tests/training/test_downstream.py"
 
 MUTANTS = (
     Mutant(
@@ -82,7 +82,7 @@ MUTANTS = (
         METHOD,
         'augment: Augment = Field("none", description=',
         'augment: Augment = tunable("none", choice("none", "shift"), ',
-        "tests/core/test_space.py::test_what_has_no_effect_is_not_searched",
+        "tests/search/test_space.py::test_what_has_no_effect_is_not_searched",
     ),
     Mutant("mlm: no token is replaced", MASKING, "_REPLACED = 0.8, 0.1", "_REPLACED = 0.8, 0.0", MASKING_TESTS),
     Mutant("mlm: 85 in 100 are masked", MASKING, "_REPLACED = 0.8, 0.1", "_REPLACED = 0.85, 0.1", MASKING_TESTS),
@@ -159,7 +159,7 @@ MUTANTS = (
     Mutant("mlm: a head from the global generator", HEAD, "std=_SPREAD, generator=generator", "std=_SPREAD", TESTS),
     Mutant(
         "mlm: attention to padding",
-        "backbones/encoder.py",
+        "backbones/transformer_encoder.py",
         "scaled_dot_product_attention(q, k, v, real[:, None, None, :], dropout)",
         "scaled_dot_product_attention(q, k, v, None, dropout)",
         f"{TESTS}::test_padding_does_not_move_the_logits_of_real_tokens",

@@ -6,8 +6,8 @@ from mutant import Mutant
 
 ADDRESSES = "tests/store/test_addresses.py"
 READING = "tests/report/test_postgresql.py"
-WRITING = "tests/store/test_on_postgresql.py"
-DATA = "tests/report/test_data.py"
+WRITING = "tests/store/test_mlflow_on_postgresql.py"
+DATA = "tests/report/test_results.py"
 
 MUTANTS = [
     Mutant(
@@ -33,49 +33,49 @@ MUTANTS = [
     ),
     Mutant(
         "store: nothing is asked before MLflow is",
-        "store/on_mlflow.py",
+        "store/mlflow/writer.py",
         'link.execute(text(f"SELECT pg_advisory_lock({_LOCK})"))  # until the connection ends',
         "",
         f"{WRITING}::test_one_at_a_time_opens_a_database",
     ),
     Mutant(
         "report: a snapshot sees what is written meanwhile",
-        "report/from_postgresql.py",
+        "store/mlflow/read_postgresql.py",
         'isolation_level="REPEATABLE READ"',
         'isolation_level="READ COMMITTED"',
         f"{READING}::test_what_is_read_is_of_one_moment_and_nothing_can_be_written",
     ),
     Mutant(
         "report: a snapshot may be written to",
-        "report/from_postgresql.py",
+        "store/mlflow/read_postgresql.py",
         "postgresql_readonly=True",
         "postgresql_readonly=False",
         f"{READING}::test_what_is_read_is_of_one_moment_and_nothing_can_be_written",
     ),
     Mutant(
         "report: a database's message is shown as it is",
-        "report/from_postgresql.py",
+        "store/mlflow/read_postgresql.py",
         'redacted(" ".join(str(error.orig).split()), uri)',
         '" ".join([uri, str(error.orig)])',
         f"{READING}::test_what_cannot_be_read_is_a_sentence",
     ),
     Mutant(
         "report: records are read as they come",
-        "report/stored.py",
+        "store/mlflow/stored_experiment.py",
         "if len(cells) > most:",
         "if False:",
         f"{DATA}::test_records_left_unread_are_counted_and_those_first_read_are_what_is_shown_first",
     ),
     Mutant(
         "report: a failure is a score of nought",
-        "report/stored.py",
+        "store/mlflow/stored_experiment.py",
         'run.metrics.get("test/accuracy", math.nan)',
         'run.metrics.get("test/accuracy", 0.0)',
         f"{DATA}::test_records_left_unread_are_counted_and_those_first_read_are_what_is_shown_first",
     ),
     Mutant(
         "report: records left unread go unsaid in several suites",
-        "report/data.py",
+        "report/results.py",
         "unread=sum(each.unread for each in several)",
         "unread=0",
         f"{DATA}::test_records_left_unread_are_counted_and_those_first_read_are_what_is_shown_first",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutant import Mutant
 
-PYDOCS, DOCSTRINGS = "data/pydocs.py", "data/docstrings.py"
+PYDOCS, DOCSTRINGS = "data/sources/pydocs.py", "data/docstrings.py"
 TESTS = "tests/data/test_pydocs.py"
 
 MUTANTS = (

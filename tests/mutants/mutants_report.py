@@ -6,7 +6,7 @@ from mutant import Mutant
 
 FIGURES = "tests/report/test_figures.py"
 PAPER = "tests/report/test_paper.py"
-GATHERED = "tests/report/test_gathered.py"
+GATHERED = "tests/report/test_report_data.py"
 
 MUTANTS = [
     Mutant(
@@ -46,28 +46,28 @@ MUTANTS = [
     ),
     Mutant(
         "report: trials of a search count twice as dear",
-        "report/tables/searched.py",
+        "report/tables/search.py",
         'float(trials["cost"].max())',
         'float(trials["cost"].sum())',
         f"{FIGURES}::test_the_search_is_told_by_trials_and_by_cost",
     ),
     Mutant(
         "report: nats in percent",
-        "report/scores.py",
+        "report/search_scores.py",
         "return 100.0 if by in SHARES else 1.0",
         "return 100.0",
         f"{FIGURES}::test_scores_of_searches_keep_their_units_apart",
     ),
     Mutant(
         "report: a table tells nats in percent",
-        "report/scores.py",
+        "report/search_scores.py",
         "if by in SHARES or value is None",
         "if True or value is None",
         f"{FIGURES}::test_a_score_is_told_in_its_unit",
     ),
     Mutant(
         "report: a score below nothing loses its sign",
-        "report/scores.py",
+        "report/search_scores.py",
         "if value < 0 else",
         "if value < -1 else",
         f"{FIGURES}::test_a_score_is_told_in_its_unit",
@@ -109,7 +109,7 @@ MUTANTS = [
     ),
     Mutant(
         "report: two validators are one setting",
-        "report/tables/searched.py",
+        "report/tables/search.py",
         'groupby(["setting", "by"], sort=False)',
         'groupby(["setting", "protocol"], sort=False)',
         f"{FIGURES}::test_trials_of_two_validators_share_nothing",
@@ -137,14 +137,14 @@ MUTANTS = [
     ),
     Mutant(
         "report: the best trial is the winner, whatever the cells took",
-        "report/tables/searched.py",
+        "report/tables/search.py",
         "winner = won if len(won) else",
         "winner =",
         f"{FIGURES}::test_the_winner_of_a_search_is_the_trial_that_the_cells_took_their_values_from",
     ),
     Mutant(
         "report: what no longer counts has not changed",
-        "report/tables/searched.py",
+        "report/tables/search.py",
         "names = sorted({**self.default, **self.chosen})",
         "names = sorted(self.chosen)",
         f"{FIGURES}::test_a_search_is_told_by_what_it_changed",
@@ -172,7 +172,7 @@ MUTANTS = [
     ),
     Mutant(
         "report: the baseline is left out of figures",
-        "report/drawn.py",
+        "report/rendered_figures.py",
         "kept = [*kept[: _METHODS - 1], board.baseline.label]",
         "kept = kept[: _METHODS - 1]",
         f"{FIGURES}::test_figures_show_the_best_and_the_baseline",
@@ -200,7 +200,7 @@ MUTANTS = [
     ),
     Mutant(
         "report: other test examples are compared",
-        "report/sheets/duels.py",
+        "report/sheets/pairwise.py",
         "any((one.tests, one.group) != (two.tests, two.group) for one, two in pairs)",
         "False",
         f"{PAPER}::test_example_by_example_is_the_exact_test_of_the_discordant",
@@ -214,14 +214,14 @@ MUTANTS = [
     ),
     Mutant(
         "report: stale pre-training goes unseen",
-        "report/stale.py",
+        "report/staleness.py",
         "if not any(others):",
         "if True:",
         f"{GATHERED}::test_a_result_is_stale_when_any_of_its_code_has_changed",
     ),
     Mutant(
         "report: stale cells count as done too",
-        "report/gathered.py",
+        "report/report_data.py",
         '"done": done - old',
         '"done": done',
         f"{GATHERED}::test_coverage_adds_up",
@@ -242,10 +242,10 @@ MUTANTS = [
     ),
     Mutant(
         "report: bits are read from the wrong end",
-        "report/attached.py",
+        "store/mlflow/record_artifact.py",
         "np.unpackbits(packed, count=self.tests)",
         'np.unpackbits(packed, count=self.tests, bitorder="little")',
-        "tests/report/test_attached.py::test_a_record_comes_back",
+        "tests/store/test_record_artifact.py::test_a_record_comes_back",
     ),
     Mutant(
         "report: markup in the inlined figures",

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from mutant import Mutant
 
-SPACE, SETTING, STUDY = "core/space.py", "core/setting.py", "execution/search/study.py"
-LEGS, POPULATION, STATES = "core/legs.py", "execution/search/population.py", "execution/states.py"
-EPOCHS, ATTEMPT, TRIALS = "training/epochs.py", "execution/attempt.py", "report/trials.py"
-WORTH, TUNED, OPTUNA = "execution/search/worth.py", "execution/search/tuned.py", "execution/search/on_optuna.py"
-OF_SPACE, OF_STUDIES = "tests/core/test_space.py", "tests/execution/test_studies.py"
+SPACE, SETTING, STUDY = "search/space.py", "search/problem.py", "search/study.py"
+LEGS, POPULATION, STATES = "core/segments.py", "search/population.py", "worker/segment_states.py"
+EPOCHS, ATTEMPT, TRIALS = "training/epoch_loop.py", "worker/fit_cell.py", "report/trials.py"
+WORTH, TUNED, OPTUNA = "search/objective.py", "planning/search_plan.py", "search/samplers/optuna.py"
+OF_SPACE, OF_STUDIES = "tests/search/test_space.py", "tests/search/test_study.py"
 OF_POPULATIONS, OF_LEGS, OF_EPOCHS = (
-    "tests/execution/test_population.py",
-    "tests/execution/test_legs.py",
-    "tests/training/test_epochs.py",
+    "tests/search/test_population.py",
+    "tests/worker/test_segments.py",
+    "tests/training/test_epoch_loop.py",
 )
-JUDGES, OF_JUDGES = "execution/search/judges.py", "tests/execution/test_judges.py"
-PROPOSALS, OF_PROPOSALS = "execution/search/proposals.py", "tests/execution/test_proposals.py"
+JUDGES, OF_JUDGES = "runner/tune_scheduler.py", "tests/runner/test_tune_scheduler.py"
+PROPOSALS, OF_PROPOSALS = "runner/tune_searcher.py", "tests/runner/test_tune_searcher.py"
 OF_FIGURES = "tests/report/test_figures.py"
-DECIDING, OF_DECIDING = "core/deciding.py", "tests/execution/test_deciding.py"
+DECIDING, OF_DECIDING = "suite/search_validation.py", "tests/suite/test_search_validation.py"
 UNFREEZING = "tests/methods/test_gradual_unfreezing.py::test_what_is_deeper_than_the_depth_never_moves"
 
 MUTANTS = (
@@ -294,7 +294,7 @@ MUTANTS = (
         TRIALS,
         "1 / len(GENERATIONS) if legs else 1.0",
         "1.0",
-        "tests/execution/test_search.py::test_a_population_goes_on_where_it_was_and_is_the_same_without_a_cluster",
+        "tests/runner/test_run_searches.py::test_a_population_goes_on_where_it_was_and_is_the_same_without_a_cluster",
     ),
     Mutant("report: the first leg of the default", TRIALS, 'transform("max")', 'transform("min")', OF_FIGURES),
     Mutant("judges: judged again after a death", JUDGES, "self._judged.get(name, 0)", "0", OF_JUDGES),
@@ -326,7 +326,7 @@ MUTANTS = (
     Mutant("deciding: at another line", DECIDING, '("grids", position, VALIDATOR)', '("grids", position)', OF_DECIDING),
     Mutant(
         "deciding: the file is not asked",
-        "core/load.py",
+        "suite/load.py",
         "if problems := list(undecided(suite, catalog)):",
         "if False:",
         OF_DECIDING,
@@ -338,7 +338,7 @@ MUTANTS = (
     Mutant("deciding: medians are not noted", DECIDING, '"asha", "median"', '"asha"', OF_DECIDING),
     Mutant(
         "deciding: nobody reads the note",
-        "execution/prepare.py",
+        "planning/prepare.py",
         "            *ends_no_trial(suite, names),\n",
         "",
         OF_DECIDING,

@@ -87,7 +87,7 @@ MUTANTS = (
         METHOD,
         'when={"optimizer": ("adamw",)},',
         "",
-        "tests/core/test_space.py::test_what_has_no_effect_is_not_searched",
+        "tests/search/test_space.py::test_what_has_no_effect_is_not_searched",
     ),
     Mutant("simclr: rate of LARS whatever the batch", METHOD, "cfg.lars_lr * scale", "cfg.lars_lr", BY_HAND),
     Mutant(
@@ -142,7 +142,7 @@ MUTANTS = (
     Mutant("views: grey characters", "training/selfsupervised/views.py", "bend=0.7, grey=0.0", "bend=0.7", VIEWS),
     Mutant(
         "views: the policy's flips are not read",
-        "training/augment.py",
+        "training/augmentation.py",
         "(drawn[:, 4] < 0.5) & flips",
         "drawn[:, 4] < 0.5",
         VIEWS,
@@ -199,13 +199,17 @@ MUTANTS = (
     ),
     Mutant(
         "views: contrast about the batch's mean",
-        "training/selfsupervised/colour.py",
+        "training/selfsupervised/colour_jitter.py",
         "luma(x).mean((1, 2, 3), keepdim=True)",
         "luma(x).mean()",
         VIEWS,
     ),
     Mutant(
-        "views: hue turns back", "training/selfsupervised/colour.py", "sixth + 6 * turns", "sixth - 6 * turns", VIEWS
+        "views: hue turns back",
+        "training/selfsupervised/colour_jitter.py",
+        "sixth + 6 * turns",
+        "sixth - 6 * turns",
+        VIEWS,
     ),
     Mutant(
         "views: one width of blur for all",

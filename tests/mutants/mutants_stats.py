@@ -5,18 +5,18 @@ from __future__ import annotations
 from mutant import Mutant
 
 INTERVALS, CONTRASTS, PAIRWISE = "stats/intervals.py", "stats/contrasts.py", "stats/pairwise.py"
-BEATEN, OF_BEATEN = "stats/beaten.py", "tests/stats/test_beaten.py"
-CORRECTNESS, WILCOXON, SPREAD = "stats/correctness.py", "stats/wilcoxon.py", "stats/spread.py"
+BEATEN, OF_BEATEN = "stats/dominance.py", "tests/stats/test_dominance.py"
+CORRECTNESS, WILCOXON, SPREAD = "stats/paired_examples.py", "stats/wilcoxon.py", "stats/seed_spread.py"
 RECOMMEND, COMPARE, FREEZE, CHANGES = (
-    "report/recommend.py",
+    "report/recommendation.py",
     "report/compare.py",
-    "report/freeze.py",
-    "report/changes.py",
+    "report/snapshots.py",
+    "report/snapshot_changes.py",
 )
 OF_FAMILIES, OF_PAIRS = "tests/stats/test_contrasts_of_families.py", "tests/stats/test_pairwise.py"
-OF_BITS, OF_WILCOXON = "tests/stats/test_correctness.py", "tests/stats/test_wilcoxon.py"
-OF_ADVICE, OF_COMPARE = "tests/report/test_recommend.py", "tests/report/test_compare.py"
-OF_FREEZE = "tests/report/test_freeze.py"
+OF_BITS, OF_WILCOXON = "tests/stats/test_paired_examples.py", "tests/stats/test_wilcoxon.py"
+OF_ADVICE, OF_COMPARE = "tests/report/test_recommendation.py", "tests/report/test_compare.py"
+OF_FREEZE = "tests/report/test_snapshots.py"
 
 MUTANTS = (
     Mutant(
@@ -206,7 +206,7 @@ MUTANTS = (
         SPREAD,
         "middle = median(by_seed.values()) if by_seed else 0.0",
         "middle = median(value for each in strata.values() for value in each.values())",
-        "tests/stats/test_spread.py::test_three_seeds_of_several_rows_are_enough",
+        "tests/stats/test_seed_spread.py::test_three_seeds_of_several_rows_are_enough",
     ),
     Mutant(
         "stats: the floor of a single contrast",

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from mutant import Mutant
 
-BACKBONE, ENCODER, FAMILY = "backbones/backbone.py", "backbones/encoder.py", "backbones/text_encoder.py"
-SOURCE, TOKENIZER, TOKENS = "data/texts.py", "data/tokenizer.py", "data/tokens.py"
-HUB, LOOKED_UP, BODY = (f"backbones/huggingface{part}.py" for part in ("", "_files", "_body"))
-ADAPTERS = "training/efficient/bottleneck.py"
-READING, WARM, COLUMNS = "execution/reading.py", "execution/warm.py", "execution/columns.py"
-PREFIX = "training/prefix.py"
+BACKBONE, ENCODER, FAMILY = (
+    "backbones/backbone.py",
+    "backbones/transformer_encoder.py",
+    "backbones/families/text_encoder.py",
+)
+SOURCE, TOKENIZER, TOKENS = "data/sources/texts.py", "data/tokenizer.py", "data/tokenized.py"
+HUB, LOOKED_UP = "backbones/families/huggingface.py", "backbones/huggingface_files.py"
+BODY = "backbones/huggingface_body.py"
+ADAPTERS = "training/efficient/bottleneck_adapters.py"
+READING, WARM, COLUMNS = "worker/text_reading.py", "worker/cache.py", "worker/paired_tokens.py"
+PREFIX = "training/frozen_prefix.py"
 
 NETS, TRAINED = "tests/backbones/test_text_encoder.py", "tests/data/test_tokenizer.py"
 OWN_TEXTS = "tests/data/test_texts.py::test_mistakes_are_named_with_file_and_line"
 BOOKS = "tests/data/test_texts.py::test_texts_may_be_as_long_as_books"
-FILES, KEPT = "tests/data/test_tokens.py", "tests/training/test_text_prefix.py"
+FILES, KEPT = "tests/data/test_tokenized.py", "tests/training/test_text_prefix.py"
 
 
 def _hub(test: str) -> str:
@@ -22,7 +27,7 @@ def _hub(test: str) -> str:
 
 
 def _cells(test: str) -> str:
-    return f"tests/execution/test_text_cells.py::{test}"
+    return f"tests/worker/test_text_cells.py::{test}"
 
 
 MUTANTS = (
@@ -153,21 +158,21 @@ MUTANTS = (
     ),
     Mutant(
         "text: notes of a reading are lost",
-        "execution/attempt.py",
+        "worker/fit_cell.py",
         "*dataset.notes, *outcome.notes)",
         "*outcome.notes)",
         _cells("test_a_note_says_that_a_tokeniser_does_not_know_the_texts"),
     ),
     Mutant(
         "text: notes of a pre-training are lost",
-        "execution/attempt.py",
+        "worker/fit_cell.py",
         "(*notes_of(cell.backbone, warm.artifacts), ",
         "(",
         _cells("test_a_note_says_that_a_tokeniser_does_not_know_the_texts"),
     ),
     Mutant(
         "text: notes of the first pre-training are lost",
-        "execution/pretrain.py",
+        "worker/pretrain.py",
         "[*notes_of(run.start, warm.artifacts), *(",
         "[*(",
         _cells("test_a_note_says_that_a_tokeniser_does_not_know_the_texts"),
@@ -207,7 +212,7 @@ MUTANTS = (
     ),
     Mutant(
         "text: a file without a tokeniser is found out late",
-        "execution/prepare.py",
+        "planning/prepare.py",
         "        read_tokenizer(file)  #",
         "        pass  #",
         _cells("test_a_file_of_weights_is_read_with_its_own_tokeniser_and_refused_without"),
@@ -228,7 +233,7 @@ MUTANTS = (
     ),
     Mutant(
         "text: a teacher's file without its tokeniser",
-        "execution/teacher.py",
+        "worker/teacher.py",
         "folder / WEIGHTS, carried(tokenizer))",
         "folder / WEIGHTS)",
         _cells("test_a_teacher_reads_its_own_tokens_beside_those_of_its_student"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutant import Mutant
 
-BATCHES, LOOP, FEATURES = "training/batches.py", "training/loop.py", "training/features.py"
+BATCHES, LOOP, FEATURES = "training/batches.py", "training/supervised_loop.py", "training/frozen_features.py"
 TESTS = "tests/training/test_text_batches.py"
 
 MUTANTS = (
@@ -56,14 +56,14 @@ MUTANTS = (
     ),
     Mutant(
         "text batches: lengths without the ends",
-        "training/buckets.py",
+        "training/length_buckets.py",
         "(x != x[:, -1:])",
         "(x != 7)",
         TESTS,
     ),
     Mutant(
         "text batches: evaluation in any order",
-        "training/evaluate.py",
+        "training/evaluation.py",
         "own = own[examples.lengths[own].argsort(stable=True)]",
         "pass",
         TESTS,

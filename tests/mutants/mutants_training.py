@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutant import Mutant
 
-LOOP, GROUPS = "tests/training/test_loop.py", "tests/training/test_groups.py"
+LOOP, GROUPS = "tests/training/test_supervised_loop.py", "tests/training/test_parameter_groups.py"
 PROTOTYPES, PARALLEL = "tests/training/test_prototypes.py", "tests/training/test_data_parallel.py"
 FEATURES, TRAINED = "tests/methods/test_feature_methods.py", "tests/methods/test_trained_methods.py"
 CONTRACT = "tests/methods/test_contract.py"
@@ -18,12 +18,20 @@ MUTANTS = (
         TRAINED,
     ),
     Mutant(
-        "fine-tune: decay of vectors", "training/groups.py", "if parameter.ndim > 1", "if parameter.ndim > 0", GROUPS
+        "fine-tune: decay of vectors",
+        "training/parameter_groups.py",
+        "if parameter.ndim > 1",
+        "if parameter.ndim > 0",
+        GROUPS,
     ),
     Mutant(
-        "fine-tune: cover is not checked", "training/groups.py", "if missing or foreign or twice", "if False", GROUPS
+        "fine-tune: cover is not checked",
+        "training/parameter_groups.py",
+        "if missing or foreign or twice",
+        "if False",
+        GROUPS,
     ),
-    Mutant("fine-tune: last instead of best", "training/loop.py", "    epochs.restore_best()\n", "", LOOP),
+    Mutant("fine-tune: last instead of best", "training/supervised_loop.py", "    epochs.restore_best()\n", "", LOOP),
     Mutant(
         "fine-tune: frozen batch norm left in train mode",
         "training/classifier.py",
@@ -47,21 +55,21 @@ MUTANTS = (
     ),
     Mutant(
         "fine-tune: loss of the last shard only",
-        "training/loop.py",
+        "training/supervised_loop.py",
         "mean = ctx.mean(losses, piece.size)",
         "mean = losses.mean()",
         PARALLEL,
     ),
     Mutant(
         "fine-tune: batch statistics of each process",
-        "training/distributed.py",
+        "training/data_parallel.py",
         "layer.__class__ = GlobalBatchNorm",
         "pass",
         PARALLEL,
     ),
     Mutant(
         "fine-tune: optimiser is not kept",
-        "training/loop.py",
+        "training/supervised_loop.py",
         "name=name, optimizer=optimizer\n",
         "name=name\n",
         LOOP,
@@ -75,14 +83,14 @@ MUTANTS = (
     ),
     Mutant(
         "fine-tune: schedule by epoch",
-        "training/loop.py",
+        "training/supervised_loop.py",
         "rate_factor(recipe.schedule, step, steps, recipe.warmup)",
         "rate_factor(recipe.schedule, epoch, recipe.epochs, recipe.warmup)",
         LOOP,
     ),
     Mutant(
         "evaluation: batch statistics in validation",
-        "training/evaluate.py",
+        "training/evaluation.py",
         "    model.eval()\n",
         "    model.train()\n",
         LOOP,
@@ -96,7 +104,7 @@ MUTANTS = (
     ),
     Mutant(
         "evaluation: likelihood before accuracy",
-        "training/evaluate.py",
+        "training/evaluation.py",
         "return self.accuracy, -self.nll",
         "return -self.nll, self.accuracy",
         TRAINED,
@@ -117,17 +125,17 @@ MUTANTS = (
     ),
     Mutant(
         "probe: penalised bias",
-        "training/logistic.py",
+        "training/logistic_regression.py",
         "gradient[:, :-1] += penalty * weights",
         "gradient += penalty * both",
-        "tests/training/test_logistic.py",
+        "tests/training/test_logistic_regression.py",
     ),
     Mutant(
         "probe: penalty without n",
-        "training/logistic.py",
+        "training/logistic_regression.py",
         "args=(1 / (c * self._n),)",
         "args=(1 / c,)",
-        "tests/training/test_logistic.py",
+        "tests/training/test_logistic_regression.py",
     ),
     Mutant(
         "knn: no temperature",

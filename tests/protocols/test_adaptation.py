@@ -13,14 +13,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from tlbench.core import registry
 from tlbench.core.info import TaskInfo
 from tlbench.core.record import Footprint, Outcome, unpack_bits
 from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, Dataset, Task
+from tlbench.plugins import registry
 from tlbench.protocols import adaptation, classification, episodic
-from tlbench.protocols._proposals import Proposals
+from tlbench.protocols._proposed_models import Proposals
 from tlbench.stats.validators import VALIDATORS
-from tlbench.store.mlflow_layout import key
+from tlbench.store.mlflow.schema import key
 from tlbench.testing.fakes import CPU, fake_backbone, fake_pair
 from tlbench.training.context import Context
 from tlbench.training.predictor import ModulePredictor

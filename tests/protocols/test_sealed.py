@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from tlbench.core import registry
 from tlbench.core.record import Outcome
 from tlbench.data.dataset import TEST, Dataset
+from tlbench.plugins import registry
 from tlbench.protocols import adaptation
 from tlbench.testing.fakes import fake_backbone, fake_context, fake_task
 

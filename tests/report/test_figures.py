@@ -14,25 +14,18 @@ import pytest
 from made_results import results, run
 from scipy.stats import rankdata
 
-from tlbench.report import drawn, gathered, scores, text, trials
-from tlbench.report.attached import Attached
-from tlbench.report.figures import (
-    adaptation,
-    backbones,
-    cost,
-    curves,
-    heat,
-    look,
-    pairwise,
-    ranks,
-    search,
-    seeds,
-    shots,
-)
-from tlbench.report.gathered import Report
+from tlbench.report import number_format as text
+from tlbench.report import rendered_figures as drawn
+from tlbench.report import report_data as gathered
+from tlbench.report import search_scores as scores
+from tlbench.report import trials
+from tlbench.report.figures import adaptation, backbones, cost, curves, heat, pairwise, ranks, search, seeds, shots
+from tlbench.report.figures import style as look
+from tlbench.report.report_data import Report
 from tlbench.report.sheets.search import held, search_sheet
-from tlbench.report.tables.choices import ChoiceRow, Choices
-from tlbench.report.tables.searched import Changed, searched
+from tlbench.report.tables.search import Changed, searched
+from tlbench.report.tables.validators import ChoiceRow, Choices
+from tlbench.store.mlflow.record_artifact import Attached
 
 METHODS = {"probe": 0.50, "lora": 0.60, "tune": 0.58}
 COSTS = {"probe": 0.0, "lora": 1e4, "tune": 1e6}

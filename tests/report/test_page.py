@@ -15,15 +15,17 @@ import pytest
 from demo_suite import BONUS, BOOM, FOLLY, SEEDS, accuracy
 from rich.console import Console
 
-from tlbench.core.audit import Audit, AuditedCell, Overlap, Proof
-from tlbench.report import gathered, page, rendered, trials
-from tlbench.report.data import Results
-from tlbench.report.drawn import Drawn
+from tlbench.audit.results import Audit, AuditedCell, Overlap, Proof
+from tlbench.cli.leaderboard_table import terminal_table
+from tlbench.report import html as rendered
+from tlbench.report import page, trials
+from tlbench.report import report_data as gathered
+from tlbench.report.number_format import TRANSDUCTIVE
+from tlbench.report.rendered_figures import Drawn
+from tlbench.report.results import Results
 from tlbench.report.sheets import sheet as writers
-from tlbench.report.sheets.of_report import sheets
-from tlbench.report.terminal import terminal_table
-from tlbench.report.text import TRANSDUCTIVE
-from tlbench.store import mlflow_layout
+from tlbench.report.sheets.all_sheets import sheets
+from tlbench.store.mlflow import schema as mlflow_layout
 
 CHROMIUM = Path("/usr/bin/chromium")
 

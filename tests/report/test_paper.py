@@ -9,9 +9,9 @@ import pytest
 import scipy.stats
 from made_results import results, run
 
-from tlbench.report import gathered
-from tlbench.report.sheets.duels import examples_sheet, pairs_sheet
+from tlbench.report import report_data as gathered
 from tlbench.report.sheets.orderings import orderings_sheet
+from tlbench.report.sheets.pairwise import examples_sheet, pairs_sheet
 from tlbench.report.sheets.paper import paper_sheet
 from tlbench.report.sheets.reliability import left_out_sheet, outliers_sheet, spread_sheet
 from tlbench.report.sheets.sheet import Bold

@@ -11,7 +11,9 @@ from postgresql_server import PASSWORD, PostgreSQL
 from sqlalchemy import MetaData, create_engine, insert, select, text
 
 from tlbench.core.errors import UserError
-from tlbench.report import data, from_postgresql, from_sql
+from tlbench.report import results as data
+from tlbench.store.mlflow import read_postgresql as from_postgresql
+from tlbench.store.mlflow import read_sql as from_sql
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tlbench.report import text
-from tlbench.report.cells import Measured
+from tlbench.report import number_format as text
+from tlbench.report.comparable_cells import Measured
 from tlbench.report.tables.leaderboard import Board, LeaderRow, leaderboard
 from tlbench.report.tables.settings import SettingRow, settings
 from tlbench.stats.contrasts import against, holm

@@ -9,7 +9,7 @@ import pytest
 from tlbench.core.errors import UserError
 from tlbench.store import postgresql
 from tlbench.store.addresses import for_pages, redacted, without_credentials
-from tlbench.store.on_mlflow import prepare
+from tlbench.store.mlflow.writer import prepare
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from plausible import make_record
 
 from tlbench.core.cost import Timing
 from tlbench.core.errors import UserError
-from tlbench.core.plan import Known
+from tlbench.core.record import Known
 from tlbench.store.ledger import Ledger
 
 FORK = multiprocessing.get_context("fork")

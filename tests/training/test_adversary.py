@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from tlbench.training.adaptation.alignment_ramp import ramp
 from tlbench.training.adaptation.conditioning import Conditioning
 from tlbench.training.adaptation.discriminator import Discriminator, domain_loss
 from tlbench.training.adaptation.gradient_reversal import reverse_gradient
-from tlbench.training.adaptation.information import certainty
-from tlbench.training.adaptation.ramp import ramp
+from tlbench.training.adaptation.information_maximization import certainty
 
 
 def _draw(*shape: int, seed: int = 0) -> Tensor:

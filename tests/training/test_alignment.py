@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tlbench.training.adaptation.confusion import class_confusion
+from tlbench.training.adaptation.class_confusion import class_confusion
 from tlbench.training.adaptation.coral import covariance_distance
-from tlbench.training.adaptation.information import information_loss
+from tlbench.training.adaptation.information_maximization import information_loss
 
 
 def _draw(*shape: int, seed: int = 0) -> Tensor:

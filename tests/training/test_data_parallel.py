@@ -16,14 +16,14 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from tlbench.core import registry
 from tlbench.core.config import TrainingConfig
+from tlbench.plugins import registry
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.distributed import data_parallel
-from tlbench.training.groups import parameter_groups
-from tlbench.training.loop import train_classifier
+from tlbench.training.data_parallel import data_parallel
+from tlbench.training.parameter_groups import parameter_groups
+from tlbench.training.supervised_loop import train_classifier
 
 WORLD = 2
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tlbench.training.groups import make_optimizer, parameter_groups, set_rate
+from tlbench.training.parameter_groups import make_optimizer, parameter_groups, set_rate
 from tlbench.training.selfsupervised.lars import LARS
 
 LR, MOMENTUM, DECAY, TRUST = 0.4, 0.9, 0.02, 1e-3

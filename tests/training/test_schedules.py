@@ -7,14 +7,7 @@ import math
 import pytest
 import torch
 
-from tlbench.training.schedules import (
-    halving,
-    one_cycle,
-    rate_factor,
-    slanted_triangular,
-    warmup_cosine,
-    warmup_linear,
-)
+from tlbench.training.schedules import halving, one_cycle, rate_factor, slanted_triangular, warmup_cosine, warmup_linear
 
 
 def test_warmup_rises_in_equal_steps_to_one() -> None:

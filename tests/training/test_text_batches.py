@@ -16,16 +16,16 @@ from torch.nn.functional import cross_entropy
 from tlbench.core.config import TrainingConfig
 from tlbench.data.dataset import Split
 from tlbench.testing.fakes import CPU, fake_dataset, fake_text_backbone, fake_texts
-from tlbench.training import loop
+from tlbench.training import supervised_loop as loop
 from tlbench.training.batches import Batch, Batches, Examples
-from tlbench.training.buckets import text_lengths
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.evaluate import evaluate
-from tlbench.training.features import embed
-from tlbench.training.groups import parameter_groups
-from tlbench.training.loop import train_classifier
-from tlbench.training.prefix import keep_prefix
+from tlbench.training.evaluation import evaluate
+from tlbench.training.frozen_features import embed
+from tlbench.training.frozen_prefix import keep_prefix
+from tlbench.training.length_buckets import text_lengths
+from tlbench.training.parameter_groups import parameter_groups
+from tlbench.training.supervised_loop import train_classifier
 
 RATE = 0.5
 

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from tlbench.core.config import TrainingConfig
 from tlbench.data.dataset import Split
 from tlbench.testing.fakes import CPU, fake_text_backbone, fake_texts
-from tlbench.training import loop, prefix
+from tlbench.training import frozen_prefix as prefix
+from tlbench.training import supervised_loop as loop
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.groups import parameter_groups
-from tlbench.training.loop import train_classifier
-from tlbench.training.prefix import keep_prefix
+from tlbench.training.frozen_prefix import keep_prefix
+from tlbench.training.parameter_groups import parameter_groups
+from tlbench.training.supervised_loop import train_classifier
 
 
 def model(depth: int) -> Classifier:

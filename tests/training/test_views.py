@@ -13,12 +13,12 @@ from torch import Tensor
 from tlbench.core.config import Views
 from tlbench.data.dataset import Split
 from tlbench.testing.fakes import CPU
-from tlbench.training.augment import affine_maps, crop_maps
+from tlbench.training.augmentation import affine_maps, crop_maps
 from tlbench.training.batches import Examples
 from tlbench.training.context import Context
 from tlbench.training.selfsupervised import views
 from tlbench.training.selfsupervised.blur import blur
-from tlbench.training.selfsupervised.colour import jitter, luma, turn_hue
+from tlbench.training.selfsupervised.colour_jitter import jitter, luma, turn_hue
 from tlbench.training.selfsupervised.views import (
     POLICIES,
     Changes,

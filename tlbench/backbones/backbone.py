@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tlbench.backbones.depth import block_groups
+from tlbench.backbones.layer_groups import block_groups
 from tlbench.core.info import BackboneInfo
 
 _SUBLAYERS = (("attn", "mlp"), ("self_attention", "mlp"), ("attn_layer", "mlp_layer"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tlbench.backbones import conv4, huggingface, text_encoder, timm, torchvision
+from tlbench.backbones.families import conv4, huggingface, text_encoder, timm, torchvision
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.hashing import canonical, derive_seed
 from tlbench.core.info import BackboneInfo

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import canonical
-from tlbench.core.problems import check
+from tlbench.core.validation import check
 
 S = TypeVar("S", bound=Settings)
 

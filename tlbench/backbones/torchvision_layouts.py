@@ -32,7 +32,7 @@ class Layout:
     """What must be known of the networks of one source file.
 
     Attributes:
-        blocks: Class names of the blocks; see :mod:`tlbench.backbones.depth`.
+        blocks: Class names of the blocks; see :mod:`tlbench.backbones.layer_groups`.
         small: The stem for small images, where it makes sense.
         size: Image size with the standard stem when neither weights nor user decide.
         smallest: Least image size with the standard stem.

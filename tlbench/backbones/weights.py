@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.backbones.carried import carried
+from tlbench.backbones.weights_metadata import carried
 from tlbench.core.errors import UserError
 
 State = dict[str, Tensor]

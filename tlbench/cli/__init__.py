@@ -11,8 +11,10 @@ import typer
 from rich.markup import escape
 
 import tlbench
-from tlbench.cli import looking, reporting, running
-from tlbench.cli.shown import err
+from tlbench.cli import inspect_commands as looking
+from tlbench.cli import report_commands as reporting
+from tlbench.cli import run_commands as running
+from tlbench.cli.output import err
 from tlbench.core.errors import UserError
 
 app = typer.Typer(

@@ -8,7 +8,7 @@ from typing import Any
 
 from tlbench.core.hashing import canonical, digest
 from tlbench.core.info import BackboneInfo, DatasetInfo, Shots, TaskInfo
-from tlbench.core.legs import Legs
+from tlbench.core.segments import Legs
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,8 @@ class Pretrain:
 
     Attributes:
         labels: Whether the method reads the corpus's labels.
-        source: Hash of the method's source file, and of no other: see :mod:`tlbench.core.code`. Not part of any id.
+        source: Hash of the method's source file, and of no other: see
+            :mod:`tlbench.plugins.code_mark`. Not part of any id.
     """
 
     method: MethodChoice
@@ -149,7 +150,7 @@ class Trial:
     """One configuration of a search.
 
     Attributes:
-        setting: Key of what is searched (:class:`tlbench.core.setting.Setting`).
+        setting: Key of what is searched (:class:`tlbench.search.problem.Setting`).
         number: From 1 on, within the setting.
         values: Of the parameters that are searched and count.
         legs: How the training came to these values, which are those of the last leg; none where they hold throughout.

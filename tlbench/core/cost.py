@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tlbench.core.cell import Cell
 from tlbench.core.info import Shots
-from tlbench.core.suite import Resources
+from tlbench.core.resources import Resources
 
 PRIOR_SECONDS = 60.0
 

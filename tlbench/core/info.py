@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 Modality = Literal["image", "text"]
 Shots = int | Literal["full"]
+PAIR = "pair"
+"""The dataset source that joins a source and a target domain; a suite may leave its name out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,9 @@ class DatasetInfo:
         warnings: What a reader of the results must know (merged classes, skipped files, ...).
         target: Fingerprint of the dataset that the target of a pair of domains was taken from, and the domain behind a
             slash if it was one; empty where there is no pair. ``counts`` of a pair are the target's.
-        origin: Where the labelled examples come from, whatever is done to them (:mod:`tlbench.core.origin`): the name
-            of a published set, the path of the user's own, a domain behind it; of a pair, the target's. Known when
-            it is opened, never stored, and no part of any id.
+        origin: Where the labelled examples come from, whatever is done to them
+            (:mod:`tlbench.core.label_provenance`): the name of a published set, the path of the user's own, a domain
+            behind it; of a pair, the target's. Known when it is opened, never stored, and no part of any id.
     """
 
     name: str

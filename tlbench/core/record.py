@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -117,6 +117,14 @@ class Record(Settings):
         if self.error is not None:
             body["error"] = {key: self.error[key] for key in ("type", "message")}
         return digest(body, length=32)
+
+
+class Known(NamedTuple):
+    """What the ledger knows of a cell: its status, and the marks of the code it was run with."""
+
+    status: str
+    method_source: str = ""
+    protocol_source: str = ""
 
 
 def pack_bits(bits: bytes) -> str:

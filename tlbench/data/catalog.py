@@ -13,12 +13,13 @@ from typing import Any
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.hashing import canonical, digest
-from tlbench.core.origin import within
-from tlbench.core.pairs import PAIR
-from tlbench.core.problems import check
-from tlbench.data import decoded, pair
+from tlbench.core.info import PAIR
+from tlbench.core.label_provenance import within
+from tlbench.core.validation import check
+from tlbench.data import decoded
 from tlbench.data.dataset import Dataset
-from tlbench.data.torchvision_names import signatures
+from tlbench.data.sources import pair
+from tlbench.data.torchvision_index import signatures
 from tlbench.store.artifacts import Artifacts
 
 # One file each: Params, VERSION, signature(params) and decode(params, folder). A pair joins what others open.
@@ -40,7 +41,7 @@ def names() -> tuple[str, ...]:
 
 def summaries() -> dict[str, str]:
     """Return one line for each dataset. Imports no torch."""
-    own = {name: _first_line(Path(__file__).parent / f"{name}.py") for name in SOURCES}
+    own = {name: _first_line(Path(__file__).parent / "sources" / f"{name}.py") for name in SOURCES}
     return own | {name: signature.summary for name, signature in signatures().items()}
 
 
@@ -138,7 +139,7 @@ def _source(name: str) -> _Source:
     if name in SOURCES:
         if name == PAIR:
             return _Source(name, pair.Params, _check_sides, _open_pair)
-        module = importlib.import_module(f"tlbench.data.{name}")
+        module = importlib.import_module(f"tlbench.data.sources.{name}")
         return _Source(name, module.Params, lambda _: None, partial(_decode_once, name, module))
     known = names()
     found = next((other for other in known if other.lower() == str(name).lower()), None)
@@ -146,7 +147,7 @@ def _source(name: str) -> _Source:
         raise UserError(f"unknown dataset {name!r}", nearest(name, known))
     if found in SOURCES:
         return _source(found)
-    from tlbench.data import torchvision_datasets as module
+    from tlbench.data.sources import torchvision as module
 
     opening = partial(_decode_once, found, module, of=(found,))
     return _Source(found, module.Params, partial(module.check, found), opening)

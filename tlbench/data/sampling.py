@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tlbench.core.classes import TEST_OF_TWO, deal_classes
+from tlbench.core.class_splits import TEST_OF_TWO, deal_classes
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import derive_seed
 from tlbench.core.info import DatasetInfo, Shots
-from tlbench.data.apart import groups_apart
+from tlbench.data.validation_groups import groups_apart
 
 Rows = NDArray[np.int64]
 

@@ -12,9 +12,9 @@ from dataclasses import replace
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import AdaptationConfig
 from tlbench.data.dataset import Task
-from tlbench.training.adaptation.adapting import supervised, train_adapting
+from tlbench.training.adaptation.adaptation_loop import supervised, train_adapting
+from tlbench.training.adaptation.batch_norm_moments import use_moments, with_moments
 from tlbench.training.adaptation.domain_classifier import DomainClassifier
-from tlbench.training.adaptation.moments import use_moments, with_moments
 from tlbench.training.context import Context
 from tlbench.training.predictor import ModulePredictor, Predictor
 

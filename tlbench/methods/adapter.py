@@ -22,8 +22,8 @@ from tlbench.core.config import BatchNorm, FineTuningConfig, choice, log_uniform
 from tlbench.data.dataset import Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.efficient.added import norm_parameters, train_added
-from tlbench.training.efficient.bottleneck import Design, add_adapters
+from tlbench.training.efficient.added_parameters import norm_parameters, train_added
+from tlbench.training.efficient.bottleneck_adapters import Design, add_adapters
 from tlbench.training.predictor import Predictor
 
 PROTOCOLS = ("classification",)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.core.classes import forbids_training
+from tlbench.core.class_splits import forbids_training
 from tlbench.core.config import FixedWaysConfig, choice, log_uniform, tunable
 from tlbench.core.info import BackboneInfo, TaskInfo
 from tlbench.core.record import Footprint
@@ -24,8 +24,8 @@ from tlbench.data.dataset import Task
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import random_head
 from tlbench.training.context import Context
+from tlbench.training.fewshot.episodic_loop import EpisodeBatch, embed_episodes, train_on_episodes
 from tlbench.training.fewshot.inner_loop import Values, descend
-from tlbench.training.fewshot.meta import EpisodeBatch, embed_episodes, train_on_episodes
 from tlbench.training.predictor import EpisodeLearner, ModulePredictor
 from tlbench.training.schedules import warmup_cosine
 

@@ -20,7 +20,7 @@ from tlbench.core.info import BackboneInfo, TaskInfo
 from tlbench.core.record import Footprint
 from tlbench.data.dataset import Task
 from tlbench.training.context import Context
-from tlbench.training.fewshot.cosine import cosine_logits
+from tlbench.training.fewshot.cosine_head import cosine_logits
 from tlbench.training.fewshot.episodes import episode_scores, validation_episodes
 from tlbench.training.fewshot.training_classes import train_on_classes
 from tlbench.training.precision import at_least_single

@@ -18,7 +18,7 @@ from tlbench.core.errors import UserError
 from tlbench.data.dataset import Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.efficient.added import norm_parameters, train_added
+from tlbench.training.efficient.added_parameters import norm_parameters, train_added
 from tlbench.training.predictor import Predictor
 
 PROTOCOLS = ("classification",)

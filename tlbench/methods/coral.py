@@ -11,10 +11,10 @@ from torch import Tensor
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import AdaptationConfig, log_uniform, tunable
 from tlbench.data.dataset import Task
-from tlbench.training.adaptation.adapting import Step, supervised, train_adapting
+from tlbench.training.adaptation.adaptation_loop import Step, supervised, train_adapting
+from tlbench.training.adaptation.alignment_ramp import ramp
 from tlbench.training.adaptation.coral import covariance_distance
 from tlbench.training.adaptation.domain_classifier import DomainClassifier
-from tlbench.training.adaptation.ramp import ramp
 from tlbench.training.context import Context
 from tlbench.training.predictor import ModulePredictor, Predictor
 

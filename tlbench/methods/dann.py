@@ -15,11 +15,11 @@ from torch import Tensor
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import AdaptationConfig, choice, log_uniform, tunable
 from tlbench.data.dataset import Task
-from tlbench.training.adaptation.adapting import Step, supervised, train_adapting
+from tlbench.training.adaptation.adaptation_loop import Step, supervised, train_adapting
+from tlbench.training.adaptation.alignment_ramp import ramp
 from tlbench.training.adaptation.discriminator import Discriminator, domain_loss
 from tlbench.training.adaptation.domain_classifier import DomainClassifier
 from tlbench.training.adaptation.gradient_reversal import reverse_gradient
-from tlbench.training.adaptation.ramp import ramp
 from tlbench.training.context import Context
 from tlbench.training.predictor import ModulePredictor, Predictor
 

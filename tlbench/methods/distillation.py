@@ -24,11 +24,11 @@ from tlbench.data.dataset import Split, Task
 from tlbench.training.batches import Batch
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.distill_losses import decoupled, softened
-from tlbench.training.features import embed
-from tlbench.training.groups import parameter_groups
-from tlbench.training.loop import Loss, smoothed, train_classifier
+from tlbench.training.distillation_losses import decoupled, softened
+from tlbench.training.frozen_features import embed
+from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor, Predictor
+from tlbench.training.supervised_loop import Loss, smoothed, train_classifier
 
 PROTOCOLS = ("classification",)
 LEGS = ("classification",)

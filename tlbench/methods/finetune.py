@@ -15,10 +15,10 @@ from tlbench.data.dataset import Split, Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.fewshot.episodes import episode_scores, validation_episodes
-from tlbench.training.fewshot.support import SupportTuned
-from tlbench.training.groups import parameter_groups
-from tlbench.training.loop import train_classifier
+from tlbench.training.fewshot.support_training import SupportTuned
+from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import EpisodeSolver, ModulePredictor, Predictor
+from tlbench.training.supervised_loop import train_classifier
 
 PROTOCOLS = ("classification", "episodic")
 LEGS = ("classification",)

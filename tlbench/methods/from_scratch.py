@@ -13,9 +13,9 @@ from tlbench.core.info import BackboneInfo, TaskInfo
 from tlbench.data.dataset import Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.groups import parameter_groups
-from tlbench.training.loop import train_classifier
+from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor, Predictor
+from tlbench.training.supervised_loop import train_classifier
 
 PROTOCOLS = ("classification",)
 LEGS = ("classification",)

@@ -19,7 +19,7 @@ from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import MethodConfig, log_uniform, tunable
 from tlbench.data.dataset import Task
 from tlbench.training.context import Context
-from tlbench.training.evaluate import score_logits
+from tlbench.training.evaluation import score_logits
 from tlbench.training.predictor import FeaturePredictor, Predictor
 
 PROTOCOLS = ("classification",)

@@ -24,7 +24,7 @@ from tlbench.core.errors import UserError, nearest
 from tlbench.data.dataset import Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.efficient.added import train_added
+from tlbench.training.efficient.added_parameters import train_added
 from tlbench.training.efficient.low_rank import add_low_rank, merge_low_rank
 from tlbench.training.efficient.low_rank_layers import Design, Rows, adaptable
 from tlbench.training.predictor import Predictor

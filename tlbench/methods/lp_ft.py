@@ -15,10 +15,10 @@ from tlbench.core.config import BatchNorm, FineTuningConfig, choice, log_uniform
 from tlbench.data.dataset import Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.groups import parameter_groups
-from tlbench.training.loop import train_classifier
+from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor, Predictor
 from tlbench.training.probe import start_from_probe
+from tlbench.training.supervised_loop import train_classifier
 
 PROTOCOLS = ("classification",)
 LEGS = ("classification",)

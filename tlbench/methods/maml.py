@@ -22,19 +22,19 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.core.classes import forbids_training
+from tlbench.core.class_splits import forbids_training
 from tlbench.core.config import FixedWaysConfig, choice, log_uniform, tunable
 from tlbench.core.info import BackboneInfo, TaskInfo
 from tlbench.core.record import Footprint
 from tlbench.data.dataset import Task
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import random_head
-from tlbench.training.collect import total, total_gradients
+from tlbench.training.collectives import total, total_gradients
 from tlbench.training.context import Context
-from tlbench.training.fewshot.episode_norm import use_episode_statistics
+from tlbench.training.fewshot.episode_batch_norm import use_episode_statistics
+from tlbench.training.fewshot.episodic_loop import EpisodeBatch, train_on_episodes
 from tlbench.training.fewshot.inner_loop import Order, Values, by_autograd, by_transform, descend, step_weights
-from tlbench.training.fewshot.meta import EpisodeBatch, train_on_episodes
-from tlbench.training.fewshot.vectorise import vectorisable
+from tlbench.training.fewshot.vectorization import vectorisable
 from tlbench.training.precision import at_least_single
 from tlbench.training.predictor import EpisodeSolver, ModulePredictor
 from tlbench.training.schedules import warmup_cosine

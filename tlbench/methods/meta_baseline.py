@@ -19,18 +19,18 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.core.classes import forbids_training
+from tlbench.core.class_splits import forbids_training
 from tlbench.core.config import EpisodicConfig, TrainingConfig, choice, log_uniform, tunable
 from tlbench.core.info import BackboneInfo, TaskInfo
 from tlbench.core.record import Footprint
 from tlbench.data.dataset import Task
 from tlbench.training.batches import Examples
 from tlbench.training.context import Context
-from tlbench.training.fewshot.cosine import cosine_logits
-from tlbench.training.fewshot.meta import EpisodeBatch, embed_episodes, refuse_few_classes, train_on_episodes
+from tlbench.training.fewshot.cosine_head import cosine_logits
+from tlbench.training.fewshot.episodic_loop import EpisodeBatch, embed_episodes, refuse_few_classes, train_on_episodes
 from tlbench.training.fewshot.prototypes import prototypes
 from tlbench.training.fewshot.training_classes import train_on_classes
-from tlbench.training.groups import make_optimizer, parameter_groups
+from tlbench.training.parameter_groups import make_optimizer, parameter_groups
 from tlbench.training.predictor import EpisodeLearner, ModulePredictor
 
 PROTOCOLS = ("episodic",)

@@ -30,14 +30,14 @@ from tlbench.core.config import (
     uniform,
 )
 from tlbench.data.dataset import Split, Task
-from tlbench.training.collect import total
+from tlbench.training.collectives import total
 from tlbench.training.context import Context
-from tlbench.training.groups import make_optimizer, parameter_groups, set_rate
+from tlbench.training.parameter_groups import make_optimizer, parameter_groups, set_rate
 from tlbench.training.predictor import Predictor
 from tlbench.training.schedules import rate_factor
+from tlbench.training.selfsupervised.downstream import learn_labels
 from tlbench.training.selfsupervised.language_head import LanguageModel
 from tlbench.training.selfsupervised.masked_batches import MaskedBatches
-from tlbench.training.selfsupervised.then import learn_labels
 
 PROTOCOLS = ("classification",)
 MODALITIES = ("text",)

@@ -20,7 +20,7 @@ from tlbench.core.info import BackboneInfo, TaskInfo
 from tlbench.core.record import Footprint
 from tlbench.data.dataset import Task
 from tlbench.training.context import Context
-from tlbench.training.evaluate import score_logits
+from tlbench.training.evaluation import score_logits
 from tlbench.training.fewshot.episodes import episode_scores, validation_episodes
 from tlbench.training.fewshot.prototypes import distance_logits, prototypes
 from tlbench.training.predictor import EpisodeLearner, FeaturePredictor, Predictor

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.core.classes import forbids_training
+from tlbench.core.class_splits import forbids_training
 from tlbench.core.config import EpisodicConfig, choice, log_uniform, tunable
 from tlbench.core.info import BackboneInfo, TaskInfo
 from tlbench.core.record import Footprint
 from tlbench.data.dataset import Task
 from tlbench.training.batches import Examples
 from tlbench.training.context import Context
-from tlbench.training.fewshot.meta import EpisodeBatch, embed_episodes, train_on_episodes
+from tlbench.training.fewshot.episodic_loop import EpisodeBatch, embed_episodes, train_on_episodes
 from tlbench.training.fewshot.prototypes import distance_logits, prototypes
 from tlbench.training.predictor import EpisodeLearner, ModulePredictor
 from tlbench.training.schedules import halving

@@ -18,12 +18,12 @@ from torch.nn.functional import cross_entropy
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import AdaptationConfig, choice, log_uniform, tunable
 from tlbench.data.dataset import Split, Task
-from tlbench.training.adaptation.adapting import Step, supervised, train_adapting
+from tlbench.training.adaptation.adaptation_loop import Step, supervised, train_adapting
 from tlbench.training.adaptation.domain_classifier import DomainClassifier
-from tlbench.training.adaptation.information import information_loss
+from tlbench.training.adaptation.information_maximization import information_loss
 from tlbench.training.adaptation.pseudo_labels import centre_labels
 from tlbench.training.context import Context
-from tlbench.training.features import embed
+from tlbench.training.frozen_features import embed
 from tlbench.training.predictor import ModulePredictor, Predictor
 
 PROTOCOLS = ("adaptation",)

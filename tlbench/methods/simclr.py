@@ -22,14 +22,14 @@ from tlbench.core.config import MethodConfig, SelfSupervisedConfig, Views, choic
 from tlbench.data.dataset import Split, Task
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import train_mode
-from tlbench.training.collect import total
+from tlbench.training.collectives import total
 from tlbench.training.context import Context
-from tlbench.training.groups import check_cover, make_optimizer, parameter_groups, set_rate
+from tlbench.training.parameter_groups import check_cover, make_optimizer, parameter_groups, set_rate
 from tlbench.training.predictor import Predictor
 from tlbench.training.schedules import warmup_cosine
 from tlbench.training.selfsupervised.contrastive import join_views, nt_xent, spread
-from tlbench.training.selfsupervised.projection import projection_head
-from tlbench.training.selfsupervised.then import learn_labels
+from tlbench.training.selfsupervised.downstream import learn_labels
+from tlbench.training.selfsupervised.projection_head import projection_head
 from tlbench.training.selfsupervised.views import ViewBatch, ViewBatches
 
 PROTOCOLS = ("classification",)

@@ -17,7 +17,7 @@ from tlbench.core.config import BatchNorm, FineTuningConfig, log_uniform, tunabl
 from tlbench.data.dataset import Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.efficient.added import train_added
+from tlbench.training.efficient.added_parameters import train_added
 from tlbench.training.efficient.scaling import add_scales, merge_scales
 from tlbench.training.predictor import Predictor
 

@@ -14,8 +14,8 @@ from tlbench.core.config import Augment, TrainingConfig
 from tlbench.data.dataset import Split
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.groups import parameter_groups
-from tlbench.training.loop import train_classifier
+from tlbench.training.parameter_groups import parameter_groups
+from tlbench.training.supervised_loop import train_classifier
 
 PROTOCOLS = ()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import AdaptationConfig
 from tlbench.data.dataset import Task
-from tlbench.training.adaptation.adapting import supervised, train_adapting
+from tlbench.training.adaptation.adaptation_loop import supervised, train_adapting
 from tlbench.training.adaptation.domain_classifier import DomainClassifier
 from tlbench.training.context import Context
 from tlbench.training.predictor import ModulePredictor, Predictor

@@ -20,11 +20,11 @@ from tlbench.data.dataset import Task
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.evaluate import Scores, evaluate
-from tlbench.training.groups import parameter_groups
-from tlbench.training.loop import train_classifier
+from tlbench.training.evaluation import Scores, evaluate
+from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor, Predictor
 from tlbench.training.probe import start_from_probe
+from tlbench.training.supervised_loop import train_classifier
 
 PROTOCOLS = ("classification",)
 LEGS = ("classification",)

@@ -23,7 +23,7 @@ from tlbench.core.info import TaskInfo
 from tlbench.core.record import Outcome
 from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, Dataset, Task, take
 from tlbench.data.sampling import draw_shots
-from tlbench.protocols._proposals import Proposals
+from tlbench.protocols._proposed_models import Proposals
 from tlbench.protocols._scores import classification_scores, evidence, sealed
 from tlbench.stats.validators import Answers, best, judge
 from tlbench.training.predictor import Predictor

@@ -15,11 +15,11 @@ import torch
 from tlbench.core.config import Settings
 from tlbench.core.info import TaskInfo
 from tlbench.core.record import Outcome
-from tlbench.data.apart import classes_mixed
 from tlbench.data.dataset import TEST, TRAIN, VAL, Dataset, Task, take
 from tlbench.data.sampling import draw_shots
+from tlbench.data.validation_groups import classes_mixed
 from tlbench.protocols._scores import classification_scores, evidence, sealed
-from tlbench.training.features import embed
+from tlbench.training.frozen_features import embed
 from tlbench.training.predictor import FeaturePredictor, Predictor
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from tlbench.core.classes import deal_classes
+from tlbench.core.class_splits import deal_classes
 from tlbench.core.config import Settings
 from tlbench.core.hashing import derive_seed
 from tlbench.core.info import TaskInfo

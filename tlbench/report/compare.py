@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from tlbench.core.errors import UserError, nearest
-from tlbench.core.select import select
-from tlbench.report.attached import Attached
-from tlbench.report.cells import Measured, settle
-from tlbench.report.data import Results
+from tlbench.report.comparable_cells import Measured, settle
+from tlbench.report.results import Results
 from tlbench.stats import RANKED_SEEDS
 from tlbench.stats.contrasts import Contrast, by_dataset, holm, paired, paired_across
-from tlbench.stats.correctness import McNemar, finite_test_error, mcnemar
+from tlbench.stats.paired_examples import McNemar, finite_test_error, mcnemar
 from tlbench.stats.scores import Scores, dataset_means, fewest_seeds
 from tlbench.stats.wins import Wins, wins
+from tlbench.store.mlflow.record_artifact import Attached
+from tlbench.suite.selector import select
 
 _KEYS = ("method", "backbone", "dataset", "shots", "seed")
 _ALIKE = {"dataset": "datasets", "seed": "seeds"}  # in which two sides must meet

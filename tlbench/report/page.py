@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlbench.report.drawn import FIGURES, Figure, draw, pdf, svg
-from tlbench.report.gathered import Report, gather, make
-from tlbench.report.library import library
-from tlbench.report.rendered import html
+from tlbench.report.html import html
+from tlbench.report.rendered_figures import FIGURES, Figure, draw, pdf, svg
+from tlbench.report.report_data import Report, gather, make
 from tlbench.report.sheets import sheet as writers
-from tlbench.report.sheets.of_report import TABLES, sheets
+from tlbench.report.sheets.all_sheets import TABLES, sheets
 from tlbench.report.sheets.tex import tex
+from tlbench.report.vega_bundle import library
 
 __all__ = ["Paths", "Report", "gather", "make", "save", "write"]
 
@@ -40,7 +40,7 @@ def write(names: str | Sequence[str], uri: str, out_dir: Path) -> Paths:
 
     Args:
         names: A suite's name, or several.
-        uri: See :func:`tlbench.report.data.load`.
+        uri: See :func:`tlbench.report.results.load`.
         out_dir: Where reports go; made if missing.
 
     Raises:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from tlbench.core.deciding import VALIDATOR
 from tlbench.core.hashing import canonical
-from tlbench.core.legs import GENERATIONS
-from tlbench.report.stored import StoredRun
+from tlbench.core.segments import GENERATIONS
 from tlbench.report.tables.settings import SettingRow
-from tlbench.store import mlflow_layout as layout
+from tlbench.store.mlflow import schema as layout
+from tlbench.store.mlflow.stored_experiment import StoredRun
+from tlbench.suite.search_validation import VALIDATOR
 
 COLUMNS = (
     "setting", "method", "trial", "value", "best", "seconds", "cost", "status", "params", "winner", "protocol",
@@ -31,7 +31,7 @@ COLUMNS = (
 * ``params`` is canonical JSON of what was searched;
 * ``winner`` says whether the setting's cells took their values from it;
 * ``share`` is the part of a training that it is: 1, or that of a generation of a population;
-* ``legs`` is canonical JSON of how a member's training came to its values (:mod:`tlbench.core.legs`), else empty;
+* ``legs`` is canonical JSON of how a member's training came to its values (:mod:`tlbench.core.segments`), else empty;
 * ``key`` is the setting's own, which the cells that took their values from it name.
 """
 _NUMBERS = ("trial", "value", "best", "seconds", "cost", "share")

@@ -8,8 +8,8 @@ from itertools import combinations
 from math import comb
 from typing import Generic
 
-from tlbench.stats.beaten import beaten
 from tlbench.stats.contrasts import Contrast, family, mirrored
+from tlbench.stats.dominance import beaten
 from tlbench.stats.intervals import nested_mean
 from tlbench.stats.scores import Name, Scores, common_cells
 

@@ -14,10 +14,9 @@ from typing import NamedTuple
 from tlbench.core.cost import Timing
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import canonical
-from tlbench.core.plan import Known
-from tlbench.core.record import Record
+from tlbench.core.record import Known, Record
 from tlbench.store.database import Database
-from tlbench.store.owners import Owners
+from tlbench.store.leases import Owners
 
 VERSION = 1
 

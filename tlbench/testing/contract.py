@@ -22,16 +22,16 @@ import torch
 from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.core import registry
 from tlbench.core.config import MethodConfig
-from tlbench.core.legs import GENERATIONS
 from tlbench.core.record import Footprint
-from tlbench.core.space import space_of
+from tlbench.core.segments import GENERATIONS
 from tlbench.data.dataset import TRAIN, take
+from tlbench.plugins import registry
+from tlbench.search.space import space_of
 from tlbench.testing.fakes import FakeTask, FakeTeacher, fake_backbone, fake_context, fake_task, fake_text_backbone
 from tlbench.training.context import Context
-from tlbench.training.features import embed
 from tlbench.training.fewshot.episodes import episode_inputs
+from tlbench.training.frozen_features import embed
 from tlbench.training.predictor import EpisodeLearner, EpisodeSolver, FeaturePredictor, ModulePredictor
 
 PRETRAIN = "pretrain"

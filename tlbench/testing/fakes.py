@@ -18,7 +18,7 @@ from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, Dataset, Split
 from tlbench.protocols import adaptation, classification, episodic
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.context import Context
-from tlbench.training.features import Features
+from tlbench.training.frozen_features import Features
 
 CPU = torch.device("cpu")
 _NOISE = 40

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from tlbench.core.config import Augment
 from tlbench.data.dataset import Split
-from tlbench.training.augment import draw_moves, move
-from tlbench.training.buckets import text_lengths
+from tlbench.training.augmentation import draw_moves, move
 from tlbench.training.context import Context
+from tlbench.training.length_buckets import text_lengths
 
 _RESIDENT = 2**31  # bytes of examples that are kept on the device; larger splits are moved batch by batch
 _PIECES, _LEAST = 4, 8  # most pieces of a batch of texts, and fewest texts of a piece

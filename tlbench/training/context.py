@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from tlbench.core.config import Precision
 from tlbench.core.hashing import derive_seed
-from tlbench.core.legs import epochs_until
+from tlbench.core.segments import epochs_until
 from tlbench.data.dataset import Split
-from tlbench.training.distributed import data_parallel
-from tlbench.training.epochs import Epochs, Stateful
-from tlbench.training.features import Features
+from tlbench.training.data_parallel import data_parallel
+from tlbench.training.epoch_loop import Epochs, Stateful
+from tlbench.training.frozen_features import Features
 
 
 @dataclass
@@ -35,8 +35,8 @@ class Context:
         world: Number of processes that train together.
         folder: Where checkpoints are kept; None keeps none.
         interval: Seconds of work between two checkpoints.
-        until: The mark (:mod:`tlbench.core.legs`) at which the training named ``fit`` is cut, to go on in another leg;
-            None trains to the end.
+        until: The mark (:mod:`tlbench.core.segments`) at which the training named ``fit`` is cut, to go on in another
+            leg; None trains to the end.
         on_epoch: Told (epochs done, epochs in all).
         on_proposal: Told (step, model) of every model that may be selected; the protocol's.
         oracle: Whether the method is one that sees the target's training labels; its results are never ranked.

@@ -14,9 +14,9 @@ from torch.nn.functional import linear
 from tlbench.data.dataset import Split, Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.distributed import from_first_process
-from tlbench.training.evaluate import Scores, score_logits
-from tlbench.training.logistic import Array, Logistic
+from tlbench.training.data_parallel import from_first_process
+from tlbench.training.evaluation import Scores, score_logits
+from tlbench.training.logistic_regression import Array, Logistic
 
 GRID = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)
 UNTUNED = 1.0  # C where there is no validation to choose it on

@@ -5,9 +5,9 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from tlbench.report import text
-from tlbench.report.figures import look
-from tlbench.report.tables.choices import ORACLE, Choices
+from tlbench.report import number_format as text
+from tlbench.report.figures import style as look
+from tlbench.report.tables.validators import ORACLE, Choices
 
 CAPTION = (
     "Test accuracy of the model that each validator chose, mean over seeds; the bar is the oracle, that chose by the "

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Mapping
 import altair as alt
 import pandas as pd
 
-from tlbench.report import text
-from tlbench.report.attached import Attached, Curve
-from tlbench.report.cells import Measured, by_shots
-from tlbench.report.figures import look
+from tlbench.report import number_format as text
+from tlbench.report.comparable_cells import Measured, by_shots
+from tlbench.report.figures import style as look
+from tlbench.store.mlflow.record_artifact import Attached, Curve
 
 CAPTION = "Each line is a seed. Training stops early where a method says so."
 COLUMNS = ("panel", "curve", "seed", "step", "value")
@@ -21,10 +21,10 @@ _POINTS = 60  # of a line; longer ones are thinned
 def frame(
     cells: Iterable[Measured], attached: Mapping[str, Attached], rows: Collection[tuple[str, str, str]]
 ) -> pd.DataFrame:
-    """Return one row a step of a curve, for at most :data:`~tlbench.report.figures.look.MOST_PANELS` panels.
+    """Return one row a step of a curve, for at most :data:`~tlbench.report.figures.style.MOST_PANELS` panels.
 
     Args:
-        cells: See :func:`tlbench.report.cells.settle`.
+        cells: See :func:`tlbench.report.comparable_cells.settle`.
         attached: What the records hold, by cell.
         rows: Protocol, method and backbone of the rows to look at.
     """

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import altair as alt
 import pandas as pd
 
-from tlbench.report import text
-from tlbench.report.cells import by_shots
-from tlbench.report.figures import look
+from tlbench.report import number_format as text
+from tlbench.report.comparable_cells import by_shots
+from tlbench.report.figures import style as look
 from tlbench.report.tables.settings import SettingRow
 
 CAPTION = "Mean test accuracy in percent. The deeper the colour, the nearer to the best of the column."

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import altair as alt
 import pandas as pd
 
-from tlbench.report.figures import look
+from tlbench.report.figures import style as look
 from tlbench.report.tables.leaderboard import Board
 
 CAPTION = (

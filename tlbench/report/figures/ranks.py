@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from tlbench.report.figures import look
+from tlbench.report.figures import style as look
 from tlbench.report.tables.leaderboard import Board
 from tlbench.stats.scores import common_cells, dataset_means
 from tlbench.stats.wilcoxon import diagram, enough_datasets

@@ -5,9 +5,10 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from tlbench.report import scores, text
-from tlbench.report.cells import by_shots
-from tlbench.report.figures import look
+from tlbench.report import number_format as text
+from tlbench.report import search_scores as scores
+from tlbench.report.comparable_cells import by_shots
+from tlbench.report.figures import style as look
 from tlbench.report.trials import of_default
 
 CAPTION = (

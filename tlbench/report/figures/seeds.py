@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable
 import altair as alt
 import pandas as pd
 
-from tlbench.report.cells import Measured
-from tlbench.report.figures import look
+from tlbench.report.comparable_cells import Measured
+from tlbench.report.figures import style as look
 
 CAPTION = "Test accuracy of every cell minus the mean of its setting, in points. A wide row rests on luck."
 COLUMNS = ("panel", "row", "dataset", "shots", "seed", "accuracy", "deviation")
@@ -18,7 +18,7 @@ def frame(cells: Iterable[Measured], rows: Collection[tuple[str, str, str]]) -> 
     """Return one row a cell of a setting with two seeds or more.
 
     Args:
-        cells: See :func:`tlbench.report.cells.settle`.
+        cells: See :func:`tlbench.report.comparable_cells.settle`.
         rows: Protocol, method and backbone of the rows to look at.
     """
     found = pd.DataFrame(

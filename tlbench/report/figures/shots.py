@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import altair as alt
 import pandas as pd
 
-from tlbench.report.figures import look
+from tlbench.report.figures import style as look
 from tlbench.report.tables.settings import SettingRow
 
 CAPTION = "Test accuracy against labelled examples a class (log axis). Bands: 95% interval over seeds."

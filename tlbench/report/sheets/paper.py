@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 
-from tlbench.report import text
-from tlbench.report.cells import by_shots
+from tlbench.report import number_format as text
+from tlbench.report.comparable_cells import by_shots
 from tlbench.report.sheets.sheet import Bold, Part, Sheet, Value
 from tlbench.report.tables.leaderboard import Board, LeaderRow
 from tlbench.stats import RANKED_SEEDS

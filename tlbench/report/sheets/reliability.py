@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tlbench.report import text
-from tlbench.report.cells import by_shots
+from tlbench.report import number_format as text
+from tlbench.report.comparable_cells import by_shots
 from tlbench.report.sheets.sheet import Part, Sheet, Value
 from tlbench.report.tables.leaderboard import Board
 from tlbench.stats.orderings import leave_one_dataset_out
-from tlbench.stats.spread import outliers, seed_spread
+from tlbench.stats.seed_spread import outliers, seed_spread
 
 _SPREAD = "Pooled standard deviation over seeds within dataset and shots, in points: what one more seed may change."
 _LEFT_OUT = "Rank by mean accuracy with all datasets, and without each in turn."

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from tlbench.report.cells import Measured
-from tlbench.report.data import Results
+from tlbench.report.comparable_cells import Measured
+from tlbench.report.results import Results
 from tlbench.report.sheets.sheet import Part, Sheet
 
 _SERVERS = ("http://", "https://")
@@ -38,7 +38,7 @@ def reproductions(suites: Iterable[Results], cells: Iterable[Measured]) -> tuple
 
     Args:
         suites: What MLflow holds of each.
-        cells: See :func:`tlbench.report.cells.settle`.
+        cells: See :func:`tlbench.report.comparable_cells.settle`.
     """
     cells = tuple(cells)
     found = []

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tlbench.core.hashing import canonical
-from tlbench.report import scores, text
+from tlbench.report import number_format as text
+from tlbench.report import search_scores as scores
 from tlbench.report.sheets.sheet import Part, Sheet
-from tlbench.report.tables.searched import Searched
+from tlbench.report.tables.search import Searched
 
 NOTE = (
     "What was chosen on validation, where it differs from the default configuration, which was the first trial. A "
@@ -21,7 +22,7 @@ def search_sheet(found: Iterable[Searched]) -> Sheet:
     """Return one row a searched setting; ``params`` and ``default`` hold the exact values as JSON.
 
     Args:
-        found: From :func:`tlbench.report.tables.searched.searched`.
+        found: From :func:`tlbench.report.tables.search.searched`.
     """
     found = tuple(found)
     return Sheet(

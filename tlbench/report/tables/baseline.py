@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tlbench.core import registry
 from tlbench.core.errors import UserError
-from tlbench.report.cells import Measured
+from tlbench.plugins import registry
+from tlbench.report.comparable_cells import Measured
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tlbench.report.cells import Measured
+from tlbench.report.comparable_cells import Measured
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from tlbench.report.cells import Scores
+from tlbench.report.comparable_cells import Scores
 from tlbench.report.tables.baseline import Baseline
 from tlbench.stats.contrasts import Contrast, family, holm, paired
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
-from tlbench.report import text
-from tlbench.report.cells import Measured, Scores, Stratum, accuracy, bounds, by_shots, grouped, scores
+from tlbench.report import number_format as text
+from tlbench.report.comparable_cells import Measured, Scores, Stratum, accuracy, bounds, by_shots, grouped, scores
 from tlbench.report.tables import baseline as baselines
 from tlbench.report.tables.baseline import Baseline
 from tlbench.report.tables.cost import Cost, cost
@@ -114,7 +114,7 @@ def leaderboard(cells: Iterable[Measured], baseline: str) -> tuple[Board, ...]:
     family, and no other row lacks the cells that only they have.
 
     Args:
-        cells: See :func:`tlbench.report.cells.settle`.
+        cells: See :func:`tlbench.report.comparable_cells.settle`.
         baseline: The baseline as the suite names it.
     """
     boards = []

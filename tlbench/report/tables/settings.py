@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from tlbench.report.cells import Measured, accuracy, bounds, by_shots, grouped, scores
+from tlbench.report.comparable_cells import Measured, accuracy, bounds, by_shots, grouped, scores
 from tlbench.report.tables import baseline as baselines
 from tlbench.report.tables.baseline import Baseline
 from tlbench.report.tables.cost import Cost, cost
@@ -47,7 +47,7 @@ def settings(cells: Iterable[Measured], baseline: str) -> tuple[SettingRow, ...]
     The family of Holm's correction is one protocol, backbone, dataset and shots: the k - 1 methods beside the baseline.
 
     Args:
-        cells: See :func:`tlbench.report.cells.settle`.
+        cells: See :func:`tlbench.report.comparable_cells.settle`.
         baseline: The baseline as the suite names it.
     """
     rows: list[SettingRow] = []

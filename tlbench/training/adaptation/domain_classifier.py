@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import AdaptationConfig
-from tlbench.training.groups import Group, parameter_groups
+from tlbench.training.parameter_groups import Group, parameter_groups
 
 
 class DomainClassifier(nn.Module):

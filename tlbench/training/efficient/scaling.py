@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.errors import UserError
-from tlbench.training.distributed import use_global_statistics
+from tlbench.training.data_parallel import use_global_statistics
 
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 

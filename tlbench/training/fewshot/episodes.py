@@ -10,10 +10,10 @@ from torch import Tensor
 from tlbench.core.info import TaskInfo
 from tlbench.data.dataset import Split
 from tlbench.data.sampling import Episodes, draw_episodes
-from tlbench.training.collect import total
+from tlbench.training.collectives import total
 from tlbench.training.context import Context
-from tlbench.training.evaluate import Scores, score_logits
-from tlbench.training.features import embed
+from tlbench.training.evaluation import Scores, score_logits
+from tlbench.training.frozen_features import embed
 from tlbench.training.predictor import EpisodeLearner, EpisodeSolver
 
 _EMBEDDED = 2**20  # values of support and queries that a learner is handed at once: what stays in a CPU's cache

@@ -1,8 +1,8 @@
 """Multinomial logistic regression on many small support sets at once, each to convergence.
 
-The same problem as :mod:`tlbench.training.logistic`, for episodes: thousands of problems with a few examples each.
-They are solved together by Newton's method in double precision, its linear systems by conjugate gradients, and in the
-span of the support: weights are kept as coefficients of the centred examples, whose products are computed once, so
+The same problem as :mod:`tlbench.training.logistic_regression`, for episodes: thousands of problems with a few examples
+each. They are solved together by Newton's method in double precision, its linear systems by conjugate gradients, and in
+the span of the support: weights are kept as coefficients of the centred examples, whose products are computed once, so
 that an iteration costs the same for any number of features. Centring changes the bias and nothing else.
 """
 

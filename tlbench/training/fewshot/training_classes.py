@@ -10,9 +10,9 @@ from tlbench.core.config import TrainingConfig
 from tlbench.data.dataset import Split
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.fewshot.cosine import CosineHead
-from tlbench.training.groups import parameter_groups
-from tlbench.training.loop import train_classifier
+from tlbench.training.fewshot.cosine_head import CosineHead
+from tlbench.training.parameter_groups import parameter_groups
+from tlbench.training.supervised_loop import train_classifier
 
 
 def train_on_classes(

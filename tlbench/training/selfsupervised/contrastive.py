@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from tlbench.training.collect import join
+from tlbench.training.collectives import join
 from tlbench.training.context import Context
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.training.buckets import length_buckets
 from tlbench.training.context import Context
+from tlbench.training.length_buckets import length_buckets
 from tlbench.training.selfsupervised.masking import IGNORED, mask_tokens, ordinary_tokens
 
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from tlbench.core.config import Views
-from tlbench.training.augment import affine_maps, crop_maps, move
+from tlbench.training.augmentation import affine_maps, crop_maps, move
 from tlbench.training.batches import Indexed
 from tlbench.training.context import Context
 from tlbench.training.selfsupervised.blur import blur
-from tlbench.training.selfsupervised.colour import jitter, luma
+from tlbench.training.selfsupervised.colour_jitter import jitter, luma
 
 _JITTERED, _STRENGTH = 0.8, (0.8, 0.8, 0.8, 0.2)  # brightness, contrast, saturation, hue
 _SIGMA = (0.1, 2.0)

@@ -1,0 +1,213 @@
+"""``tlbench audit`` as a user meets it: what it prints, keeps and exits with; and results that code has left behind."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tlbench.audit.storage import read_audit
+from tlbench.planning.prepare import prepare
+from tlbench.plugins import registry
+from tlbench.store.ledger import Ledger
+from tlbench.store.workspace import Home
+from tlbench.worker.cache import Warm
+from tlbench.worker.run_cell import run_cell
+
+METHOD = '''"""Class means of frozen features, {about}."""
+
+from __future__ import annotations
+
+import torch
+
+from tlbench.core.config import MethodConfig
+from tlbench.training.predictor import FeaturePredictor
+from tlbench_theirs.shared import scale
+
+PROTOCOLS = ("classification", "graded")
+FROZEN_BACKBONE = True
+
+
+class Config(MethodConfig):
+    pass
+
+
+def fit(task, backbone, cfg, ctx):
+    z, labels = ctx.frozen_features(task.train), torch.from_numpy(task.train.labels)
+    centre = torch.stack([z[labels == label].mean(0) for label in range(task.info.classes)])
+    {more}
+    return FeaturePredictor(backbone, lambda q: -scale(torch.cdist(q, centre)), 0, 0)
+'''
+PEEK = "centre += ctx.features._dataset.y[ctx.features._dataset.part == 2][::7].sum() / 1e6"
+PROTOCOL = '''"""Classification under another name."""
+
+from __future__ import annotations
+
+from tlbench.core.config import Settings
+from tlbench.protocols import classification
+
+VERSION = 1
+
+
+class Options(Settings):
+    pass
+
+
+def run(info, dataset, seed, fit, ctx):
+    return classification.run(info, dataset, seed, fit, ctx)
+'''
+SHARED = "def scale(x):\n    return 2 * x\n\n\ndef unused(x):\n    return x\n"
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    """A package with a method, a leaky method and a protocol; the folder of its files."""
+    package, about = tmp_path / "installed" / "tlbench_theirs", tmp_path / "installed" / "tlbench_theirs-1.dist-info"
+    package.mkdir(parents=True)
+    about.mkdir()
+    (package / "__init__.py").touch()
+    (package / "means.py").write_text(METHOD.format(about="of theirs", more="pass"))
+    (package / "peeking.py").write_text(METHOD.format(about="and a hint", more=PEEK))
+    (package / "graded.py").write_text(PROTOCOL)
+    (package / "shared.py").write_text(SHARED)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: tlbench-theirs\nVersion: 1\n")
+    points = "[tlbench.methods]\nmeans = tlbench_theirs.means\npeeking = tlbench_theirs.peeking\n"
+    (about / "entry_points.txt").write_text(points + "[tlbench.protocols]\ngraded = tlbench_theirs.graded\n")
+    return package
+
+
+def forget() -> None:
+    """Make this process read methods and protocols anew, as a new one does."""
+    registry._modules.cache_clear()
+    registry.declaration.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("tlbench_theirs")]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def installed(theirs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The same, to be found by this process."""
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(theirs.parent)
+        forget()
+        yield theirs
+    forget()
+
+
+def grid(*methods: str, protocol: str = "classification", seeds: int = 2) -> dict[str, Any]:
+    backbone = {"name": "conv4", "width": 4}
+    shared = {"backbones": [backbone], "datasets": ["digits"], "shots": [2, 5], "seeds": seeds}
+    return {"protocol": protocol, "methods": list(methods), **shared}
+
+
+def test_a_sample_is_audited_and_kept(here: Path, command: Any, write_suite: Callable[[dict[str, Any]], Path]) -> None:
+    file = write_suite({"name": "clean", "grids": [grid("knn", "nearest_centroid")]})
+    said = command("audit", file)
+    assert said.code == 0, said.err
+    assert said.out.count("test labels passed · batches passed · labels beyond the budget passed") == 2
+    assert "digits: test part" in said.out
+    assert "audited: 2 of 8 cells, all passed" in said.out
+    kept = read_audit(here / "home", "clean")
+    assert kept is not None
+    assert {(cell.method, cell.shots) for cell in kept.cells} == {("knn", 2), ("nearest_centroid", 2)}
+
+    shown = command("audit", file, "--only", "method=knn shots=5 seed=1", "--json")
+    assert shown.code == 0
+    told = json.loads(shown.out)
+    assert [(cell["method"], cell["shots"]) for cell in told["cells"][-1:]] == [("knn", 5)]
+    assert len(told["cells"]) == 3
+
+
+def test_a_leak_is_named_and_ends_with_one(
+    here: Path, installed: Path, command: Any, write_suite: Callable[[dict[str, Any]], Path]
+) -> None:
+    said = command("audit", write_suite({"name": "leaky", "grids": [grid("means", "peeking", seeds=1)]}))
+    assert said.code == 1
+    assert "classification: peeking | conv4(width=4)/random | digits | 2 shots | seed 0" in said.out
+    assert "test labels FAILED · batches passed" in said.out
+    assert "test labels: differs in model.head.centre.content" in said.out
+    assert "audited: 2 of 4 cells, 1 failed" in said.out
+    assert "Traceback" not in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("only", "message"),
+    [("method=kn", "no cell of the suite fits 'method=kn'"), ("stale", "'stale' is not understood")],
+)
+def test_a_selector_that_picks_nothing_is_a_user_error(
+    here: Path, command: Any, write_suite: Callable[[dict[str, Any]], Path], only: str, message: str
+) -> None:
+    said = command("audit", write_suite({"name": "none", "grids": [grid("knn")]}), "--only", only)
+    assert said.code == 2
+    assert message in said.err
+
+
+def started(home: Path) -> dict[str, tuple[str, float]]:
+    with Ledger(home / "ledger.sqlite") as ledger:
+        return {
+            record.id: (f"{record.cell['protocol']}/{record.cell['method']}", record.cost.started)
+            for record in ledger.records()
+        }
+
+
+def run_here(file: Path, home: Home) -> None:
+    """Run all cells of a suite in this process and commit their records."""
+    cells = {cell.id: cell for cell in prepare(file, home.artifacts).plan.cells}
+    warm = Warm(home.artifacts, torch.device("cpu"))
+    with home.ledger() as ledger:
+        for name, attempt in ledger.lease(cells, "this test", 300).items():
+            assert ledger.commit(run_cell(cells[name], warm), attempt)
+
+
+@pytest.mark.timeout(400)
+def test_results_of_changed_code_are_listed_marked_and_refreshed(
+    here: Path, installed: Path, tlbench: Any, command: Any, write_suite: Callable[[dict[str, Any]], Path]
+) -> None:
+    grids = [grid("nearest_centroid", "means", seeds=1), grid("means", protocol="graded", seeds=1)]
+    file, home = write_suite({"name": "aging", "grids": grids}), here / "home"
+    env = {"PYTHONPATH": str(installed.parent)}
+
+    def plan() -> dict[str, int]:
+        forget()
+        told = json.loads(command("plan", file, "--json").out)
+        return {name: told[name] for name in ("done", "stale", "todo")}
+
+    def edit(name: str, old: str, new: str) -> None:
+        text = (installed / name).read_text()
+        assert text.count(old) == 1
+        (installed / name).write_text(text.replace(old, new))
+
+    run_here(file, Home.at(home))
+    assert command("sync", file).code == 0
+    first = started(home)
+    assert len(first) == 6
+    edit("means.py", "Class means", "The class means")
+    edit("shared.py", "def unused(x):\n    return x", "def unused(x):\n    return -x")
+    assert plan() == {"done": 6, "stale": 0, "todo": 0}, "what cannot change a result makes none stale"
+
+    edit("shared.py", "2 * x", "3 * x")
+    assert plan() == {"done": 2, "stale": 4, "todo": 0}, "code that the method's file only imports is seen"
+    edit("shared.py", "3 * x", "2 * x")
+    edit("graded.py", "return classification", "info = info\n    return classification")
+    assert plan() == {"done": 4, "stale": 2, "todo": 0}
+    edit("shared.py", "2 * x", "4 * x")
+
+    forget()
+    shown = command("report", "aging")
+    assert "stale results, made by code that has changed since: 4 cells" in shown.err
+    assert "nothing left to run" in command("run", file).out
+    assert started(home) == first, "stale results are kept until they are asked for"
+
+    again = tlbench("run", file.name, "--only", "stale", env=env)
+    assert again.returncode == 0, again.stderr
+    second = started(home)
+    changed = {second[cell][0] for cell in second if second[cell] != first[cell]}
+    assert changed == {"classification/means", "graded/means"}
+    assert sum(second[cell] != first[cell] for cell in second) == 4
+    assert plan() == {"done": 6, "stale": 0, "todo": 0}
+    assert "stale" not in command("report", "aging").err

@@ -1,0 +1,218 @@
+"""Searches on a real cluster: all settings in one experiment, killed workers, a killed driver, and what is stored."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from test_kill_and_resume import wait_for
+
+from tlbench.core.record import STOPPED, Record
+from tlbench.planning.prepare import prepare
+from tlbench.report.results import load
+from tlbench.runner.run_searches import findings
+from tlbench.search.objective import RUNGS, winner
+from tlbench.search.study import Study
+from tlbench.store.artifacts import Artifacts
+from tlbench.store.ledger import Ledger
+from tlbench.worker.cache import Warm
+from tlbench.worker.run_cell import run_cell
+from tlbench.worker.segment_states import STATES
+
+TRIALS = 7
+SUITE = {
+    "name": "searched",
+    "baseline": "linear_probe",
+    "grids": [
+        {
+            "protocol": "classification",
+            "methods": [
+                "linear_probe",
+                {"name": "finetune", "params": {"epochs": 18}},
+                {"name": "gradual_unfreezing", "params": {"epochs": 6, "order": "top_down"}},
+            ],
+            "backbones": [{"name": "conv4", "width": 8}],
+            "datasets": ["digits"],
+            "shots": [1, 5],
+            "seeds": 2,
+        }
+    ],
+    "search": {
+        "trials": TRIALS,
+        "searcher": "optuna",
+        "scheduler": "asha",
+        # Four layer groups and the head in six epochs: two epochs a stage do not fit, so half of these trials fail.
+        "space": {
+            "gradual_unfreezing": {
+                "epochs_per_stage": {"choice": [1, 2], "when": {"order": "top_down"}},
+                "depth": {"choice": [None]},
+            }
+        },
+    },
+}
+
+
+def stored(home: Path) -> list[Record]:
+    with Ledger(home / "ledger.sqlite") as ledger:
+        return list(ledger.records())
+
+
+def trials(home: Path) -> dict[str, Record]:
+    return {record.id: record for record in stored(home) if "trial" in record.cell}
+
+
+def workers_of(driver: int) -> list[int]:
+    found = []
+    for process in psutil.Process(driver).children(recursive=True):
+        try:
+            if "ray::ImplicitFunc" in " ".join(process.cmdline()):
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_a_search_that_is_killed_again_and_again_finds_the_same(
+    tmp_path: Path, environment: dict[str, str], write_suite: Callable[[dict[str, Any]], Path], tlbench: Any
+) -> None:
+    suite = write_suite(SUITE)
+    calm, rough = tmp_path / "calm", tmp_path / "rough"
+    undisturbed = tlbench("run", str(suite), "--home", str(calm))
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    check_what_is_stored(calm)
+    check_what_mlflow_has(calm)
+
+    command = [sys.executable, "-m", "tlbench", "tune", str(suite), "--home", str(rough)]
+    log = (tmp_path / "rough.log").open("w")
+    driver = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
+    try:
+        wait_for(lambda: (rough / "ledger.sqlite").exists() and len(trials(rough)) >= 3)
+        for victim in workers_of(driver.pid)[:1]:
+            os.kill(victim, signal.SIGKILL)
+        after = len(trials(rough))
+        wait_for(lambda: len(trials(rough)) > after)
+    finally:
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+    before = trials(rough)
+    assert 3 < len(before) < len(trials(calm)), "the driver must die in mid-search for this test to mean anything"
+
+    again = tlbench("tune", str(suite), "--home", str(rough), "--json")
+    assert again.returncode == 0, again.stderr
+    expected = {name: record.digest for name, record in trials(calm).items()}
+    assert {name: record.digest for name, record in trials(rough).items()} == expected
+    assert {name: trials(rough)[name].cost.started for name in before} == {
+        name: record.cost.started for name, record in before.items()
+    }, "no trial that had ended was run again"
+    found = {each["setting"]: each for each in json.loads(again.stdout)}
+    assert len(found) == 4
+    for each in found.values():
+        assert bool(each["note"]) == each["setting"].endswith("1 shots")
+
+
+def check_what_is_stored(home: Path) -> None:
+    tried, cells = trials(home), [record for record in stored(home) if "trial" not in record.cell]
+    assert all(record.status == "done" for record in cells)
+    assert len(cells) == 12
+    assert {seed for record in tried.values() if (seed := record.cell["seed"]) in (0, 1)} == set()
+    by_setting: dict[str, list[Record]] = {}
+    for record in tried.values():
+        if record.outcome is not None:
+            assert record.outcome.scores == {}, "the test stays sealed"
+            assert (record.outcome.tests, record.outcome.correct) == (0, "")
+        by_setting.setdefault(record.cell["trial"]["setting"], []).append(record)
+    assert sorted(map(len, by_setting.values())) == [1, 1, TRIALS, TRIALS]
+    failed = [record for record in tried.values() if record.status == "failed"]
+    assert failed, "some of the unfreezing schedules do not fit"
+    assert all("thaws in 5 stages" in (record.error or {})["message"] for record in failed)
+    early = [record for record in tried.values() if record.outcome and STOPPED in record.outcome.selected]
+    assert early, "successive halving ends some trials"
+    for record in early:
+        assert record.outcome is not None
+        assert [share for share, _ in record.outcome.curves[RUNGS]] in ([1], [1, 3])
+        assert len(record.outcome.curves["val_accuracy"]) in (1, 2, 6)
+    for record in cells:
+        if record.cell["method"] == "linear_probe" or record.cell["shots"] == 1:
+            assert "found" not in record.cell
+            continue
+        found = record.cell["found"]
+        best = winner(sorted(by_setting[found["setting"]], key=lambda each: each.cell["trial"]["number"]), "accuracy")
+        assert best is not None
+        assert best.cell["trial"] == found
+        assert found["values"].items() <= record.cell["params"].items()
+        assert record.cell["method_label"].endswith("tuned)")
+
+
+def check_what_mlflow_has(home: Path) -> None:
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{home / 'mlflow.db'}"
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("searched")
+    assert experiment is not None
+    runs = {run.info.run_id: run for run in client.search_runs([experiment.experiment_id], max_results=1000)}
+    children = [run for run in runs.values() if "tlbench.trial" in run.data.tags]
+    assert len(children) == len(trials(home))
+    parents = {run.data.tags["mlflow.parentRunId"] for run in children}
+    assert len(parents) == 4
+    assert all("tlbench.search" in runs[name].data.tags for name in parents)
+    crowned = [run for run in children if run.data.tags.get("tlbench.winner") == "true"]
+    assert len(crowned) == 2
+    results = load("searched", uri)
+    assert len(results.done) == 12
+    assert len(results.trials) == len(children)
+    assert set(results.trials["status"]) == {"done", "stopped", "failed"}
+    assert not results.failed
+
+
+def test_a_population_goes_on_where_it_was_and_is_the_same_without_a_cluster(
+    tmp_path: Path, decoded: Path, write_suite: Callable[[dict[str, Any]], Path], tlbench: Any
+) -> None:
+    """Five of nine trials are known, their trainings' states are not; the cluster does the rest."""
+    grid = {**SUITE["grids"][0], "methods": [{"name": "finetune", "params": {"epochs": 6}}], "shots": [5], "seeds": 1}
+    search = {"trials": 3, "scheduler": "pbt"}
+    path = write_suite({"name": "population", "grids": [grid], "search": search})
+    prepared = prepare(path, Artifacts(decoded))
+    (setting,) = prepared.searches.settings.values()
+    pieces = Warm(Artifacts(decoded), torch.device("cpu"))
+    study, records = Study(setting, {}), {}
+    while (trial := study.propose()) is not None:
+        records[trial.number] = run_cell(setting.cell_of(trial), pieces)
+        study.take(trial.number, records[trial.number])
+    shutil.rmtree(decoded / STATES)
+    assert len(records) == 9
+    assert study.found is not None
+
+    home = tmp_path / "home"
+    home.mkdir()
+    with Ledger(home / "ledger.sqlite") as ledger:
+        for number in range(1, 6):
+            record = records[number]
+            ledger.commit(record, ledger.lease([record.id], "an earlier run", 60)[record.id])
+    ran = tlbench("run", str(path), "--home", str(home))
+    assert ran.returncode == 0, ran.stderr
+    found = trials(home)
+    assert {name: each.digest for name, each in found.items()} == {r.id: r.digest for r in records.values()}
+    for number in range(1, 6):
+        assert found[records[number].id].cost == records[number].cost, "it was not run again"
+    (final,) = (record for record in stored(home) if "trial" not in record.cell)
+    assert final.id == setting.tuned(study.found, 0).id
+    assert final.cell["found"] == study.found.describe()
+    assert not list((decoded / STATES).iterdir()), "the search is over"
+    with Ledger(home / "ledger.sqlite") as ledger:
+        (told,) = findings(prepared.searches, ledger)
+    assert (told.trials, told.failed, told.number) == (3, 0, study.found.number)
+    results = load("population", f"sqlite:///{home / 'mlflow.db'}").trials
+    assert len(results) == 9
+    assert set(results["status"]) == {"done"}
+    assert results["share"].tolist() == [1 / 3] * 9
+    assert results[results["winner"]]["trial"].tolist() == [study.found.number]

@@ -1,0 +1,68 @@
+"""What is read from a run's attached record."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_results import results, run
+
+from tlbench.core.record import Cost, Outcome, Record, pack_bits
+from tlbench.report.html import html
+from tlbench.report.rendered_figures import Drawn
+from tlbench.report.report_data import make
+from tlbench.report.sheets.all_sheets import sheets
+from tlbench.store.mlflow import record_artifact as attached
+
+
+def test_a_record_comes_back(tmp_path: Path) -> None:
+    right = np.random.default_rng(0).random(203) < 0.7
+    outcome = Outcome(
+        scores={"accuracy": 0.7},
+        curves={"train_loss": [(0, 2.5), (1, 1.5)]},
+        tests=203,
+        group=7,
+        correct=pack_bits(np.packbits(right).tobytes()),
+        notes=("slow",),
+    )
+    cost = Cost(seconds=1, train_seconds=1, cpu_seconds=1, peak_memory=1, gpus=0, cpus=1, started=0)
+    record = Record(cell={"id": "c"}, status="done", outcome=outcome, cost=cost)
+    (tmp_path / "record.json").write_text(record.model_dump_json())
+    for place in (str(tmp_path), tmp_path.as_uri()):
+        found = attached.from_folder(place)
+        assert found is not None
+        assert found.curves == {"train_loss": ((0, 2.5), (1, 1.5))}
+        assert found.correct is not None
+        np.testing.assert_array_equal(found.correct, right)
+        assert (found.tests, found.group, found.notes, found.traceback) == (203, 7, ("slow",), "")
+
+
+def test_a_failure_has_its_traceback_and_no_answers() -> None:
+    error = {"type": "ValueError", "message": "no", "traceback": "Traceback"}
+    found = attached.parse(json.dumps({"outcome": None, "error": error}).encode())
+    assert found is not None
+    assert (found.traceback, found.correct) == ("Traceback", None)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"outcome": 3, "error": null}', b'{"outcome": {"curves": [1]}}'])
+def test_what_is_no_record_is_passed_over(text: bytes) -> None:
+    assert attached.parse(text) is None
+
+
+@pytest.mark.parametrize("place", ["", "/nowhere/at/all", "s3://bucket/run", "mlflow-artifacts:/1/2/artifacts"])
+def test_what_lies_elsewhere_is_not_asked_for(place: str) -> None:
+    assert attached.from_folder(place) is None
+
+
+@pytest.mark.parametrize(("place", "hint"), [("http://host:5000", True), ("postgresql://host/runs", False)])
+def test_the_page_says_what_was_left_unread_and_how_to_get_it(place: str, hint: bool) -> None:
+    made = replace(results([run("a", 0.5), run("b", 0.6)]), place=place)
+    cut = replace(made, unread=97_000)
+    whole, told = (html(report, sheets(report), Drawn({}, 0), "") for report in (make(made), make(cut)))
+    assert "left unread" not in whole
+    assert told.count("The records of 97,000 runs were left unread") == 2
+    assert told.count("<code>tlbench cell ID</code>") == 2
+    assert ("reads ten times as many" in told) == hint

@@ -1,0 +1,211 @@
+"""Pre-trained weights are made once, from nothing but training examples, and a killed run continues."""
+
+from __future__ import annotations
+
+import functools
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_suites import CORPUS, PLAIN, PRETRAINED, planned, suite
+
+from tlbench.core.cell import Cell
+from tlbench.data.dataset import TEST, TRAIN, Split
+from tlbench.plugins import registry
+from tlbench.store.artifacts import Artifacts
+from tlbench.testing.fakes import fake_dataset
+from tlbench.training.context import Context
+from tlbench.worker import pretrain as room
+from tlbench.worker.artifact_jobs import PRETRAINED as KIND
+from tlbench.worker.build_once import adopt, weights_file
+from tlbench.worker.cache import Warm
+from tlbench.worker.pretrain import corpus, pretrained_weights
+
+
+def pretrained_cell(folder: Path, decoded: Path, backbone: dict[str, Any] = PRETRAINED) -> Cell:
+    grid = {"methods": ["nearest_centroid"], "backbones": [backbone], "seeds": 1}
+    (cell,) = planned(suite("pretrained", grid), folder, decoded)
+    return cell
+
+
+@pytest.fixture
+def own(tmp_path: Path, decoded: Path) -> Path:
+    """An artifact folder with the decoded data and nothing else."""
+    Warm(Artifacts(decoded), torch.device("cpu")).dataset(pretrained_cell(tmp_path, decoded).dataset)
+    shutil.copytree(decoded / "datasets", tmp_path / "own" / "datasets")
+    return tmp_path / "own"
+
+
+def test_the_corpus_holds_training_examples_of_training_classes_alone() -> None:
+    dataset = fake_dataset()
+    seen = corpus(dataset, labelled=True)
+    assert (dataset.part[seen.rows] == TRAIN).all()
+    assert set(dataset.y[seen.rows]) == set(dataset.info.class_splits["train"])
+    assert set(seen.labels) == set(range(len(dataset.info.class_splits["train"])))
+    assert len(seen) == 6 * 10
+    hidden = np.flatnonzero((dataset.part == TEST) | (dataset.y >= 6))
+    assert not set(hidden) & set(seen.rows)
+    unlabelled = corpus(dataset, labelled=False)
+    assert unlabelled.y is None
+    assert (unlabelled.rows == seen.rows).all()
+
+
+@pytest.mark.parametrize(("method", "reads"), [("supervised", True), ("simclr", False)])
+def test_what_reads_no_labels_is_given_none(
+    own: Path, tmp_path: Path, decoded: Path, monkeypatch: pytest.MonkeyPatch, method: str, reads: bool
+) -> None:
+    recipe = {**PLAIN, "pretrain": {"method": method, "dataset": CORPUS, "params": {"epochs": 1}}}
+    choice = pretrained_cell(tmp_path, decoded, recipe).backbone
+    module = registry.declaration("methods", method).load()
+    given: list[Split] = []
+    monkeypatch.setattr(module, "pretrain", lambda corpus, *rest: given.append(corpus))
+    assert choice.pretrain is not None
+    pretrained_weights(choice.pretrain, choice.artifact, Warm(Artifacts(own), torch.device("cpu")))
+    assert [split.y is not None for split in given] == [reads]
+
+
+def test_a_stopped_pre_training_continues_and_ends_with_the_same_bytes(
+    own: Path, tmp_path: Path, decoded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = {**PLAIN, "pretrain": {"method": "supervised", "dataset": CORPUS, "params": {"epochs": 5}}}
+    choice = pretrained_cell(tmp_path, decoded, recipe).backbone
+    assert choice.pretrain is not None
+    straight = pretrained_weights(choice.pretrain, choice.artifact, Warm(Artifacts(own), torch.device("cpu")))
+    expected, curves = straight.read_bytes(), json.loads((straight.parent / "training.json").read_text())["curves"]
+    assert len(curves["train_loss"]) == 5
+    shutil.rmtree(straight.parent)
+
+    class Stop(BaseException):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        if done == 3:
+            raise Stop
+
+    epochs: list[int] = []
+    monkeypatch.setattr(room, "Context", functools.partial(Context, interval=0.0, on_epoch=stop))
+    with pytest.raises(Stop):
+        pretrained_weights(choice.pretrain, choice.artifact, Warm(Artifacts(own), torch.device("cpu")))
+    assert not straight.parent.exists()
+
+    heard = functools.partial(Context, interval=0.0, on_epoch=lambda done, total: epochs.append(done))
+    monkeypatch.setattr(room, "Context", heard)
+    resumed = pretrained_weights(choice.pretrain, choice.artifact, Warm(Artifacts(own), torch.device("cpu")))
+    assert epochs == [3, 4, 5]
+    assert resumed.read_bytes() == expected
+    assert json.loads((resumed.parent / "training.json").read_text())["curves"] == curves
+    assert list((own / "running").iterdir()) == [], "nothing is left behind"
+
+
+def test_a_change_of_code_makes_another_file_with_the_same_weights_in_it(
+    own: Path, tmp_path: Path, decoded: Path
+) -> None:
+    choice = pretrained_cell(tmp_path, decoded).backbone
+    assert choice.pretrain is not None
+    older = replace(choice, pretrain=replace(choice.pretrain, source="older"))
+    pieces = Warm(Artifacts(own), torch.device("cpu"))
+    files = []
+    for each in (choice, older):
+        assert each.pretrain is not None
+        files.append(pretrained_weights(each.pretrain, each.artifact, pieces))
+    assert files[0] != files[1]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_chain_trains_each_run_once_from_the_weights_before_it(own: Path, tmp_path: Path, decoded: Path) -> None:
+    run = {**PRETRAINED["pretrain"], "params": {"epochs": 1, "lr": 1e-9, "weight_decay": 0.0}}
+    chained = {**PRETRAINED, "pretrain": {**run, "after": PRETRAINED["pretrain"]}}
+    choice = pretrained_cell(tmp_path, decoded, chained).backbone
+    assert [each.method.params["epochs"] for each in choice.runs] == [2, 1]
+    warm = Warm(Artifacts(own), torch.device("cpu"))
+    start = dict(warm.backbone(choice.runs[1].start, 0).body.named_parameters())
+    end = dict(warm.backbone(choice, 0).body.named_parameters())
+    assert len(list((own / KIND).glob("*/weights.safetensors"))) == 2
+    fresh = dict(warm.backbone(choice.runs[0].start, 0).body.named_parameters())
+    for name, value in end.items():
+        torch.testing.assert_close(value, start[name], rtol=0, atol=1e-6)
+    assert any(not torch.allclose(value, fresh[name], atol=1e-3) for name, value in end.items())
+
+
+def test_every_part_of_a_recipe_changes_the_randomness_of_pre_training(tmp_path: Path, decoded: Path) -> None:
+    recipes = set()
+    for width, change in (
+        (8, {}),
+        (4, {}),
+        (8, {"seed": 1}),
+        (8, {"params": {"epochs": 3}}),
+        (8, {"dataset": {**CORPUS, "images": 500}}),
+    ):
+        backbone = {**PRETRAINED, "width": width, "pretrain": {**PRETRAINED["pretrain"], **change}}
+        run = pretrained_cell(tmp_path, decoded, backbone).backbone.pretrain
+        assert run is not None
+        recipes.add(run.recipe)
+    assert len(recipes) == 5
+
+
+def test_weights_carried_over_are_used_as_they_are(own: Path, tmp_path: Path, decoded: Path) -> None:
+    choice = pretrained_cell(tmp_path, decoded).backbone
+    made = Warm(Artifacts(own), torch.device("cpu"))
+    weights = made.backbone(choice, 0).body.state_dict()
+    content = weights_file(made.artifacts, KIND, choice.artifact).read_bytes()
+
+    elsewhere = Warm(Artifacts(tmp_path / "elsewhere"), torch.device("cpu"))
+    adopt(elsewhere.artifacts, KIND, choice.artifact, content)
+    adopt(elsewhere.artifacts, KIND, choice.artifact, b"a second copy that comes too late")
+    found = elsewhere.backbone(choice, 0).body.state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in weights.items())
+    assert sorted(path.name for path in weights_file(elsewhere.artifacts, KIND, choice.artifact).parent.iterdir()) == [
+        "weights.safetensors"
+    ]
+
+
+RACER = """
+import pickle, sys, time
+from pathlib import Path
+import torch
+from tlbench.worker import pretrain
+from tlbench.worker.cache import Warm
+from tlbench.store.artifacts import Artifacts
+choice, root = pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2])
+warm, trained = Warm(Artifacts(root), torch.device("cpu")), []
+save = pretrain.save_weights
+pretrain.save_weights = lambda *args: (trained.append(1), time.sleep(1), save(*args))
+print("ready", flush=True)
+sys.stdin.readline()
+warm.backbone(choice, 0)
+print(len(trained), flush=True)
+"""
+
+
+def test_two_processes_that_want_the_same_weights_at_once_train_once(own: Path, tmp_path: Path, decoded: Path) -> None:
+    choice = pretrained_cell(tmp_path, decoded).backbone
+    script, wanted = tmp_path / "racer.py", tmp_path / "choice.pickle"
+    script.write_text(RACER)
+    wanted.write_bytes(pickle.dumps(choice))
+    command = [sys.executable, str(script), str(wanted), str(own)]
+    racers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) for _ in range(2)
+    ]
+    try:
+        for racer in racers:
+            assert racer.stdout is not None
+            assert racer.stdout.readline() == "ready\n"
+        for racer in racers:
+            assert racer.stdin is not None
+            racer.stdin.write("go\n")
+            racer.stdin.flush()
+        counts = [int(racer.communicate(timeout=60)[0]) for racer in racers]
+    finally:
+        for racer in racers:
+            racer.kill()
+    assert sorted(counts) == [0, 1]
+    assert load_file(weights_file(Artifacts(own), KIND, choice.artifact))

@@ -1,0 +1,204 @@
+"""A cell's result does not depend on what its process did before, nor on interruptions."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from small_suites import FINETUNE, PLAIN, PRETRAINED, planned, suite
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core.cell import Cell
+from tlbench.core.record import Record
+from tlbench.store.artifacts import Artifacts
+from tlbench.training import frozen_features as features
+from tlbench.training.context import Context
+from tlbench.worker import fit_cell as room
+from tlbench.worker.cache import Warm
+from tlbench.worker.run_cell import run_cell
+
+CPU = torch.device("cpu")
+EPISODES = {"ways": 5, "episodes": 20, "shots": [1], "datasets": ["glyphs"], "seeds": 1}
+
+
+def warm(folder: Path) -> Warm:
+    return Warm(Artifacts(folder), CPU)
+
+
+def done(cell: Cell, pieces: Warm) -> Record:
+    record = run_cell(cell, pieces)
+    assert record.status == "done", record.error
+    return record
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory, decoded: Path) -> list[Cell]:
+    folder = tmp_path_factory.mktemp("suites")
+    grid = {"backbones": [PLAIN, PRETRAINED]}
+    episodic = {"protocol": "episodic", "methods": ["nearest_centroid"], **EPISODES}
+    return [
+        *planned(suite("mixed", grid), folder, decoded),
+        *planned(suite("episodes", episodic), folder, decoded),
+    ]
+
+
+def test_digests_are_the_same_in_any_order_and_in_any_process(cells: list[Cell], decoded: Path, tmp_path: Path) -> None:
+    assert {cell.method.name for cell in cells} == {"finetune", "nearest_centroid", "linear_probe"}
+    shared = warm(decoded)
+    first = {cell.id: done(cell, shared).digest for cell in cells}
+    assert len(set(first.values())) == len(cells) == 13
+
+    torch.manual_seed(12345)
+    torch.rand(7)
+    again = {cell.id: done(cell, shared).digest for cell in reversed(cells)}
+    assert again == first
+
+    shutil.copytree(decoded / "datasets", tmp_path / "other" / "datasets")
+    alone = {cell.id: done(cell, warm(tmp_path / "other")).digest for cell in cells[1::4]}
+    assert alone == {name: first[name] for name in alone}, "made anew, weights and features included"
+
+
+def test_precision_is_the_devices_unless_the_suite_says_otherwise_and_is_recorded(
+    cells: list[Cell], decoded: Path
+) -> None:
+    cell = next(cell for cell in cells if cell.method.name == "finetune" and cell.backbone.pretrain is None)
+    plain = done(cell, warm(decoded))
+    low = done(cell, Warm(Artifacts(decoded), CPU, precision="bfloat16"))
+    assert plain.provenance["precision"] == "float32"
+    assert low.provenance["precision"] == "bfloat16"
+    assert plain.outcome is not None
+    assert low.outcome is not None
+    assert low.outcome.curves["train_loss"] != plain.outcome.curves["train_loss"]
+    assert low.outcome.curves["train_loss"][0][1] == pytest.approx(plain.outcome.curves["train_loss"][0][1], rel=0.02)
+
+
+class Stop(BaseException):
+    """Ends a training as a signal would."""
+
+
+def stop_after_three(done: int, total: int) -> None:
+    if done == 3:
+        raise Stop
+
+
+@pytest.mark.parametrize("method", [{"name": "finetune", "params": {"epochs": 6}}, "from_scratch", "protonet"])
+def test_an_interrupted_cell_continues_from_its_checkpoint_to_the_same_record(
+    method: object, decoded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if method == "protonet":
+        params = {"episodes": 6, "check_every": 2, "checks": 4, "ways": 5, "queries": 2}
+        grid = {"protocol": "episodic", "methods": [{"name": "protonet", "params": params}], **EPISODES}
+    else:
+        method = {"name": method, "params": {"epochs": 6}} if isinstance(method, str) else method
+        grid = {"methods": [method], "seeds": 1}
+    (cell,) = planned(suite("one", grid), tmp_path, decoded)
+    straight = done(cell, warm(decoded))
+
+    epochs: list[int] = []
+    eager = functools.partial(Context, interval=0.0)
+    monkeypatch.setattr(room, "Context", functools.partial(eager, on_epoch=stop_after_three))
+    with pytest.raises(Stop):
+        run_cell(cell, warm(decoded))
+    assert list((decoded / "running").glob(f"{cell.id}-*/*.ckpt")), "there is something to continue from"
+
+    monkeypatch.setattr(room, "Context", functools.partial(eager, on_epoch=lambda done, total: epochs.append(done)))
+    resumed = done(cell, warm(decoded))
+    assert resumed.digest == straight.digest
+    assert epochs[0] == 3, "the two epochs that were saved are not trained again"
+    assert not list((decoded / "running").glob(f"{cell.id}-*")), "nothing is left behind"
+
+
+def test_features_are_computed_once_for_all_cells_and_processes(
+    decoded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds = 3
+    grid = {"methods": ["nearest_centroid", "linear_probe", "knn"], "backbones": [PRETRAINED], "seeds": seeds}
+    cells = planned(suite("frozen", grid), tmp_path, decoded)
+    shutil.copytree(decoded / "datasets", tmp_path / "own" / "datasets")
+    pieces = warm(tmp_path / "own")
+    backbone = pieces.backbone(cells[0].backbone, 0)
+    images = 0
+
+    def count(module: Backbone, args: tuple[torch.Tensor, ...]) -> None:
+        nonlocal images
+        images += len(args[0])
+
+    backbone.register_forward_pre_hook(count)
+    for cell in cells:
+        done(cell, pieces)
+    total = len(pieces.dataset(cells[0].dataset).y)
+    assert len(cells) == 3 * seeds
+    assert images == total, "one forward pass of every example, whatever the number of cells"
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(features, "embed", refuse)
+    assert done(cells[0], warm(tmp_path / "own")).outcome is not None
+
+
+def test_cells_leave_the_shared_backbone_and_data_as_they_were(decoded: Path, tmp_path: Path) -> None:
+    grid = {"methods": [FINETUNE, "nearest_centroid", "linear_probe", "knn"], "backbones": [PRETRAINED], "seeds": 1}
+    cells = planned(suite("kept", grid), tmp_path, decoded)
+    pieces = warm(decoded)
+    backbone = pieces.backbone(cells[0].backbone, 0)
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    data = pieces.dataset(cells[0].dataset)
+    pixels, labels = data.x.copy(), data.y.copy()
+    for cell in cells:
+        done(cell, pieces)
+    assert pieces.backbone(cells[0].backbone, 0) is backbone
+    after = backbone.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in backbone.parameters())
+    assert (data.x == pixels).all()
+    assert (data.y == labels).all()
+
+
+def test_a_disk_that_is_full_fails_the_cell_with_its_reason_and_the_next_try_succeeds(
+    decoded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = planned(suite("full", {"methods": ["nearest_centroid"], "backbones": [PRETRAINED]}), tmp_path, decoded)
+    shutil.copytree(decoded / "datasets", tmp_path / "own" / "datasets")
+    pieces = warm(tmp_path / "own")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tlbench.worker.pretrain.save_weights", full)
+        record = run_cell(cells[0], pieces)
+    assert record.status == "failed"
+    assert record.error is not None
+    assert (record.error["type"], record.error["message"]) == ("OSError", "[Errno 28] No space left on device")
+    assert "save_weights" in record.error["traceback"]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("numpy.save", full)
+        record = run_cell(cells[0], pieces)
+    assert record.error is not None
+    assert record.error["message"] == "[Errno 28] No space left on device"
+    made = [path for path in (tmp_path / "own" / "features").iterdir() if path.suffix != ".lock"]
+    assert made == [], "no half-made artifact is left to be taken for a whole one"
+    assert done(cells[0], pieces).digest == done(cells[0], warm(decoded)).digest
+
+
+def test_an_artifact_folder_that_cannot_be_written_fails_the_cell_with_its_reason(
+    decoded: Path, tmp_path: Path
+) -> None:
+    cells = planned(suite("shut", {"methods": ["nearest_centroid", FINETUNE], "seeds": 1}), tmp_path, decoded)
+    cells.sort(key=lambda cell: cell.method.name, reverse=True)
+    shutil.copytree(decoded / "datasets", tmp_path / "own" / "datasets")
+    for kind in ("features", "running"):
+        (tmp_path / "own" / kind).write_text("a file where a folder should be")
+    records = [run_cell(cell, warm(tmp_path / "own")) for cell in cells]
+    assert [record.status for record in records] == ["failed", "failed"]
+    for record, kind in zip(records, ("features", "running"), strict=True):
+        assert record.error is not None
+        assert record.error["type"] in ("FileExistsError", "NotADirectoryError")
+        assert f"own/{kind}" in record.error["message"]
+        (tmp_path / "own" / kind).unlink()
+    assert all(done(cell, warm(tmp_path / "own")) for cell in cells)

@@ -1,0 +1,185 @@
+"""Trainings in legs: what goes on from a state is what an undisturbed training does, with or without the state."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_study import prepared
+
+from tlbench.core.cell import Cell, Trial
+from tlbench.core.record import Outcome, Record
+from tlbench.core.segments import GENERATIONS, Values, followed, whole
+from tlbench.search.problem import Setting
+from tlbench.store.artifacts import Artifacts
+from tlbench.training.context import Context
+from tlbench.worker import fit_cell as room
+from tlbench.worker.cache import Warm
+from tlbench.worker.run_cell import run_cell
+from tlbench.worker.segment_states import STATES, forget
+
+EPOCHS = 6
+METHODS: dict[str, dict[str, Any]] = {
+    "adamw": {"name": "finetune", "params": {"epochs": EPOCHS}},
+    "momentum": {"name": "finetune", "params": {"epochs": EPOCHS, "optimizer": "sgd"}},
+    "unfreezing": {"name": "gradual_unfreezing", "params": {"epochs": EPOCHS, "order": "top_down"}},
+    "lora": {"name": "lora", "params": {"epochs": EPOCHS}},
+    "between": {"name": "wise_ft", "params": {"epochs": EPOCHS}},
+}
+
+
+class Stop(BaseException):
+    """Ends a training as a signal would."""
+
+
+@pytest.fixture
+def setting(tmp_path: Path, decoded: Path) -> Any:
+    def made(method: dict[str, Any]) -> Setting:
+        (only,) = prepared(tmp_path, decoded, {"methods": [method]}, scheduler="pbt").searches.settings.values()
+        return only
+
+    return made
+
+
+@pytest.fixture
+def anew(decoded: Path, tmp_path: Path) -> Any:
+    """Return what makes shared pieces of a machine that has the data and nothing else."""
+    count = iter(range(9))
+
+    def made() -> Warm:
+        folder = tmp_path / f"machine {next(count)}"
+        shutil.copytree(decoded / "datasets", folder / "datasets")
+        return Warm(Artifacts(folder), torch.device("cpu"))
+
+    return made
+
+
+def line(setting: Setting, *values: Values) -> list[Cell]:
+    """The trials of one training, a generation each."""
+    cells: list[Cell] = []
+    legs: Any = ()
+    for number, (until, each) in enumerate(zip(GENERATIONS, values, strict=False), start=1):
+        legs = followed(legs, until, setting.space.complete(each))
+        cells.append(setting.cell_of(Trial(setting.key, number, each, legs, number - 1 or None)))
+    return cells
+
+
+def outcome(cell: Cell, pieces: Warm, **more: Any) -> Outcome:
+    record = run_cell(cell, pieces, **more)
+    assert record.outcome is not None, record.error
+    return record.outcome
+
+
+def others(setting: Setting) -> list[Values]:
+    """The default configuration, and two that differ from it in all that may change."""
+    start = setting.space.start
+    moved = [start | {"lr": start["lr"] * factor, "weight_decay": 0.05} for factor in (3, 0.1)]
+    return [start, *moved]
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_legs_of_the_same_values_are_an_undisturbed_training(method: dict[str, Any], setting: Any, anew: Any) -> None:
+    here, pieces = setting(method), anew()
+    start = here.space.start
+    *before, last = line(here, start, start, start)
+    plain = replace(last, id=here.key, trial=Trial(here.key, 1, start))  # the same root, and no legs
+    straight = outcome(plain, anew())
+    assert len(straight.curves["val_accuracy"]) == EPOCHS
+    found = [outcome(cell, pieces) for cell in before]
+    assert [each.curves["val_accuracy"] for each in found] == [straight.curves["val_accuracy"][:n] for n in (2, 4)]
+    assert outcome(last, pieces) == straight
+
+
+@pytest.mark.parametrize("method", ["adamw", "momentum", "unfreezing", "lora"])
+def test_where_the_state_is_missing_the_legs_before_are_trained_again(method: str, setting: Any, anew: Any) -> None:
+    here, pieces = setting(METHODS[method]), anew()
+    cells = line(here, *others(here))
+    epochs: list[int] = []
+    found = [outcome(c, pieces, on_epoch=lambda ctx, done, total: epochs.append(done)) for c in cells]
+    assert epochs == [1, 2, 3, 4, 5, 6], "each trial trains its own part"
+    assert found[1].curves["train_loss"][:2] == found[0].curves["train_loss"]
+    unchanged = line(here, *[here.space.start] * 3)
+    assert outcome(unchanged[2], pieces).curves["train_loss"][2:4] != found[2].curves["train_loss"][2:4]
+    epochs.clear()
+    assert outcome(cells[2], anew(), on_epoch=lambda ctx, done, total: epochs.append(done)) == found[2]
+    assert epochs == [1, 2, 3, 4, 5, 6]
+    assert len(list((pieces.artifacts.root / STATES / here.key).glob("[!.]*"))) == 2
+    assert not list((pieces.artifacts.root / "running").iterdir())
+
+
+def test_nothing_moves_in_a_leg_of_no_rate(setting: Any, anew: Any) -> None:
+    """With the rates of the optimiser's state, or its decay, the last epochs would go on."""
+    here = setting({"name": "finetune", "params": {"epochs": EPOCHS, "batch_norm": "frozen", "optimizer": "sgd"}})
+    start = here.space.start | {"lr": 1e-2, "weight_decay": 0.1}
+    still = start | {"lr": 1e-30, "weight_decay": 1e-6}
+    cells, pieces = line(here, start, still), anew()
+    first, second = (outcome(cell, pieces).curves["val_nll"] for cell in cells)
+    values = [value for _, value in second]
+    assert values[:2] == [value for _, value in first]
+    assert values[0] != values[1]
+    assert values[1] == values[2] == values[3]
+
+
+def stop_at(epoch: int) -> Any:
+    def stop(done: int, total: int) -> None:
+        if done == epoch:
+            raise Stop
+
+    return stop
+
+
+@pytest.mark.parametrize("epoch", [2, 3, 4, 6])
+def test_a_cell_that_is_killed_in_any_leg_ends_as_if_nothing_had_happened(
+    epoch: int, setting: Any, anew: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = setting(METHODS["adamw"])
+    legs = whole(line(here, *others(here))[2].legs)
+    cell = here.tuned(Trial(here.key, 3, others(here)[2], legs), 0)
+    straight = run_cell(cell, anew())
+    assert straight.outcome is not None
+    assert straight.outcome.scores["accuracy"] > 0.1
+    plain = outcome(here.tuned(Trial(here.key, 3, others(here)[2]), 0), anew())
+    assert plain.curves["train_loss"] != straight.outcome.curves["train_loss"]
+
+    pieces, epochs = anew(), []
+    eager = functools.partial(Context, interval=0.0)
+    monkeypatch.setattr(room, "Context", functools.partial(eager, on_epoch=stop_at(epoch)))
+    with pytest.raises(Stop):
+        run_cell(cell, pieces)
+    monkeypatch.setattr(room, "Context", functools.partial(eager, on_epoch=lambda done, total: epochs.append(done)))
+    assert run_cell(cell, pieces).digest == straight.digest
+    assert epochs == list(range(epoch, EPOCHS + 1)), "what was saved is not trained again"
+
+
+def test_a_trial_that_is_killed_in_mid_leg_goes_on_from_there(
+    setting: Any, anew: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, pieces = setting(METHODS["adamw"]), anew()
+    first, _, last = line(here, *others(here))
+    straight: Record = run_cell(last, anew())
+    run_cell(first, pieces)
+    eager = functools.partial(Context, interval=0.0)
+    epochs: list[int] = []
+    for epoch in (3, 4, 5):
+        monkeypatch.setattr(room, "Context", functools.partial(eager, on_epoch=stop_at(epoch)))
+        with pytest.raises(Stop):
+            run_cell(last, pieces)
+    monkeypatch.setattr(room, "Context", functools.partial(eager, on_epoch=lambda done, total: epochs.append(done)))
+    assert run_cell(last, pieces).digest == straight.digest
+    assert epochs == [5, 6]
+
+
+def test_states_are_forgotten_when_a_search_is_over_or_given_up(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path)
+    for name in ("over", "given up", "under way"):
+        artifacts.get(f"{STATES}/{name}", "state", lambda folder: None)
+    long_ago = (tmp_path / STATES / "under way").stat().st_mtime - 8 * 86400
+    os.utime(tmp_path / STATES / "given up", (long_ago, long_ago))
+    forget(["over", "never begun"], artifacts)
+    assert [folder.name for folder in (tmp_path / STATES).iterdir()] == ["under way"]

@@ -1,0 +1,270 @@
+"""A teacher is trained once, on the very labels of its pupils' cells, and every cell that learns from it gets it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pupils import install
+from small_suites import CORPUS, digests, planned, suite
+
+from tlbench.core.cell import Cell
+from tlbench.core.errors import UserError
+from tlbench.core.record import Record
+from tlbench.plugins import registry
+from tlbench.store.artifacts import Artifacts
+from tlbench.training.context import Context
+from tlbench.worker import fit_cell as room
+from tlbench.worker import teacher as teachers
+from tlbench.worker.artifact_jobs import MakeTeacher, teacher_artifact
+from tlbench.worker.build_once import adopt
+from tlbench.worker.cache import Warm
+from tlbench.worker.run_cell import run_cell
+
+TINY = {"name": "conv4", "width": 4}
+LEARNT = {**TINY, "width": 8, "pretrain": {"method": "supervised", "dataset": CORPUS, "params": {"epochs": 1}}}
+FINETUNE = {"method": "finetune", "params": {"epochs": 2}}
+TEACHER = {**FINETUNE, "backbone": LEARNT}
+COPY = {"name": "copy", "teacher": TEACHER}
+
+
+@pytest.fixture
+def methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The methods ``copy`` and ``odd``, as if they had been installed; the folder to find them in."""
+
+    def forget() -> None:
+        registry._modules.cache_clear()
+        registry.declaration.cache_clear()
+        for name in [name for name in sys.modules if name.startswith("tlbench_pupils")]:
+            del sys.modules[name]
+
+    folder = install(tmp_path / "installed")
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(folder)
+        forget()
+        yield folder
+    forget()
+
+
+@pytest.fixture
+def own(tmp_path: Path, decoded: Path) -> Path:
+    """An artifact folder with decoded data and nothing else."""
+    planned(suite("opens", {"datasets": ["digits", CORPUS]}), tmp_path, decoded)
+    shutil.copytree(decoded / "datasets", tmp_path / "own" / "datasets")
+    return tmp_path / "own"
+
+
+def pupils(folder: Path, artifacts: Path, *entries: dict[str, Any], seeds: int = 1, **grid: Any) -> list[Cell]:
+    given = {"methods": list(entries) or [COPY], "backbones": [TINY], "seeds": seeds}
+    return planned(suite("pupils", given | grid), folder, artifacts)
+
+
+def warm(folder: Path) -> Warm:
+    return Warm(Artifacts(folder), torch.device("cpu"))
+
+
+def done(cell: Cell, pieces: Warm) -> Record:
+    record = run_cell(cell, pieces)
+    assert record.status == "done", record.error
+    return record
+
+
+def made(artifacts: Path) -> list[Path]:
+    return sorted((artifacts / "teachers").glob("*/*.safetensors"))
+
+
+def test_a_teacher_is_trained_once_a_seed_and_is_the_network_of_its_method_s_own_cell(
+    methods: Path, own: Path, tmp_path: Path
+) -> None:
+    cells = pupils(tmp_path, own, COPY, {**COPY, "params": {"scale": 2.0}}, seeds=2)
+    finetune = {"name": "finetune", "params": FINETUNE["params"]}
+    own_cells = planned(suite("own", {"methods": [finetune], "backbones": [LEARNT], "seeds": 2}), tmp_path, own)
+    assert [cell.teacher for cell in cells] == own_cells * 2
+
+    pieces = warm(own)
+    trained: list[str] = []
+    record = {cell.id: done(cell, pieces) for cell in own_cells}
+    with pytest.MonkeyPatch.context() as patch:
+        attempt = teachers.attempt
+        patch.setattr(teachers, "attempt", lambda cell, *rest: (trained.append(cell.id), attempt(cell, *rest))[1])
+        for cell in cells:
+            outcome, expected = done(cell, pieces).outcome, record[cell.teacher.id].outcome  # type: ignore[union-attr]
+            assert outcome is not None
+            assert expected is not None
+            assert outcome.correct == expected.correct
+            assert (outcome.logits == expected.logits) == (cell.method.params["scale"] == 1.0)
+    assert sorted(trained) == sorted(cell.id for cell in own_cells)
+    assert len(made(own)) == 2
+    for file in made(own):
+        told = json.loads((file.parent / "training.json").read_text())
+        expected = record[told["cell"]["id"]].outcome
+        assert expected is not None
+        assert (told["scores"], told["validation"]) == (expected.scores, expected.validation)
+        assert told["seconds"] > 0
+    assert not list((own / "running").iterdir()), "nothing is left behind"
+
+    other = pupils(tmp_path, own, shots=[10])
+    done(other[0], pieces)
+    assert len(made(own)) == 3, "other labels, another teacher"
+
+
+def test_a_teacher_is_not_on_the_bill_of_the_first_cell_that_uses_it(
+    methods: Path, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = teachers.attempt
+    monkeypatch.setattr(teachers, "attempt", lambda *args: (time.sleep(1.5), attempt(*args))[1])
+    began = time.monotonic()
+    cost = done(pupils(tmp_path, own)[0], warm(own)).cost
+    assert time.monotonic() - began > 1.5
+    assert cost.seconds < 1.5
+    assert cost.train_seconds < 1.5
+
+
+def test_whatever_a_method_does_to_its_teacher_the_next_cell_s_is_as_it_was(
+    methods: Path, own: Path, tmp_path: Path
+) -> None:
+    spoils = {**COPY, "params": {"spoil": True}}
+    cells = {cell.method.params["spoil"]: cell for cell in pupils(tmp_path, own, spoils, COPY)}
+    expected = done(cells[False], warm(own))
+    pieces = warm(own)
+    assert done(cells[True], pieces).outcome != expected.outcome
+    assert done(cells[False], pieces).digest == expected.digest
+
+
+class Stop(BaseException):
+    """Ends a training as a signal would."""
+
+
+def test_a_stopped_teacher_continues_and_ends_with_the_same_bytes(
+    methods: Path, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longer = {**COPY, "teacher": {**TEACHER, "params": {"epochs": 5}}}
+    (cell,) = pupils(tmp_path, own, longer)
+    straight = done(cell, warm(own))
+    (file,) = made(own)
+    expected = file.read_bytes()
+    shutil.rmtree(file.parent)
+
+    def stop(done: int, total: int) -> None:
+        if done == 3:
+            raise Stop
+
+    epochs: list[int] = []
+    monkeypatch.setattr(room, "Context", functools.partial(Context, interval=0.0, on_epoch=stop))
+    with pytest.raises(Stop):
+        run_cell(cell, warm(own))
+    assert made(own) == []
+    heard = functools.partial(Context, interval=0.0, on_epoch=lambda done, total: epochs.append(done))
+    monkeypatch.setattr(room, "Context", heard)
+    resumed = done(cell, warm(own))
+    assert epochs == [3, 4, 5]
+    assert file.read_bytes() == expected
+    assert resumed.digest == straight.digest
+    assert not list((own / "running").iterdir()), "nothing is left behind"
+
+
+def test_a_teacher_carried_over_is_used_as_it_is_without_the_weights_it_started_from(
+    methods: Path, own: Path, tmp_path: Path
+) -> None:
+    (cell,) = pupils(tmp_path, own)
+    expected = done(cell, warm(own)).digest
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(own / "datasets", elsewhere / "datasets")
+    adopt(Artifacts(elsewhere), *MakeTeacher(cell).at, made(own)[0].read_bytes())
+    assert done(cell, warm(elsewhere)).digest == expected
+    assert [path.name for path in (elsewhere / "teachers").glob("*/*")] == ["weights.safetensors"]
+    assert not (elsewhere / "pretrained").exists()
+
+
+def test_a_change_of_code_makes_another_file_with_the_same_teacher_in_it(
+    methods: Path, own: Path, tmp_path: Path
+) -> None:
+    (cell,) = pupils(tmp_path, own)
+    teacher = cell.method.teacher
+    assert teacher is not None
+    assert teacher.backbone.pretrain is not None
+    run = replace(teacher.backbone.pretrain, source="older")
+    for older in (replace(teacher, source="older"), replace(teacher, backbone=replace(teacher.backbone, pretrain=run))):
+        before = replace(cell, method=replace(cell.method, teacher=older))
+        assert before.teacher is not None
+        assert teacher_artifact(before) != teacher_artifact(cell)
+        done(before, warm(own))
+    done(cell, warm(own))
+    assert len(made(own)) == 3
+    assert len({file.read_bytes() for file in made(own)}) == 1
+    weights = list((own / "pretrained").glob("*/*.safetensors"))
+    assert len(weights) == 2
+    assert len({file.read_bytes() for file in weights}) == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("parts", "odd cannot train a teacher: its network has other parts"),
+        ("answers", "odd cannot train a teacher: its network answers otherwise once it has been rebuilt"),
+        ("kind", "odd cannot train a teacher: it returns a Other"),
+        ("fails", "no such luck"),
+    ],
+)
+def test_a_network_that_cannot_be_rebuilt_is_refused_as_a_teacher(
+    methods: Path, own: Path, tmp_path: Path, how: str, reason: str
+) -> None:
+    (cell,) = pupils(tmp_path, own, {**COPY, "teacher": {"method": "odd", "params": {"how": how}, "backbone": TINY}})
+    record = run_cell(cell, warm(own))
+    assert record.error is not None
+    assert record.error["message"].startswith(reason)
+    assert made(own) == []
+
+
+def test_a_baseline_with_a_teacher_is_found_by_name_and_by_label(methods: Path, own: Path, tmp_path: Path) -> None:
+    grid = {"methods": [COPY, {**COPY, "params": {"scale": 2.0}}, "knn"], "backbones": [TINY]}
+    label = "copy(teacher=conv4(width=8)/supervised(epochs=1)@rendered_digits(images=600)/finetune(epochs=2))"
+    for baseline, fits in ((label, True), ("copy", False), ("copy(scale=3.0)", False)):
+        named = suite("named", grid, baseline=baseline)
+        if fits:
+            assert label in {cell.method.label for cell in planned(named, tmp_path, own)}
+            continue
+        with pytest.raises(UserError, match=r"named\.yaml:1: baseline 'copy"):
+            planned(named, tmp_path, own)
+
+
+def test_on_slots_each_teacher_is_trained_by_one_of_them_and_the_end_is_that_of_one_process(
+    methods: Path,
+    own: Path,
+    tmp_path: Path,
+    environment: dict[str, str],
+    write_suite: Callable[[dict[str, Any]], Path],
+    tlbench: Any,
+) -> None:
+    broken = {**COPY, "teacher": {"method": "odd", "params": {"how": "fails"}, "backbone": TINY}}
+    grid = {"methods": [COPY, {**COPY, "params": {"scale": 2.0}}, broken, "knn"], "backbones": [TINY], "seeds": 3}
+    content = suite("slots", grid)
+    path = write_suite(content)
+    shared = tmp_path / "shared"
+    shutil.copytree(own / "datasets", shared / "datasets")
+    found = environment.get("PYTHONPATH", "")
+    there = {"TLBENCH_ARTIFACTS": str(shared), "PYTHONPATH": f"{methods}:{found}"}
+    ran = tlbench("run", str(path), "--home", str(tmp_path / "home"), env=there)
+    assert ran.returncode == 1, ran.stderr
+    assert "3 failed" in ran.stdout + ran.stderr
+    told = [file.parent / "training.json" for file in made(shared)]
+    assert len(told) == 3
+    assert all(file.exists() for file in told)
+    assert len(list((shared / "pretrained").glob("*/training.json"))) == 1
+    seen = digests(tmp_path / "home")
+    assert len(seen) == 12
+    pieces = warm(own)
+    for cell in planned(content, tmp_path, own):
+        if "odd" not in cell.method.label:
+            assert done(cell, pieces).digest == seen[cell.id]
+    shown = tlbench("status", str(path), "--home", str(tmp_path / "home"), env=there)
+    assert "training the teacher conv4(width=4)/random/odd(how=fails) failed: no such luck" in shown.stdout

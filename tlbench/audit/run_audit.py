@@ -1,0 +1,124 @@
+"""Audits a suite: which cells, where, and what is kept of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+import tlbench
+from tlbench.audit.leak_checks import prove
+from tlbench.audit.overlaps import Comparing, unseen
+from tlbench.audit.results import Audit, AuditedCell
+from tlbench.audit.storage import read_audit, write_audit
+from tlbench.core.cell import Cell
+from tlbench.core.cost import Timings
+from tlbench.planning.prepare import Prepared
+from tlbench.plugins.code_mark import same_code
+from tlbench.store.artifacts import Artifacts
+from tlbench.store.workspace import Home
+from tlbench.suite.selector import select
+from tlbench.worker.artifact_jobs import MakeWeights, needs
+from tlbench.worker.cache import Warm
+from tlbench.worker.provenance import machine, sources
+
+Tell = Callable[[str], None]
+
+
+def audit(
+    prepared: Prepared,
+    home: Home,
+    only: str = "",
+    starting: Tell = lambda what: None,
+    proved: Callable[[AuditedCell], None] = lambda cell: None,
+) -> tuple[Audit, Path]:
+    """Audit a suite in this process, and keep what comes of it in the home.
+
+    Args:
+        prepared: The suite.
+        home: Where results and artifacts are kept; no result is read or written.
+        only: Selector of the cells to audit; the cheapest of each method and protocol where it is empty.
+        starting: Told what begins.
+        proved: Told each cell that was audited.
+
+    Returns:
+        The audit, with those cells of an earlier one that nothing has changed, and its file.
+
+    Raises:
+        UserError: The selector, or the file of an earlier audit, is not understood.
+    """
+    plan, suite = prepared.plan, prepared.suite
+    with home.ledger() as ledger:
+        timings = Timings(ledger.durations())
+    cells = select(only).of(plan.cells) if only else sample(plan.cells, timings, home.artifacts)
+    earlier = read_audit(home.root, suite.name)
+    warm = _warm(prepared, home)
+    found = []
+    for cell in cells:
+        facts = cell.describe()
+        starting(f"{facts['method_label']} | {facts['backbone_label']} | {facts['dataset']}")
+        found.append(prove(cell, warm))
+        proved(found[-1])
+    starting("test data against training and pre-training data")
+    overlaps = tuple(Comparing(warm).overlaps(plan.cells))
+    made = Audit(
+        suite=suite.name,
+        finished=time.time(),
+        version=tlbench.__version__,
+        commit=machine()["commit"],
+        device=warm.device.type,
+        planned=len(plan.cells),
+        cells=(*_kept(earlier, found, plan.cells), *found),
+        overlaps=overlaps,
+        unseen=unseen(plan.cells),
+    )
+    return made, write_audit(home.root, made)
+
+
+def sample(cells: list[Cell], timings: Timings, artifacts: Artifacts) -> list[Cell]:
+    """Return one cell of each method and protocol: the one that takes least time, the weights it lacks included.
+
+    Args:
+        cells: All of a suite.
+        timings: What cells took so far.
+        artifacts: Where weights are that are made.
+    """
+
+    def cost(cell: Cell) -> tuple[float, float, float]:
+        weights = [make for make in needs(cell) if isinstance(make, MakeWeights)]
+        missing = sum(len(make.choice.runs) for make in weights if not artifacts.has(*make.at))
+        return missing, timings.estimate(cell).seconds, float("inf") if cell.shots == "full" else cell.shots
+
+    cheapest: dict[tuple[str, str], Cell] = {}
+    for cell in cells:
+        at = (cell.protocol.name, cell.method.name)
+        if at not in cheapest or cost(cell) < cost(cheapest[at]):
+            cheapest[at] = cell
+    return list(cheapest.values())
+
+
+def _warm(prepared: Prepared, home: Home) -> Warm:
+    """Return the shared pieces that a slot of the suite would have."""
+    resources = prepared.suite.resources
+    torch.set_num_threads(max(1, int(resources.cpus)))
+    gpu = resources.gpus > 0 and torch.cuda.is_available()
+    if gpu:
+        torch.backends.cudnn.deterministic = True
+    device = torch.device("cuda" if gpu else "cpu")
+    return Warm(home.artifacts, device, precision=resources.precision)
+
+
+def _kept(earlier: Audit | None, found: list[AuditedCell], cells: list[Cell]) -> list[AuditedCell]:
+    """Return the cells of an earlier audit that the suite still has, that were not audited again, by today's code."""
+    if earlier is None:
+        return []
+    again, today = {cell.id for cell in found}, {cell.id: cell for cell in cells}
+    return [
+        cell
+        for cell in earlier.cells
+        if cell.id in today
+        and cell.id not in again
+        and all(same_code(getattr(cell, name), mark) for name, mark in sources(today[cell.id]).items())
+    ]

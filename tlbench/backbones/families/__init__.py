@@ -1,0 +1,1 @@
+"""Backbone families. One family, one file."""

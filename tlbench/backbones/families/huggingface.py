@@ -1,0 +1,158 @@
+"""The family of Hugging Face's text encoders, each as ``hf:`` and its name on the hub or its folder (extra ``hf``).
+
+Source: Wolf et al. 2020, "Transformers: State-of-the-Art Natural Language Processing", arXiv:1910.03771. An encoder
+comes with its own tokeniser. What is known of it can only be read with the library, which imports torch; so this file
+does that for suites that name such an encoder, and for no other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from tlbench.backbones.huggingface_files import PREFIX, Found, find, folder_of, library, load, quiet, weights_hash
+from tlbench.backbones.options import label, read_options
+from tlbench.core.config import Settings
+from tlbench.core.errors import UserError
+from tlbench.core.info import BackboneInfo
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tlbench.backbones.backbone import Backbone
+
+SUMMARY = (
+    "any text encoder of Hugging Face by hub name or folder, e.g. hf:distilbert-base-uncased; weights hf; extra hf"
+)
+_USUAL_LENGTH = 128
+
+
+class Params(Settings):
+    """Options of Hugging Face's encoders."""
+
+    max_length: int | None = Field(None, ge=8, description="most tokens of a text; by default 128, or fewer if it must")
+    pooling: Literal["mean", "cls"] = Field("mean", description="features: mean over the tokens, or the first token")
+
+
+def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> BackboneInfo:
+    """Return the facts of an encoder. Imports transformers, and torch with it.
+
+    A name of the hub is looked up in the library's cache first, and on the hub only if it is not there. The recipe
+    holds the commit, or hashes of the folder's files, and no path.
+
+    Raises:
+        UserError: transformers is not installed, there is no such encoder or revision, it cannot be had, it is no
+            encoder trained as a masked language model, or an option is impossible.
+    """
+    asked = str(weights["name"]) if weights["kind"] == "hf" else "DEFAULT"
+    found = find(name, asked)
+    options = read_options(name, Params, params)
+    usual = min(_USUAL_LENGTH, found.positions)
+    length = options.max_length or usual
+    if length > found.positions:
+        raise UserError(f"{name}: 'max_length' {length} is too long", f"it takes up to {found.positions} tokens")
+    given = {"max_length": length, "pooling": options.pooling}
+    changed = {key: value for key, value in given.items() if value != {"max_length": usual, "pooling": "mean"}[key]}
+    folder = folder_of(name)
+    if weights["kind"] == "hf":
+        weights = {**weights, "name": found.content if folder is None else weights_hash(name, folder)}
+    shown = name if folder is None else PREFIX + folder.name
+    recipe = {
+        "name": shown,
+        "family": "hf",
+        "weights": weights,
+        "content": found.content,
+        "width": found.config.hidden_size,
+        "vocabulary": {
+            "size": found.config.vocab_size,
+            "pad": found.pad,
+            "mask": found.mask,
+            "special": list(found.special),
+        },
+        **given,
+    }
+    return BackboneInfo(name, "hf", "text", label(shown, changed, weights), recipe)
+
+
+def construct(info: BackboneInfo) -> Backbone:
+    """Return the network with fresh weights from torch's global generator, without what pools its states."""
+    with quiet():
+        return assemble(info, library().AutoModel.from_config(_planned(info).config, dtype="float32"))
+
+
+def assemble(info: BackboneInfo, model: Any) -> Backbone:
+    """Return a backbone around an encoder of the library.
+
+    Args:
+        info: Of whose recipe ``width``, ``pooling`` and ``vocabulary`` are read.
+        model: The encoder, as ``AutoModel`` makes it.
+    """
+    from tlbench.backbones.backbone import Backbone, Trim, vocabulary
+    from tlbench.backbones.huggingface_body import Body, block_classes, find_all_sublayers
+    from tlbench.backbones.layer_groups import find_blocks, layer_groups
+
+    words = vocabulary(info)
+    body = Body(model, words.pad, info.recipe["pooling"])
+    kinds = block_classes(body)
+    blocks = find_blocks(body, kinds)
+    return Backbone(
+        info=info,
+        prepare=Trim(words.pad),
+        body=body,
+        out_dim=info.recipe["width"],
+        layer_groups=layer_groups(body, kinds),
+        blocks=blocks,
+        sublayers=find_all_sublayers(body, blocks),
+        vocabulary=words,
+    )
+
+
+def published(info: BackboneInfo) -> dict[str, Tensor]:
+    """Return the weights that the recipe names, by the names of the body.
+
+    Raises:
+        UserError: They can neither be downloaded nor read, or some of the network's are not among them.
+    """
+    from tlbench.backbones.huggingface_body import Body
+
+    found, folder = _planned(info), folder_of(info.name)
+    revision = "DEFAULT" if folder is not None else found.content
+    if folder is not None and weights_hash(info.name, folder) != info.recipe["weights"]["name"]:
+        raise _changed(info)
+    more = {"use_safetensors": True, "dtype": "float32", "output_loading_info": True}
+    with quiet():
+        model, told = load(library().AutoModel.from_pretrained, info.name, revision, **more)
+    body = Body(model, info.recipe["vocabulary"]["pad"], info.recipe["pooling"])
+    missing = sorted(name for name in told["missing_keys"] if f"model.{name}" in body.state_dict())
+    if missing:
+        raise UserError(f"{info.label}: its file has no weights for {', '.join(missing[:4])}", "use weights: random")
+    return body.state_dict()
+
+
+def tokenizer(info: BackboneInfo) -> str:
+    """Return the tokeniser, as JSON, that comes with an encoder.
+
+    Raises:
+        UserError: It is not the one that the recipe was made with.
+    """
+    return _planned(info).tokenizer
+
+
+def _planned(info: BackboneInfo) -> Found:
+    """Return what a recipe was made from.
+
+    Raises:
+        UserError: It is not there, or has another content.
+    """
+    found = find(info.name, "DEFAULT" if folder_of(info.name) is not None else info.recipe["content"])
+    if found.content != info.recipe["content"]:
+        raise _changed(info)
+    return found
+
+
+def _changed(info: BackboneInfo) -> UserError:
+    return UserError(
+        f"{info.name}: its content here is not the content this run was planned with",
+        "it changed meanwhile, or this node has another folder of that name; run the suite again",
+    )

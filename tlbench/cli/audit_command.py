@@ -1,0 +1,48 @@
+"""The command ``audit``: runs one, and tells of it as it goes."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+from rich.console import Console
+from rich.markup import escape
+
+from tlbench.audit.results import Audit, AuditedCell
+from tlbench.audit.run_audit import audit
+from tlbench.cli.audit_table import cell_lines, examples, overlap_table
+from tlbench.planning.prepare import Prepared
+from tlbench.planning.run_request import Wish, refuse_idle_selectors
+from tlbench.store.workspace import Home
+
+
+def run_audit(prepared: Prepared, home: Home, only: str, console: Console | None) -> Audit:
+    """Audit a suite and tell of it.
+
+    Args:
+        prepared: The suite.
+        home: Where artifacts and the audit are kept.
+        only: Selector of cells; empty for a sample.
+        console: Where to tell; None tells nothing.
+
+    Raises:
+        UserError: The selector is not understood, or fits no cell.
+    """
+    refuse_idle_selectors(Wish(only=only), prepared.plan.cells)
+    if console is None:
+        return audit(prepared, home, only)[0]
+
+    def show(cell: AuditedCell) -> None:
+        for line in cell_lines(cell):
+            console.print(line)
+
+    with console.status("opening the data") if console.is_terminal else nullcontext() as status:
+        starting = status.update if status is not None else lambda what: None
+        found, file = audit(prepared, home, only, lambda what: starting(escape(what)), show)
+    console.print(overlap_table(found))
+    for overlap in found.overlaps:
+        for line in examples(overlap):
+            console.print(escape(line))
+    for label in found.unseen:
+        console.print(f"[yellow]note[/] {escape(label)}: what its weights were trained on elsewhere is not known here")
+    console.print(f"[bold]{escape(found.summary)}[/]   {escape(str(file))}")
+    return found

@@ -1,0 +1,111 @@
+"""Steps that several commands share: open the home and the suite, write the report, tell what MLflow still lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from tlbench.cli.output import err, out
+from tlbench.core.errors import UserError
+
+if TYPE_CHECKING:
+    from tlbench.planning.prepare import Prepared
+    from tlbench.report.page import Report
+    from tlbench.store.mlflow.sync import Backlog
+    from tlbench.store.workspace import Home
+
+_NOTES = 10  # about the data of a suite; more tell nobody anything
+
+
+def home_at(path: Path | None) -> Home:
+    """Return the home that was asked for."""
+    from tlbench.store.workspace import Home
+
+    return Home.at(path)
+
+
+def prepare(suite: Path, home: Home) -> Prepared:
+    """Return a suite that is ready to run, with what its finished searches found."""
+    from tlbench.planning import prepare as preparing
+
+    _must_exist(suite)
+    with _telling() as opening:
+        prepared = preparing.prepare(suite, home.artifacts, opening)
+    for warning in prepared.warnings[:_NOTES]:
+        err.print(f"[yellow]note[/] {escape(warning)}")
+    if len(prepared.warnings) > _NOTES:
+        err.print(f"[yellow]note[/] and {len(prepared.warnings) - _NOTES} more")
+    if prepared.searches.waiting:
+        with home.ledger() as ledger:
+            prepared = prepared.found(ledger)
+    return prepared
+
+
+def _must_exist(suite: Path) -> None:
+    if suite.exists():
+        return
+    from tlbench.cli.listing import suite_files
+    from tlbench.core.errors import nearest
+
+    near = [str(path) for path in suite_files()]
+    raise UserError(f"{suite}: no such file", nearest(str(suite), near) if near else "give the path of a suite file")
+
+
+@contextmanager
+def _telling() -> Iterator[Any]:
+    """Show which dataset is being opened, in a terminal only."""
+    with err.status("reading the suite") as shown:
+        yield lambda name: shown.update(f"opening {escape(name)}")
+
+
+def suite_name(text: str) -> str:
+    """Return the name of a suite that is told by its file or by its name."""
+    path = Path(text)
+    if path.suffix not in (".yaml", ".yml"):
+        return text
+    _must_exist(path)
+    from tlbench.planning.prepare import catalog
+    from tlbench.suite.load import load
+
+    return load(path, catalog()).name
+
+
+def tell_backlog(backlog: Backlog, suite: Path) -> None:
+    """Say how much MLflow lacks, if anything, and how it gets there."""
+    if backlog.count:
+        results = "1 result is" if backlog.count == 1 else f"{backlog.count} results are"
+        err.print(
+            f"[yellow]{results} not in MLflow yet[/]: {escape(_cut(backlog.error))}\n"
+            f"  safe in the ledger; `tlbench sync {escape(str(suite))}` or the next run sends what is missing"
+        )
+
+
+def _cut(text: str) -> str:
+    """Return a text without its middle where it is long: libraries say what they tried first, and the reason last."""
+    return text if len(text) <= 200 else f"{text[:95]} ... {text[-100:]}"
+
+
+def write_report(names: list[str], uri: str, folder: Path, home: Home, must: bool = True) -> Report | None:
+    """Write and show the report; where MLflow lacks results anyway, a report that cannot be made is a note."""
+    from tlbench.cli.leaderboard_table import terminal_table
+    from tlbench.report.page import gather, save
+    from tlbench.store.addresses import without_credentials
+
+    try:
+        gathered = gather(names, uri, home.root)
+    except UserError as error:
+        if must:
+            raise
+        err.print(f"[yellow]no report[/]: {escape(error.message)}")
+        return None
+    paths = save(gathered, folder)
+    out.print(terminal_table(gathered.results.suite, gathered.boards))
+    for warning in gathered.warnings:
+        err.print(f"[yellow]note[/] {escape(warning)}")
+    out.print(f"leaderboard  {escape(str(paths.index))}   (open it in a browser)")
+    out.print(f"MLflow       {escape(without_credentials(uri))}   (`tlbench ui` shows it)")
+    return gathered

@@ -1,0 +1,1 @@
+"""Dataset sources. One source, one file, named as in a suite."""

@@ -1,1 +1,0 @@
-"""Search: all settings of a suite in one experiment of Ray Tune, every trial in the ledger."""

@@ -1,0 +1,92 @@
+"""Which cells a run is asked for by its selectors, and the command that asks again for those it could not finish."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlbench.core.cell import Cell
+from tlbench.core.errors import UserError, nearest
+from tlbench.suite.selector import FIELDS, select
+
+WORDS = ("failed", "stale")
+_PART = re.compile(r"""(?:[^\s"']|"[^"]*"|'[^']*')+""")
+_STORED_AS = {
+    "label": ("method_label",), "method": ("method", "method_label"), "backbone": ("backbone", "backbone_label")
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asks of a run beside the suite.
+
+    Attributes:
+        only: Selector of the cells to run; ``failed`` and ``stale`` in it ask for those too.
+        skip: Selector of cells to leave out.
+        force: Selector of cells to run again though they are done.
+        retry_failed: Run failed cells again.
+        address: A running Ray cluster, or None.
+    """
+
+    only: str = ""
+    skip: str = ""
+    force: str = ""
+    retry_failed: bool = False
+    address: str | None = None
+
+
+def refuse_idle_selectors(wish: Wish, cells: list[Cell]) -> None:
+    """Refuse selectors that fit no cell of the suite: whoever wrote them meant something else.
+
+    Raises:
+        UserError: A selector is not understood, or fits nothing; the hint names what there is.
+    """
+    for option, text, words in (("--only", wish.only, WORDS), ("--skip", wish.skip, ()), ("--force", wish.force, ())):
+        if not text or select(text, words).of(cells):
+            continue
+        parts = _PART.findall(text)
+        idle = next((part for part in parts if part not in words and not select(part).of(cells)), None)
+        if idle is None:
+            raise UserError(f"{option} {text!r}: no cell of the suite fits all of it")
+        raise UserError(f"{option} {text!r}: no cell of the suite fits {idle!r}", _what_there_is(idle, cells))
+
+
+def asked(wish: Wish, cells: list[Cell], chosen: list[Cell]) -> list[Cell]:
+    """Return the cells whose result a run is asked for, those included that had one before.
+
+    Args:
+        wish: What the user asks.
+        cells: All of the suite.
+        chosen: Those that the run had to do.
+    """
+    only, skip = select(wish.only, WORDS), select(wish.skip)
+    if only.words:
+        return chosen
+    skipped = {cell.id for cell in skip.of(cells)} if wish.skip else set()
+    return [cell for cell in only.of(cells) if cell.id not in skipped]
+
+
+def continuing(wish: Wish, suite: Path, options: Mapping[str, object]) -> str:
+    """Return the command that runs what an interrupted run left: never again what was forced or has been retried.
+
+    Args:
+        wish: What that run was asked.
+        suite: The suite file.
+        options: Further options of the command line by name, None where they were not given.
+    """
+    only = " ".join(part for part in _PART.findall(wish.only) if part not in WORDS)
+    given = {"--only": only or None, "--skip": wish.skip or None, "--address": wish.address, **options}
+    words = [str(word) for name, value in given.items() if value is not None for word in (name, value)]
+    return shlex.join(["tlbench", "run", str(suite), *words])
+
+
+def _what_there_is(part: str, cells: list[Cell]) -> str:
+    field, value = re.split(r"[=!<>]+", part, maxsplit=1)
+    if field not in FIELDS or field == "id":
+        return ""
+    facts = [cell.describe() for cell in cells]
+    values = {str(fact[key]) for fact in facts for key in _STORED_AS.get(field, (field,))}
+    return f"{field}: {nearest(value.strip('*?'), values).removeprefix('valid: ')}"

@@ -1,0 +1,1 @@
+"""Plug-ins: found by file name or entry point, declared without importing torch, marked by the code that they reach."""

@@ -1,0 +1,196 @@
+"""Measured cells that can be compared: labels that mean one thing, and one cell for each setting and seed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from tlbench.stats.intervals import Estimate, nested_mean
+
+Stratum = tuple[str, str]
+"""A dataset and a number of shots."""
+Scores = dict[Stratum, dict[int, float]]
+Key = TypeVar("Key")
+_SETTING = ["protocol", "method_label", "backbone_label", "dataset", "shots"]
+_EXAMPLES = 3
+_CHOICE = "test/accuracy_by/"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A finished cell as the tables need it; None where nothing was stored.
+
+    Attributes:
+        protocol: Label: the name, the options in which it differs from the suite's other uses of it, and whether it
+            is transductive.
+        protocol_name: The protocol's file name.
+        method: Label.
+        method_name: The method's file name.
+        accuracy: Test accuracy, a fraction of 1.
+        reach: Half-width of the interval over test episodes.
+        nll: Nats.
+        seconds: Wall seconds of the cell.
+        peak_memory: Bytes.
+        transductive: Whether the answer to one test example may draw on the others of its episode.
+        oracle: Whether the method saw labels that the protocol keeps from all others: an upper bound.
+        validator: What chose the model that was scored, where a protocol lets several choose; else empty.
+        choices: Test accuracy of the model that each of them chose, by name, the oracle's among them.
+        total: Parameters of the whole predictor.
+        cell: The cell's id.
+        run_id: MLflow's run.
+    """
+
+    protocol: str
+    protocol_name: str
+    method: str
+    method_name: str
+    backbone: str
+    dataset: str
+    shots: str
+    seed: int
+    accuracy: float
+    reach: float | None = None
+    macro_f1: float | None = None
+    nll: float | None = None
+    ece: float | None = None
+    seconds: float | None = None
+    trainable: float | None = None
+    stored_bytes: float | None = None
+    peak_memory: float | None = None
+    transductive: bool = False
+    oracle: bool = False
+    validator: str = ""
+    choices: Mapping[str, float] = field(default_factory=dict)
+    total: float | None = None
+    cell: str = ""
+    run_id: str = ""
+
+
+_COLUMNS = (
+    "protocol", "protocol_name", "method_label", "method", "backbone_label", "dataset", "shots", "seed",
+    "test/accuracy", "test/accuracy_ci95", "test/macro_f1", "test/nll", "test/ece", "cost/seconds",
+    "footprint/trainable", "footprint/stored_bytes", "cost/peak_memory", "transductive",
+    "oracle", "validator", "choices", "footprint/total", "cell", "run_id",
+)  # fmt: skip  # in the order of Measured's fields
+
+
+def settle(done: pd.DataFrame) -> tuple[tuple[Measured, ...], tuple[str, ...]]:
+    """Return the cells that the tables are made of, and what was done to them.
+
+    * A protocol that was run with several options is several: ``episodic (ways=5)`` and ``episodic (ways=20)``.
+    * What is transductive is told apart, as if it were another protocol: ``episodic, transductive``.
+    * Datasets that share a name but not their content are told apart by their fingerprint.
+    * When a setting was run again after its parameters or its protocol changed, only the newest version counts.
+    * A cell without a finite test accuracy counts as missing.
+
+    Args:
+        done: :attr:`tlbench.report.results.Results.done`.
+
+    Returns:
+        The cells, where setting and seed name one, and notes for the reader.
+    """
+    notes: list[str] = []
+    scored = done[done["test/accuracy"].map(math.isfinite).astype(bool)].copy()
+    if len(scored) < len(done):
+        notes.append(f"finished cells without a finite test accuracy, counted as missing: {len(done) - len(scored)}")
+    if scored.empty:
+        return (), tuple(notes)
+    scored["protocol_name"] = scored["protocol"]
+    scored["validator"] = [json.loads(text).get("validator", "") for text in scored["options"]]
+    scored["choices"] = _choices(scored)
+    scored["protocol"] = _with_options(scored)
+    scored["dataset"] = _with_fingerprint(scored, notes)
+    newest = _apart(_newest(scored, notes))
+    columns = [newest[name].tolist() for name in _COLUMNS]
+    return tuple(Measured(*map(_known, row)) for row in zip(*columns, strict=True)), tuple(notes)
+
+
+def by_shots(shots: str) -> float:
+    """Sort key of a number of shots: ``full`` comes last."""
+    return math.inf if shots == "full" else float(shots)
+
+
+def grouped(cells: Iterable[Measured], key: Callable[[Measured], Key]) -> dict[Key, list[Measured]]:
+    """Return the cells by a key, in the order in which the keys come."""
+    groups: dict[Key, list[Measured]] = {}
+    for cell in cells:
+        groups.setdefault(key(cell), []).append(cell)
+    return groups
+
+
+def scores(cells: Iterable[Measured]) -> Scores:
+    """Return the accuracies of one method on one backbone, by dataset and shots, by seed."""
+    found: Scores = {}
+    for cell in cells:
+        found.setdefault((cell.dataset, cell.shots), {})[cell.seed] = cell.accuracy
+    return found
+
+
+def accuracy(found: Scores) -> Estimate:
+    """Return the mean accuracy with an interval that stays possible."""
+    return nested_mean(found).clipped(0.0, 1.0)
+
+
+def bounds(cells: Iterable[Measured]) -> set[str]:
+    """Return the methods that saw labels which all others are denied."""
+    return {cell.method for cell in cells if cell.oracle}
+
+
+def _known(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _with_options(cells: pd.DataFrame) -> pd.Series:
+    labels: dict[tuple[str, str], str] = {}
+    for protocol, group in cells.groupby("protocol"):
+        options = {text: json.loads(text) for text in group["options"].unique()}
+        keys = sorted({key for each in options.values() for key in each})
+        varying = [key for key in keys if len({each.get(key) for each in options.values()}) > 1]
+        for text, each in options.items():
+            told = ", ".join(f"{key}={each.get(key, '-')}" for key in varying)
+            labels[str(protocol), text] = f"{protocol} ({told})" if told else str(protocol)
+    pairs = zip(cells["protocol"], cells["options"], strict=True)
+    return pd.Series([labels[pair] for pair in pairs], index=cells.index)
+
+
+def _choices(cells: pd.DataFrame) -> pd.Series:
+    """Return the test accuracies by what chose the model, cell by cell."""
+    names = [str(name) for name in cells if str(name).startswith(_CHOICE)]
+    found = [
+        {name.removeprefix(_CHOICE): value for name, value in zip(names, values, strict=True) if math.isfinite(value)}
+        for values in cells[names].to_numpy(dtype=float).tolist()
+    ]
+    return pd.Series(found, index=cells.index, dtype=object)
+
+
+def _apart(cells: pd.DataFrame) -> pd.DataFrame:
+    told = cells["protocol"] + ", transductive"
+    return cells.assign(protocol=cells["protocol"].mask(cells["transductive"].astype(bool), told))
+
+
+def _with_fingerprint(cells: pd.DataFrame, notes: list[str]) -> pd.Series:
+    versions = cells.groupby("dataset")["dataset_fingerprint"].nunique()
+    several = sorted(str(name) for name in versions.index[versions > 1])
+    if several:
+        notes.append("names that stand for several contents are told apart by fingerprint: " + ", ".join(several))
+    told = cells["dataset"] + "#" + cells["dataset_fingerprint"].str[:6]
+    return cells["dataset"].where(~cells["dataset"].isin(several), told)
+
+
+def _newest(cells: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    newest_first = cells.sort_values(["ended", "run_id"], ascending=[False, True])
+    recipe = newest_first["protocol_version"] + "|" + newest_first["backbone_key"] + "|" + newest_first["params"]
+    current = recipe == recipe.groupby([newest_first[key] for key in _SETTING]).transform("first")
+    kept = newest_first[current].drop_duplicates([*_SETTING, "seed"])
+    dropped = cells.loc[cells.index.difference(kept.index)]
+    if len(dropped):
+        named = dropped[_SETTING].drop_duplicates()
+        shown = "; ".join(" | ".join(map(str, row)) for row in named.head(_EXAMPLES).itertuples(index=False))
+        more = ", ..." if len(named) > _EXAMPLES else ""
+        notes.append(f"results of earlier parameters or code, left out: {len(dropped)} ({shown}{more})")
+    return kept.sort_index()

@@ -1,0 +1,159 @@
+"""A suite's report before it is written: results, tables, sentences and warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from tlbench.audit.results import Audit
+from tlbench.audit.storage import read_audit
+from tlbench.report.comparable_cells import Measured, settle
+from tlbench.report.recommendation import answer
+from tlbench.report.results import Results, join, load
+from tlbench.report.staleness import stale
+from tlbench.report.tables.leaderboard import Board, leaderboard
+from tlbench.report.tables.settings import SettingRow, settings
+from tlbench.report.tables.validators import Choices, choices
+from tlbench.report.trials import labelled
+
+_CUT, _TAIL = "[cut; sha256 ", 60  # how the store marks a text that it had to cut
+
+
+@dataclass(frozen=True)
+class Report:
+    """A suite's results and the tables made of them.
+
+    Attributes:
+        results: What MLflow holds.
+        boards: The leaderboard, a board per protocol and company of datasets.
+        settings: One row a setting.
+        choices: What validators chose, where a protocol lets several choose.
+        warnings: What a reader must know before believing a number.
+        cells: What the tables are made of.
+        stale: Cells whose code has changed since.
+        audit: What the leak checks and the search for copies found; None where the suite was not audited.
+        suites: Results of each suite, where several are joined in ``results``; else these alone.
+    """
+
+    results: Results
+    boards: tuple[Board, ...]
+    settings: tuple[SettingRow, ...]
+    choices: Choices
+    warnings: tuple[str, ...]
+    cells: tuple[Measured, ...] = ()
+    stale: frozenset[str] = frozenset()
+    audit: Audit | None = None
+    suites: tuple[Results, ...] = ()
+
+    @cached_property
+    def answers(self) -> tuple[tuple[Board, str], ...]:
+        """What each board answers, as far as it goes; transductive boards answer after the others."""
+        found = [(board, answer(board).sentence) for board in self.boards]
+        return tuple(sorted(found, key=lambda pair: pair[0].transductive))
+
+    def coverage(self) -> dict[str, int]:
+        """Return the number of cells by how they stand."""
+        done, failed, old = len(self.results.done), len(self.results.failed), len(self.stale)
+        missing = max(0, (self.results.planned or 0) - done - failed)
+        absent = sum(each.count for each in self.results.not_applicable)
+        return {"done": done - old, "stale": old, "failed": failed, "missing": missing, "not applicable": absent}
+
+
+def gather(names: str | Sequence[str], uri: str, home: Path | None = None) -> Report:
+    """Read the results of a suite, or of several as one, from MLflow and make their tables.
+
+    Args:
+        names: A suite's name, or several.
+        uri: See :func:`tlbench.report.results.load`.
+        home: Where audits are kept; without it none is shown.
+
+    Raises:
+        UserError: The store cannot be read, or has no such suite; or a suite's audit is damaged.
+    """
+    several = [names] if isinstance(names, str) else list(names)
+    results = [load(name, uri) for name in several]
+    audit = read_audit(home, several[0]) if home is not None and len(several) == 1 else None
+    return make(join(results), audit, results)
+
+
+def make(results: Results, audit: Audit | None = None, suites: Sequence[Results] = ()) -> Report:
+    """Make the tables of results.
+
+    Args:
+        results: Of one suite, or of several joined.
+        audit: Of the one suite.
+        suites: The results of each, where they are joined.
+    """
+    cells, notes = settle(results.done)
+    searches = dict(zip(results.done["cell"], results.done["setting"], strict=True))
+    labels = {key: (cell.protocol, cell.dataset) for cell in cells if (key := searches[cell.cell])}
+    results = replace(results, trials=labelled(results.trials, labels))
+    boards = leaderboard(cells, results.baseline)
+    old = stale(results.done)
+    return Report(
+        results=results,
+        boards=boards,
+        settings=settings(cells, results.baseline),
+        choices=choices(cells),
+        warnings=(*results.notes, *notes, *_warnings(results, boards), *_doubts(old, audit)),
+        cells=cells,
+        stale=old,
+        audit=audit,
+        suites=tuple(suites) or (results,),
+    )
+
+
+def _warnings(results: Results, boards: tuple[Board, ...]) -> list[str]:
+    found = []
+    have = len(results.done) + len(results.failed)
+    if results.planned is None:
+        found.append("no plan was stored with these results: how many cells are missing is not known")
+    elif len(results.done) > results.planned:
+        found.append(
+            f"there are results of {len(results.done)} cells but the suite now asks for {results.planned}: "
+            "some rows belong to an earlier version of the suite"
+        )
+    elif have < results.planned:
+        found.append(f"cells that have not been run: {results.planned - have} of {results.planned}")
+    if results.failed:
+        found.append(f"cells that failed: {len(results.failed)}, listed under reliability")
+    found += _undiffering(boards)
+    if _CUT in results.suite_text[-_TAIL:]:
+        found.append("the suite's text is too long for MLflow and was stored in part: reproduce from the file itself")
+    small = sum(not board.ranked for board in boards)
+    if small:
+        found.append(f"leaderboards without a single row that can be ranked: {small} of {len(boards)}")
+    commits = [commit for commit in results.provenance.get("commit", {}) if commit]
+    if len(commits) > 1:
+        found.append(f"the results come from {len(commits)} commits of tlbench: see provenance")
+    if any(commit.endswith("dirty") for commit in commits):
+        found.append("some results come from a working tree with changes that no commit holds")
+    return found
+
+
+def _undiffering(boards: tuple[Board, ...]) -> list[str]:
+    """Say why there are no differences to a baseline, each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for protocol, absence in sorted({(board.protocol, board.baseline.absence) for board in boards}):
+        reasons.setdefault(absence, []).append(protocol)
+    reasons.pop("", None)
+    if len(reasons) == 1 and all(board.baseline.absence for board in boards):
+        return [f"no differences are shown: {reason}" for reason in reasons]
+    return [f"no differences are shown for {'; '.join(where)}: {reason}" for reason, where in reasons.items()]
+
+
+def _doubts(old: frozenset[str], audit: Audit | None) -> list[str]:
+    found = [f"stale results, made by code that has changed since: {len(old)} cells"] if old else []
+    if audit is None:
+        return found
+    if not audit.passed:
+        when = datetime.fromtimestamp(audit.finished, UTC).strftime("%Y-%m-%d")
+        found.append(f"leak checks failed on {when}: see reliability")
+    copies = [each for each in audit.overlaps if each.exact + each.near]
+    return found + [
+        f"{each.exact + each.near} of {each.tests} examples of {each.test} have a copy in {each.against}"
+        for each in copies
+    ]

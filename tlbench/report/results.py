@@ -1,0 +1,343 @@
+"""What MLflow holds of a suite, as one data frame: a row is a finished cell."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import pandas as pd
+
+from tlbench.core.errors import UserError
+from tlbench.core.hashing import canonical
+from tlbench.report.trials import apart, none, of_runs
+from tlbench.store.addresses import SQLITE, for_pages, without_credentials
+from tlbench.store.mlflow import read_postgresql as from_postgresql
+from tlbench.store.mlflow import read_rest as from_rest
+from tlbench.store.mlflow import read_sql as from_sql
+from tlbench.store.mlflow import read_sqlite as from_sqlite
+from tlbench.store.mlflow import schema as layout
+from tlbench.store.mlflow.record_artifact import Attached
+from tlbench.store.mlflow.stored_experiment import StoredExperiment, StoredRun
+from tlbench.store.postgresql import is_postgresql
+
+TEXTS = tuple(name for name in layout.PARAMS if name != "seed")
+NUMBERS = (
+    "test/accuracy", "test/accuracy_ci95", "test/macro_f1", "test/nll", "test/ece", "validation/accuracy",
+    "cost/seconds", "cost/train_seconds", "cost/peak_memory", "footprint/trainable", "footprint/total",
+    "footprint/stored_bytes",
+)  # fmt: skip
+SOURCES = ("method_source", "protocol_source")
+COLUMNS = (
+    "run_id", "cell", "digest", "ended", *TEXTS, "seed", "options", "params", "transductive", "oracle", "setting",
+    *SOURCES, *NUMBERS,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell that failed and has no result; ``traceback`` is empty where none was stored."""
+
+    cell: str
+    what: str
+    error: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class NotApplicable:
+    """Cells that make no sense, and why."""
+
+    count: int
+    reason: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a report is made of.
+
+    Attributes:
+        suite: Name.
+        place: Where it was read from, as a page tells it.
+        done: One row per cell with a result. Columns :data:`COLUMNS` and further scores and costs under their MLflow
+            names; ``shots`` is text, ``ended`` is in seconds since the epoch, ``options`` and ``params`` are canonical
+            JSON, ``transductive`` and ``oracle`` are truth values, ``setting`` is the key of the search that found its
+            parameters, or empty.
+        provenance: Values and the number of cells that have them, by name (``torch``, ``commit``, ...).
+        failed: Cells that failed and have no result.
+        planned: Cells that the suite asks for; None when no plan was stored.
+        not_applicable: Combinations that the plan left out.
+        baseline: The suite's baseline as written there; empty when none was stored.
+        suite_text: The suite file; empty when none was stored.
+        notes: What a reader must know of how the rows were chosen.
+        experiment: MLflow's id of the suite's experiment.
+        attached: Curves and answers by cell, of the cells whose records were read whole.
+        trials: What a search tried, one row a trial (see :mod:`tlbench.report.trials`).
+        unread: Runs whose records were left unread, as too many: ``attached`` lacks them.
+    """
+
+    suite: str
+    place: str
+    done: pd.DataFrame
+    provenance: dict[str, dict[str, int]]
+    failed: tuple[Failure, ...]
+    planned: int | None
+    not_applicable: tuple[NotApplicable, ...]
+    baseline: str
+    suite_text: str
+    notes: tuple[str, ...]
+    experiment: str = ""
+    attached: Mapping[str, Attached] = field(default_factory=dict)
+    trials: pd.DataFrame = field(default_factory=none)
+    unread: int = 0
+
+
+def load(suite: str, uri: str) -> Results:
+    """Read a suite's results from MLflow.
+
+    Args:
+        suite: The suite's name, which is the experiment's name.
+        uri: ``sqlite:///...`` or ``postgresql://...``, read by SQL, or the ``http(s)://`` address of a tracking server.
+
+    Raises:
+        UserError: The store cannot be reached or read, or has no such suite.
+    """
+    return tidy(suite, for_pages(uri), _read(suite, uri))
+
+
+def load_several(names: Sequence[str], uri: str) -> Results:
+    """Read several suites' results as those of one.
+
+    Args:
+        names: Their names; where there are none, every suite of the store that has results.
+        uri: See :func:`load`.
+
+    Raises:
+        UserError: The store cannot be reached or read, has no such suite, or no results at all.
+    """
+    if names:
+        return join([load(name, uri) for name in names])
+    found = [results for results in (load(name, uri) for name in suites(uri)) if len(results.done)]
+    if not found:
+        raise UserError(f"{without_credentials(uri)}: no suite has results there", "`tlbench run` makes them")
+    return join(found)
+
+
+def suites(uri: str) -> list[str]:
+    """Return the names of all suites of a store.
+
+    Args:
+        uri: See :func:`load`.
+
+    Raises:
+        UserError: The store cannot be reached or read.
+    """
+    if uri.startswith(from_rest.SCHEMES):
+        return from_rest.suites(uri)
+    with _opened(uri) as database:
+        return from_sql.suites(database)
+
+
+def _read(suite: str, uri: str) -> StoredExperiment:
+    if uri.startswith(from_rest.SCHEMES):
+        return from_rest.read(uri, suite)
+    with _opened(uri) as database:
+        return from_sql.read(database, suite)
+
+
+def _opened(uri: str) -> AbstractContextManager[from_sql.Snapshot]:
+    if uri.startswith(SQLITE):
+        return from_sqlite.opened(uri)
+    if is_postgresql(uri):
+        return from_postgresql.opened(uri)
+    raise UserError(
+        "a report reads sqlite:///FILE, postgresql://HOST/NAME or the http(s):// address of an MLflow server, "
+        f"not {uri.partition(':')[0]!r}",
+        "another store can be read through `mlflow server --backend-store-uri ...`",
+    )
+
+
+def tidy(suite: str, place: str, stored: StoredExperiment) -> Results:
+    """Turn what MLflow stored into results: one row a finished cell, failures apart."""
+    notes: list[str] = []
+    runs, tried = apart(stored.runs)
+    finished = _first_of_each_cell(_complete(runs, notes), notes)
+    rows = [_row(run) for run in finished]
+    done = pd.DataFrame(rows, columns=_columns(rows))
+    done[list(NUMBERS)] = done[list(NUMBERS)].astype("float64")
+    plan: dict[str, Any] = _json(stored.tags.get(layout.PLAN_TAG, ""), {})
+    return Results(
+        suite=suite,
+        place=place,
+        done=done,
+        provenance=_provenance(finished),
+        failed=_failures(runs, {run.tags[layout.CELL_TAG] for run in finished}),
+        planned=plan.get("cells"),
+        not_applicable=tuple(
+            NotApplicable(int(each["count"]), str(each["reason"]), str(each["what"]))
+            for each in plan.get("not_applicable", ())
+        ),
+        baseline=stored.tags.get(layout.BASELINE_TAG, ""),
+        suite_text=stored.tags.get(layout.SUITE_TAG, ""),
+        notes=tuple(notes),
+        experiment=stored.id,
+        attached={run.tags[layout.CELL_TAG]: run.attached for run in finished if run.attached is not None},
+        trials=of_runs(tried),
+        unread=stored.unread,
+    )
+
+
+def join(several: Sequence[Results]) -> Results:
+    """Return several suites' results as those of one, named ``one+other``.
+
+    A cell is named by what decides its result, so one that two suites share counts once; provenance counts it in each.
+    The baseline is the one that all suites name which name any.
+
+    Args:
+        several: At least one.
+    """
+    if len(several) == 1:
+        return several[0]
+    notes = [f"{each.suite}: {note}" for each in several for note in each.notes]
+    stacked = pd.concat([each.done for each in several], ignore_index=True)
+    done = stacked.drop_duplicates("cell", ignore_index=True)
+    differing = int((stacked[["cell", "digest"]].drop_duplicates()["cell"].value_counts() > 1).sum())
+    if differing:
+        notes.append(f"cells with another result in a later suite, of which that of the first counts: {differing}")
+    baselines = list(dict.fromkeys(each.baseline for each in several if each.baseline))
+    if len(baselines) > 1:
+        notes.append(f"the suites name several baselines, so there is none: {', '.join(baselines)}")
+    have = set(done["cell"])
+    failed = {each.cell: each for results in several for each in results.failed if each.cell not in have}
+    shared = sum(len(each.done) + len(each.failed) for each in several) - len(done) - len(failed)
+    plans = [each.planned for each in several if each.planned is not None]
+    return Results(
+        suite="+".join(each.suite for each in several),
+        place=", ".join(dict.fromkeys(each.place for each in several)),
+        done=done,
+        provenance=_added(each.provenance for each in several),
+        failed=tuple(failed.values()),
+        planned=sum(plans) - shared if len(plans) == len(several) else None,
+        not_applicable=tuple(dict.fromkeys(each for results in several for each in results.not_applicable)),
+        baseline=baselines[0] if len(baselines) == 1 else "",
+        suite_text="---\n".join(each.suite_text for each in several if each.suite_text),
+        notes=tuple(notes),
+        attached={cell: held for each in reversed(several) for cell, held in each.attached.items()},
+        trials=pd.concat([each.trials for each in several], ignore_index=True),
+        unread=sum(each.unread for each in several),
+    )
+
+
+def _added(counts: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
+    total: dict[str, Counter[str]] = {}
+    for each in counts:
+        for key, values in each.items():
+            total.setdefault(key, Counter()).update(values)
+    return {key: dict(values) for key, values in sorted(total.items())}
+
+
+def _complete(runs: Iterable[StoredRun], notes: list[str]) -> list[StoredRun]:
+    """Keep finished runs with a digest: the last thing written before a run is finished."""
+    finished = [run for run in runs if run.status == "FINISHED"]
+    needed = set(layout.PARAMS)
+    complete = [
+        run
+        for run in finished
+        if run.tags.get(layout.DIGEST_TAG) and run.tags.get(layout.CELL_TAG) and run.params.keys() >= needed
+    ]
+    if len(complete) < len(finished):
+        notes.append(
+            f"finished runs left out because they are not tlbench's or lack a digest: {len(finished) - len(complete)}"
+        )
+    return complete
+
+
+def _first_of_each_cell(runs: Iterable[StoredRun], notes: list[str]) -> list[StoredRun]:
+    kept: dict[str, StoredRun] = {}
+    conflicts = set()
+    for run in sorted(runs, key=lambda run: run.id):
+        first = kept.setdefault(run.tags[layout.CELL_TAG], run)
+        if first.tags[layout.DIGEST_TAG] != run.tags[layout.DIGEST_TAG]:
+            conflicts.add(run.tags[layout.CELL_TAG])
+    if conflicts:
+        notes.append(
+            f"cells with several results that differ, of which the run with the smallest id counts: {len(conflicts)}, "
+            f"e.g. {min(conflicts)}"
+        )
+    return list(kept.values())
+
+
+def _row(run: StoredRun) -> dict[str, Any]:
+    return {
+        "run_id": run.id,
+        "cell": run.tags[layout.CELL_TAG],
+        "digest": run.tags[layout.DIGEST_TAG],
+        "ended": run.ended,
+        **{key: run.params[key] for key in TEXTS},
+        "seed": int(run.params["seed"]),
+        "options": _under(layout.OPTION_PREFIX, run.params),
+        "params": _under(layout.PARAM_PREFIX, run.params),
+        "transductive": layout.TRANSDUCTIVE_TAG in run.tags,
+        "oracle": layout.ORACLE_TAG in run.tags,
+        "setting": run.tags.get(layout.SETTING_TAG, ""),
+        **{key: run.tags.get(layout.PROVENANCE_PREFIX + key, "") for key in SOURCES},
+        **run.metrics,
+    }
+
+
+def _columns(rows: list[dict[str, Any]]) -> list[str]:
+    further = sorted({key for row in rows for key in row}.difference(COLUMNS))
+    return [*COLUMNS, *further]
+
+
+def _under(prefix: str, pairs: Mapping[str, str]) -> str:
+    return _canonical(prefix, tuple([pair for pair in pairs.items() if pair[0].startswith(prefix)]))
+
+
+@lru_cache(10_000)
+def _canonical(prefix: str, pairs: tuple[tuple[str, str], ...]) -> str:
+    """Return pairs as canonical JSON, without the prefix; most runs share theirs with many others."""
+    return canonical({key.removeprefix(prefix): value for key, value in pairs})
+
+
+def _provenance(runs: Iterable[StoredRun]) -> dict[str, dict[str, int]]:
+    prefix = layout.PROVENANCE_PREFIX
+    pairs = Counter(pair for run in runs for pair in run.tags.items() if pair[0].startswith(prefix))
+    counts: dict[str, dict[str, int]] = {}
+    for (key, value), cells in sorted(pairs.items()):
+        counts.setdefault(key.removeprefix(prefix), {})[value] = cells
+    return counts
+
+
+def _failures(runs: Iterable[StoredRun], done: set[str]) -> tuple[Failure, ...]:
+    latest: dict[str, StoredRun] = {}
+    for run in sorted(runs, key=lambda run: (run.ended, run.id)):
+        cell = run.tags.get(layout.CELL_TAG, "")
+        if run.status == "FAILED" and cell and cell not in done:
+            latest[cell] = run
+    return tuple(
+        Failure(
+            cell,
+            _what(run.params),
+            run.tags.get(layout.ERROR_TAG, "no message was stored"),
+            run.attached.traceback if run.attached is not None else "",
+        )
+        for cell, run in sorted(latest.items(), key=lambda item: _what(item[1].params))
+    )
+
+
+def _what(params: dict[str, str]) -> str:
+    parts = [params.get(key, "?") for key in ("protocol", "method_label", "backbone_label", "dataset", "shots", "seed")]
+    return "{} | {} | {} | {} | {} shots | seed {}".format(*parts)
+
+
+def _json(text: str, default: Any) -> Any:
+    try:
+        return json.loads(text) if text else default
+    except ValueError:
+        return default

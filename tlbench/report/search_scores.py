@@ -1,0 +1,27 @@
+"""What a search was decided by: how such a score is called, in which unit it is, and how people read it."""
+
+from __future__ import annotations
+
+from tlbench.report import number_format as text
+from tlbench.suite.search_validation import SHARES
+
+_UNITS = dict.fromkeys(SHARES, "%") | {"entropy": "nats", "information": "nats", "last": "steps"}
+
+
+def called(by: str) -> str:
+    """Return a score's name and its unit, where it has one: ``accuracy, %``, ``information, nats``."""
+    name = by.replace("_", " ")
+    return f"{name}, {_UNITS[by]}" if by in _UNITS else name
+
+
+def factor(by: str) -> float:
+    """Return by what a stored score is multiplied for the unit that :func:`called` names."""
+    return 100.0 if by in SHARES else 1.0
+
+
+def told(by: str, value: float | None) -> str:
+    """Return a stored score as people read it: 0.934 of ``accuracy`` as ``93.4``, 2.21341 nats as ``2.213``."""
+    if by in SHARES or value is None:
+        return text.percent(value)
+    digits = f"{abs(value):.0f}" if abs(value) >= 1000 else f"{abs(value):.4g}"
+    return f"{text.MINUS if value < 0 else ''}{digits}"

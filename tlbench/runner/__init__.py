@@ -1,0 +1,1 @@
+"""Running cells and trials on Ray. The only room that imports ray."""

@@ -1,0 +1,243 @@
+"""Runs a suite from plan to leaderboard: what is to do, on Ray, into the ledger, behind it into MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from tlbench.core.cell import Cell
+from tlbench.core.cost import Timings
+from tlbench.core.record import Record
+from tlbench.planning.prepare import Prepared
+from tlbench.planning.run_request import WORDS, Wish, asked
+from tlbench.planning.status import caps_of
+from tlbench.runner.graceful_stop import draining
+from tlbench.runner.progress import Progress
+from tlbench.runner.run_searches import Found, findings, run_searches
+from tlbench.runner.scheduler import Drive
+from tlbench.runner.slot_pool import Slots
+from tlbench.store.ledger import Ledger
+from tlbench.store.mlflow import schema as layout
+from tlbench.store.mlflow.sync import Backlog, Writer, sync
+from tlbench.store.mlflow.writer import prepare as prepare_tracking
+from tlbench.store.workspace import Home, driver_name
+from tlbench.suite.plan import Progress as Standing
+from tlbench.suite.selector import select
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run ended.
+
+    Attributes:
+        ran: Cells committed by this run.
+        failed: Cells that were asked for and stand as failed.
+        left: Cells that were asked for and have no result.
+        interrupted: The user stopped it.
+        capped: A limit of the suite stopped it.
+        tracking: MLflow's store.
+        backlog: What MLflow still lacks.
+    """
+
+    ran: int
+    failed: int
+    left: int
+    interrupted: bool
+    capped: bool
+    tracking: str
+    backlog: Backlog
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """How searches ended.
+
+    Attributes:
+        ended: All came to their end.
+        capped: A limit of the suite kept them from it.
+        found: What each has found so far.
+        backlog: What MLflow still lacks.
+    """
+
+    ended: bool
+    capped: bool
+    found: list[Found]
+    backlog: Backlog
+
+
+def run_suite(prepared: Prepared, home: Home, wish: Wish, tracking: str | None, console: Console) -> Summary:
+    """Run what the user asks for and is not done yet; results go to the ledger at once and to MLflow behind it.
+
+    Args:
+        prepared: The suite.
+        home: Where results and artifacts are kept.
+        wish: What to run.
+        tracking: MLflow's store as the user gave it, or None.
+        console: Where progress is shown.
+
+    Raises:
+        UserError: A selector, the cluster's address or the tracking URI is wrong.
+    """
+    uri = prepare_tracking(tracking, home.root)
+    ended = (0, False, False)
+    with home.ledger() as ledger:
+        claim(prepared, ledger)
+        writer = Writer(ledger.path, uri, home.root, prepared.suite.name)
+        searched, search_capped = search(prepared, home, ledger, writer, console, wish)
+        prepared = prepared.found(ledger)
+        claim(prepared, ledger)
+        standing = prepared.plan.against(ledger.known(cell.id for cell in prepared.plan.cells))
+        again, fresh = choose(standing, wish)
+        cells = [cell for cell in (*again, *fresh) if cell.id not in prepared.searches.waiting]
+
+        def begin() -> None:
+            ledger.forget(cell.id for cell in again)  # not before the cluster stands: results outlive a wrong address
+            writer.start()
+
+        if cells and searched:
+            ended = run_cells(
+                cells,
+                prepared,
+                home,
+                ledger,
+                console,
+                address=wish.address,
+                on_begin=begin,
+                on_commit=writer.notify,
+            )
+        writer.start()
+        backlog = writer.close()
+        after = prepared.plan.against(ledger.known(cell.id for cell in prepared.plan.cells))
+    ran, interrupted, capped = ended
+    wanted = {cell.id for cell in asked(wish, prepared.plan.cells, cells)} | prepared.searches.waiting
+    failed, left = (sum(cell.id in wanted for cell in found) for found in (after.failed, after.todo))
+    stopped = interrupted or not (searched or search_capped)
+    return Summary(ran, failed, left, stopped, capped or search_capped, uri, backlog)
+
+
+def search(
+    prepared: Prepared, home: Home, ledger: Ledger, writer: Writer, console: Console, wish: Wish
+) -> tuple[bool, bool]:
+    """Run the searches that the cells a user asks for wait for.
+
+    Returns:
+        Whether they came to their end, and whether a limit of the suite kept them from it.
+    """
+    standing = prepared.plan.against(ledger.known(cell.id for cell in prepared.plan.cells))
+    caps = caps_of(prepared, ledger)
+    ended = run_searches(choose(standing, wish)[1], prepared, home, ledger, writer, console, caps, wish.address)
+    return ended, caps.reached and not ended
+
+
+def tune_suite(prepared: Prepared, home: Home, wish: Wish, tracking: str | None, console: Console) -> Tuned:
+    """Run the searches of a suite and nothing else.
+
+    Args:
+        prepared: The suite.
+        home: Where results and artifacts are kept.
+        wish: Which cells' settings to search, and where.
+        tracking: MLflow's store as the user gave it, or None.
+        console: Where progress is shown.
+
+    Raises:
+        UserError: Trials cannot run, or no cluster answers.
+    """
+    uri = prepare_tracking(tracking, home.root)
+    with home.ledger() as ledger:
+        claim(prepared, ledger)
+        writer = Writer(ledger.path, uri, home.root, prepared.suite.name)
+        ended, capped = search(prepared, home, ledger, writer, console, wish)
+        writer.start()
+        return Tuned(ended, capped, findings(prepared.searches, ledger), writer.close())
+
+
+def send(prepared: Prepared, home: Home, tracking: str | None) -> tuple[str, Backlog]:
+    """Write to MLflow what it lacks of a suite; return the store and what is left."""
+    uri = prepare_tracking(tracking, home.root)
+    with home.ledger() as ledger:
+        claim(prepared, ledger)
+        path = ledger.path
+    return uri, sync(path, uri, home.root, [prepared.suite.name])[prepared.suite.name]
+
+
+def claim(prepared: Prepared, ledger: Ledger) -> None:
+    """Note in the ledger which cells the suite has, and what MLflow is to say of the suite."""
+    tags = layout.experiment_tags(prepared.baseline, prepared.text, len(prepared.plan.cells), prepared.plan.reasons())
+    ids = (*(cell.id for cell in prepared.plan.cells), *prepared.searches.trial_ids)
+    ledger.claim(prepared.suite.name, ids, tags)
+
+
+def choose(standing: Standing, wish: Wish) -> tuple[list[Cell], list[Cell]]:
+    """Return the cells to run again, whose results are to be taken back first, and those to run that have none.
+
+    Raises:
+        UserError: A selector is not understood.
+    """
+    only, skip = select(wish.only, WORDS), select(wish.skip)
+    force = select(wish.force) if wish.force else None
+    again = list(standing.failed) if wish.retry_failed or "failed" in only.words else []
+    if "stale" in only.words:
+        again += standing.stale
+    fresh = [] if only.words else standing.todo
+    if force is not None:
+        chosen = {cell.id for cell in again}
+        everything = [*standing.done, *standing.stale, *standing.failed]
+        again += [cell for cell in force.of(everything) if cell.id not in chosen]
+    skipped = {cell.id for cell in skip.of([*fresh, *again])} if wish.skip else set()
+    again, fresh = ([cell for cell in only.of(cells) if cell.id not in skipped] for cells in (again, fresh))
+    return again, fresh
+
+
+def run_cells(
+    cells: list[Cell],
+    prepared: Prepared,
+    home: Home,
+    ledger: Ledger,
+    console: Console,
+    *,
+    address: str | None,
+    on_begin: Callable[[], None],
+    on_commit: Callable[[], None],
+) -> tuple[int, bool, bool]:
+    """Run cells on Ray and commit their records.
+
+    Args:
+        cells: What to run.
+        prepared: The suite they belong to.
+        home: Where artifacts are kept.
+        ledger: Where records are committed.
+        console: Where progress is shown.
+        address: A running Ray cluster, or None for one of this machine's own.
+        on_begin: Called once the slots stand.
+        on_commit: Called after each record.
+
+    Returns:
+        Number of records committed, whether the user stopped the run, whether a limit did.
+    """
+    suite, total = prepared.suite, len(prepared.plan.cells)
+    estimate = Timings(ledger.durations()).total(cells, suite.resources)
+    expected = None if estimate.guessed else estimate.seconds
+    with (
+        Slots(home.artifacts.root, suite.resources, address=address, most=len(cells)) as slots,
+        draining(console) as drained,
+        Progress(console, total, total - len(cells), expected, len(slots)) as shown,
+    ):
+
+        def committed(record: Record) -> None:
+            shown.add(record)
+            on_commit()
+
+        on_begin()
+        drive = Drive(
+            cells,
+            slots,
+            ledger,
+            driver_name(),
+            caps_of(prepared, ledger),
+            on_record=committed,
+            stopping=drained.is_set,
+        )
+        drive.run()
+    return shown.finished, drained.is_set(), drive.capped

@@ -1,0 +1,181 @@
+"""One trial in one of Tune's processes: a cell on validation, which tells what it is worth as it goes on."""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from tlbench.core.cell import Cell, Trial
+from tlbench.core.record import STOPPED, Outcome, Record
+from tlbench.core.resources import Resources
+from tlbench.core.segments import WHOLE, epochs_until
+from tlbench.runner.slot_actor import HEAVY, read_artifact
+from tlbench.runner.train_group import artifact_folder
+from tlbench.search.objective import RUNGS, worth, worth_of
+from tlbench.search.problem import Setting
+from tlbench.store.artifacts import Artifacts
+from tlbench.training.context import Context
+from tlbench.worker.artifact_jobs import needs
+from tlbench.worker.build_once import adopt
+from tlbench.worker.cache import Warm
+from tlbench.worker.cost_meter import Watch
+from tlbench.worker.memory_allocator import keep_memory
+from tlbench.worker.provenance import machine, sources
+from tlbench.worker.run_cell import run_cell, scratch_of
+from tlbench.worker.segment_states import forget
+
+_warm: dict[str, Warm] = {}  # lives as long as the process, which runs trial after trial
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """What every trial of an experiment shares.
+
+    Attributes:
+        root: The artifact folder.
+        resources: What one trial holds.
+        settings: By key.
+        marks: Ninths of a training at which its trial is judged.
+        minutes: After which a trial is ended, its process with it; None lets it take what it takes.
+    """
+
+    root: str
+    resources: Resources
+    settings: Mapping[str, Setting]
+    marks: tuple[int, ...]
+    minutes: float | None = None
+
+
+def run_trial(config: dict[str, Any], jobs: Jobs) -> None:
+    """Run a trial; every report carries the record that stands if the trial ends there.
+
+    Args:
+        config: :meth:`Trial.describe`, and under ``held`` the machine that has each of the weights made for it.
+        jobs: What all trials share.
+    """
+    from ray import tune
+
+    threads = max(1, int(jobs.resources.cpus))
+    torch.set_num_threads(threads)  # of this thread: Tune has a new one for each trial
+    told = dict(config)
+    held = told.pop("held")
+    cell = jobs.settings[config["setting"]].cell_of(Trial(**told))
+    warm = _warm.get(jobs.root) or _warm.setdefault(jobs.root, _warm_up(jobs))
+    _bring(cell, held, jobs, warm)
+    judged = _Judged(cell, warm, jobs)
+    try:
+        record = run_cell(
+            cell,
+            warm,
+            cpus=jobs.resources.cpus,
+            gpus=jobs.resources.gpus,
+            facts={"pid": os.getpid()},
+            on_epoch=partial(judged.tell, tune.report),
+            on_begin=partial(_end_after, jobs.minutes),
+        )
+    except SystemExit:  # how Tune ends a trial early, out of its report
+        shutil.rmtree(scratch_of(cell, warm), ignore_errors=True)
+        raise
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    tune.report(_report(WHOLE, judged.whole(record)))
+
+
+class _Judged:
+    """What a trial told at each mark of its training."""
+
+    def __init__(self, cell: Cell, warm: Warm, jobs: Jobs) -> None:
+        self._cell, self._warm, self._jobs = cell, warm, jobs
+        self._watch = Watch(warm.device)
+        self._rungs: list[tuple[int, float]] = []
+
+    def tell(self, report: Any, ctx: Context, done: int, total: int) -> None:
+        """Report the value at every mark that the training has passed; one that is resumed reports them again."""
+        accuracy, nll = (ctx.curves.get(name, []) for name in ("val_accuracy", "val_nll"))
+        if len(accuracy) != done or done == total:  # no validation, or another training of the same cell
+            return
+        for mark in self._jobs.marks[len(self._rungs) :]:
+            epochs = epochs_until(mark, total)
+            if epochs > done or epochs == total:
+                return
+            scores = zip(accuracy[:epochs], nll[:epochs], strict=False)
+            best = max(worth({"accuracy": a, "nll": n}) or 0.0 for (_, a), (_, n) in scores)
+            self._rungs.append((mark, best))
+            report(_report(mark, self._partial(ctx, mark, best)))
+
+    def whole(self, record: Record) -> Record:
+        """Return a trial's record with the values at the marks."""
+        if record.outcome is None or not self._rungs:
+            return record
+        curves = record.outcome.curves | {RUNGS: list(self._rungs)}
+        return record.model_copy(update={"outcome": record.outcome.model_copy(update={"curves": curves})})
+
+    def _partial(self, ctx: Context, mark: int, best: float) -> Record:
+        resources = self._jobs.resources
+        return Record(
+            cell=self._cell.describe(),
+            status="done",
+            outcome=Outcome(
+                scores={},
+                validation={"accuracy": best},
+                curves=dict(ctx.curves) | {RUNGS: list(self._rungs)},
+                selected={STOPPED: round(mark / WHOLE, 4)},
+            ),
+            cost=self._watch.cost(resources.cpus, resources.gpus),
+            provenance=machine() | sources(self._cell) | {"pid": os.getpid()},
+        )
+
+
+def _bring(cell: Cell, held: Mapping[str, str], jobs: Jobs, warm: Warm) -> None:
+    """Fetch what another machine made and does not share; should that fail, the cell makes it anew."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    for make in needs(cell):
+        node = held.get(make.id)
+        if node is None or warm.artifacts.has(*make.at):
+            continue
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
+        read = ray.remote(num_cpus=0, scheduling_strategy=there)(read_artifact)
+        with suppress(ray.exceptions.RayError):
+            adopt(warm.artifacts, *make.at, ray.get(read.remote(jobs.root, make)))
+
+
+def _end_after(minutes: float | None) -> None:
+    """End this process after so long, wherever it hangs; what needs Python's lock for it may never come to its turn."""
+    if minutes is not None:
+        faulthandler.dump_traceback_later(60 * minutes, exit=True, file=sys.__stderr__)
+
+
+def _report(mark: int, record: Record) -> dict[str, Any]:
+    value = worth_of(record.outcome)
+    from ray import get_runtime_context
+
+    return {
+        "share": mark,
+        "value": float("nan") if value is None else value,
+        "record": record.model_dump_json(),
+        "node": get_runtime_context().get_node_id(),
+    }
+
+
+def _warm_up(jobs: Jobs) -> Warm:
+    keep_memory()
+    for name in HEAVY:
+        importlib.import_module(name)
+    device = torch.device("cuda" if jobs.resources.gpus > 0 else "cpu")
+    if device.type == "cuda":
+        torch.backends.cudnn.deterministic = True
+    artifacts = Artifacts(artifact_folder(jobs.root))
+    forget((), artifacts)  # the driver sees to its own machine only
+    return Warm(artifacts, device, precision=jobs.resources.precision)

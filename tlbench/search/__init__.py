@@ -1,0 +1,1 @@
+"""Hyper-parameter search without Ray: spaces, problems, studies, what proposes trials and what ends them."""

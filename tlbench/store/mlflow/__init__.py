@@ -1,0 +1,1 @@
+"""MLflow as the place where results are gathered: its schema, the writer, and the readers."""

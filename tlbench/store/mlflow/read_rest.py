@@ -1,0 +1,203 @@
+"""Reads one experiment from an MLflow tracking server over its REST interface, page by page."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from http.client import HTTPException, HTTPMessage
+from typing import IO, Any
+from urllib.parse import quote, unquote, urlsplit
+
+from tlbench.core.errors import UserError
+from tlbench.store.addresses import without_credentials
+from tlbench.store.mlflow import record_artifact as attached
+from tlbench.store.mlflow.record_artifact import Attached
+from tlbench.store.mlflow.schema import ARTIFACT, CURVE_PREFIX
+from tlbench.store.mlflow.stored_experiment import (
+    STATUSES,
+    TAG_PREFIX,
+    StoredExperiment,
+    StoredRun,
+    attach,
+    unknown_suite,
+)
+
+SCHEMES = ("http://", "https://")
+_PAGE = 1000
+_TIMEOUT_S = 60.0
+_RECORDS = 300  # read whole; a request each, some hundred a second
+_MISSED = 10  # records in a row that a server does not hand out, after which it is asked for no more
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry the credentials to wherever the answer points."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> None:
+        return None
+
+
+class _Server:
+    """A tracking server: its address without credentials, and the headers that carry them."""
+
+    def __init__(self, uri: str) -> None:
+        parts = urlsplit(uri)
+        self.address = without_credentials(uri).rstrip("/")
+        self._headers = {"Content-Type": "application/json"}
+        user = unquote(parts.username or "") or os.environ.get("MLFLOW_TRACKING_USERNAME", "")
+        password = unquote(parts.password or "") or os.environ.get("MLFLOW_TRACKING_PASSWORD", "")
+        token = os.environ.get("MLFLOW_TRACKING_TOKEN", "")
+        if user and password:
+            pair = base64.b64encode(f"{user}:{password}".encode()).decode()
+            self._headers["Authorization"] = f"Basic {pair}"
+        elif token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._opener = urllib.request.build_opener(_NoRedirect)
+
+    def call(self, endpoint: str, body: dict[str, Any] | None = None) -> dict[str, Any] | None:
+        """Return the decoded answer, or None where the server says the thing does not exist.
+
+        Raises:
+            UserError: The server cannot be reached, refuses, or is no MLflow server.
+        """
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.address}/api/2.0/mlflow/{endpoint}", data, self._headers)
+        try:
+            with self._opener.open(request, timeout=_TIMEOUT_S) as response:
+                answer = json.load(response)
+        except urllib.error.HTTPError as error:
+            text = error.read(10_000).decode(errors="replace")
+            if error.code == 404 and "RESOURCE_DOES_NOT_EXIST" in text:
+                return None
+            said = f"{self.address}: the MLflow server answers {error.code} {error.reason}"
+            raise UserError(said, _hint(error.code)) from error
+        except (OSError, HTTPException) as error:
+            reason = getattr(error, "reason", None) or error
+            raise UserError(
+                f"{self.address}: cannot reach the MLflow server: {reason}",
+                "is it running, and is the address right?",
+            ) from error
+        except ValueError as error:
+            raise UserError(f"{self.address}: the answer is not JSON", "is this an MLflow server?") from error
+        if not isinstance(answer, dict):
+            raise UserError(f"{self.address}: the answer has another form", "is this an MLflow server?")
+        return answer
+
+    def record(self, run_id: str) -> bytes:
+        """Return a run's record as it was attached, or nothing where the server does not hand it out."""
+        where = f"get-artifact?path={ARTIFACT}&run_uuid={quote(run_id)}"
+        request = urllib.request.Request(f"{self.address}/{where}", None, self._headers)
+        try:
+            with self._opener.open(request, timeout=_TIMEOUT_S) as response:
+                return bytes(response.read())
+        except (OSError, HTTPException):
+            return b""
+
+    def pages(self, endpoint: str, body: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
+        """Yield every item under ``key`` over all pages of a search."""
+        token = ""
+        while True:
+            answer = self.call(endpoint, body | ({"page_token": token} if token else {})) or {}
+            yield from answer.get(key, ())
+            token = answer.get("next_page_token", "")
+            if not token:
+                return
+
+
+def _hint(code: int) -> str:
+    if code in (401, 403):
+        return "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+    if code in (301, 302, 307, 308):
+        return "it points elsewhere; give the final address"
+    return "its own log says more" if code >= 500 else "is this the address of an MLflow server?"
+
+
+def read(uri: str, suite: str) -> StoredExperiment:
+    """Read the suite's experiment.
+
+    User and password come from the address or from ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``,
+    else a bearer token from ``MLFLOW_TRACKING_TOKEN``, as with MLflow's own client.
+
+    Args:
+        uri: ``http://...`` or ``https://...``.
+        suite: Name of the experiment.
+
+    Raises:
+        UserError: There is no such experiment, or the server cannot be read.
+    """
+    server = _Server(uri)
+    found = server.call(f"experiments/get-by-name?experiment_name={quote(suite, safe='')}")
+    if found is None or found["experiment"].get("lifecycle_stage", "active") != "active":
+        raise unknown_suite(suite, server.address, _names(server))
+    experiment = found["experiment"]
+    runs = []
+    for status in STATUSES:
+        body = {
+            "experiment_ids": [experiment["experiment_id"]],
+            "filter": f"attributes.status = '{status}'",
+            "run_view_type": "ACTIVE_ONLY",
+            "max_results": _PAGE,
+            "order_by": ["attributes.start_time ASC"],  # runs that end meanwhile come last, and shift no page
+        }
+        runs += [_run(item) for item in server.pages("runs/search", body, "runs")]
+    tags = _pairs(experiment.get("tags", []))
+    unread = attach(runs, _patient(server), _RECORDS, tags)
+    return StoredExperiment(tags, tuple(runs), str(experiment["experiment_id"]), unread)
+
+
+def suites(uri: str) -> list[str]:
+    """Return the names of all experiments.
+
+    Args:
+        uri: ``http://...`` or ``https://...``.
+
+    Raises:
+        UserError: The server cannot be read.
+    """
+    return sorted(_names(_Server(uri)))
+
+
+def _names(server: _Server) -> list[str]:
+    found = server.pages("experiments/search", {"max_results": _PAGE}, "experiments")
+    return [str(each["name"]) for each in found]
+
+
+def _patient(server: _Server) -> Callable[[StoredRun], Attached | None]:
+    """Return what reads records from a server until it has failed to hand out several in a row."""
+    missed = 0
+
+    def read(run: StoredRun) -> Attached | None:
+        nonlocal missed
+        if missed == _MISSED:
+            return None
+        found = attached.parse(server.record(run.id))
+        missed = missed + 1 if found is None else 0
+        return found
+
+    return read
+
+
+def _run(item: dict[str, Any]) -> StoredRun:
+    info, data = item["info"], item.get("data", {})
+    return StoredRun(
+        id=info["run_id"],
+        status=info["status"],
+        ended=float(info.get("end_time", 0)) / 1000.0,
+        artifacts=info.get("artifact_uri", ""),
+        params=_pairs(data.get("params", [])),
+        tags={key: value for key, value in _pairs(data.get("tags", [])).items() if key.startswith(TAG_PREFIX)},
+        metrics={
+            str(metric["key"]): float(metric.get("value", 0.0))  # a zero may be left out, NaN comes as text
+            for metric in data.get("metrics", [])
+            if not metric["key"].startswith(CURVE_PREFIX)
+        },
+    )
+
+
+def _pairs(items: list[dict[str, str]]) -> dict[str, str]:
+    return {item["key"]: item.get("value", "") for item in items}

@@ -1,0 +1,82 @@
+"""What only a whole record holds: curves, right and wrong by example, tracebacks. Read from the run's artifact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlbench.core.record import unpack_bits
+from tlbench.store.mlflow.schema import ARTIFACT
+
+Curve = tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """The part of a record that is read from its file.
+
+    Attributes:
+        curves: Values by epoch or step, by name.
+        bits: One bit a test prediction, packed as the record holds it; empty where none was stored.
+        tests: Number of test predictions.
+        group: Consecutive test predictions that belong together.
+        traceback: Of a failure.
+        notes: Warnings that the method or the protocol raised.
+    """
+
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    bits: str = ""
+    tests: int = 0
+    group: int = 1
+    traceback: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def correct(self) -> NDArray[np.bool_] | None:
+        """Whether each test prediction was right (tests,); None where that was not stored."""
+        if not self.bits:
+            return None
+        packed = np.frombuffer(unpack_bits(self.bits), dtype=np.uint8)
+        return np.unpackbits(packed, count=self.tests).astype(np.bool_)
+
+
+def from_folder(artifacts: str) -> Attached | None:
+    """Return what a run's folder of artifacts holds; None where it is elsewhere, or no longer there.
+
+    Args:
+        artifacts: A path or a ``file:`` address; what lies on servers is not asked for.
+    """
+    parts = urlsplit(artifacts)
+    if not artifacts or parts.scheme not in ("", "file"):
+        return None
+    folder = Path(unquote(parts.path) if parts.scheme else artifacts)
+    try:
+        return parse((folder / ARTIFACT).read_bytes())
+    except OSError:
+        return None
+
+
+def parse(text: bytes) -> Attached | None:
+    """Return what a stored record holds; None where the text is no record."""
+    try:
+        body = json.loads(text)
+        outcome, error = body["outcome"] or {}, body["error"] or {}
+        return Attached(
+            curves={
+                str(name): tuple((int(step), float(value)) for step, value in curve)
+                for name, curve in outcome.get("curves", {}).items()
+            },
+            bits=str(outcome.get("correct", "")),
+            tests=int(outcome.get("tests", 0)),
+            group=int(outcome.get("group", 1)),
+            traceback=str(error.get("traceback", "")),
+            notes=tuple(map(str, outcome.get("notes", ()))),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,59 @@
+"""What a suite may name: the methods, protocols, datasets and backbones there are, and who checks their parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tlbench.core.info import BackboneInfo
+from tlbench.plugins import registry
+from tlbench.plugins.registry import Declaration, Kind
+
+Declare = Callable[[Kind, str], Declaration]
+DescribeBackbone = Callable[[str, dict[str, Any], dict[str, Any]], BackboneInfo]
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Names and checks. Core reads methods and protocols itself; datasets and backbones lie above it and are given.
+
+    Attributes:
+        datasets: Names of the dataset sources.
+        backbones: Names of the architectures.
+        validate_dataset: (name, params) -> resolved params; raises UserError; opens nothing.
+        describe_backbone: (name, params, weights) -> facts; raises UserError; imports no torch, unless a prefix
+            of ``backbone_prefixes`` stands before the name.
+        methods: Names of the methods.
+        protocols: Names of the protocols.
+        declare: Reads the declaration of a method or protocol by kind and name.
+        backbone_prefixes: What stands before the names of further architectures, e.g. ``timm:``, which only
+            ``describe_backbone`` knows.
+    """
+
+    datasets: tuple[str, ...]
+    backbones: tuple[str, ...]
+    validate_dataset: Callable[[str, dict[str, Any]], dict[str, Any]]
+    describe_backbone: DescribeBackbone
+    methods: tuple[str, ...]
+    protocols: tuple[str, ...]
+    declare: Declare = registry.declaration
+    backbone_prefixes: tuple[str, ...] = ()
+
+    def declared(self, role: str) -> tuple[str, ...]:
+        """Return the names of the methods with a role, ``fit`` or ``pretrain``."""
+        return tuple(name for name in self.methods if role in self.declare("methods", name).roles)
+
+    def learns_from_teacher(self, name: str) -> bool:
+        """Say whether a method reads a teacher (its constant ``TEACHER``)."""
+        return bool(self.declare("methods", name).constants.get("TEACHER", False))
+
+    def teachers(self) -> tuple[str, ...]:
+        """Return the names of the methods that can train a teacher: those that train a whole network to classify."""
+        return tuple(
+            name
+            for name in self.declared("fit")
+            if "classification" in self.declare("methods", name).protocols
+            and not self.declare("methods", name).constants.get("FROZEN_BACKBONE", False)
+            and not self.learns_from_teacher(name)
+        )

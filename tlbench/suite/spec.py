@@ -1,0 +1,267 @@
+"""Suite, Grid and their parts: what a suite file says, before any name in it is looked up."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, field_validator
+
+from tlbench.core.config import Settings
+from tlbench.core.errors import nearest
+from tlbench.core.hashing import canonical
+from tlbench.core.info import Shots
+from tlbench.core.resources import Limits, Resources
+from tlbench.search.spec import Search
+
+MAX_SEEDS = 10_000
+Name = Annotated[str, StringConstraints(min_length=1)]
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+_PAIR = re.compile(r"^\s*\S.*?\s->\s.*\S\s*$")
+WeightsKind = Literal["random", "torchvision", "timm", "hf", "file"]
+PUBLISHERS: tuple[Literal["torchvision", "timm", "hf"], ...] = ("torchvision", "timm", "hf")
+"""Libraries that publish weights; a suite calls the weights by the library's name."""
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check_shots(value: Any, least: int = 0) -> Shots:
+    """Return a number of labelled examples a class, or ``full``.
+
+    Raises:
+        ValueError: It is neither, or fewer than ``least``.
+    """
+    if value == "full" or (_whole(value) and value >= least):
+        return value  # type: ignore[no-any-return]
+    raise ValueError(f"must be a whole number of {least} or more, or full, not {value!r}")
+
+
+def _pairs(value: Any) -> Any:
+    if value is None or value == "all":
+        return value
+    if (
+        isinstance(value, (list, tuple))
+        and value
+        and all(isinstance(pair, str) and _PAIR.match(pair) for pair in value)
+    ):
+        return tuple(value)
+    raise ValueError(f'must be all, or a list like ["A -> B", "B -> A"], not {value!r}')
+
+
+def _seeds(value: Any) -> tuple[int, ...]:
+    if isinstance(value, (list, tuple)):
+        if not value or not all(_whole(seed) and 0 <= seed < 2**31 for seed in value):
+            raise ValueError("must be whole numbers of 0 or more, at least one")
+        if len(set(value)) < len(value):
+            raise ValueError("lists a seed twice")
+        return tuple(value)
+    if _whole(value) and 1 <= value <= MAX_SEEDS:
+        return tuple(range(value))
+    raise ValueError(f"must be a number of seeds from 1 to {MAX_SEEDS}, or a list of seeds, not {value!r}")
+
+
+class Weights(Settings):
+    """Where a backbone's weights come from when the suite does not pre-train them.
+
+    Attributes:
+        kind: ``random``, ``torchvision``, ``timm``, ``hf`` or ``file``.
+        name: Which of the library's weights; ``DEFAULT`` leaves it to the library.
+        path: The file, as the suite wrote it; a relative path starts from the suite's folder.
+    """
+
+    kind: WeightsKind = "random"
+    name: str = ""
+    path: str = ""
+
+
+def _weights(value: Any) -> Weights:
+    if isinstance(value, Weights):
+        return value
+    if value == "random":
+        return Weights()
+    for library in PUBLISHERS:
+        if value == library:
+            return Weights(kind=library, name="DEFAULT")
+    if isinstance(value, dict) and len(value) == 1:
+        (kind, text), *_ = value.items()
+        if kind in PUBLISHERS and isinstance(text, str) and text:
+            return Weights(kind=kind, name=text)
+        if kind == "file" and isinstance(text, str) and text:
+            return Weights(kind="file", path=text)
+    forms = "random, torchvision, {torchvision: NAME}, hf, {hf: REVISION}, timm, {timm: TAG} or {file: PATH}"
+    close = nearest(value, ("random", *PUBLISHERS)) if isinstance(value, str) else ""
+    raise ValueError(f"must be {forms}, not {value!r}{'; ' + close if close.startswith('did') else ''}")
+
+
+class DatasetSpec(Settings):
+    """A dataset source, with the parameters that open it (flat keys beside ``name`` in the file)."""
+
+    name: Name
+    params: dict[str, Any] = Field(default_factory=dict)
+    pairs: Annotated[
+        Literal["all"] | tuple[str, ...] | None,
+        BeforeValidator(_pairs),
+        WithJsonSchema(
+            {
+                "description": "pairs of its domains, each a dataset of its own for adaptation",
+                "anyOf": [{"const": "all"}, {"type": "array", "items": {"pattern": _PAIR.pattern}, "minItems": 1}],
+            }
+        ),
+    ] = None
+
+    @cached_property
+    def key(self) -> str:
+        """Canonical text, by which an opened dataset is found."""
+        return canonical([self.name, self.params])
+
+
+class PretrainSpec(Settings):
+    """A pre-training run that makes a backbone's weights, from those that it starts from."""
+
+    method: Name
+    dataset: DatasetSpec
+    params: dict[str, Any] = Field(default_factory=dict)
+    seed: int = Field(0, ge=0, lt=2**31)
+    after: PretrainSpec | None = Field(None, description="the run that it goes on from")
+
+    @property
+    def runs(self) -> tuple[PretrainSpec, ...]:
+        """The chain of runs, the first one first."""
+        return (*(self.after.runs if self.after is not None else ()), self)
+
+
+class BackboneSpec(Settings):
+    """An architecture with its options (flat keys beside ``name`` in the file) and where its weights come from.
+
+    Pre-training starts from ``weights``.
+    """
+
+    name: Name
+    weights: Annotated[
+        Weights,
+        BeforeValidator(_weights),
+        WithJsonSchema(
+            {
+                "description": "where the weights come from",
+                "default": "random",
+                "anyOf": [
+                    {"enum": ["random", *PUBLISHERS]},
+                    *(
+                        {
+                            "type": "object",
+                            "properties": {kind: {"type": "string", "minLength": 1}},
+                            "required": [kind],
+                            "additionalProperties": False,
+                        }
+                        for kind in (*PUBLISHERS, "file")
+                    ),
+                ],
+            }
+        ),
+    ] = Weights()
+    pretrain: PretrainSpec | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @cached_property
+    def key(self) -> str:
+        """Canonical text, by which a resolved backbone is found."""
+        return canonical(self.model_dump(mode="json"))
+
+    @property
+    def runs(self) -> tuple[PretrainSpec, ...]:
+        """The pre-training runs that make its weights, the first one first."""
+        return self.pretrain.runs if self.pretrain is not None else ()
+
+
+class TeacherSpec(Settings):
+    """A network trained on the cell's own labels first, for a method to learn from."""
+
+    backbone: BackboneSpec
+    method: Name = "finetune"
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class MethodSpec(Settings):
+    """A method, with the parameters that differ from its defaults and, where it reads one, its teacher."""
+
+    name: Name
+    params: dict[str, Any] = Field(default_factory=dict)
+    teacher: TeacherSpec | None = None
+
+
+ShotsField = Annotated[
+    Shots,
+    BeforeValidator(check_shots),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"const": "full"}]}),
+]
+SeedsField = Annotated[
+    tuple[int, ...],
+    BeforeValidator(_seeds),
+    WithJsonSchema(
+        {
+            "description": "a number of seeds (n means 0 to n-1), or a list of seeds",
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS},
+                {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "uniqueItems": True},
+            ],
+        }
+    ),
+]
+
+
+class Grid(Settings):
+    """All combinations of some methods, backbones, datasets, shots and seeds under one protocol.
+
+    ``options`` are the protocol's own settings as the file gives them, flat beside the other keys.
+    """
+
+    protocol: Name
+    methods: tuple[MethodSpec, ...] = Field(min_length=1)
+    backbones: tuple[BackboneSpec, ...] = Field(min_length=1)
+    datasets: tuple[DatasetSpec, ...] = Field(min_length=1)
+    shots: tuple[ShotsField, ...] = Field(
+        ("full",), min_length=1, description="labelled examples a class, validation included, or full"
+    )
+    seeds: SeedsField = (0,)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("shots")
+    @classmethod
+    def _distinct(cls, shots: tuple[Shots, ...]) -> tuple[Shots, ...]:
+        twice = [value for position, value in enumerate(shots) if value in shots[:position]]
+        if twice:
+            raise ValueError(f"lists {twice[0]} twice")
+        return shots
+
+    @property
+    def teachers(self) -> tuple[TeacherSpec, ...]:
+        """The teachers of its methods."""
+        return tuple(spec.teacher for spec in self.methods if spec.teacher is not None)
+
+
+class Suite(Settings):
+    """A suite file: a name, a baseline, and one or more grids."""
+
+    name: FileName
+    baseline: str | None = None
+    grids: tuple[Grid, ...] = Field(min_length=1)
+    search: Search | None = None
+    resources: Resources = Resources()
+    limits: Limits = Limits()
+
+    @property
+    def datasets(self) -> dict[str, DatasetSpec]:
+        """Every dataset that must be opened, targets and pre-training corpora, by key."""
+        corpora = (run.dataset for spec in self.backbones.values() for run in spec.runs)
+        targets = (spec for grid in self.grids for spec in grid.datasets)
+        return {spec.key: spec for spec in (*targets, *corpora)}
+
+    @property
+    def backbones(self) -> dict[str, BackboneSpec]:
+        """Every backbone, those of teachers included, by key."""
+        own = (spec for grid in self.grids for spec in grid.backbones)
+        of_teachers = (teacher.backbone for grid in self.grids for teacher in grid.teachers)
+        return {spec.key: spec for spec in (*own, *of_teachers)}

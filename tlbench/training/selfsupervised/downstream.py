@@ -1,0 +1,43 @@
+"""What follows on a task once a backbone has learnt from its inputs without labels: learning from the labels."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from tlbench.backbones.backbone import Backbone
+from tlbench.core.config import SelfSupervisedConfig
+from tlbench.data.dataset import Split, Task
+from tlbench.training.classifier import Classifier
+from tlbench.training.context import Context
+from tlbench.training.frozen_features import embed
+from tlbench.training.parameter_groups import parameter_groups
+from tlbench.training.predictor import ModulePredictor
+from tlbench.training.probe import start_from_probe
+from tlbench.training.supervised_loop import train_classifier
+
+
+def learn_labels(task: Task, backbone: Backbone, cfg: SelfSupervisedConfig, ctx: Context) -> ModulePredictor:
+    """Fine-tune the backbone from where it is now, or fit a linear probe on its features.
+
+    Args:
+        task: What to fit on and to select by.
+        backbone: Its weights differ from those given, so the context's frozen features are no longer its own.
+        cfg: Says which of the two, and how to fine-tune.
+        ctx: Device, randomness, epochs and processes.
+    """
+    model = Classifier(backbone, task.info.classes).to(ctx.device)
+    if cfg.then == "probe":
+
+        def features(split: Split) -> Tensor:
+            return embed(backbone, split.x, None, ctx.device).to(ctx.device)
+
+        probe = start_from_probe(model, task, ctx, features)
+        ctx.selected["C"] = probe.C
+        if probe.scores is not None:
+            ctx.validation.update(probe.scores._asdict())
+    else:
+        recipe = cfg.model_copy(update={"epochs": cfg.tune_epochs})
+        parts = [(backbone.parameters(), cfg.tune_lr), (model.head.parameters(), cfg.tune_lr * cfg.head_multiplier)]
+        groups = parameter_groups(parts, cfg.weight_decay)
+        train_classifier(model, groups, task.train, task.val, recipe, ctx, batch_norm=cfg.batch_norm)
+    return ModulePredictor(model, list(model.parameters()))

@@ -1,0 +1,1 @@
+"""What happens inside one process that runs cells. Imports no Ray."""
