@@ -47,6 +47,7 @@ from tlbench.data.sampling import draw_shots
 from tlbench.planning.prepare import prepare
 from tlbench.plugins import registry
 from tlbench.plugins.code_mark import same_code
+from tlbench.plugins.discovery import find
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.workspace import Home
 from tlbench.worker import teacher as teachers
@@ -63,7 +64,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     """The planted methods and protocols, and pupils of a teacher."""
 
     def forget() -> None:
-        registry._modules.cache_clear()
+        find.cache_clear()
         registry.declaration.cache_clear()
         for name in [name for name in sys.modules if name.startswith(("tlbench_leaks", "tlbench_pupils"))]:
             del sys.modules[name]

@@ -14,6 +14,7 @@ import torch
 from tlbench.audit.storage import read_audit
 from tlbench.planning.prepare import prepare
 from tlbench.plugins import registry
+from tlbench.plugins.discovery import find
 from tlbench.store.ledger import Ledger
 from tlbench.store.workspace import Home
 from tlbench.worker.cache import Warm
@@ -83,7 +84,7 @@ def theirs(tmp_path: Path) -> Path:
 
 def forget() -> None:
     """Make this process read methods and protocols anew, as a new one does."""
-    registry._modules.cache_clear()
+    find.cache_clear()
     registry.declaration.cache_clear()
     for name in [name for name in sys.modules if name.startswith("tlbench_theirs")]:
         del sys.modules[name]

@@ -10,6 +10,7 @@ import pytest
 
 from tlbench.core.errors import UserError
 from tlbench.plugins import registry
+from tlbench.plugins.discovery import Plugin
 
 METHOD = '''
 """One line.
@@ -43,7 +44,7 @@ def _put(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str) -> str:
     path = tmp_path / "mine.py"
     path.write_text(text)
     name = f"mine_{abs(hash(text))}"
-    monkeypatch.setattr(registry, "_modules", lambda kind: {name: ("mine", path)})
+    monkeypatch.setattr(registry, "find", lambda kind: {name: Plugin(name, "mine", path)})
     return name
 
 

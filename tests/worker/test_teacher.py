@@ -21,6 +21,7 @@ from tlbench.core.cell import Cell
 from tlbench.core.errors import UserError
 from tlbench.core.record import Record
 from tlbench.plugins import registry
+from tlbench.plugins.discovery import find
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.context import Context
 from tlbench.worker import fit_cell as room
@@ -42,7 +43,7 @@ def methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The methods ``copy`` and ``odd``, as if they had been installed; the folder to find them in."""
 
     def forget() -> None:
-        registry._modules.cache_clear()
+        find.cache_clear()
         registry.declaration.cache_clear()
         for name in [name for name in sys.modules if name.startswith("tlbench_pupils")]:
             del sys.modules[name]

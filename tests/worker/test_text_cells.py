@@ -30,6 +30,7 @@ from tlbench.core.record import Record
 from tlbench.data.dataset import SOURCE, TEST, TRAIN
 from tlbench.data.tokenizer import SPECIAL, Design, load, train
 from tlbench.plugins import registry
+from tlbench.plugins.discovery import find
 from tlbench.store.artifacts import Artifacts
 from tlbench.testing.fakes import fake_texts
 from tlbench.training.context import Context
@@ -107,7 +108,7 @@ def methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The method ``copy``, as if it had been installed."""
 
     def forget() -> None:
-        registry._modules.cache_clear()
+        find.cache_clear()
         registry.declaration.cache_clear()
         for name in [name for name in sys.modules if name.startswith("tlbench_pupils")]:
             del sys.modules[name]

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, cast, get_args
@@ -25,6 +23,7 @@ from tlbench.core.config import Settings
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.info import Modality
 from tlbench.plugins.code_mark import file_part, mark
+from tlbench.plugins.discovery import find
 
 Kind = Literal["methods", "protocols"]
 _PURE = ("tlbench.core", "pydantic", "__future__")
@@ -74,7 +73,7 @@ class Declaration:
 
 def names(kind: Kind) -> tuple[str, ...]:
     """Return the sorted names of all methods or protocols, without importing any of them."""
-    return tuple(sorted(_modules(kind)))
+    return tuple(find(kind))
 
 
 @cache
@@ -84,10 +83,10 @@ def declaration(kind: Kind, name: str) -> Declaration:
     Raises:
         UserError: The name is unknown, or the declaration needs more than the standard library, pydantic and core.
     """
-    modules = _modules(kind)
-    if name not in modules:
-        raise UserError(f"unknown {kind[:-1]} {name!r}", nearest(name, modules))
-    module, path = modules[name]
+    plugins = find(kind)
+    if name not in plugins:
+        raise UserError(f"unknown {kind[:-1]} {name!r}", nearest(name, plugins))
+    module, path = plugins[name].module, plugins[name].path
     try:
         tree = ast.parse(path.read_bytes(), filename=str(path))
     except SyntaxError as error:
@@ -109,24 +108,6 @@ def declaration(kind: Kind, name: str) -> Declaration:
         skip=namespace.get("skip"),
         source=mark(module, path),
     )
-
-
-@cache
-def _modules(kind: Kind) -> dict[str, tuple[str, Path]]:
-    folder = Path(__file__).parent.parent / kind
-    found = {
-        path.stem: (f"tlbench.{kind}.{path.stem}", path)
-        for path in folder.glob("*.py")
-        if not path.stem.startswith("_")
-    }
-    for point in entry_points(group=f"tlbench.{kind}"):
-        try:
-            spec = importlib.util.find_spec(point.value)
-        except ModuleNotFoundError:  # the package that declared it is half removed
-            continue
-        if spec is not None and spec.origin is not None and point.name not in found:
-            found[point.name] = (point.value, Path(spec.origin))
-    return found
 
 
 def _paper(doc: str) -> str:
