@@ -51,7 +51,7 @@ from tlbench.plugins.discovery import find
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.workspace import Home
 from tlbench.worker import teacher as teachers
-from tlbench.worker.cache import Warm
+from tlbench.worker.cache import WorkerCache
 
 TINY = {"name": "conv4", "width": 4}
 PAIR = {"name": "pair", "source": CORPUS, "target": "digits"}
@@ -79,18 +79,18 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 @pytest.fixture
-def warm(decoded: Path) -> Warm:
-    return Warm(Artifacts(decoded), torch.device("cpu"))
+def worker_cache(decoded: Path) -> WorkerCache:
+    return WorkerCache(Artifacts(decoded), torch.device("cpu"))
 
 
 @pytest.fixture
-def audited(tmp_path: Path, decoded: Path, warm: Warm) -> Callable[..., Proofs]:
+def audited(tmp_path: Path, decoded: Path, worker_cache: WorkerCache) -> Callable[..., Proofs]:
     """Audit the one cell of a grid; return verdict and detail of each proof."""
 
     def run(**grid: Any) -> Proofs:
         usual = {"backbones": [TINY], "seeds": 1, "shots": [2]}
         (cell,) = planned(suite("audited", usual | grid), tmp_path, decoded)
-        return {proof.check: (proof.verdict, proof.detail) for proof in prove(cell, warm).proofs}
+        return {proof.check: (proof.verdict, proof.detail) for proof in prove(cell, worker_cache).proofs}
 
     return run
 
@@ -251,9 +251,9 @@ def cells(tmp_path: Path, decoded: Path) -> list[Cell]:
     return [*one, *two, *planned(suite("three", pair), tmp_path, decoded)]
 
 
-def test_scrambled_are_the_labels_of_what_is_scored_and_no_others(cells: list[Cell], warm: Warm) -> None:
+def test_scrambled_are_the_labels_of_what_is_scored_and_no_others(cells: list[Cell], worker_cache: WorkerCache) -> None:
     for cell in cells:
-        data = warm.dataset(cell.dataset)
+        data = worker_cache.dataset(cell.dataset)
         labels, rows = scramble_tests(cell, data), scored_rows(cell, data)
         changed = np.flatnonzero(labels != data.y)
         assert set(changed) <= set(rows)
@@ -265,9 +265,11 @@ def test_scrambled_are_the_labels_of_what_is_scored_and_no_others(cells: list[Ce
             assert (data.part[changed] == TEST).all()
 
 
-def test_relabelled_is_what_lies_beyond_the_budget_and_the_draw_stays(cells: list[Cell], warm: Warm) -> None:
+def test_relabelled_is_what_lies_beyond_the_budget_and_the_draw_stays(
+    cells: list[Cell], worker_cache: WorkerCache
+) -> None:
     for cell in (cell for cell in cells if not cell.protocol.episodic):
-        data = warm.dataset(cell.dataset)
+        data = worker_cache.dataset(cell.dataset)
         labels = relabel_beyond_budget(cell, data)
         changed = np.flatnonzero(labels != data.y)
         assert np.isin(data.part[changed], (TRAIN, VAL)).all()
@@ -281,10 +283,12 @@ def test_relabelled_is_what_lies_beyond_the_budget_and_the_draw_stays(cells: lis
         assert len(changed) > 0.5 * len(draws[0].unlabeled)
 
 
-def test_where_examples_come_in_groups_the_draw_stays_too(tmp_path: Path, decoded: Path, warm: Warm) -> None:
+def test_where_examples_come_in_groups_the_draw_stays_too(
+    tmp_path: Path, decoded: Path, worker_cache: WorkerCache
+) -> None:
     grid = {"methods": ["knn"], "backbones": ["text_tiny"], "datasets": ["pydocs"], "shots": [5], "seeds": 1}
     (cell,) = planned(suite("grouped", grid), tmp_path, decoded)
-    data = warm.dataset(cell.dataset)
+    data = worker_cache.dataset(cell.dataset)
     assert data.group is not None
     labels = relabel_beyond_budget(cell, data)
     draws = [
@@ -369,16 +373,16 @@ def test_the_sample_is_the_cheapest_of_each_method_and_protocol(tmp_path: Path, 
 
 
 def test_test_data_are_compared_with_all_that_was_trained_on(
-    tmp_path: Path, decoded: Path, warm: Warm, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, decoded: Path, worker_cache: WorkerCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learnt = {**TINY, "pretrain": {"method": "supervised", "dataset": CORPUS, "params": {"epochs": 1}}}
     one = planned(suite("one", {"methods": ["knn"], "backbones": [TINY, learnt]}), tmp_path, decoded)
     two = planned(suite("two", {"methods": ["nearest_centroid"], "seeds": 1, **EPISODES}), tmp_path, decoded)
     three = {"protocol": "adaptation", "methods": ["source_only"], "datasets": [PAIR], "shots": [0], "seeds": 1}
     cells = [*one, *two, *planned(suite("three", three), tmp_path, decoded)]
-    opened = Warm.dataset
+    opened = WorkerCache.dataset
 
-    def copied(self: Warm, choice: Any) -> Any:
+    def copied(self: WorkerCache, choice: Any) -> Any:
         data = opened(self, choice)
         if data.info.name != "digits":
             return data
@@ -386,8 +390,8 @@ def test_test_data_are_compared_with_all_that_was_trained_on(
         x[test[:3]] = x[data.rows(TRAIN)[5:8]]
         return replace(data, x=x)
 
-    monkeypatch.setattr(Warm, "dataset", copied)
-    found = list(Comparing(warm).overlaps(cells))
+    monkeypatch.setattr(WorkerCache, "dataset", copied)
+    found = list(Comparing(worker_cache).overlaps(cells))
     assert [(each.test, each.against, each.exact, each.near) for each in found] == [
         ("digits: test part", "digits: training part", 3, 0),
         ("digits: test part", "rendered_digits(images=600): pre-training corpus", 0, 0),
@@ -406,7 +410,7 @@ def test_test_data_are_compared_with_all_that_was_trained_on(
             0,
         ),
     ]
-    data = warm.dataset(one[0].dataset)
+    data = worker_cache.dataset(one[0].dataset)
     assert [pair.row for pair in found[0].pairs] == data.rows(TRAIN)[5:8].tolist()
     assert (found[0].tests, found[0].trained, found[0].share) == (897, 900, 3 / 897)
     same = (data.y[data.rows(TEST)[:3]] == data.y[data.rows(TRAIN)[5:8]]).sum()

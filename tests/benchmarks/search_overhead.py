@@ -25,7 +25,7 @@ from tlbench.planning.search_plan import studies
 from tlbench.runner.tune_experiment import tune_all
 from tlbench.search.study import Study
 from tlbench.store.workspace import Home, driver_name
-from tlbench.worker.cache import Warm
+from tlbench.worker.cache import WorkerCache
 from tlbench.worker.run_cell import run_cell
 
 CPUS = 1
@@ -60,7 +60,7 @@ def suite(folder: Path, args: argparse.Namespace) -> Path:
 def bare(prepared: Prepared, home: Home, count: int) -> float:
     """Return the seconds of a trial in a plain loop."""
     torch.set_num_threads(CPUS)
-    warm = Warm(home.artifacts, torch.device("cpu"))
+    cache = WorkerCache(home.artifacts, torch.device("cpu"))
     (setting,) = prepared.searches.settings.values()
     study = Study(setting, {})
     start = 0.0
@@ -69,7 +69,7 @@ def bare(prepared: Prepared, home: Home, count: int) -> float:
             start = time.perf_counter()  # the first one warms up
         trial = study.propose()
         assert trial is not None
-        study.take(trial.number, run_cell(setting.cell_of(trial), warm, cpus=CPUS))
+        study.take(trial.number, run_cell(setting.cell_of(trial), cache, cpus=CPUS))
     return (time.perf_counter() - start) / count
 
 

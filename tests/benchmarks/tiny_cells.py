@@ -30,7 +30,7 @@ from tlbench.runner.scheduler import Drive
 from tlbench.runner.slot_pool import Slots
 from tlbench.store.workspace import Home, driver_name
 from tlbench.training.context import Context
-from tlbench.worker.cache import Warm
+from tlbench.worker.cache import WorkerCache
 
 METHODS = ("linear_probe", "knn", "nearest_centroid")
 
@@ -60,17 +60,17 @@ def suite(folder: Path, cells: int) -> Path:
     return path
 
 
-def bare(cells: list[Cell], warm: Warm) -> list[float]:
+def bare(cells: list[Cell], cache: WorkerCache) -> list[float]:
     """Run the cells in a plain loop and return the seconds of each."""
     seconds = []
     for cell in cells:
         start = time.perf_counter()
         method = registry.declaration("methods", cell.method.name).load()
         protocol = registry.declaration("protocols", cell.protocol.name).load()
-        dataset = warm.dataset(cell.dataset)
-        backbone = warm.backbone(cell.backbone, cell.seed)
-        features = warm.features(cell.backbone, cell.seed, dataset)
-        ctx = Context(cell=cell.id, device=warm.device, features=features)
+        dataset = cache.dataset(cell.dataset)
+        backbone = cache.backbone(cell.backbone, cell.seed)
+        features = cache.features(cell.backbone, cell.seed, dataset)
+        ctx = Context(cell=cell.id, device=cache.device, features=features)
         config = method.Config(**cell.method.params)
         info = task_info(cell.protocol, dataset.info, cell.shots)
         protocol.run(info, dataset, cell.seed, lambda t, m=method, c=config, x=ctx, b=backbone: m.fit(t, b, c, x), ctx)
@@ -97,11 +97,11 @@ def main() -> None:
         prepared = prepare(suite(Path(folder), asked.cells + 2 * len(METHODS)), home.artifacts)
         cells = prepared.plan.cells
         warmup, cells = cells[: asked.slots * len(METHODS)], cells[-asked.cells :]
-        warm = Warm(home.artifacts, torch.device("cpu"))
-        bare(warmup, warm)
+        cache = WorkerCache(home.artifacts, torch.device("cpu"))
+        bare(warmup, cache)
         with Slots(home.artifacts.root, prepared.suite.resources, most=asked.slots) as slots:
             through_slots(warmup, prepared, home, slots)
-            alone = bare(cells, warm)
+            alone = bare(cells, cache)
             wall = through_slots(cells, prepared, home, slots)
         added = (wall * asked.slots - sum(alone)) / len(cells)
         print(f"{len(cells)} cells, {asked.slots} slot(s)")

@@ -17,7 +17,7 @@ from tlbench.plugins import registry
 from tlbench.plugins.discovery import find
 from tlbench.store.ledger import Ledger
 from tlbench.store.workspace import Home
-from tlbench.worker.cache import Warm
+from tlbench.worker.cache import WorkerCache
 from tlbench.worker.run_cell import run_cell
 
 METHOD = '''"""Class means of frozen features, {about}."""
@@ -159,10 +159,10 @@ def started(home: Path) -> dict[str, tuple[str, float]]:
 def run_here(file: Path, home: Home) -> None:
     """Run all cells of a suite in this process and commit their records."""
     cells = {cell.id: cell for cell in prepare(file, home.artifacts).plan.cells}
-    warm = Warm(home.artifacts, torch.device("cpu"))
+    cache = WorkerCache(home.artifacts, torch.device("cpu"))
     with home.ledger() as ledger:
         for name, attempt in ledger.lease(cells, "this test", 300).items():
-            assert ledger.commit(run_cell(cells[name], warm), attempt)
+            assert ledger.commit(run_cell(cells[name], cache), attempt)
 
 
 @pytest.mark.timeout(400)

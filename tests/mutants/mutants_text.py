@@ -13,7 +13,7 @@ SOURCE, TOKENIZER, TOKENS = "data/sources/texts.py", "data/tokenizer.py", "data/
 HUB, LOOKED_UP = "backbones/families/huggingface.py", "backbones/huggingface_files.py"
 BODY = "backbones/huggingface_body.py"
 ADAPTERS = "training/efficient/bottleneck_adapters.py"
-READING, WARM, COLUMNS = "worker/text_reading.py", "worker/cache.py", "worker/paired_tokens.py"
+READING, CACHE, COLUMNS = "worker/text_reading.py", "worker/cache.py", "worker/paired_tokens.py"
 PREFIX = "training/frozen_prefix.py"
 
 NETS, TRAINED = "tests/backbones/test_text_encoder.py", "tests/data/test_tokenizer.py"
@@ -166,14 +166,14 @@ MUTANTS = (
     Mutant(
         "text: notes of a pre-training are lost",
         "worker/fit_cell.py",
-        "(*notes_of(cell.backbone, warm.artifacts), ",
+        "(*notes_of(cell.backbone, cache.artifacts), ",
         "(",
         _cells("test_a_note_says_that_a_tokeniser_does_not_know_the_texts"),
     ),
     Mutant(
         "text: notes of the first pre-training are lost",
         "worker/pretrain.py",
-        "[*notes_of(run.start, warm.artifacts), *(",
+        "[*notes_of(run.start, cache.artifacts), *(",
         "[*(",
         _cells("test_a_note_says_that_a_tokeniser_does_not_know_the_texts"),
     ),
@@ -219,7 +219,7 @@ MUTANTS = (
     ),
     Mutant(
         "text: features do not depend on the tokeniser",
-        WARM,
+        CACHE,
         "read = [dataset.tokens] if dataset.tokens else []",
         "read = []",
         _cells("test_where_classes_are_kept_apart_it_has_seen_training_classes_only"),

@@ -14,7 +14,7 @@ from tlbench.core.record import Record
 from tlbench.planning.prepare import Prepared, prepare
 from tlbench.stats.validators import VALIDATORS
 from tlbench.store.artifacts import Artifacts
-from tlbench.worker.cache import Warm
+from tlbench.worker.cache import WorkerCache
 from tlbench.worker.run_cell import run_cell
 
 SHORT: dict[str, Any] = {"steps": 4, "checks": 2, "bottleneck": 8}
@@ -108,7 +108,7 @@ def test_the_mistakes_of_all_datasets_are_told_at_once(tmp_path: Path, decoded: 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory, decoded: Path) -> list[Record]:
     """One seed of each bracket, without and with target labels, and fine-tuning to the pair's target."""
-    folder, pieces = tmp_path_factory.mktemp("suites"), Warm(Artifacts(decoded), torch.device("cpu"))
+    folder, pieces = tmp_path_factory.mktemp("suites"), WorkerCache(Artifacts(decoded), torch.device("cpu"))
     tuned = {"name": "finetune", "params": {"epochs": 1}}
     plain = {**GRID, "protocol": "classification", "methods": [tuned], "shots": [2]}
     cells = [
@@ -141,6 +141,6 @@ def test_target_labels_make_a_difference_to_who_may_read_them(records: list[Reco
 
 def test_a_cell_with_stored_answers_runs_alike_again(records: list[Record], decoded: Path, tmp_path: Path) -> None:
     (cell,) = [c for c in planned(suite("again", GRID), tmp_path, decoded) if c.method.name == "source_only"]
-    again = run_cell(cell, Warm(Artifacts(decoded), torch.device("cpu")))
+    again = run_cell(cell, WorkerCache(Artifacts(decoded), torch.device("cpu")))
     assert again.digest == next(record.digest for record in records if record.id == cell.id)
     assert not (decoded / "running").exists() or not any((decoded / "running").iterdir())

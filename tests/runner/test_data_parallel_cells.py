@@ -26,7 +26,7 @@ from tlbench.runner.slot_pool import Finished, Slots
 from tlbench.store.artifacts import Artifacts
 from tlbench.worker.artifact_jobs import Job, MakeTeacher, MakeWeights
 from tlbench.worker.build_once import weights_file
-from tlbench.worker.cache import Warm
+from tlbench.worker.cache import WorkerCache
 from tlbench.worker.run_cell import run_cell
 
 # Batches of at most 15 of 100 examples, and of at most 61 of 480: shards differ in size.
@@ -79,7 +79,7 @@ def run(slots: Slots, job: Job, attempt: int = 1, meanwhile: Callable[[], None] 
 
 
 def alone(cell: Cell, folder: Path) -> Record:
-    return run_cell(cell, Warm(Artifacts(folder), torch.device("cpu")))
+    return run_cell(cell, WorkerCache(Artifacts(folder), torch.device("cpu")))
 
 
 def outcome(record: Record | None) -> Outcome:
@@ -114,7 +114,7 @@ def test_a_cell_and_its_weights_by_two_processes_equal_those_by_one(
 ) -> None:
     cell = cells["finetune"]
     trained = run(slots, cell, attempt=4).value  # both processes want the weights at once, and make them together
-    Warm(Artifacts(place / "by one"), torch.device("cpu")).backbone(cell.backbone, 0)
+    WorkerCache(Artifacts(place / "by one"), torch.device("cpu")).backbone(cell.backbone, 0)
     single = losses(place / "by one", cell)
     assert losses(place / "artifacts", cell) == pytest.approx(single, rel=1e-4)
     assert single[1] < single[0] - 0.05, "it must learn for the comparison to mean anything"
@@ -158,7 +158,7 @@ def test_weights_and_frozen_methods_by_two_processes_equal_those_by_one(
     cell, artifacts = cells["nearest_centroid"], place / "artifacts"
     shutil.rmtree(artifacts / "pretrained", ignore_errors=True)
     assert run(slots, MakeWeights(cell.backbone)).error is None
-    Warm(Artifacts(place / "by one"), torch.device("cpu")).backbone(cell.backbone, 0)
+    WorkerCache(Artifacts(place / "by one"), torch.device("cpu")).backbone(cell.backbone, 0)
     assert losses(artifacts, cell) == pytest.approx(losses(place / "by one", cell), rel=1e-4)
     same(outcome(run(slots, cell).value), outcome(alone(cell, artifacts)), 1e-6)
 
@@ -171,7 +171,7 @@ def test_a_teacher_by_two_processes_equals_that_by_one(place: Path, cells: dict[
     files = []
     make = MakeTeacher(pupil)
     assert run(slots, make).error is None
-    make.do(Warm(Artifacts(place / "by one"), torch.device("cpu")))
+    make.do(WorkerCache(Artifacts(place / "by one"), torch.device("cpu")))
     for folder in (place / "artifacts", place / "by one"):
         files.append(weights_file(Artifacts(folder), *make.at))
     ours, single = (json.loads(file.with_name("training.json").read_text()) for file in files)

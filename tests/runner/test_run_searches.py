@@ -24,7 +24,7 @@ from tlbench.search.objective import RUNGS, winner
 from tlbench.search.study import Study
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.ledger import Ledger
-from tlbench.worker.cache import Warm
+from tlbench.worker.cache import WorkerCache
 from tlbench.worker.run_cell import run_cell
 from tlbench.worker.segment_states import STATES
 
@@ -183,7 +183,7 @@ def test_a_population_goes_on_where_it_was_and_is_the_same_without_a_cluster(
     path = write_suite({"name": "population", "grids": [grid], "search": search})
     prepared = prepare(path, Artifacts(decoded))
     (setting,) = prepared.searches.settings.values()
-    pieces = Warm(Artifacts(decoded), torch.device("cpu"))
+    pieces = WorkerCache(Artifacts(decoded), torch.device("cpu"))
     study, records = Study(setting, {}), {}
     while (trial := study.propose()) is not None:
         records[trial.number] = run_cell(setting.cell_of(trial), pieces)

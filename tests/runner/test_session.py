@@ -25,7 +25,7 @@ from small_suites import PRETRAINED, digests, planned, suite
 
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.ledger import Ledger
-from tlbench.worker.cache import Warm
+from tlbench.worker.cache import WorkerCache
 from tlbench.worker.run_cell import run_cell
 
 # Enough work that the second machine, however slowly it starts, takes part and can be lost in the midst of it.
@@ -116,9 +116,9 @@ def test_two_machines_make_what_one_makes_and_one_of_them_may_be_lost(
     cells = sorted(planned(spread, tmp_path, tmp_path / "alone"), key=lambda cell: (workers[cell.id], cell.method.name))
     sample = {(workers[cell.id], cell.method.name): cell for cell in cells}
     assert len({worker for worker, _ in sample}) == 2
-    warm = Warm(Artifacts(tmp_path / "alone"), torch.device("cpu"))
+    cache = WorkerCache(Artifacts(tmp_path / "alone"), torch.device("cpu"))
     for cell in sample.values():
-        assert run_cell(cell, warm).digest == found[cell.id]
+        assert run_cell(cell, cache).digest == found[cell.id]
 
 
 @pytest.mark.slow
@@ -165,7 +165,7 @@ def test_one_cell_spans_two_machines(
 
     shutil.copytree(machines.artifacts("head"), tmp_path / "alone")
     (cell,) = planned(spread, tmp_path, tmp_path / "alone")
-    expected = run_cell(cell, Warm(Artifacts(tmp_path / "alone"), torch.device("cpu"))).outcome
+    expected = run_cell(cell, WorkerCache(Artifacts(tmp_path / "alone"), torch.device("cpu"))).outcome
     with Ledger(home / "ledger.sqlite") as ledger:
         (record,) = ledger.records()
     assert expected is not None

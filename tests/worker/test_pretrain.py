@@ -27,7 +27,7 @@ from tlbench.training.context import Context
 from tlbench.worker import pretrain as room
 from tlbench.worker.artifact_jobs import PRETRAINED as KIND
 from tlbench.worker.build_once import adopt, weights_file
-from tlbench.worker.cache import Warm
+from tlbench.worker.cache import WorkerCache
 from tlbench.worker.pretrain import corpus, pretrained_weights
 
 
@@ -40,7 +40,7 @@ def pretrained_cell(folder: Path, decoded: Path, backbone: dict[str, Any] = PRET
 @pytest.fixture
 def own(tmp_path: Path, decoded: Path) -> Path:
     """An artifact folder with the decoded data and nothing else."""
-    Warm(Artifacts(decoded), torch.device("cpu")).dataset(pretrained_cell(tmp_path, decoded).dataset)
+    WorkerCache(Artifacts(decoded), torch.device("cpu")).dataset(pretrained_cell(tmp_path, decoded).dataset)
     shutil.copytree(decoded / "datasets", tmp_path / "own" / "datasets")
     return tmp_path / "own"
 
@@ -69,7 +69,7 @@ def test_what_reads_no_labels_is_given_none(
     given: list[Split] = []
     monkeypatch.setattr(module, "pretrain", lambda corpus, *rest: given.append(corpus))
     assert choice.pretrain is not None
-    pretrained_weights(choice.pretrain, choice.artifact, Warm(Artifacts(own), torch.device("cpu")))
+    pretrained_weights(choice.pretrain, choice.artifact, WorkerCache(Artifacts(own), torch.device("cpu")))
     assert [split.y is not None for split in given] == [reads]
 
 
@@ -79,7 +79,7 @@ def test_a_stopped_pre_training_continues_and_ends_with_the_same_bytes(
     recipe = {**PLAIN, "pretrain": {"method": "supervised", "dataset": CORPUS, "params": {"epochs": 5}}}
     choice = pretrained_cell(tmp_path, decoded, recipe).backbone
     assert choice.pretrain is not None
-    straight = pretrained_weights(choice.pretrain, choice.artifact, Warm(Artifacts(own), torch.device("cpu")))
+    straight = pretrained_weights(choice.pretrain, choice.artifact, WorkerCache(Artifacts(own), torch.device("cpu")))
     expected, curves = straight.read_bytes(), json.loads((straight.parent / "training.json").read_text())["curves"]
     assert len(curves["train_loss"]) == 5
     shutil.rmtree(straight.parent)
@@ -94,12 +94,12 @@ def test_a_stopped_pre_training_continues_and_ends_with_the_same_bytes(
     epochs: list[int] = []
     monkeypatch.setattr(room, "Context", functools.partial(Context, interval=0.0, on_epoch=stop))
     with pytest.raises(Stop):
-        pretrained_weights(choice.pretrain, choice.artifact, Warm(Artifacts(own), torch.device("cpu")))
+        pretrained_weights(choice.pretrain, choice.artifact, WorkerCache(Artifacts(own), torch.device("cpu")))
     assert not straight.parent.exists()
 
     heard = functools.partial(Context, interval=0.0, on_epoch=lambda done, total: epochs.append(done))
     monkeypatch.setattr(room, "Context", heard)
-    resumed = pretrained_weights(choice.pretrain, choice.artifact, Warm(Artifacts(own), torch.device("cpu")))
+    resumed = pretrained_weights(choice.pretrain, choice.artifact, WorkerCache(Artifacts(own), torch.device("cpu")))
     assert epochs == [3, 4, 5]
     assert resumed.read_bytes() == expected
     assert json.loads((resumed.parent / "training.json").read_text())["curves"] == curves
@@ -112,7 +112,7 @@ def test_a_change_of_code_makes_another_file_with_the_same_weights_in_it(
     choice = pretrained_cell(tmp_path, decoded).backbone
     assert choice.pretrain is not None
     older = replace(choice, pretrain=replace(choice.pretrain, source="older"))
-    pieces = Warm(Artifacts(own), torch.device("cpu"))
+    pieces = WorkerCache(Artifacts(own), torch.device("cpu"))
     files = []
     for each in (choice, older):
         assert each.pretrain is not None
@@ -126,11 +126,11 @@ def test_a_chain_trains_each_run_once_from_the_weights_before_it(own: Path, tmp_
     chained = {**PRETRAINED, "pretrain": {**run, "after": PRETRAINED["pretrain"]}}
     choice = pretrained_cell(tmp_path, decoded, chained).backbone
     assert [each.method.params["epochs"] for each in choice.runs] == [2, 1]
-    warm = Warm(Artifacts(own), torch.device("cpu"))
-    start = dict(warm.backbone(choice.runs[1].start, 0).body.named_parameters())
-    end = dict(warm.backbone(choice, 0).body.named_parameters())
+    cache = WorkerCache(Artifacts(own), torch.device("cpu"))
+    start = dict(cache.backbone(choice.runs[1].start, 0).body.named_parameters())
+    end = dict(cache.backbone(choice, 0).body.named_parameters())
     assert len(list((own / KIND).glob("*/weights.safetensors"))) == 2
-    fresh = dict(warm.backbone(choice.runs[0].start, 0).body.named_parameters())
+    fresh = dict(cache.backbone(choice.runs[0].start, 0).body.named_parameters())
     for name, value in end.items():
         torch.testing.assert_close(value, start[name], rtol=0, atol=1e-6)
     assert any(not torch.allclose(value, fresh[name], atol=1e-3) for name, value in end.items())
@@ -154,11 +154,11 @@ def test_every_part_of_a_recipe_changes_the_randomness_of_pre_training(tmp_path:
 
 def test_weights_carried_over_are_used_as_they_are(own: Path, tmp_path: Path, decoded: Path) -> None:
     choice = pretrained_cell(tmp_path, decoded).backbone
-    made = Warm(Artifacts(own), torch.device("cpu"))
+    made = WorkerCache(Artifacts(own), torch.device("cpu"))
     weights = made.backbone(choice, 0).body.state_dict()
     content = weights_file(made.artifacts, KIND, choice.artifact).read_bytes()
 
-    elsewhere = Warm(Artifacts(tmp_path / "elsewhere"), torch.device("cpu"))
+    elsewhere = WorkerCache(Artifacts(tmp_path / "elsewhere"), torch.device("cpu"))
     adopt(elsewhere.artifacts, KIND, choice.artifact, content)
     adopt(elsewhere.artifacts, KIND, choice.artifact, b"a second copy that comes too late")
     found = elsewhere.backbone(choice, 0).body.state_dict()
@@ -173,15 +173,15 @@ import pickle, sys, time
 from pathlib import Path
 import torch
 from tlbench.worker import pretrain
-from tlbench.worker.cache import Warm
+from tlbench.worker.cache import WorkerCache
 from tlbench.store.artifacts import Artifacts
 choice, root = pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2])
-warm, trained = Warm(Artifacts(root), torch.device("cpu")), []
+cache, trained = WorkerCache(Artifacts(root), torch.device("cpu")), []
 save = pretrain.save_weights
 pretrain.save_weights = lambda *args: (trained.append(1), time.sleep(1), save(*args))
 print("ready", flush=True)
 sys.stdin.readline()
-warm.backbone(choice, 0)
+cache.backbone(choice, 0)
 print(len(trained), flush=True)
 """
 

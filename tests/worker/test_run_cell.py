@@ -17,18 +17,18 @@ from tlbench.store.artifacts import Artifacts
 from tlbench.training import frozen_features as features
 from tlbench.training.context import Context
 from tlbench.worker import fit_cell as room
-from tlbench.worker.cache import Warm
+from tlbench.worker.cache import WorkerCache
 from tlbench.worker.run_cell import run_cell
 
 CPU = torch.device("cpu")
 EPISODES = {"ways": 5, "episodes": 20, "shots": [1], "datasets": ["glyphs"], "seeds": 1}
 
 
-def warm(folder: Path) -> Warm:
-    return Warm(Artifacts(folder), CPU)
+def cache(folder: Path) -> WorkerCache:
+    return WorkerCache(Artifacts(folder), CPU)
 
 
-def done(cell: Cell, pieces: Warm) -> Record:
+def done(cell: Cell, pieces: WorkerCache) -> Record:
     record = run_cell(cell, pieces)
     assert record.status == "done", record.error
     return record
@@ -47,7 +47,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory, decoded: Path) -> list[Cell]
 
 def test_digests_are_the_same_in_any_order_and_in_any_process(cells: list[Cell], decoded: Path, tmp_path: Path) -> None:
     assert {cell.method.name for cell in cells} == {"finetune", "nearest_centroid", "linear_probe"}
-    shared = warm(decoded)
+    shared = cache(decoded)
     first = {cell.id: done(cell, shared).digest for cell in cells}
     assert len(set(first.values())) == len(cells) == 13
 
@@ -57,7 +57,7 @@ def test_digests_are_the_same_in_any_order_and_in_any_process(cells: list[Cell],
     assert again == first
 
     shutil.copytree(decoded / "datasets", tmp_path / "other" / "datasets")
-    alone = {cell.id: done(cell, warm(tmp_path / "other")).digest for cell in cells[1::4]}
+    alone = {cell.id: done(cell, cache(tmp_path / "other")).digest for cell in cells[1::4]}
     assert alone == {name: first[name] for name in alone}, "made anew, weights and features included"
 
 
@@ -65,8 +65,8 @@ def test_precision_is_the_devices_unless_the_suite_says_otherwise_and_is_recorde
     cells: list[Cell], decoded: Path
 ) -> None:
     cell = next(cell for cell in cells if cell.method.name == "finetune" and cell.backbone.pretrain is None)
-    plain = done(cell, warm(decoded))
-    low = done(cell, Warm(Artifacts(decoded), CPU, precision="bfloat16"))
+    plain = done(cell, cache(decoded))
+    low = done(cell, WorkerCache(Artifacts(decoded), CPU, precision="bfloat16"))
     assert plain.provenance["precision"] == "float32"
     assert low.provenance["precision"] == "bfloat16"
     assert plain.outcome is not None
@@ -95,17 +95,17 @@ def test_an_interrupted_cell_continues_from_its_checkpoint_to_the_same_record(
         method = {"name": method, "params": {"epochs": 6}} if isinstance(method, str) else method
         grid = {"methods": [method], "seeds": 1}
     (cell,) = planned(suite("one", grid), tmp_path, decoded)
-    straight = done(cell, warm(decoded))
+    straight = done(cell, cache(decoded))
 
     epochs: list[int] = []
     eager = functools.partial(Context, interval=0.0)
     monkeypatch.setattr(room, "Context", functools.partial(eager, on_epoch=stop_after_three))
     with pytest.raises(Stop):
-        run_cell(cell, warm(decoded))
+        run_cell(cell, cache(decoded))
     assert list((decoded / "running").glob(f"{cell.id}-*/*.ckpt")), "there is something to continue from"
 
     monkeypatch.setattr(room, "Context", functools.partial(eager, on_epoch=lambda done, total: epochs.append(done)))
-    resumed = done(cell, warm(decoded))
+    resumed = done(cell, cache(decoded))
     assert resumed.digest == straight.digest
     assert epochs[0] == 3, "the two epochs that were saved are not trained again"
     assert not list((decoded / "running").glob(f"{cell.id}-*")), "nothing is left behind"
@@ -118,7 +118,7 @@ def test_features_are_computed_once_for_all_cells_and_processes(
     grid = {"methods": ["nearest_centroid", "linear_probe", "knn"], "backbones": [PRETRAINED], "seeds": seeds}
     cells = planned(suite("frozen", grid), tmp_path, decoded)
     shutil.copytree(decoded / "datasets", tmp_path / "own" / "datasets")
-    pieces = warm(tmp_path / "own")
+    pieces = cache(tmp_path / "own")
     backbone = pieces.backbone(cells[0].backbone, 0)
     images = 0
 
@@ -137,13 +137,13 @@ def test_features_are_computed_once_for_all_cells_and_processes(
         raise AssertionError("computed again")
 
     monkeypatch.setattr(features, "embed", refuse)
-    assert done(cells[0], warm(tmp_path / "own")).outcome is not None
+    assert done(cells[0], cache(tmp_path / "own")).outcome is not None
 
 
 def test_cells_leave_the_shared_backbone_and_data_as_they_were(decoded: Path, tmp_path: Path) -> None:
     grid = {"methods": [FINETUNE, "nearest_centroid", "linear_probe", "knn"], "backbones": [PRETRAINED], "seeds": 1}
     cells = planned(suite("kept", grid), tmp_path, decoded)
-    pieces = warm(decoded)
+    pieces = cache(decoded)
     backbone = pieces.backbone(cells[0].backbone, 0)
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
     data = pieces.dataset(cells[0].dataset)
@@ -163,7 +163,7 @@ def test_a_disk_that_is_full_fails_the_cell_with_its_reason_and_the_next_try_suc
 ) -> None:
     cells = planned(suite("full", {"methods": ["nearest_centroid"], "backbones": [PRETRAINED]}), tmp_path, decoded)
     shutil.copytree(decoded / "datasets", tmp_path / "own" / "datasets")
-    pieces = warm(tmp_path / "own")
+    pieces = cache(tmp_path / "own")
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -183,7 +183,7 @@ def test_a_disk_that_is_full_fails_the_cell_with_its_reason_and_the_next_try_suc
     assert record.error["message"] == "[Errno 28] No space left on device"
     made = [path for path in (tmp_path / "own" / "features").iterdir() if path.suffix != ".lock"]
     assert made == [], "no half-made artifact is left to be taken for a whole one"
-    assert done(cells[0], pieces).digest == done(cells[0], warm(decoded)).digest
+    assert done(cells[0], pieces).digest == done(cells[0], cache(decoded)).digest
 
 
 def test_an_artifact_folder_that_cannot_be_written_fails_the_cell_with_its_reason(
@@ -194,11 +194,11 @@ def test_an_artifact_folder_that_cannot_be_written_fails_the_cell_with_its_reaso
     shutil.copytree(decoded / "datasets", tmp_path / "own" / "datasets")
     for kind in ("features", "running"):
         (tmp_path / "own" / kind).write_text("a file where a folder should be")
-    records = [run_cell(cell, warm(tmp_path / "own")) for cell in cells]
+    records = [run_cell(cell, cache(tmp_path / "own")) for cell in cells]
     assert [record.status for record in records] == ["failed", "failed"]
     for record, kind in zip(records, ("features", "running"), strict=True):
         assert record.error is not None
         assert record.error["type"] in ("FileExistsError", "NotADirectoryError")
         assert f"own/{kind}" in record.error["message"]
         (tmp_path / "own" / kind).unlink()
-    assert all(done(cell, warm(tmp_path / "own")) for cell in cells)
+    assert all(done(cell, cache(tmp_path / "own")) for cell in cells)

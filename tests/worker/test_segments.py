@@ -20,7 +20,7 @@ from tlbench.search.problem import Setting
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.context import Context
 from tlbench.worker import fit_cell as room
-from tlbench.worker.cache import Warm
+from tlbench.worker.cache import WorkerCache
 from tlbench.worker.run_cell import run_cell
 from tlbench.worker.segment_states import STATES, forget
 
@@ -52,10 +52,10 @@ def anew(decoded: Path, tmp_path: Path) -> Any:
     """Return what makes shared pieces of a machine that has the data and nothing else."""
     count = iter(range(9))
 
-    def made() -> Warm:
+    def made() -> WorkerCache:
         folder = tmp_path / f"machine {next(count)}"
         shutil.copytree(decoded / "datasets", folder / "datasets")
-        return Warm(Artifacts(folder), torch.device("cpu"))
+        return WorkerCache(Artifacts(folder), torch.device("cpu"))
 
     return made
 
@@ -70,7 +70,7 @@ def line(setting: Setting, *values: Values) -> list[Cell]:
     return cells
 
 
-def outcome(cell: Cell, pieces: Warm, **more: Any) -> Outcome:
+def outcome(cell: Cell, pieces: WorkerCache, **more: Any) -> Outcome:
     record = run_cell(cell, pieces, **more)
     assert record.outcome is not None, record.error
     return record.outcome

@@ -28,7 +28,7 @@ from tlbench.worker import fit_cell as room
 from tlbench.worker import teacher as teachers
 from tlbench.worker.artifact_jobs import MakeTeacher, teacher_artifact
 from tlbench.worker.build_once import adopt
-from tlbench.worker.cache import Warm
+from tlbench.worker.cache import WorkerCache
 from tlbench.worker.run_cell import run_cell
 
 TINY = {"name": "conv4", "width": 4}
@@ -69,11 +69,11 @@ def pupils(folder: Path, artifacts: Path, *entries: dict[str, Any], seeds: int =
     return planned(suite("pupils", given | grid), folder, artifacts)
 
 
-def warm(folder: Path) -> Warm:
-    return Warm(Artifacts(folder), torch.device("cpu"))
+def cache(folder: Path) -> WorkerCache:
+    return WorkerCache(Artifacts(folder), torch.device("cpu"))
 
 
-def done(cell: Cell, pieces: Warm) -> Record:
+def done(cell: Cell, pieces: WorkerCache) -> Record:
     record = run_cell(cell, pieces)
     assert record.status == "done", record.error
     return record
@@ -91,7 +91,7 @@ def test_a_teacher_is_trained_once_a_seed_and_is_the_network_of_its_method_s_own
     own_cells = planned(suite("own", {"methods": [finetune], "backbones": [LEARNT], "seeds": 2}), tmp_path, own)
     assert [cell.teacher for cell in cells] == own_cells * 2
 
-    pieces = warm(own)
+    pieces = cache(own)
     trained: list[str] = []
     record = {cell.id: done(cell, pieces) for cell in own_cells}
     with pytest.MonkeyPatch.context() as patch:
@@ -124,7 +124,7 @@ def test_a_teacher_is_not_on_the_bill_of_the_first_cell_that_uses_it(
     attempt = teachers.attempt
     monkeypatch.setattr(teachers, "attempt", lambda *args: (time.sleep(1.5), attempt(*args))[1])
     began = time.monotonic()
-    cost = done(pupils(tmp_path, own)[0], warm(own)).cost
+    cost = done(pupils(tmp_path, own)[0], cache(own)).cost
     assert time.monotonic() - began > 1.5
     assert cost.seconds < 1.5
     assert cost.train_seconds < 1.5
@@ -135,8 +135,8 @@ def test_whatever_a_method_does_to_its_teacher_the_next_cell_s_is_as_it_was(
 ) -> None:
     spoils = {**COPY, "params": {"spoil": True}}
     cells = {cell.method.params["spoil"]: cell for cell in pupils(tmp_path, own, spoils, COPY)}
-    expected = done(cells[False], warm(own))
-    pieces = warm(own)
+    expected = done(cells[False], cache(own))
+    pieces = cache(own)
     assert done(cells[True], pieces).outcome != expected.outcome
     assert done(cells[False], pieces).digest == expected.digest
 
@@ -150,7 +150,7 @@ def test_a_stopped_teacher_continues_and_ends_with_the_same_bytes(
 ) -> None:
     longer = {**COPY, "teacher": {**TEACHER, "params": {"epochs": 5}}}
     (cell,) = pupils(tmp_path, own, longer)
-    straight = done(cell, warm(own))
+    straight = done(cell, cache(own))
     (file,) = made(own)
     expected = file.read_bytes()
     shutil.rmtree(file.parent)
@@ -162,11 +162,11 @@ def test_a_stopped_teacher_continues_and_ends_with_the_same_bytes(
     epochs: list[int] = []
     monkeypatch.setattr(room, "Context", functools.partial(Context, interval=0.0, on_epoch=stop))
     with pytest.raises(Stop):
-        run_cell(cell, warm(own))
+        run_cell(cell, cache(own))
     assert made(own) == []
     heard = functools.partial(Context, interval=0.0, on_epoch=lambda done, total: epochs.append(done))
     monkeypatch.setattr(room, "Context", heard)
-    resumed = done(cell, warm(own))
+    resumed = done(cell, cache(own))
     assert epochs == [3, 4, 5]
     assert file.read_bytes() == expected
     assert resumed.digest == straight.digest
@@ -177,11 +177,11 @@ def test_a_teacher_carried_over_is_used_as_it_is_without_the_weights_it_started_
     methods: Path, own: Path, tmp_path: Path
 ) -> None:
     (cell,) = pupils(tmp_path, own)
-    expected = done(cell, warm(own)).digest
+    expected = done(cell, cache(own)).digest
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(own / "datasets", elsewhere / "datasets")
     adopt(Artifacts(elsewhere), *MakeTeacher(cell).at, made(own)[0].read_bytes())
-    assert done(cell, warm(elsewhere)).digest == expected
+    assert done(cell, cache(elsewhere)).digest == expected
     assert [path.name for path in (elsewhere / "teachers").glob("*/*")] == ["weights.safetensors"]
     assert not (elsewhere / "pretrained").exists()
 
@@ -198,8 +198,8 @@ def test_a_change_of_code_makes_another_file_with_the_same_teacher_in_it(
         before = replace(cell, method=replace(cell.method, teacher=older))
         assert before.teacher is not None
         assert teacher_artifact(before) != teacher_artifact(cell)
-        done(before, warm(own))
-    done(cell, warm(own))
+        done(before, cache(own))
+    done(cell, cache(own))
     assert len(made(own)) == 3
     assert len({file.read_bytes() for file in made(own)}) == 1
     weights = list((own / "pretrained").glob("*/*.safetensors"))
@@ -220,7 +220,7 @@ def test_a_network_that_cannot_be_rebuilt_is_refused_as_a_teacher(
     methods: Path, own: Path, tmp_path: Path, how: str, reason: str
 ) -> None:
     (cell,) = pupils(tmp_path, own, {**COPY, "teacher": {"method": "odd", "params": {"how": how}, "backbone": TINY}})
-    record = run_cell(cell, warm(own))
+    record = run_cell(cell, cache(own))
     assert record.error is not None
     assert record.error["message"].startswith(reason)
     assert made(own) == []
@@ -263,7 +263,7 @@ def test_on_slots_each_teacher_is_trained_by_one_of_them_and_the_end_is_that_of_
     assert len(list((shared / "pretrained").glob("*/training.json"))) == 1
     seen = digests(tmp_path / "home")
     assert len(seen) == 12
-    pieces = warm(own)
+    pieces = cache(own)
     for cell in planned(content, tmp_path, own):
         if "odd" not in cell.method.label:
             assert done(cell, pieces).digest == seen[cell.id]

@@ -37,7 +37,7 @@ from tlbench.training.context import Context
 from tlbench.worker import fit_cell as room
 from tlbench.worker.artifact_jobs import PRETRAINED, MakeTeacher
 from tlbench.worker.build_once import adopt, weights_file
-from tlbench.worker.cache import Warm
+from tlbench.worker.cache import WorkerCache
 from tlbench.worker.run_cell import run_cell
 from tlbench.worker.text_reading import read_texts, training_rows, unknown_share
 
@@ -82,11 +82,11 @@ def cells(folder: Path, artifacts: Path, path: Path | None = None, name: str = "
     return planned(suite(name, given | grid), folder, artifacts)
 
 
-def warm(folder: Path) -> Warm:
-    return Warm(Artifacts(folder), torch.device("cpu"))
+def cache(folder: Path) -> WorkerCache:
+    return WorkerCache(Artifacts(folder), torch.device("cpu"))
 
 
-def done(cell: Cell, pieces: Warm) -> Record:
+def done(cell: Cell, pieces: WorkerCache) -> Record:
     record = run_cell(cell, pieces)
     assert record.status == "done", record.error
     return record
@@ -96,7 +96,7 @@ def kept(artifacts: Path, kind: str) -> list[str]:
     return sorted(path.name for path in (artifacts / kind).glob("[!.]*"))
 
 
-def words(pieces: Warm, cell: Cell) -> set[str]:
+def words(pieces: WorkerCache, cell: Cell) -> set[str]:
     """The tokens that a cell's tokeniser has, without what marks the start of a word."""
     tokenizer = pieces.tokenizer(cell.backbone, cell.dataset, episodic=cell.protocol.episodic)
     assert tokenizer is not None
@@ -132,14 +132,14 @@ def test_every_kind_of_method_learns_and_is_the_same_in_any_order_and_process(tm
     grid = {"methods": ["linear_probe", "knn", FINETUNE, lora, distillation], "backbones": [TINY, pretrained]}
     chosen = cells(tmp_path, tmp_path / "a", **grid)
     assert len(chosen) == 10
-    shared = warm(tmp_path / "a")
+    shared = cache(tmp_path / "a")
     first = {cell.id: done(cell, shared) for cell in chosen}
     for record in first.values():
         assert record.outcome is not None
         assert record.outcome.scores["accuracy"] > 0.6, record.cell["method_label"]
         assert record.outcome.notes == ()
     shutil.copytree(tmp_path / "a" / "datasets", tmp_path / "b" / "datasets")
-    other = warm(tmp_path / "b")
+    other = cache(tmp_path / "b")
     for cell in reversed(chosen):
         assert done(cell, other).digest == first[cell.id].digest
     for kind in ("tokenizers", "tokens", "features", "pretrained", "teachers"):
@@ -148,7 +148,7 @@ def test_every_kind_of_method_learns_and_is_the_same_in_any_order_and_process(tm
 
 def test_an_interrupted_cell_continues_to_the_same_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (cell,) = cells(tmp_path, tmp_path / "a", methods=[FINETUNE])
-    straight = done(cell, warm(tmp_path / "a"))
+    straight = done(cell, cache(tmp_path / "a"))
 
     class Stop(BaseException):
         pass
@@ -160,10 +160,10 @@ def test_an_interrupted_cell_continues_to_the_same_record(tmp_path: Path, monkey
     epochs: list[int] = []
     monkeypatch.setattr(room, "Context", functools.partial(Context, interval=0.0, on_epoch=stop))
     with pytest.raises(Stop):
-        run_cell(cell, warm(tmp_path / "a"))
+        run_cell(cell, cache(tmp_path / "a"))
     heard = functools.partial(Context, interval=0.0, on_epoch=lambda done, total: epochs.append(done))
     monkeypatch.setattr(room, "Context", heard)
-    assert done(cell, warm(tmp_path / "a")).digest == straight.digest
+    assert done(cell, cache(tmp_path / "a")).digest == straight.digest
     assert epochs == [3, 4, 5, 6]
 
 
@@ -171,20 +171,20 @@ def test_texts_are_tokenised_once_for_all_that_read_them_alike(tmp_path: Path) -
     wide, short = {**TINY, "pooling": "cls"}, {**TINY, "max_length": 8}
     chosen = cells(tmp_path, tmp_path / "a", methods=["linear_probe", "knn"], backbones=[TINY, wide, short])
     for cell in chosen:
-        done(cell, warm(tmp_path / "a"))
+        done(cell, cache(tmp_path / "a"))
     assert len(kept(tmp_path / "a", "tokenizers")) == 1
     assert len(kept(tmp_path / "a", "tokens")) == 2, "another length, other ids"
     assert len(kept(tmp_path / "a", "features")) == 3
-    ids = warm(tmp_path / "a").read(chosen[0].dataset, chosen[0].backbone)
+    ids = cache(tmp_path / "a").read(chosen[0].dataset, chosen[0].backbone)
     assert isinstance(ids.x, np.ndarray)
     assert (ids.x.dtype, len(ids.x)) == (np.int32, 48)
-    assert warm(tmp_path / "a").read(chosen[-1].dataset, chosen[-1].backbone).x.shape == (48, 8)
+    assert cache(tmp_path / "a").read(chosen[-1].dataset, chosen[-1].backbone).x.shape == (48, 8)
 
 
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
 def test_a_tokeniser_has_seen_no_test_text(tmp_path: Path, kind: str) -> None:
     (cell,) = cells(tmp_path, tmp_path / "a", methods=["knn"], backbones=[{**TINY, "tokenizer": kind}])
-    found = words(warm(tmp_path / "a"), cell)
+    found = words(cache(tmp_path / "a"), cell)
     assert {word for topic in tuple(TOPICS)[:3] for word in TOPICS[topic]} <= found
     assert "zebras" not in found
 
@@ -197,7 +197,7 @@ def test_where_classes_are_kept_apart_it_has_seen_training_classes_only(tmp_path
     episodes = {"protocol": "episodic", "methods": ["nearest_centroid"], "ways": 2, "queries": 2, "episodes": 8}
     (episodic,) = cells(tmp_path, tmp_path / "a", path, "episodes", **episodes, shots=[1])
     (plain,) = cells(tmp_path, tmp_path / "a", path, "plain", methods=["knn"])
-    pieces, info = warm(tmp_path / "a"), plain.dataset.info
+    pieces, info = cache(tmp_path / "a"), plain.dataset.info
     learnable = {info.classes[label] for label in deal_classes(info)["train"]}
     assert len(learnable) == 6
     assert words(pieces, episodic) & set(names) == learnable
@@ -223,7 +223,7 @@ def test_weights_carry_the_tokeniser_of_the_first_corpus_through_every_further_r
     once = {**TINY, "pretrain": {**TRAINED, "dataset": first}}
     twice = {**TINY, "pretrain": {**TRAINED, "dataset": second, "after": once["pretrain"]}}
     chosen = cells(tmp_path, tmp_path / "a", methods=["linear_probe"], backbones=[TINY, once, twice])
-    pieces = warm(tmp_path / "a")
+    pieces = cache(tmp_path / "a")
     for cell in chosen:
         done(cell, pieces)
     random_one, *trained = (pieces.tokenizer(cell.backbone, cell.dataset) for cell in chosen)
@@ -241,12 +241,12 @@ def test_a_file_of_weights_is_read_with_its_own_tokeniser_and_refused_without(tm
     (made,) = cells(
         tmp_path, tmp_path / "a", methods=["knn"], backbones=[{**TINY, "pretrain": {**TRAINED, "dataset": corpus}}]
     )
-    pieces = warm(tmp_path / "a")
+    pieces = cache(tmp_path / "a")
     expected = done(made, pieces).outcome
     file = tmp_path / "mine.safetensors"
     shutil.copy(weights_file(pieces.artifacts, PRETRAINED, made.backbone.artifact), file)
     (read,) = cells(tmp_path, tmp_path / "a", methods=["knn"], backbones=[{**TINY, "weights": {"file": str(file)}}])
-    assert done(read, warm(tmp_path / "b")).outcome == expected
+    assert done(read, cache(tmp_path / "b")).outcome == expected
     assert kept(tmp_path / "b", "tokenizers") == []
 
     save_file(load_file(file), file)
@@ -256,7 +256,7 @@ def test_a_file_of_weights_is_read_with_its_own_tokeniser_and_refused_without(tm
 
 def test_a_tokeniser_that_is_not_the_network_s_is_refused(tmp_path: Path) -> None:
     (cell,) = cells(tmp_path, tmp_path / "a", methods=["knn"])
-    pieces = warm(tmp_path / "a")
+    pieces = cache(tmp_path / "a")
     data = pieces.dataset(cell.dataset)
     larger = train([" ".join(f"word{n}" for n in range(1000))], Design("bpe", 600, True))
     assert load(larger).get_vocab_size() == 600
@@ -278,7 +278,7 @@ def test_a_note_says_that_a_tokeniser_does_not_know_the_texts(methods: None, tmp
     again = {**words, "pretrain": {**trained, "dataset": dataset(greek), "after": trained}}
     thrice = {**words, "pretrain": {**again["pretrain"], "dataset": dataset(corpus), "after": again["pretrain"]}}
     own = [words, TINY]
-    shared = warm(tmp_path / "a")
+    shared = cache(tmp_path / "a")
     said = "100% of the tokens of texts(greek) are unknown to the tokeniser trained on texts(corpus)"
 
     def notes(**grid: Any) -> list[tuple[str, ...]]:
@@ -317,7 +317,7 @@ def test_a_teacher_reads_its_own_tokens_beside_those_of_its_student(methods: Non
         "pre-trained": {**TINY, "pretrain": {**TRAINED, "dataset": corpus}},
     }
     finetune = {"name": "finetune", "params": TEACHER["params"]}
-    pieces = warm(tmp_path / "a")
+    pieces = cache(tmp_path / "a")
     for name, backbone in backbones.items():
         (own,) = cells(tmp_path, tmp_path / "a", methods=[finetune], backbones=[backbone])
         copy = {"name": "copy", "teacher": {**TEACHER, "backbone": backbone}}
@@ -330,7 +330,7 @@ def test_a_teacher_reads_its_own_tokens_beside_those_of_its_student(methods: Non
         assert found is not None
         assert found.logits == expected.logits
 
-    elsewhere = warm(tmp_path / "b")
+    elsewhere = cache(tmp_path / "b")
     shutil.copytree(tmp_path / "a" / "datasets", tmp_path / "b" / "datasets")
     job = MakeTeacher(pupil)
     adopt(elsewhere.artifacts, *job.at, weights_file(pieces.artifacts, *job.at).read_bytes())
@@ -356,7 +356,7 @@ def test_encoders_of_hugging_face_read_with_their_own_tokeniser_and_go_on_from_t
     chosen = cells(tmp_path, tmp_path / "a", path, "hub", **grid)
     chosen += cells(tmp_path, tmp_path / "a", path, "taught", methods=[taught])
     assert len(chosen) == 10
-    pieces = warm(tmp_path / "a")
+    pieces = cache(tmp_path / "a")
     for cell in chosen:
         record = done(cell, pieces)
         assert "transformers" in record.provenance

@@ -24,7 +24,7 @@ from tlbench.audit.results import (
     AuditedCell,
     Proof,
 )
-from tlbench.audit.tampered_data import Tamper, TamperedWarm, lend, relabel_beyond_budget, scramble_tests
+from tlbench.audit.tampered_data import Tamper, TamperedCache, lend, relabel_beyond_budget, scramble_tests
 from tlbench.core.cell import Cell, Pretrain
 from tlbench.core.record import Outcome
 from tlbench.data.dataset import SOURCE, Dataset
@@ -37,7 +37,7 @@ from tlbench.worker.pretrain import corpus
 from tlbench.worker.provenance import sources
 
 if TYPE_CHECKING:
-    from tlbench.worker.cache import Warm
+    from tlbench.worker.cache import WorkerCache
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class _Fit:
     outcome: Outcome
 
 
-def prove(cell: Cell, warm: Warm) -> AuditedCell:
+def prove(cell: Cell, cache: WorkerCache) -> AuditedCell:
     """Fit a cell as it is and with labels changed that nothing but scoring may read, and compare.
 
     No result is written, nor any teacher or checkpoint that a cell could find; what is missing of pre-trained weights,
@@ -57,11 +57,11 @@ def prove(cell: Cell, warm: Warm) -> AuditedCell:
 
     Args:
         cell: The cell.
-        warm: Shared pieces of this process.
+        cache: What this process keeps between cells.
     """
-    warm.artifacts.root.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="audit-", dir=warm.artifacts.root) as folder:
-        proofs = tuple(_Proofs(cell, warm, Path(folder)).all())
+    cache.artifacts.root.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="audit-", dir=cache.artifacts.root) as folder:
+        proofs = tuple(_Proofs(cell, cache, Path(folder)).all())
     facts = cell.describe()
     return AuditedCell(
         id=cell.id,
@@ -81,13 +81,13 @@ class _Proofs:
 
     Args:
         cell: The cell.
-        warm: Shared pieces of this process.
+        cache: What this process keeps between cells.
         folder: An empty folder of its own.
     """
 
-    def __init__(self, cell: Cell, warm: Warm, folder: Path) -> None:
+    def __init__(self, cell: Cell, cache: WorkerCache, folder: Path) -> None:
         self._cell = cell
-        self._warm = warm
+        self._cache = cache
         self._folder = folder
         self._worlds = 0
 
@@ -114,7 +114,7 @@ class _Proofs:
         """Make what is missing of pre-trained weights, from data as they are."""
         for make in needs(self._cell):
             for each in needs(make) if isinstance(make, MakeTeacher) else [make]:
-                each.do(self._warm)
+                each.do(self._cache)
 
     def _test_labels(self) -> Proof:
         if self._unchanged_by(scramble_tests):
@@ -137,7 +137,7 @@ class _Proofs:
     def _corpus(self, runs: list[Pretrain]) -> Proof:
         other = self._world(scramble_tests)
         for run in runs:
-            plain, tampered = (corpus(warm.dataset(run.dataset), run.labels) for warm in (self._untouched, other))
+            plain, tampered = (corpus(cache.dataset(run.dataset), run.labels) for cache in (self._untouched, other))
             alike = not run.labels or np.array_equal(plain.labels, tampered.labels)
             if not (alike and np.array_equal(plain.rows, tampered.rows)):
                 told = f"{run.method.label} is given other examples of {run.dataset.info.name}"
@@ -187,7 +187,7 @@ class _Proofs:
         return self._fit(self._untouched)
 
     @cached_property
-    def _untouched(self) -> TamperedWarm:
+    def _untouched(self) -> TamperedCache:
         return self._world(None)
 
     @cached_property
@@ -198,30 +198,30 @@ class _Proofs:
     @cached_property
     def _dataset(self) -> Dataset:
         """The dataset as the fitted method reads it."""
-        cell, warm = self._cell, self._untouched
-        dataset = warm.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)
+        cell, cache = self._cell, self._untouched
+        dataset = cache.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)
         if cell.method.teacher is None:
             return dataset
-        taught, backbone = warm.read_by_teacher(cell), warm.backbone(cell.backbone, cell.seed)
-        return side_by_side(dataset, taught, backbone, warm.own_teacher(cell))[0]
+        taught, backbone = cache.read_by_teacher(cell), cache.backbone(cell.backbone, cell.seed)
+        return side_by_side(dataset, taught, backbone, cache.own_teacher(cell))[0]
 
     @cached_property
     def _context(self) -> Context:
-        cell, warm = self._cell, self._untouched
-        dataset = warm.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)
-        features = warm.features(cell.backbone, cell.seed, dataset)
-        return Context(cell=cell.id, device=warm.device, features=features, precision=warm.precision)
+        cell, cache = self._cell, self._untouched
+        dataset = cache.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)
+        features = cache.features(cell.backbone, cell.seed, dataset)
+        return Context(cell=cell.id, device=cache.device, features=features, precision=cache.precision)
 
-    def _fit(self, warm: Warm) -> _Fit:
-        outcome, fitted = attempt(self._cell, warm, warm.artifacts.root / "running" / self._cell.id, 0, 1)
+    def _fit(self, cache: WorkerCache) -> _Fit:
+        outcome, fitted = attempt(self._cell, cache, cache.artifacts.root / "running" / self._cell.id, 0, 1)
         assert outcome is not None
         return _Fit(fitted, model_trace(fitted), outcome)
 
-    def _world(self, tamper: Tamper | None) -> TamperedWarm:
+    def _world(self, tamper: Tamper | None) -> TamperedCache:
         """Return shared pieces of a world where labels may differ, and teachers and tokenisers are made anew."""
         self._worlds += 1
-        own = lend(self._warm.artifacts, self._folder / str(self._worlds))
-        return TamperedWarm(own, self._warm.device, self._warm.precision, self._cell, tamper)
+        own = lend(self._cache.artifacts, self._folder / str(self._worlds))
+        return TamperedCache(own, self._cache.device, self._cache.precision, self._cell, tamper)
 
 
 def _said(error: Exception) -> str:

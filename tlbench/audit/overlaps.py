@@ -19,7 +19,7 @@ from tlbench.suite.spec import PUBLISHERS
 from tlbench.worker.pretrain import corpus
 
 if TYPE_CHECKING:
-    from tlbench.worker.cache import Warm
+    from tlbench.worker.cache import WorkerCache
 
 Rows = NDArray[np.int64]
 
@@ -45,10 +45,10 @@ class Comparing:
     """Compares test examples with others, and keeps of every dataset what that takes.
 
     Args:
-        warm: Opens datasets.
+        cache: Opens datasets.
     """
 
-    warm: Warm
+    cache: WorkerCache
     _examples: dict[str, Examples] = field(default_factory=dict)
 
     def overlaps(self, cells: Iterable[Cell]) -> Iterator[Overlap]:
@@ -65,7 +65,7 @@ class Comparing:
                     yield self._compare(test, trained)
 
     def _open(self, cell: Cell) -> Dataset:
-        return self.warm.dataset(cell.dataset)
+        return self.cache.dataset(cell.dataset)
 
     def _trained(self, cell: Cell) -> Iterator[_Side]:
         dataset, name = self._open(cell), cell.dataset.info.name
@@ -79,7 +79,7 @@ class Comparing:
                 yield _Side(f"{name}: {what}", cell.dataset, np.flatnonzero(np.isin(dataset.part, parts)))
         for backbone in _backbones(cell):
             for run in backbone.runs:
-                rows = corpus(self.warm.dataset(run.dataset), run.labels).rows
+                rows = corpus(self.cache.dataset(run.dataset), run.labels).rows
                 yield _Side(f"{run.dataset.info.name}: pre-training corpus", run.dataset, rows)
 
     def _compare(self, test: _Side, trained: _Side) -> Overlap:
@@ -114,14 +114,14 @@ class Comparing:
     def _looked_into(self, choice: DatasetChoice) -> Examples:
         key = choice.info.fingerprint
         if key not in self._examples:
-            self._examples[key] = examples(self.warm.dataset(choice).x)
+            self._examples[key] = examples(self.cache.dataset(choice).x)
         return self._examples[key]
 
     def _classes(self, choice: DatasetChoice, rows: Rows) -> NDArray[np.object_]:
-        return np.array(choice.info.classes, object)[self.warm.dataset(choice).y[rows]]
+        return np.array(choice.info.classes, object)[self.cache.dataset(choice).y[rows]]
 
     def _text(self, choice: DatasetChoice, row: int) -> str:
-        x = self.warm.dataset(choice).x
+        x = self.cache.dataset(choice).x
         return "" if isinstance(x, np.ndarray) else str(x[row])[:_LETTERS]
 
 

@@ -21,7 +21,7 @@ from tlbench.store.artifacts import Artifacts
 from tlbench.store.workspace import Home
 from tlbench.suite.selector import select
 from tlbench.worker.artifact_jobs import MakeWeights, needs
-from tlbench.worker.cache import Warm
+from tlbench.worker.cache import WorkerCache
 from tlbench.worker.provenance import machine, sources
 
 Tell = Callable[[str], None]
@@ -54,21 +54,21 @@ def audit(
         timings = Timings(ledger.durations())
     cells = select(only).of(plan.cells) if only else sample(plan.cells, timings, home.artifacts)
     earlier = read_audit(home.root, suite.name)
-    warm = _warm(prepared, home)
+    cache = _cache(prepared, home)
     found = []
     for cell in cells:
         facts = cell.describe()
         starting(f"{facts['method_label']} | {facts['backbone_label']} | {facts['dataset']}")
-        found.append(prove(cell, warm))
+        found.append(prove(cell, cache))
         proved(found[-1])
     starting("test data against training and pre-training data")
-    overlaps = tuple(Comparing(warm).overlaps(plan.cells))
+    overlaps = tuple(Comparing(cache).overlaps(plan.cells))
     made = Audit(
         suite=suite.name,
         finished=time.time(),
         version=tlbench.__version__,
         commit=machine()["commit"],
-        device=warm.device.type,
+        device=cache.device.type,
         planned=len(plan.cells),
         cells=(*_kept(earlier, found, plan.cells), *found),
         overlaps=overlaps,
@@ -99,7 +99,7 @@ def sample(cells: list[Cell], timings: Timings, artifacts: Artifacts) -> list[Ce
     return list(cheapest.values())
 
 
-def _warm(prepared: Prepared, home: Home) -> Warm:
+def _cache(prepared: Prepared, home: Home) -> WorkerCache:
     """Return the shared pieces that a slot of the suite would have."""
     resources = prepared.suite.resources
     torch.set_num_threads(max(1, int(resources.cpus)))
@@ -107,7 +107,7 @@ def _warm(prepared: Prepared, home: Home) -> Warm:
     if gpu:
         torch.backends.cudnn.deterministic = True
     device = torch.device("cuda" if gpu else "cpu")
-    return Warm(home.artifacts, device, precision=resources.precision)
+    return WorkerCache(home.artifacts, device, precision=resources.precision)
 
 
 def _kept(earlier: Audit | None, found: list[AuditedCell], cells: list[Cell]) -> list[AuditedCell]:

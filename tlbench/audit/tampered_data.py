@@ -16,7 +16,7 @@ from tlbench.core.hashing import derive_seed
 from tlbench.data.dataset import TEST, TRAIN, VAL, Dataset
 from tlbench.data.sampling import draw_shots
 from tlbench.store.artifacts import Artifacts
-from tlbench.worker.cache import Warm
+from tlbench.worker.cache import WorkerCache
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +32,7 @@ _LENT = ("datasets", "features", "pretrained", "tokens")
 _FEWEST = 4  # examples whose labels are given up together where they change the draw
 
 
-class TamperedWarm(Warm):
+class TamperedCache(WorkerCache):
     """Shared pieces of a process in which one dataset has other labels, and all else is as it was.
 
     Args:

@@ -58,7 +58,7 @@ class Slot:
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
         import torch
 
-        from tlbench.worker.cache import Warm
+        from tlbench.worker.cache import WorkerCache
 
         if resources.workers == 1:
             for name in HEAVY:
@@ -71,14 +71,14 @@ class Slot:
         self._root = root
         gpu = resources.gpus > 0 and resources.workers == 1
         device = torch.device("cuda" if gpu else "cpu")
-        self._warm = Warm(Artifacts(artifact_folder(root)), device, precision=resources.precision)
+        self._cache = WorkerCache(Artifacts(artifact_folder(root)), device, precision=resources.precision)
 
     def place(self) -> Place:
         """Say where this slot lives."""
         import ray
         import torch
 
-        folder = self._warm.artifacts.root
+        folder = self._cache.artifacts.root
         folder.mkdir(parents=True, exist_ok=True)
         mark = folder / ".identity"
         if not mark.exists():
@@ -87,7 +87,7 @@ class Slot:
             with contextlib.suppress(FileExistsError):  # another slot was first
                 os.link(draft, mark)
             draft.unlink()
-        gpu = torch.cuda.get_device_name() if self._warm.device.type == "cuda" else ""
+        gpu = torch.cuda.get_device_name() if self._cache.device.type == "cuda" else ""
         return Place(ray.get_runtime_context().get_node_id(), os.getpid(), mark.read_text(), gpu)
 
     def run(self, cell: Cell, attempt: int) -> Record:
@@ -98,20 +98,20 @@ class Slot:
         from tlbench.worker.run_cell import run_cell
 
         cpus, gpus = self._resources.cpus, self._resources.gpus
-        return _alone(cell.id, lambda: run_cell(cell, self._warm, cpus=cpus, gpus=gpus, facts=facts))
+        return _alone(cell.id, lambda: run_cell(cell, self._cache, cpus=cpus, gpus=gpus, facts=facts))
 
     def make(self, job: Make) -> None:
         """Make an artifact, or find it made."""
         if self._resources.workers > 1:
             make_together(job, self._root, self._resources)
         else:
-            _alone(job.id, lambda: job.do(self._warm))
+            _alone(job.id, lambda: job.do(self._cache))
 
     def adopt(self, job: Make, content: bytes) -> None:
         """Keep the weights file of an artifact that a slot elsewhere made."""
         from tlbench.worker.build_once import adopt
 
-        adopt(self._warm.artifacts, *job.at, content)
+        adopt(self._cache.artifacts, *job.at, content)
 
 
 def read_artifact(root: str, job: Make) -> bytes:

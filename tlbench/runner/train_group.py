@@ -14,7 +14,7 @@ from tlbench.worker.artifact_jobs import Make
 
 if TYPE_CHECKING:
     from tlbench.core.record import Record
-    from tlbench.worker.cache import Warm
+    from tlbench.worker.cache import WorkerCache
 
 TRIES = 3  # groups that may lose a process before the job counts as failed
 _STARTS = 10  # minutes to wait for the group's resources: Ray gives a start up after one, and tries again
@@ -121,14 +121,14 @@ def _run_part(config: dict[str, Any]) -> Record:
     """Run one process's part of a cell."""
     from tlbench.worker.run_cell import run_cell
 
-    resources, warm = config["resources"], _warm(config)
+    resources, cache = config["resources"], _prepared(config)
     record = run_cell(
         config["cell"],
-        warm,
+        cache,
         cpus=resources.cpus,
         gpus=resources.gpus,
-        rank=warm.rank,
-        world=warm.world,
+        rank=cache.rank,
+        world=cache.world,
         facts=config["facts"],
     )
     if record.error is not None:
@@ -139,24 +139,24 @@ def _run_part(config: dict[str, Any]) -> Record:
 def _make_part(config: dict[str, Any]) -> None:
     """Run one process's part of making an artifact."""
     try:
-        config["job"].do(_warm(config))
+        config["job"].do(_prepared(config))
     except Exception as error:
         # Not every exception survives the way to another process.
         raise RuntimeError(f"{type(error).__name__}: {error}") from None
 
 
-def _warm(config: dict[str, Any]) -> Warm:
+def _prepared(config: dict[str, Any]) -> WorkerCache:
     """Prepare a process of a group."""
     import torch
     from ray.train import get_context
     from ray.train.torch import get_device
 
     from tlbench.store.artifacts import Artifacts
-    from tlbench.worker.cache import Warm
+    from tlbench.worker.cache import WorkerCache
 
     torch.set_num_threads(max(1, int(config["resources"].cpus)))
     torch.backends.cudnn.deterministic = True
     process, artifacts = get_context(), Artifacts(artifact_folder(config["root"]))
     device = torch.device(get_device())
     rank, world = process.get_world_rank(), process.get_world_size()
-    return Warm(artifacts, device, rank=rank, world=world, precision=config["resources"].precision)
+    return WorkerCache(artifacts, device, rank=rank, world=world, precision=config["resources"].precision)

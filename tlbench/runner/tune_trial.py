@@ -27,14 +27,14 @@ from tlbench.store.artifacts import Artifacts
 from tlbench.training.context import Context
 from tlbench.worker.artifact_jobs import needs
 from tlbench.worker.build_once import adopt
-from tlbench.worker.cache import Warm
+from tlbench.worker.cache import WorkerCache
 from tlbench.worker.cost_meter import Watch
 from tlbench.worker.memory_allocator import keep_memory
 from tlbench.worker.provenance import machine, sources
 from tlbench.worker.run_cell import run_cell, scratch_of
 from tlbench.worker.segment_states import forget
 
-_warm: dict[str, Warm] = {}  # lives as long as the process, which runs trial after trial
+_caches: dict[str, WorkerCache] = {}  # lives as long as the process, which runs trial after trial
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ def run_trial(config: dict[str, Any], jobs: Jobs) -> None:
     told = dict(config)
     held = told.pop("held")
     cell = jobs.settings[config["setting"]].cell_of(Trial(**told))
-    warm = _warm.get(jobs.root) or _warm.setdefault(jobs.root, _warm_up(jobs))
-    _bring(cell, held, jobs, warm)
-    judged = _Judged(cell, warm, jobs)
+    cache = _caches.get(jobs.root) or _caches.setdefault(jobs.root, _prepared(jobs))
+    _bring(cell, held, jobs, cache)
+    judged = _Judged(cell, cache, jobs)
     try:
         record = run_cell(
             cell,
-            warm,
+            cache,
             cpus=jobs.resources.cpus,
             gpus=jobs.resources.gpus,
             facts={"pid": os.getpid()},
@@ -84,7 +84,7 @@ def run_trial(config: dict[str, Any], jobs: Jobs) -> None:
             on_begin=partial(_end_after, jobs.minutes),
         )
     except SystemExit:  # how Tune ends a trial early, out of its report
-        shutil.rmtree(scratch_of(cell, warm), ignore_errors=True)
+        shutil.rmtree(scratch_of(cell, cache), ignore_errors=True)
         raise
     finally:
         faulthandler.cancel_dump_traceback_later()
@@ -94,9 +94,9 @@ def run_trial(config: dict[str, Any], jobs: Jobs) -> None:
 class _Judged:
     """What a trial told at each mark of its training."""
 
-    def __init__(self, cell: Cell, warm: Warm, jobs: Jobs) -> None:
-        self._cell, self._warm, self._jobs = cell, warm, jobs
-        self._watch = Watch(warm.device)
+    def __init__(self, cell: Cell, cache: WorkerCache, jobs: Jobs) -> None:
+        self._cell, self._cache, self._jobs = cell, cache, jobs
+        self._watch = Watch(cache.device)
         self._rungs: list[tuple[int, float]] = []
 
     def tell(self, report: Any, ctx: Context, done: int, total: int) -> None:
@@ -136,19 +136,19 @@ class _Judged:
         )
 
 
-def _bring(cell: Cell, held: Mapping[str, str], jobs: Jobs, warm: Warm) -> None:
+def _bring(cell: Cell, held: Mapping[str, str], jobs: Jobs, cache: WorkerCache) -> None:
     """Fetch what another machine made and does not share; should that fail, the cell makes it anew."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     for make in needs(cell):
         node = held.get(make.id)
-        if node is None or warm.artifacts.has(*make.at):
+        if node is None or cache.artifacts.has(*make.at):
             continue
         there = NodeAffinitySchedulingStrategy(node, soft=False)
         read = ray.remote(num_cpus=0, scheduling_strategy=there)(read_artifact)
         with suppress(ray.exceptions.RayError):
-            adopt(warm.artifacts, *make.at, ray.get(read.remote(jobs.root, make)))
+            adopt(cache.artifacts, *make.at, ray.get(read.remote(jobs.root, make)))
 
 
 def _end_after(minutes: float | None) -> None:
@@ -169,7 +169,7 @@ def _report(mark: int, record: Record) -> dict[str, Any]:
     }
 
 
-def _warm_up(jobs: Jobs) -> Warm:
+def _prepared(jobs: Jobs) -> WorkerCache:
     keep_memory()
     for name in HEAVY:
         importlib.import_module(name)
@@ -178,4 +178,4 @@ def _warm_up(jobs: Jobs) -> Warm:
         torch.backends.cudnn.deterministic = True
     artifacts = Artifacts(artifact_folder(jobs.root))
     forget((), artifacts)  # the driver sees to its own machine only
-    return Warm(artifacts, device, precision=jobs.resources.precision)
+    return WorkerCache(artifacts, device, precision=jobs.resources.precision)

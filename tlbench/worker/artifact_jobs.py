@@ -9,7 +9,7 @@ from tlbench.core.cell import BackboneChoice, Cell, method_source
 from tlbench.core.hashing import digest
 
 if TYPE_CHECKING:
-    from tlbench.worker.cache import Warm
+    from tlbench.worker.cache import WorkerCache
 
 PRETRAINED, TEACHERS = "pretrained", "teachers"  # kinds of artifacts
 
@@ -35,9 +35,9 @@ class MakeWeights:
         """What to call it in a sentence."""
         return f"pre-training {self.choice.info.label}"
 
-    def do(self, warm: Warm) -> Any:
+    def do(self, cache: WorkerCache) -> Any:
         """Make the weights, or find them made."""
-        return warm.backbone(self.choice, 0)
+        return cache.backbone(self.choice, 0)
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class MakeTeacher:
         assert self.pupil.method.teacher is not None
         return f"training the teacher {self.pupil.method.teacher.label}"
 
-    def do(self, warm: Warm) -> Any:
+    def do(self, cache: WorkerCache) -> Any:
         """Train the teacher, or find it trained."""
-        return warm.teacher(self.pupil)
+        return cache.teacher(self.pupil)
 
 
 Make = MakeWeights | MakeTeacher

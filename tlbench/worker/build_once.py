@@ -15,14 +15,14 @@ from tlbench.training.data_parallel import from_first_process
 from tlbench.worker.artifact_jobs import PRETRAINED
 
 if TYPE_CHECKING:
-    from tlbench.worker.cache import Warm
+    from tlbench.worker.cache import WorkerCache
 
 WEIGHTS = "weights.safetensors"
 # Trains, and saves into a folder if one is given: that file, and what else tells of the training.
 Train = Callable[[Path | None], None]
 
 
-def made_once(kind: str, key: str, train: Train, warm: Warm) -> Path:
+def made_once(kind: str, key: str, train: Train, cache: WorkerCache) -> Path:
     """Return a weights file, training it if no process of this machine has done so yet.
 
     Where several processes make things together, all of them must call this; they train together, and each machine
@@ -32,13 +32,13 @@ def made_once(kind: str, key: str, train: Train, warm: Warm) -> Path:
         kind: The kind of artifact.
         key: Its name.
         train: How to make it.
-        warm: Shared pieces of this process.
+        cache: What this process keeps between cells.
     """
-    if warm.world > 1:
-        _make_together(kind, key, train, warm)
+    if cache.world > 1:
+        _make_together(kind, key, train, cache)
     else:
-        warm.artifacts.get(kind, key, train)
-    return weights_file(warm.artifacts, kind, key)
+        cache.artifacts.get(kind, key, train)
+    return weights_file(cache.artifacts, kind, key)
 
 
 def weights_file(artifacts: Artifacts, kind: str, key: str) -> Path:
@@ -62,24 +62,24 @@ def adopt(artifacts: Artifacts, kind: str, key: str, content: bytes) -> None:
     artifacts.get(kind, key, write)
 
 
-def _make_together(kind: str, key: str, train: Train, warm: Warm) -> None:
+def _make_together(kind: str, key: str, train: Train, cache: WorkerCache) -> None:
     """Train in all processes unless one has the weights; then carry the file to the machines that lack it."""
-    has = _told_by_all(warm.artifacts.has(kind, key))
+    has = _told_by_all(cache.artifacts.has(kind, key))
     if not any(has):
-        _train_together(kind, key, train, warm)
-        has = _told_by_all(warm.artifacts.has(kind, key))
+        _train_together(kind, key, train, cache)
+        has = _told_by_all(cache.artifacts.has(kind, key))
     if all(has):
         return
     source = has.index(True)
-    box = [weights_file(warm.artifacts, kind, key).read_bytes() if warm.rank == source else None]
+    box = [weights_file(cache.artifacts, kind, key).read_bytes() if cache.rank == source else None]
     dist.broadcast_object_list(box, src=source)
     if box[0] is not None:
-        adopt(warm.artifacts, kind, key, box[0])
+        adopt(cache.artifacts, kind, key, box[0])
 
 
-def _train_together(kind: str, key: str, train: Train, warm: Warm) -> None:
+def _train_together(kind: str, key: str, train: Train, cache: WorkerCache) -> None:
     """Train in all processes, the first of which saves; or in none, if that one finds the weights made meanwhile."""
-    if warm.rank != 0:
+    if cache.rank != 0:
         if from_first_process(None):
             train(None)
         return
@@ -90,7 +90,7 @@ def _train_together(kind: str, key: str, train: Train, warm: Warm) -> None:
         trained = from_first_process(True)
         train(folder)
 
-    warm.artifacts.get(kind, key, save)
+    cache.artifacts.get(kind, key, save)
     if not trained:
         from_first_process(False)
 

@@ -31,7 +31,7 @@ from tlbench.worker.text_reading import read_texts, tokenizer_of
 T = TypeVar("T")
 
 
-class Warm:
+class WorkerCache:
     """Shared pieces of the cells that one process runs; everything in it can be made again from a cell alone.
 
     Args:

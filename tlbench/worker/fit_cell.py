@@ -24,12 +24,12 @@ from tlbench.worker.segment_states import keep, left
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tlbench.worker.cache import Warm
+    from tlbench.worker.cache import WorkerCache
 
 
 def attempt(
     cell: Cell,
-    warm: Warm,
+    cache: WorkerCache,
     scratch: Path,
     rank: int,
     world: int,
@@ -43,7 +43,7 @@ def attempt(
 
     Args:
         cell: The cell.
-        warm: Shared pieces of this process.
+        cache: What this process keeps between cells.
         scratch: Where checkpoints are kept; the first process makes the folder where the method trains a backbone.
         rank: This process among those that train the cell together.
         world: Number of processes that train the cell together.
@@ -56,23 +56,25 @@ def attempt(
     declared = registry.declaration("methods", cell.method.name)
     method = declared.load()
     protocol = registry.declaration("protocols", cell.protocol.name).load()
-    dataset = warm.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)
-    features = warm.features(cell.backbone, cell.seed, dataset)
+    dataset = cache.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)
+    features = cache.features(cell.backbone, cell.seed, dataset)
     frozen = declared.constants.get("FROZEN_BACKBONE", False)
-    backbone = (warm.backbone if frozen else warm.own_backbone)(cell.backbone, cell.seed)
+    backbone = (cache.backbone if frozen else cache.own_backbone)(cell.backbone, cell.seed)
     teacher = None
     if cell.method.teacher is not None:
-        dataset, backbone, teacher = side_by_side(dataset, warm.read_by_teacher(cell), backbone, warm.own_teacher(cell))
+        dataset, backbone, teacher = side_by_side(
+            dataset, cache.read_by_teacher(cell), backbone, cache.own_teacher(cell)
+        )
     keeps = rank == 0 and (not frozen or bool(cell.legs))
     if keeps:
         scratch.mkdir(parents=True, exist_ok=True)
-    *earlier, (last, params) = left(cell, warm.artifacts, scratch)
+    *earlier, (last, params) = left(cell, cache.artifacts, scratch)
     ctx = Context(
         cell=cell.root,
-        device=warm.device,
+        device=cache.device,
         features=features,
         teacher=teacher,
-        precision=warm.precision,
+        precision=cache.precision,
         rank=rank,
         world=world,
         folder=scratch if keeps else None,
@@ -98,8 +100,8 @@ def attempt(
         task_info(cell.protocol, cell.dataset.info, cell.shots), dataset, cell.seed, fit, ctx
     )
     if outcome is not None:
-        notes = (*notes_of(cell.backbone, warm.artifacts), *dataset.notes, *outcome.notes)
+        notes = (*notes_of(cell.backbone, cache.artifacts), *dataset.notes, *outcome.notes)
         outcome = outcome.model_copy(update={"notes": notes})
     if last != WHOLE:
-        keep(cell, warm.artifacts, scratch)
+        keep(cell, cache.artifacts, scratch)
     return outcome, fitted[0]

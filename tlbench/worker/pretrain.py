@@ -22,7 +22,7 @@ from tlbench.worker.artifact_jobs import PRETRAINED
 from tlbench.worker.build_once import WEIGHTS, made_once, notes_of
 
 if TYPE_CHECKING:
-    from tlbench.worker.cache import Warm
+    from tlbench.worker.cache import WorkerCache
 
 
 def corpus(dataset: Dataset, labelled: bool) -> Split:
@@ -44,7 +44,7 @@ def corpus(dataset: Dataset, labelled: bool) -> Split:
     return take(dataset, rows, labels.astype(np.int64))
 
 
-def pretrained_weights(run: Pretrain, key: str, warm: Warm) -> Path:
+def pretrained_weights(run: Pretrain, key: str, cache: WorkerCache) -> Path:
     """Return the weights file of a pre-training run, training it if no process of this machine has done so yet.
 
     A killed run continues from its last checkpoint.
@@ -52,27 +52,27 @@ def pretrained_weights(run: Pretrain, key: str, warm: Warm) -> Path:
     Args:
         run: What to train.
         key: Name of the artifact.
-        warm: Shared pieces of this process.
+        cache: What this process keeps between cells.
     """
-    return made_once(PRETRAINED, key, partial(_train, run, key, warm), warm)
+    return made_once(PRETRAINED, key, partial(_train, run, key, cache), cache)
 
 
-def _train(run: Pretrain, key: str, warm: Warm, folder: Path | None) -> None:
+def _train(run: Pretrain, key: str, cache: WorkerCache, folder: Path | None) -> None:
     """Train, and save into a folder if one is given; in one process, or as one of several."""
     declared = registry.declaration("methods", run.method.name)
     # Another version of the method must not continue from this one's checkpoint.
-    scratch = warm.artifacts.root / "running" / f"pretrain-{key}-{declared.source}"
+    scratch = cache.artifacts.root / "running" / f"pretrain-{key}-{declared.source}"
     if folder is not None:
         scratch.mkdir(parents=True, exist_ok=True)
-    dataset = warm.read(run.dataset, run.start)
-    backbone = warm.own_backbone(run.start, run.seed)
+    dataset = cache.read(run.dataset, run.start)
+    backbone = cache.own_backbone(run.start, run.seed)
     module = declared.load()
     ctx = Context(
         cell=f"pretrain-{run.recipe}",
-        device=warm.device,
-        precision=warm.precision,
-        rank=warm.rank,
-        world=warm.world,
+        device=cache.device,
+        precision=cache.precision,
+        rank=cache.rank,
+        world=cache.world,
         folder=None if folder is None else scratch,
     )
     reseed(derive_seed(ctx.cell, "global"))
@@ -81,8 +81,8 @@ def _train(run: Pretrain, key: str, warm: Warm, folder: Path | None) -> None:
     if folder is None:
         return
     where = f"pre-training with {run.method.name} on {run.dataset.info.name}"
-    notes = [*notes_of(run.start, warm.artifacts), *(f"{where}: {note}" for note in (*dataset.notes, *ctx.notes))]
-    save_weights(backbone, folder / WEIGHTS, warm.tokenizer(run.start, run.dataset), notes)
-    told = {"seconds": time.perf_counter() - start, "workers": warm.world, "curves": ctx.curves}
+    notes = [*notes_of(run.start, cache.artifacts), *(f"{where}: {note}" for note in (*dataset.notes, *ctx.notes))]
+    save_weights(backbone, folder / WEIGHTS, cache.tokenizer(run.start, run.dataset), notes)
+    told = {"seconds": time.perf_counter() - start, "workers": cache.world, "curves": ctx.curves}
     (folder / "training.json").write_text(json.dumps(told))
     shutil.rmtree(scratch)

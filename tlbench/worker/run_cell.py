@@ -14,7 +14,7 @@ from tlbench.core.cell import Cell
 from tlbench.core.record import Outcome, Record
 from tlbench.training.context import Context
 from tlbench.worker.artifact_jobs import needs
-from tlbench.worker.cache import Warm
+from tlbench.worker.cache import WorkerCache
 from tlbench.worker.cost_meter import Watch
 from tlbench.worker.fit_cell import attempt
 from tlbench.worker.provenance import machine, sources
@@ -24,7 +24,7 @@ _TRACEBACK_LINES = 40
 
 def run_cell(
     cell: Cell,
-    warm: Warm,
+    cache: WorkerCache,
     *,
     cpus: float = 1,
     gpus: float = 0,
@@ -38,7 +38,7 @@ def run_cell(
 
     Args:
         cell: The cell.
-        warm: Shared pieces of this process.
+        cache: What this process keeps between cells.
         cpus: CPUs held, for the record.
         gpus: GPUs held, for the record.
         rank: This process among those that train the cell together; only rank 0's record counts.
@@ -48,18 +48,18 @@ def run_cell(
             :class:`Exception` ends the cell without a record.
         on_begin: Called when all that the cell needs is there.
     """
-    watch = Watch(warm.device)
+    watch = Watch(cache.device)
     outcome: Outcome | None = None
     error: dict[str, str] | None = None
     # Another version of the method must not continue from this one's checkpoint.
-    scratch = scratch_of(cell, warm)
+    scratch = scratch_of(cell, cache)
     try:
         for make in needs(cell):
-            make.do(warm)  # made before, as a rule, and in no case on this cell's bill
-        warm.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)  # nor is turning texts into tokens
+            make.do(cache)  # made before, as a rule, and in no case on this cell's bill
+        cache.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)  # nor is turning texts into tokens
         on_begin()
-        watch = Watch(warm.device)
-        outcome, _ = attempt(cell, warm, scratch, rank, world, watch.training, on_epoch)
+        watch = Watch(cache.device)
+        outcome, _ = attempt(cell, cache, scratch, rank, world, watch.training, on_epoch)
     except Exception as caught:
         error = {
             "type": type(caught).__name__,
@@ -69,7 +69,7 @@ def run_cell(
     # One of several processes may have failed only because another one died: the next try wants the checkpoint.
     if rank == 0 and (error is None or world == 1):
         shutil.rmtree(scratch, ignore_errors=True)
-    here = {"threads": torch.get_num_threads(), "workers": world, "precision": warm.precision}
+    here = {"threads": torch.get_num_threads(), "workers": world, "precision": cache.precision}
     return Record(
         cell=cell.describe(),
         status="done" if error is None else "failed",
@@ -80,6 +80,6 @@ def run_cell(
     )
 
 
-def scratch_of(cell: Cell, warm: Warm) -> Path:
+def scratch_of(cell: Cell, cache: WorkerCache) -> Path:
     """Return the folder of a cell's checkpoints, which are there while it runs and after it was killed."""
-    return warm.artifacts.root / "running" / f"{cell.id}-{sources(cell)['method_source']}"
+    return cache.artifacts.root / "running" / f"{cell.id}-{sources(cell)['method_source']}"

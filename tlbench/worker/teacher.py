@@ -29,12 +29,12 @@ from tlbench.worker.fit_cell import attempt
 from tlbench.worker.provenance import sources
 
 if TYPE_CHECKING:
-    from tlbench.worker.cache import Warm
+    from tlbench.worker.cache import WorkerCache
 
 _PROBES = 4  # inputs on which a network must answer as before once it has been saved and read back
 
 
-def trained_teacher(cell: Cell, key: str, warm: Warm) -> nn.Module:
+def trained_teacher(cell: Cell, key: str, cache: WorkerCache) -> nn.Module:
     """Return a trained teacher in evaluation mode, without gradients; train it if this machine has not done so yet.
 
     A killed training continues from its last checkpoint.
@@ -42,26 +42,26 @@ def trained_teacher(cell: Cell, key: str, warm: Warm) -> nn.Module:
     Args:
         cell: The teacher's own cell (see :attr:`Cell.teacher`).
         key: Name of the artifact.
-        warm: Shared pieces of this process.
+        cache: What this process keeps between cells.
 
     Raises:
         UserError: What its method trains is no backbone under a linear head.
     """
-    file = made_once(TEACHERS, key, partial(_train, cell, key, warm), warm)
-    return _rebuilt(cell, load_file(file), warm.device)
+    file = made_once(TEACHERS, key, partial(_train, cell, key, cache), cache)
+    return _rebuilt(cell, load_file(file), cache.device)
 
 
-def _train(cell: Cell, key: str, warm: Warm, folder: Path | None) -> None:
+def _train(cell: Cell, key: str, cache: WorkerCache, folder: Path | None) -> None:
     """Train, and save into a folder if one is given; in one process, or as one of several."""
     # Another version of the method must not continue from this one's checkpoint.
-    scratch = warm.artifacts.root / "running" / f"teacher-{key}-{sources(cell)['method_source']}"
+    scratch = cache.artifacts.root / "running" / f"teacher-{key}-{sources(cell)['method_source']}"
     start = time.perf_counter()
-    outcome, predictor = attempt(cell, warm, scratch, warm.rank, warm.world)
+    outcome, predictor = attempt(cell, cache, scratch, cache.rank, cache.world)
     if folder is None or outcome is None:
         return
-    tokenizer = warm.tokenizer(cell.backbone, cell.dataset, episodic=cell.protocol.episodic)
-    save_file(_state(cell, predictor, warm), folder / WEIGHTS, carried(tokenizer))
-    told = {"seconds": time.perf_counter() - start, "workers": warm.world, "cell": cell.describe(), **_scores(outcome)}
+    tokenizer = cache.tokenizer(cell.backbone, cell.dataset, episodic=cell.protocol.episodic)
+    save_file(_state(cell, predictor, cache), folder / WEIGHTS, carried(tokenizer))
+    told = {"seconds": time.perf_counter() - start, "workers": cache.world, "cell": cell.describe(), **_scores(outcome)}
     (folder / "training.json").write_text(json.dumps(told))
     shutil.rmtree(scratch)
 
@@ -70,17 +70,17 @@ def _scores(outcome: Outcome) -> dict[str, Any]:
     return outcome.model_dump(mode="json", include={"scores", "validation", "selected", "curves"})
 
 
-def _state(cell: Cell, predictor: Any, warm: Warm) -> dict[str, Tensor]:
+def _state(cell: Cell, predictor: Any, cache: WorkerCache) -> dict[str, Tensor]:
     """Return the weights and buffers of a fitted network, once it is sure that it can be rebuilt from them."""
     if not isinstance(predictor, ModulePredictor):
         raise _unusable(cell, f"it returns a {type(predictor).__name__}")
     state = {name: tensor.detach().cpu().clone() for name, tensor in predictor.module.state_dict().items()}
     try:
-        rebuilt = _rebuilt(cell, state, warm.device)
+        rebuilt = _rebuilt(cell, state, cache.device)
     except RuntimeError as error:
         raise _unusable(cell, "its network has other parts") from error
-    inputs = warm.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic).x
-    before, after = (embed(net, inputs, np.arange(_PROBES), warm.device) for net in (predictor.logits, rebuilt))
+    inputs = cache.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic).x
+    before, after = (embed(net, inputs, np.arange(_PROBES), cache.device) for net in (predictor.logits, rebuilt))
     if not torch.allclose(before, after, rtol=1e-3, atol=1e-4):
         raise _unusable(cell, "its network answers otherwise once it has been rebuilt")
     return state

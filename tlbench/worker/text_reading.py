@@ -28,33 +28,33 @@ from tlbench.worker.pretrain import pretrained_weights
 
 if TYPE_CHECKING:
     from tlbench.core.info import BackboneInfo
-    from tlbench.worker.cache import Warm
+    from tlbench.worker.cache import WorkerCache
 
 TOKENIZERS = "tokenizers"  # a kind of artifact
 _FILE = "tokenizer.json"
 _UNKNOWN = 0.2  # the largest share of a dataset's tokens that a record does not speak of
 
 
-def tokenizer_of(choice: BackboneChoice, target: DatasetChoice, episodic: bool, warm: Warm) -> str:
+def tokenizer_of(choice: BackboneChoice, target: DatasetChoice, episodic: bool, cache: WorkerCache) -> str:
     """Return the tokeniser, as JSON, with which a backbone reads the texts of a dataset.
 
     Args:
         choice: A text backbone.
         target: The dataset that it is used on.
         episodic: Whether that is for episodes, whose test classes nothing may have learnt from.
-        warm: Shared pieces of this process.
+        cache: What this process keeps between cells.
 
     Raises:
         UserError: A file of weights carries no tokeniser, or the backbone's own cannot be had.
     """
     if choice.pretrain is not None:
-        return read_tokenizer(pretrained_weights(choice.pretrain, choice.artifact, warm))
+        return read_tokenizer(pretrained_weights(choice.pretrain, choice.artifact, cache))
     if choice.weights_file is not None:
         return read_tokenizer(Path(choice.weights_file))
-    return published(choice.info) or _trained(choice.info, target, episodic, warm)
+    return published(choice.info) or _trained(choice.info, target, episodic, cache)
 
 
-def read_texts(dataset: Dataset, choice: BackboneChoice, tokenizer: str, warm: Warm) -> Dataset:
+def read_texts(dataset: Dataset, choice: BackboneChoice, tokenizer: str, cache: WorkerCache) -> Dataset:
     """Return a dataset of texts as a backbone reads it, with a tokeniser given as JSON.
 
     Where that knows too little of the texts, a note of the dataset says so.
@@ -72,7 +72,7 @@ def read_texts(dataset: Dataset, choice: BackboneChoice, tokenizer: str, warm: W
             f"{sorted(special)}, where the network has {vocabulary['size']} and {vocabulary['special']}",
             "tlbench's own encoders need [PAD], [UNK], [CLS], [SEP], [MASK] as 0 to 4; vocabulary: N sets their number",
         )
-    read = tokenize(dataset, tokenizer, info.recipe["max_length"], vocabulary["pad"], warm.artifacts)
+    read = tokenize(dataset, tokenizer, info.recipe["max_length"], vocabulary["pad"], cache.artifacts)
     share = unknown_share(np.asarray(read.x), vocabulary["special"], training.unknown(tokenizer))
     if share <= _UNKNOWN:
         return read
@@ -106,17 +106,17 @@ def _origin(choice: BackboneChoice, dataset: Dataset | DatasetChoice) -> str:
     return f"trained on {dataset.info.name}"
 
 
-def _trained(info: BackboneInfo, target: DatasetChoice, episodic: bool, warm: Warm) -> str:
+def _trained(info: BackboneInfo, target: DatasetChoice, episodic: bool, cache: WorkerCache) -> str:
     classes = _learnable(target, episodic)
     design = training.Design(size=info.recipe["vocabulary"]["size"], **info.recipe["tokenizer"])
     key = digest([training.VERSION, vars(design), target.info.fingerprint, classes])
 
     def build(folder: Path) -> None:
-        dataset = warm.dataset(target)
+        dataset = cache.dataset(target)
         texts = [dataset.x[int(row)] for row in training_rows(dataset, classes)]
         (folder / _FILE).write_text(training.train(texts, design), encoding="utf-8")
 
-    return (warm.artifacts.get(TOKENIZERS, key, build) / _FILE).read_text(encoding="utf-8")
+    return (cache.artifacts.get(TOKENIZERS, key, build) / _FILE).read_text(encoding="utf-8")
 
 
 def _learnable(target: DatasetChoice, episodic: bool) -> list[int]:
