@@ -50,10 +50,14 @@ def postgresql() -> Iterator[PostgreSQL]:
 
 @pytest.fixture
 def environment(tmp_path: Path, decoded: Path) -> dict[str, str]:
-    """The environment of a user with a home of their own and the session's decoded data."""
+    """The environment of a user with a workspace of their own and the session's decoded data."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "RAY_", "TLBENCH_"))}
     kept.pop("PYTHONDONTWRITEBYTECODE", None)
-    return kept | {"TLBENCH_HOME": str(tmp_path / "home"), "TLBENCH_ARTIFACTS": str(decoded), "COLUMNS": "200"}
+    return kept | {
+        "TLBENCH_WORKSPACE": str(tmp_path / "workspace"),
+        "TLBENCH_ARTIFACTS": str(decoded),
+        "COLUMNS": "200",
+    }
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def planned(content: dict[str, Any], folder: Path, artifacts: Path) -> list[Cell
     return prepare(path, Artifacts(artifacts)).plan.cells
 
 
-def digests(home: Path) -> dict[str, str]:
+def digests(workspace: Path) -> dict[str, str]:
     """The digests of all results, by cell."""
-    with Ledger(home / "ledger.sqlite") as ledger:
+    with Ledger(workspace / "ledger.sqlite") as ledger:
         return {record.id: record.digest for record in ledger.records()}

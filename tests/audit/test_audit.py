@@ -49,7 +49,7 @@ from tlbench.plugins import registry
 from tlbench.plugins.code_mark import same_code
 from tlbench.plugins.discovery import find
 from tlbench.store.artifacts import Artifacts
-from tlbench.store.workspace import Home
+from tlbench.store.workspace import Workspace
 from tlbench.worker import teacher as teachers
 from tlbench.worker.cache import WorkerCache
 
@@ -424,28 +424,28 @@ def test_an_audit_is_kept_and_joined_by_later_ones_of_the_same_code(
     monkeypatch.setenv("TLBENCH_ARTIFACTS", str(decoded))
     file = tmp_path / "kept.yaml"
     file.write_text(json.dumps(suite("kept", {"methods": ["knn", "nearest_centroid"], "backbones": [TINY]})))
-    home = Home.at(tmp_path / "home")
-    prepared = prepare(file, home.artifacts)
-    assert read_audit(home.root, "kept") is None
+    workspace = Workspace.at(tmp_path / "workspace")
+    prepared = prepare(file, workspace.artifacts)
+    assert read_audit(workspace.root, "kept") is None
 
-    first, path = audit(prepared, home, "method=knn seed=1")
-    assert path == audit_file(home.root, "kept")
-    assert read_audit(home.root, "kept") == first
+    first, path = audit(prepared, workspace, "method=knn seed=1")
+    assert path == audit_file(workspace.root, "kept")
+    assert read_audit(workspace.root, "kept") == first
     assert [cell.method for cell in first.cells] == ["knn"]
-    second, _ = audit(prepared, home, "method=nearest_centroid seed=0")
+    second, _ = audit(prepared, workspace, "method=nearest_centroid seed=0")
     assert [cell.method for cell in second.cells] == ["knn", "nearest_centroid"]
     assert second.summary == "audited: 2 of 4 cells, all passed"
-    assert not home.ledger().done(), "no result is written"
+    assert not workspace.ledger().done(), "no result is written"
 
     older = second.cells[0].model_copy(update={"method_source": "older~code"})
     assert not same_code(older.method_source, second.cells[0].method_source)
-    write_audit(home.root, second.model_copy(update={"cells": (older, second.cells[1])}))
-    third, _ = audit(prepared, home, "method=nearest_centroid seed=1")
+    write_audit(workspace.root, second.model_copy(update={"cells": (older, second.cells[1])}))
+    third, _ = audit(prepared, workspace, "method=nearest_centroid seed=1")
     assert [(cell.method, cell.seed) for cell in third.cells] == [("nearest_centroid", 0), ("nearest_centroid", 1)]
 
     path.write_text("{}")
     with pytest.raises(UserError, match="is no audit of this version"):
-        read_audit(home.root, "kept")
+        read_audit(workspace.root, "kept")
 
 
 def test_an_audit_tells_what_failed_and_escapes_what_users_name() -> None:

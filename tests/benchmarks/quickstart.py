@@ -2,7 +2,7 @@
 
     uv run python tests/benchmarks/quickstart.py [suites/quickstart.yaml]
 
-Runs the suite as a user does, in a fresh home, and again when it is finished. CPU seconds are summed over every
+Runs the suite as a user does, in a fresh workspace, and again when it is finished. CPU seconds are summed over every
 process it starts, sampled ten times a second; what a process uses after its last sample is missed.
 """
 
@@ -22,7 +22,7 @@ from tlbench.store.ledger import Ledger
 
 def run(suite: Path, folder: Path) -> tuple[float, float]:
     """Run the suite and return wall seconds and CPU seconds of all its processes."""
-    command = [sys.executable, "-m", "tlbench", "run", str(suite.resolve()), "--home", str(folder / "home")]
+    command = [sys.executable, "-m", "tlbench", "run", str(suite.resolve()), "--workspace", str(folder / "workspace")]
     start = time.perf_counter()
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
     used: dict[tuple[int, float], float] = {}
@@ -52,11 +52,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wall, cpu = run(suite, folder)
-        with Ledger(folder / "home" / "ledger.sqlite") as ledger:
+        with Ledger(folder / "workspace" / "ledger.sqlite") as ledger:
             records = list(ledger.records())
         pretraining = sum(
             json.loads(path.read_text())["seconds"]
-            for path in (folder / "home" / "artifacts" / "pretrained").glob("*/training.json")
+            for path in (folder / "workspace" / "artifacts" / "pretrained").glob("*/training.json")
         )
         fitting = sum(record.cost.train_seconds for record in records)
         inside = sum(record.cost.seconds for record in records)

@@ -24,7 +24,7 @@ from tlbench.planning.prepare import Prepared, prepare
 from tlbench.planning.search_plan import studies
 from tlbench.runner.tune_experiment import tune_all
 from tlbench.search.study import Study
-from tlbench.store.workspace import Home, driver_name
+from tlbench.store.workspace import Workspace, driver_name
 from tlbench.worker.cache import WorkerCache
 from tlbench.worker.run_cell import run_cell
 
@@ -57,10 +57,10 @@ def suite(folder: Path, args: argparse.Namespace) -> Path:
     return path
 
 
-def bare(prepared: Prepared, home: Home, count: int) -> float:
+def bare(prepared: Prepared, workspace: Workspace, count: int) -> float:
     """Return the seconds of a trial in a plain loop."""
     torch.set_num_threads(CPUS)
-    cache = WorkerCache(home.artifacts, torch.device("cpu"))
+    cache = WorkerCache(workspace.artifacts, torch.device("cpu"))
     (setting,) = prepared.searches.settings.values()
     study = Study(setting, {})
     start = 0.0
@@ -73,7 +73,7 @@ def bare(prepared: Prepared, home: Home, count: int) -> float:
     return (time.perf_counter() - start) / count
 
 
-def searched(prepared: Prepared, home: Home) -> tuple[float, list[float], list[float]]:
+def searched(prepared: Prepared, workspace: Workspace) -> tuple[float, list[float], list[float]]:
     """Return seconds from one trial to the next, of the trials themselves, and MB of the driver after each tenth."""
     ends: list[float] = []
     took: list[float] = []
@@ -86,13 +86,13 @@ def searched(prepared: Prepared, home: Home) -> tuple[float, list[float], list[f
         if len(ends) % step == 0:
             memory.append(psutil.Process().memory_info().rss / 2**20)
 
-    with home.ledger() as ledger:
+    with workspace.ledger() as ledger:
         tune_all(
             studies(prepared.searches, ledger),
             prepared.suite.resources,
             ledger,
-            home.root,
-            home.artifacts.root,
+            workspace.root,
+            workspace.artifacts.root,
             driver_name(),
             scheduler="none",
             caps=Caps(prepared.suite.limits),
@@ -113,10 +113,10 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        home = Home(Path(folder) / "home")
-        prepared = prepare(suite(Path(folder), args), home.artifacts)
-        plain = None if args.memory else bare(prepared, home, min(args.trials - 1, 50))
-        apart, took, memory = searched(prepared, home)
+        workspace = Workspace(Path(folder) / "workspace")
+        prepared = prepare(suite(Path(folder), args), workspace.artifacts)
+        plain = None if args.memory else bare(prepared, workspace, min(args.trials - 1, 50))
+        apart, took, memory = searched(prepared, workspace)
     inside = sum(took) / len(took)
     found = {
         "trials": args.trials,

@@ -28,7 +28,7 @@ from tlbench.plugins import registry
 from tlbench.runner.run_suite import send
 from tlbench.runner.scheduler import Drive
 from tlbench.runner.slot_pool import Slots
-from tlbench.store.workspace import Home, driver_name
+from tlbench.store.workspace import Workspace, driver_name
 from tlbench.training.context import Context
 from tlbench.worker.cache import WorkerCache
 
@@ -78,9 +78,9 @@ def bare(cells: list[Cell], cache: WorkerCache) -> list[float]:
     return seconds
 
 
-def through_slots(cells: list[Cell], prepared: Prepared, home: Home, slots: Slots) -> float:
+def through_slots(cells: list[Cell], prepared: Prepared, workspace: Workspace, slots: Slots) -> float:
     """Run the cells through slots into the ledger and return the seconds from first to last."""
-    with home.ledger() as ledger:
+    with workspace.ledger() as ledger:
         start = time.perf_counter()
         Drive(cells, slots, ledger, driver_name(), Caps(Limits())).run()
         return time.perf_counter() - start
@@ -93,16 +93,16 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        home = Home.at(Path(folder) / "home")
-        prepared = prepare(suite(Path(folder), asked.cells + 2 * len(METHODS)), home.artifacts)
+        workspace = Workspace.at(Path(folder) / "workspace")
+        prepared = prepare(suite(Path(folder), asked.cells + 2 * len(METHODS)), workspace.artifacts)
         cells = prepared.plan.cells
         warmup, cells = cells[: asked.slots * len(METHODS)], cells[-asked.cells :]
-        cache = WorkerCache(home.artifacts, torch.device("cpu"))
+        cache = WorkerCache(workspace.artifacts, torch.device("cpu"))
         bare(warmup, cache)
-        with Slots(home.artifacts.root, prepared.suite.resources, most=asked.slots) as slots:
-            through_slots(warmup, prepared, home, slots)
+        with Slots(workspace.artifacts.root, prepared.suite.resources, most=asked.slots) as slots:
+            through_slots(warmup, prepared, workspace, slots)
             alone = bare(cells, cache)
-            wall = through_slots(cells, prepared, home, slots)
+            wall = through_slots(cells, prepared, workspace, slots)
         added = (wall * asked.slots - sum(alone)) / len(cells)
         print(f"{len(cells)} cells, {asked.slots} slot(s)")
         mean, middle = 1e3 * sum(alone) / len(cells), 1e3 * statistics.median(alone)
@@ -110,7 +110,7 @@ def main() -> None:
         print(f"slots + ledger  {1e3 * wall / len(cells):7.2f} ms a cell of wall time")
         print(f"added           {1e3 * added:7.2f} ms a cell and slot   (target: at most 10)")
         start = time.perf_counter()
-        _, backlog = send(prepared, home, None)
+        _, backlog = send(prepared, workspace, None)
         seconds = time.perf_counter() - start
         print(f"MLflow          {len(cells) / seconds:7.1f} cells a second, written behind (target: at least 15)")
         assert backlog.count == 0, backlog

@@ -25,9 +25,9 @@ Command = Callable[..., Said]
 
 @pytest.fixture
 def here(tmp_path: Path, decoded: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that commands run in, with a home of its own."""
+    """The folder that commands run in, with a workspace of its own."""
     monkeypatch.chdir(tmp_path)
-    for name in ("TLBENCH_HOME", "TLBENCH_ARTIFACTS", "COLUMNS"):
+    for name in ("TLBENCH_WORKSPACE", "TLBENCH_ARTIFACTS", "COLUMNS"):
         monkeypatch.setenv(name, environment[name])
     for name in ("MLFLOW_TRACKING_URI", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)

@@ -16,7 +16,7 @@ from tlbench.planning.prepare import prepare
 from tlbench.plugins import registry
 from tlbench.plugins.discovery import find
 from tlbench.store.ledger import Ledger
-from tlbench.store.workspace import Home
+from tlbench.store.workspace import Workspace
 from tlbench.worker.cache import WorkerCache
 from tlbench.worker.run_cell import run_cell
 
@@ -113,7 +113,7 @@ def test_a_sample_is_audited_and_kept(here: Path, command: Any, write_suite: Cal
     assert said.out.count("test labels passed · batches passed · labels beyond the budget passed") == 2
     assert "digits: test part" in said.out
     assert "audited: 2 of 8 cells, all passed" in said.out
-    kept = read_audit(here / "home", "clean")
+    kept = read_audit(here / "workspace", "clean")
     assert kept is not None
     assert {(cell.method, cell.shots) for cell in kept.cells} == {("knn", 2), ("nearest_centroid", 2)}
 
@@ -148,19 +148,19 @@ def test_a_selector_that_picks_nothing_is_a_user_error(
     assert message in said.err
 
 
-def started(home: Path) -> dict[str, tuple[str, float]]:
-    with Ledger(home / "ledger.sqlite") as ledger:
+def started(workspace: Path) -> dict[str, tuple[str, float]]:
+    with Ledger(workspace / "ledger.sqlite") as ledger:
         return {
             record.id: (f"{record.cell['protocol']}/{record.cell['method']}", record.cost.started)
             for record in ledger.records()
         }
 
 
-def run_here(file: Path, home: Home) -> None:
+def run_here(file: Path, workspace: Workspace) -> None:
     """Run all cells of a suite in this process and commit their records."""
-    cells = {cell.id: cell for cell in prepare(file, home.artifacts).plan.cells}
-    cache = WorkerCache(home.artifacts, torch.device("cpu"))
-    with home.ledger() as ledger:
+    cells = {cell.id: cell for cell in prepare(file, workspace.artifacts).plan.cells}
+    cache = WorkerCache(workspace.artifacts, torch.device("cpu"))
+    with workspace.ledger() as ledger:
         for name, attempt in ledger.lease(cells, "this test", 300).items():
             assert ledger.commit(run_cell(cells[name], cache), attempt)
 
@@ -170,7 +170,7 @@ def test_results_of_changed_code_are_listed_marked_and_refreshed(
     here: Path, installed: Path, tlbench: Any, command: Any, write_suite: Callable[[dict[str, Any]], Path]
 ) -> None:
     grids = [grid("nearest_centroid", "means", seeds=1), grid("means", protocol="graded", seeds=1)]
-    file, home = write_suite({"name": "aging", "grids": grids}), here / "home"
+    file, workspace = write_suite({"name": "aging", "grids": grids}), here / "workspace"
     env = {"PYTHONPATH": str(installed.parent)}
 
     def plan() -> dict[str, int]:
@@ -183,9 +183,9 @@ def test_results_of_changed_code_are_listed_marked_and_refreshed(
         assert text.count(old) == 1
         (installed / name).write_text(text.replace(old, new))
 
-    run_here(file, Home.at(home))
+    run_here(file, Workspace.at(workspace))
     assert command("sync", file).code == 0
-    first = started(home)
+    first = started(workspace)
     assert len(first) == 6
     edit("means.py", "Class means", "The class means")
     edit("shared.py", "def unused(x):\n    return x", "def unused(x):\n    return -x")
@@ -202,11 +202,11 @@ def test_results_of_changed_code_are_listed_marked_and_refreshed(
     shown = command("report", "aging")
     assert "stale results, made by code that has changed since: 4 cells" in shown.err
     assert "nothing left to run" in command("run", file).out
-    assert started(home) == first, "stale results are kept until they are asked for"
+    assert started(workspace) == first, "stale results are kept until they are asked for"
 
     again = tlbench("run", file.name, "--only", "stale", env=env)
     assert again.returncode == 0, again.stderr
-    second = started(home)
+    second = started(workspace)
     changed = {second[cell][0] for cell in second if second[cell] != first[cell]}
     assert changed == {"classification/means", "graded/means"}
     assert sum(second[cell] != first[cell] for cell in second) == 4

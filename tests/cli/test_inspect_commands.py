@@ -15,7 +15,7 @@ import tlbench
 from tlbench.core.record import Cost, Outcome, Record
 from tlbench.planning.prepare import Prepared, prepare
 from tlbench.planning.run_request import Wish, asked, continuing
-from tlbench.store.workspace import Home
+from tlbench.store.workspace import Workspace
 
 SUITES = Path(__file__).parents[2] / "suites"
 GRID: dict[str, Any] = {
@@ -48,9 +48,9 @@ def file(here: Path) -> Callable[..., Path]:
 
 def commit(file: Path, count: int, seconds: float = 1.0, error: str = "") -> Prepared:
     """Commit results of the first cells of a suite that have none."""
-    home = Home.at(None)
-    prepared = prepare(file, home.artifacts)
-    with home.ledger() as ledger:
+    workspace = Workspace.at(None)
+    prepared = prepare(file, workspace.artifacts)
+    with workspace.ledger() as ledger:
         done = ledger.done()
         cells = [cell for cell in prepared.plan.cells if cell.id not in done][:count]
         leases = ledger.lease([cell.id for cell in cells], "test", 60)
@@ -92,7 +92,24 @@ def test_version_and_help_without_a_command(command: Any) -> None:
     said = command()
     assert said.code == 0
     assert all(name in said.out for name in ("list", "check", "plan", "run", "status", "cell", "sync", "report", "ui"))
-    assert "$TLBENCH_HOME" in command("run", "--help").out
+    told = command("run", "--help").out
+    assert "$TLBENCH_WORKSPACE" in told
+    assert "--home" not in told
+
+
+@pytest.mark.parametrize("option", ["--workspace", "--home"])
+def test_the_workspace_may_be_given_by_its_name_of_old(command: Any, file: Any, here: Path, option: str) -> None:
+    assert command("plan", file(), option, "elsewhere").code == 0
+    assert (here / "elsewhere" / "ledger.sqlite").exists()
+    assert not (here / "workspace").exists()
+
+
+def test_the_workspace_s_variable_of_old_counts_without_the_new_one(here: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("TLBENCH_HOME", str(here / "old"))
+    assert Workspace.at(None).root == here / "workspace"
+    monkeypatch.delenv("TLBENCH_WORKSPACE")
+    assert Workspace.at(None).root == here / "old"
+    assert Workspace.at(here / "given").root == here / "given"
 
 
 def test_the_schema_admits_the_suites_that_exist_and_no_typo(command: Any, here: Path) -> None:
@@ -197,11 +214,11 @@ def test_sync_of_a_suite_that_never_ran_has_nothing_to_send(
     command: Any, file: Callable[..., Path], here: Path
 ) -> None:
     assert command("sync", file()) == (0, "nothing to send: no cell of looked has run\n", "")
-    assert not (here / "home" / "mlflow.db").exists()
+    assert not (here / "workspace" / "mlflow.db").exists()
 
 
 def test_what_was_asked_for_leaves_out_the_rest_of_the_suite(file: Callable[..., Path], here: Path) -> None:
-    cells = prepare(file(), Home.at(None).artifacts).plan.cells
+    cells = prepare(file(), Workspace.at(None).artifacts).plan.cells
     assert asked(Wish(), cells, []) == cells
     some = asked(Wish(only="method=knn shots=5", skip="seed=0"), cells, [])
     assert {(cell.method.name, cell.shots, cell.seed) for cell in some} == {("knn", 5, 1), ("knn", 5, 2)}
@@ -210,7 +227,7 @@ def test_what_was_asked_for_leaves_out_the_rest_of_the_suite(file: Callable[...,
 
 def test_the_command_that_continues_forces_and_retries_nothing_twice() -> None:
     wish = Wish(only="failed method='a b'", skip="seed=1", force="method=knn", retry_failed=True)
-    again = continuing(wish, Path("my suite.yaml"), {"--home": None, "--reports": Path("out")})
+    again = continuing(wish, Path("my suite.yaml"), {"--workspace": None, "--reports": Path("out")})
     assert again == """tlbench run 'my suite.yaml' --only 'method='"'"'a b'"'"'' --skip seed=1 --reports out"""
     assert continuing(Wish(only="stale", address="auto"), Path("s.yaml"), {}) == "tlbench run s.yaml --address auto"
 

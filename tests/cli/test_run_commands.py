@@ -37,18 +37,20 @@ SUITE: dict[str, Any] = {
 NOT_FINITE = "the fitted model gives logits that are not finite"
 
 
-def started(home: Path) -> dict[str, float]:
+def started(workspace: Path) -> dict[str, float]:
     """Return when each cell that has a result was started."""
-    with Ledger(home / "ledger.sqlite") as ledger:
+    with Ledger(workspace / "ledger.sqlite") as ledger:
         return {record.id: record.cost.started for record in ledger.records()}
 
 
-def interrupt_after_one_cell(command: list[str], home: Path, folder: Path, env: dict[str, str]) -> tuple[int, str, str]:
+def interrupt_after_one_cell(
+    command: list[str], workspace: Path, folder: Path, env: dict[str, str]
+) -> tuple[int, str, str]:
     """Run a command, send Ctrl-C to its whole process group once a cell is committed; return code, out and err."""
     with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
         run = subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=err, start_new_session=True)
         deadline = time.monotonic() + 120
-        while not ((home / "ledger.sqlite").exists() and started(home)):
+        while not ((workspace / "ledger.sqlite").exists() and started(workspace)):
             assert run.poll() is None, (folder / "err").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -69,12 +71,12 @@ def test_interrupted_continued_failed_retried_and_finished(
     tlbench: Any,
     command: Any,
 ) -> None:
-    suite, home = write_suite(SUITE), tmp_path / "home"
+    suite, workspace = write_suite(SUITE), tmp_path / "workspace"
 
     # Ctrl-C, as a terminal sends it: the cells under way are finished, the command that continues is printed.
     line = [sys.executable, "-m", "tlbench", "run", suite.name]
-    code, out, err = interrupt_after_one_cell(line, home, tmp_path, environment)
-    first = started(home)
+    code, out, err = interrupt_after_one_cell(line, workspace, tmp_path, environment)
+    first = started(workspace)
     assert code == 1
     assert 0 < len(first) < 12
     assert "Traceback" not in out + err
@@ -86,7 +88,7 @@ def test_interrupted_continued_failed_retried_and_finished(
     # The printed command does the rest; what fails is named, with a hint, in the exit code and in the report.
     done = tlbench(*shlex.split(again)[1:])
     assert done.returncode == 1, done.stderr
-    second = started(home)
+    second = started(workspace)
     assert len(second) == 12
     assert first.items() <= second.items(), "a finished cell was run again"
     assert "4 cells failed: `tlbench status met.yaml` tells why" in done.stderr
@@ -109,7 +111,7 @@ def test_interrupted_continued_failed_retried_and_finished(
     assert time.monotonic() - begun < 10
     assert (idle.returncode, "nothing left to run" in idle.stdout) == (0, True), idle.stderr
     assert command("run", "met.yaml").code == 1, "failed cells stay failed until they are retried"
-    assert started(home) == second
+    assert started(workspace) == second
 
     # --retry-failed runs the failed cells again, and no other; a server that is down costs no result and no success.
     down = ("--tracking-uri", "http://127.0.0.1:9")
@@ -122,13 +124,13 @@ def test_interrupted_continued_failed_retried_and_finished(
         *down,
         env={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"},
     )
-    third = started(home)
+    third = started(workspace)
     assert retried.returncode == 1
     assert {cell for cell in third if third[cell] != second[cell]} == {failed}
     assert "12 results are not in MLflow yet" in retried.stderr
     assert "`tlbench sync met.yaml`" in retried.stderr
     assert "1 cell failed" in retried.stderr
-    with Ledger(home / "ledger.sqlite") as ledger:
+    with Ledger(workspace / "ledger.sqlite") as ledger:
         assert [attempt.number for attempt in ledger.attempts(failed)][-1] == 2
 
     # Later: sync to the store that is there, and the report by name, from it alone.

@@ -149,7 +149,7 @@ def test_flaws_of_the_users_images_are_told_with_file_or_class_before_anything_r
     refused(command("run", "s.yaml"), f"{pictures}: dog/3.png", "move it out, or mend it")
     (here / "s.yaml").write_text(text.replace('"pictures"', '"pictuers"'))
     refused(command("run", "s.yaml"), f"{here / 'pictuers'}: there is no such folder")
-    assert not (here / "home").exists()
+    assert not (here / "workspace").exists()
 
 
 LINES = {
@@ -172,7 +172,7 @@ LINES = {
     ),
     "run s.yaml --address 127.0.0.1:1": ("no Ray cluster at '127.0.0.1:1': Connection refused", "ray start --head"),
     "run s.yaml --tracking-uri results": ("results: MLflow does not write to plain folders", "sqlite:///results.db"),
-    "status s.yaml --home s.yaml": ("s.yaml", "file exists"),
+    "status s.yaml --workspace s.yaml": ("s.yaml", "file exists"),
     "report s": ("mlflow.db: no such file", "run the suite first"),
     "cell abc": ("no result of a cell 'abc'",),
 }

@@ -36,7 +36,7 @@ def test_ray_up_accepts_its_file() -> None:
     assert "~/.ray/auth_token" in content["file_mounts"]
 
 
-def test_the_kubernetes_job_has_a_token_a_home_and_pods_of_one_image() -> None:
+def test_the_kubernetes_job_has_a_token_a_workspace_and_pods_of_one_image() -> None:
     claim, job = documents("kuberay-job.yaml")
     assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
     cluster = job["spec"]["rayClusterSpec"]
@@ -54,9 +54,9 @@ def test_the_kubernetes_job_has_a_token_a_home_and_pods_of_one_image() -> None:
         artifacts = next(entry["value"] for entry in container["env"] if entry["name"] == "TLBENCH_ARTIFACTS")
         assert artifacts in [mount["mountPath"] for mount in container["volumeMounts"]]
     assert pods[0]["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
-    suite, home = re.search(r"run (\S+) .*--home (\S+)", job["spec"]["entrypoint"]).groups()  # type: ignore[union-attr]
+    suite, workspace = re.search(r"run (\S+) .*--workspace (\S+)", job["spec"]["entrypoint"]).groups()  # type: ignore[union-attr]
     assert (ROOT / suite).exists()
-    assert home.startswith(pods[0]["containers"][0]["volumeMounts"][0]["mountPath"])
+    assert workspace.startswith(pods[0]["containers"][0]["volumeMounts"][0]["mountPath"])
 
 
 @pytest.mark.parametrize("name", ["slurm.sh", "mlflow/server.sh"])
@@ -119,7 +119,7 @@ def test_the_slurm_job_runs_a_suite_and_ends_with_its_exit_code(
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # every port on the loopback address
     }
     job = suite("job", {"methods": ["nearest_centroid"]}, limits={"cpu_hours": 1e-9})
-    command = [str(FILES / "slurm.sh"), str(write_suite(job)), "--home", str(tmp_path / "home")]
+    command = [str(FILES / "slurm.sh"), str(write_suite(job)), "--workspace", str(tmp_path / "workspace")]
     capped = subprocess.run(command, cwd=tmp_path, env=user, capture_output=True, text=True, timeout=200, check=False)
     assert capped.returncode == 1, capped.stdout + capped.stderr
     assert "1 cell left" in capped.stderr
@@ -128,4 +128,4 @@ def test_the_slurm_job_runs_a_suite_and_ends_with_its_exit_code(
     write_suite(job)
     done = subprocess.run(command, cwd=tmp_path, env=user, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(digests(tmp_path / "home")) == 2
+    assert len(digests(tmp_path / "workspace")) == 2

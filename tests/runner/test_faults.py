@@ -436,10 +436,10 @@ def test_on_ray_an_overlong_cell_is_stopped_and_its_slot_replaced(
     endless = {"name": "finetune", "params": {"epochs": 1_000_000}}
     grid = {"methods": [endless, "nearest_centroid"], "shots": [5], "seeds": 3}
     path = write_suite(suite("endless", grid, limits={"cell_minutes": 0.4}))
-    ran = tlbench("run", str(path), "--home", str(tmp_path / "home"))
+    ran = tlbench("run", str(path), "--workspace", str(tmp_path / "workspace"))
     assert ran.returncode == 1
     assert "3 cells failed" in ran.stderr, ran.stderr
-    with Ledger(tmp_path / "home" / "ledger.sqlite") as ledger:
+    with Ledger(tmp_path / "workspace" / "ledger.sqlite") as ledger:
         records = list(ledger.records())
         attempts = {record.id: len(ledger.attempts(record.id)) for record in records}
     failed = [record for record in records if record.status == "failed"]

@@ -37,8 +37,8 @@ SUITE = {
 }
 
 
-def digests(home: Path) -> dict[str, str]:
-    with Ledger(home / "ledger.sqlite") as ledger:
+def digests(workspace: Path) -> dict[str, str]:
+    with Ledger(workspace / "ledger.sqlite") as ledger:
         return {record.id: record.digest for record in ledger.records()}
 
 
@@ -66,12 +66,12 @@ def test_a_killed_worker_and_a_killed_driver_change_nothing(
 ) -> None:
     suite = write_suite(SUITE)
     calm, rough = tmp_path / "calm", tmp_path / "rough"
-    undisturbed = tlbench("run", str(suite), "--home", str(calm))
+    undisturbed = tlbench("run", str(suite), "--workspace", str(calm))
     assert undisturbed.returncode == 0, undisturbed.stderr
     expected = digests(calm)
     assert len(expected) == 16
 
-    command = [sys.executable, "-m", "tlbench", "run", str(suite), "--home", str(rough)]
+    command = [sys.executable, "-m", "tlbench", "run", str(suite), "--workspace", str(rough)]
     log = (tmp_path / "rough.log").open("w")
     driver = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
     ledger = rough / "ledger.sqlite"
@@ -88,7 +88,7 @@ def test_a_killed_worker_and_a_killed_driver_change_nothing(
     before = digests(rough)
     assert 0 < len(before) < 16, "the driver must die in mid-suite for this test to mean anything"
 
-    resumed = tlbench("run", str(suite), "--home", str(rough))
+    resumed = tlbench("run", str(suite), "--workspace", str(rough))
     assert resumed.returncode == 0, resumed.stderr
     assert digests(rough) == expected
     with Ledger(ledger) as kept:
@@ -97,7 +97,7 @@ def test_a_killed_worker_and_a_killed_driver_change_nothing(
     assert len(started) == 16
 
     finished = time.monotonic()
-    again = tlbench("run", str(suite), "--home", str(rough))
+    again = tlbench("run", str(suite), "--workspace", str(rough))
     assert again.returncode == 0, again.stderr
     assert time.monotonic() - finished < 10
     with Ledger(ledger) as kept:

@@ -61,13 +61,13 @@ SUITE = {
 }
 
 
-def stored(home: Path) -> list[Record]:
-    with Ledger(home / "ledger.sqlite") as ledger:
+def stored(workspace: Path) -> list[Record]:
+    with Ledger(workspace / "ledger.sqlite") as ledger:
         return list(ledger.records())
 
 
-def trials(home: Path) -> dict[str, Record]:
-    return {record.id: record for record in stored(home) if "trial" in record.cell}
+def trials(workspace: Path) -> dict[str, Record]:
+    return {record.id: record for record in stored(workspace) if "trial" in record.cell}
 
 
 def workers_of(driver: int) -> list[int]:
@@ -86,12 +86,12 @@ def test_a_search_that_is_killed_again_and_again_finds_the_same(
 ) -> None:
     suite = write_suite(SUITE)
     calm, rough = tmp_path / "calm", tmp_path / "rough"
-    undisturbed = tlbench("run", str(suite), "--home", str(calm))
+    undisturbed = tlbench("run", str(suite), "--workspace", str(calm))
     assert undisturbed.returncode == 0, undisturbed.stderr
     check_what_is_stored(calm)
     check_what_mlflow_has(calm)
 
-    command = [sys.executable, "-m", "tlbench", "tune", str(suite), "--home", str(rough)]
+    command = [sys.executable, "-m", "tlbench", "tune", str(suite), "--workspace", str(rough)]
     log = (tmp_path / "rough.log").open("w")
     driver = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
     try:
@@ -106,7 +106,7 @@ def test_a_search_that_is_killed_again_and_again_finds_the_same(
     before = trials(rough)
     assert 3 < len(before) < len(trials(calm)), "the driver must die in mid-search for this test to mean anything"
 
-    again = tlbench("tune", str(suite), "--home", str(rough), "--json")
+    again = tlbench("tune", str(suite), "--workspace", str(rough), "--json")
     assert again.returncode == 0, again.stderr
     expected = {name: record.digest for name, record in trials(calm).items()}
     assert {name: record.digest for name, record in trials(rough).items()} == expected
@@ -119,8 +119,8 @@ def test_a_search_that_is_killed_again_and_again_finds_the_same(
         assert bool(each["note"]) == each["setting"].endswith("1 shots")
 
 
-def check_what_is_stored(home: Path) -> None:
-    tried, cells = trials(home), [record for record in stored(home) if "trial" not in record.cell]
+def check_what_is_stored(workspace: Path) -> None:
+    tried, cells = trials(workspace), [record for record in stored(workspace) if "trial" not in record.cell]
     assert all(record.status == "done" for record in cells)
     assert len(cells) == 12
     assert {seed for record in tried.values() if (seed := record.cell["seed"]) in (0, 1)} == set()
@@ -152,16 +152,16 @@ def check_what_is_stored(home: Path) -> None:
         assert record.cell["method_label"].endswith("tuned)")
 
 
-def check_what_mlflow_has(home: Path) -> None:
+def check_what_mlflow_has(workspace: Path) -> None:
     from mlflow import MlflowClient
 
-    uri = f"sqlite:///{home / 'mlflow.db'}"
+    uri = f"sqlite:///{workspace / 'mlflow.db'}"
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("searched")
     assert experiment is not None
     runs = {run.info.run_id: run for run in client.search_runs([experiment.experiment_id], max_results=1000)}
     children = [run for run in runs.values() if "tlbench.trial" in run.data.tags]
-    assert len(children) == len(trials(home))
+    assert len(children) == len(trials(workspace))
     parents = {run.data.tags["mlflow.parentRunId"] for run in children}
     assert len(parents) == 4
     assert all("tlbench.search" in runs[name].data.tags for name in parents)
@@ -192,26 +192,26 @@ def test_a_population_goes_on_where_it_was_and_is_the_same_without_a_cluster(
     assert len(records) == 9
     assert study.found is not None
 
-    home = tmp_path / "home"
-    home.mkdir()
-    with Ledger(home / "ledger.sqlite") as ledger:
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    with Ledger(workspace / "ledger.sqlite") as ledger:
         for number in range(1, 6):
             record = records[number]
             ledger.commit(record, ledger.lease([record.id], "an earlier run", 60)[record.id])
-    ran = tlbench("run", str(path), "--home", str(home))
+    ran = tlbench("run", str(path), "--workspace", str(workspace))
     assert ran.returncode == 0, ran.stderr
-    found = trials(home)
+    found = trials(workspace)
     assert {name: each.digest for name, each in found.items()} == {r.id: r.digest for r in records.values()}
     for number in range(1, 6):
         assert found[records[number].id].cost == records[number].cost, "it was not run again"
-    (final,) = (record for record in stored(home) if "trial" not in record.cell)
+    (final,) = (record for record in stored(workspace) if "trial" not in record.cell)
     assert final.id == setting.tuned(study.found, 0).id
     assert final.cell["found"] == study.found.describe()
     assert not list((decoded / STATES).iterdir()), "the search is over"
-    with Ledger(home / "ledger.sqlite") as ledger:
+    with Ledger(workspace / "ledger.sqlite") as ledger:
         (told,) = findings(prepared.searches, ledger)
     assert (told.trials, told.failed, told.number) == (3, 0, study.found.number)
-    results = load("population", f"sqlite:///{home / 'mlflow.db'}").trials
+    results = load("population", f"sqlite:///{workspace / 'mlflow.db'}").trials
     assert len(results) == 9
     assert set(results["status"]) == {"done"}
     assert results["share"].tolist() == [1 / 3] * 9

@@ -79,25 +79,26 @@ def wait_for(condition: Callable[[], Any], seconds: float = 90) -> Any:
     return value
 
 
-def processes(home: Path) -> dict[str, str]:
+def processes(workspace: Path) -> dict[str, str]:
     """The process that ran each cell."""
-    with Ledger(home / "ledger.sqlite") as ledger:
+    with Ledger(workspace / "ledger.sqlite") as ledger:
         return {record.id: str(record.provenance["pid"]) for record in ledger.records()}
 
 
 def test_two_machines_make_what_one_makes_and_one_of_them_may_be_lost(
     tmp_path: Path, machines: Machines, write_suite: Callable[[dict[str, Any]], Path]
 ) -> None:
-    spread, home = suite("spread", GRID), tmp_path / "home"
+    spread, workspace = suite("spread", GRID), tmp_path / "workspace"
     path = write_suite(spread)
     on_cluster = machines.environment
-    command = [sys.executable, "-m", "tlbench", "run", str(path), "--home", str(home), "--address", machines.address]
+    command = [sys.executable, "-m", "tlbench", "run", str(path), "--workspace", str(workspace)]
+    command += ["--address", machines.address]
     log = (tmp_path / "run.log").open("w")
     driver = subprocess.Popen(command, cwd=tmp_path, env=on_cluster, stdout=log, stderr=log)
     try:
-        wait_for(lambda: (home / "ledger.sqlite").exists() and len(set(processes(home).values())) == 2, 120)
+        wait_for(lambda: (workspace / "ledger.sqlite").exists() and len(set(processes(workspace).values())) == 2, 120)
         os.kill(machines.raylets["other"], signal.SIGKILL)
-        before = len(digests(home))
+        before = len(digests(workspace))
         assert before < 16, "the machine must be lost in mid-suite for this test to mean anything"
         assert driver.wait(120) == 0, (tmp_path / "run.log").read_text()
     finally:
@@ -109,9 +110,9 @@ def test_two_machines_make_what_one_makes_and_one_of_them_may_be_lost(
     assert [len(files) for files in weights] == [1, 1], "both machines have the weights"
     assert weights[0][0].read_bytes() == weights[1][0].read_bytes()
     assert len([file for folder in made for file in folder.glob("*/training.json")]) == 1, "one of them made them"
-    assert not (home / "artifacts" / "pretrained").exists()
+    assert not (workspace / "artifacts" / "pretrained").exists()
 
-    workers, found = processes(home), digests(home)
+    workers, found = processes(workspace), digests(workspace)
     assert len(found) == 16
     cells = sorted(planned(spread, tmp_path, tmp_path / "alone"), key=lambda cell: (workers[cell.id], cell.method.name))
     sample = {(workers[cell.id], cell.method.name): cell for cell in cells}
@@ -129,24 +130,25 @@ def test_a_machine_lost_in_mid_search_changes_nothing_that_is_found(
     # Trials must take longer than a process takes to start: one that is free takes them from one that is not yet there.
     methods = [{"name": name, "params": {"epochs": 250}} for name in ("finetune", "discriminative_lr")]
     sought = suite("sought", {**GRID, "methods": methods, "seeds": 1}, search={"trials": 4, "scheduler": "none"})
-    path, home = write_suite(sought), tmp_path / "home"
-    command = [sys.executable, "-m", "tlbench", "tune", str(path), "--home", str(home), "--address", machines.address]
+    path, workspace = write_suite(sought), tmp_path / "workspace"
+    command = [sys.executable, "-m", "tlbench", "tune", str(path), "--workspace", str(workspace)]
+    command += ["--address", machines.address]
     log = (tmp_path / "tune.log").open("w")
     driver = subprocess.Popen(command, cwd=tmp_path, env=machines.environment, stdout=log, stderr=log)
     try:
-        wait_for(lambda: (home / "ledger.sqlite").exists() and len(set(processes(home).values())) >= 2, 200)
+        wait_for(lambda: (workspace / "ledger.sqlite").exists() and len(set(processes(workspace).values())) >= 2, 200)
         made = [list((machines.artifacts(name) / "pretrained").glob("*/training.json")) for name in ("head", "other")]
         os.kill(machines.raylets["other"], signal.SIGKILL)
-        before = digests(home)
+        before = digests(workspace)
         assert driver.wait(300) == 0, (tmp_path / "tune.log").read_text()
     finally:
         driver.kill()
         driver.wait()
     assert 2 <= len(before) < 8, "the machine must be lost in mid-search for this test to mean anything"
     assert len(made[0]) + len(made[1]) == 1, "one machine made the weights, and the other was given them"
-    alone = [sys.executable, "-m", "tlbench", "tune", str(path), "--home", str(tmp_path / "alone")]
+    alone = [sys.executable, "-m", "tlbench", "tune", str(path), "--workspace", str(tmp_path / "alone")]
     subprocess.run(alone, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=300)
-    assert digests(home) == digests(tmp_path / "alone")
+    assert digests(workspace) == digests(tmp_path / "alone")
 
 
 @pytest.mark.slow
@@ -155,8 +157,9 @@ def test_one_cell_spans_two_machines(
 ) -> None:
     sgd = {"name": "finetune", "params": {"epochs": 3, "optimizer": "sgd", "lr": 0.01}}
     spread = suite("wide", {**GRID, "methods": [sgd], "seeds": 1}, resources={"workers": 2})
-    path, home = write_suite(spread), tmp_path / "home"
-    command = [sys.executable, "-m", "tlbench", "run", str(path), "--home", str(home), "--address", machines.address]
+    path, workspace = write_suite(spread), tmp_path / "workspace"
+    command = [sys.executable, "-m", "tlbench", "run", str(path), "--workspace", str(workspace)]
+    command += ["--address", machines.address]
     done = subprocess.run(command, cwd=tmp_path, env=machines.environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     weights = [sorted((machines.artifacts(name) / "pretrained").glob("*/*.safetensors")) for name in ("head", "other")]
@@ -166,7 +169,7 @@ def test_one_cell_spans_two_machines(
     shutil.copytree(machines.artifacts("head"), tmp_path / "alone")
     (cell,) = planned(spread, tmp_path, tmp_path / "alone")
     expected = run_cell(cell, WorkerCache(Artifacts(tmp_path / "alone"), torch.device("cpu"))).outcome
-    with Ledger(home / "ledger.sqlite") as ledger:
+    with Ledger(workspace / "ledger.sqlite") as ledger:
         (record,) = ledger.records()
     assert expected is not None
     assert record.outcome is not None
@@ -188,8 +191,9 @@ def test_a_teacher_trained_on_one_machine_is_carried_to_the_other(
 ) -> None:
     teacher = {"params": {"epochs": 150}, "backbone": PRETRAINED}
     methods = [{"name": "copy", "params": {"scale": scale + 1.0}, "teacher": teacher} for scale in range(6)]
-    path, home = write_suite(suite("taught", {**GRID, "methods": methods, "seeds": 6})), tmp_path / "home"
-    command = [sys.executable, "-m", "tlbench", "run", str(path), "--home", str(home), "--address", machines.address]
+    path, workspace = write_suite(suite("taught", {**GRID, "methods": methods, "seeds": 6})), tmp_path / "workspace"
+    command = [sys.executable, "-m", "tlbench", "run", str(path), "--workspace", str(workspace)]
+    command += ["--address", machines.address]
     done = subprocess.run(command, cwd=tmp_path, env=machines.environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     kept = [sorted((machines.artifacts(name) / "teachers").glob("*/*")) for name in ("head", "other")]
@@ -200,7 +204,7 @@ def test_a_teacher_trained_on_one_machine_is_carried_to_the_other(
     carried = weights[0].keys() & weights[1].keys()
     assert carried
     assert all(weights[0][name].read_bytes() == weights[1][name].read_bytes() for name in carried)
-    assert len(digests(home)) == 36
+    assert len(digests(workspace)) == 36
 
 
 def test_a_wrong_address_is_a_users_mistake(

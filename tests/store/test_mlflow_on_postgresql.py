@@ -69,7 +69,7 @@ def test_a_wrong_password_is_told_and_not_shown(postgresql: PostgreSQL, tmp_path
 
 
 def test_one_at_a_time_opens_a_database(postgresql: PostgreSQL, tmp_path: Path) -> None:
-    """Two homes, as of two machines, which share no file."""
+    """Two workspaces, as of two machines, which share no file."""
     uri = postgresql.make("fresh")
     order: list[str] = []
 

@@ -36,12 +36,12 @@ TAGS = layout.experiment_tags("linear_probe", "name: demo\n", 4, [{"count": 2, "
 CLAIMED: dict[tuple[Path, str], dict[str, None]] = {}
 
 
-def commit(home: Path, records: list[Record], suite: str = "demo") -> None:
+def commit(workspace: Path, records: list[Record], suite: str = "demo") -> None:
     """Commit records of a suite that has them besides those committed before."""
-    home.mkdir(exist_ok=True)
-    claimed = CLAIMED.setdefault((home, suite), {})
+    workspace.mkdir(exist_ok=True)
+    claimed = CLAIMED.setdefault((workspace, suite), {})
     claimed.update(dict.fromkeys(record.id for record in records))
-    with Ledger(home / "ledger") as ledger:
+    with Ledger(workspace / "ledger") as ledger:
         ids = [record.id for record in records]
         ledger.claim(suite, claimed, TAGS)
         ledger.forget(ids)
@@ -53,8 +53,8 @@ def some(count: int, **facts: Any) -> list[Record]:
     return [make_record(f"{number:020x}", **facts) for number in range(count)]
 
 
-def write(home: Path, uri: str, suite: str = "demo") -> Backlog:
-    writer = Writer(home / "ledger", uri, home, suite)
+def write(workspace: Path, uri: str, suite: str = "demo") -> Backlog:
+    writer = Writer(workspace / "ledger", uri, workspace, suite)
     writer.start()
     return writer.close(30)
 
@@ -75,13 +75,13 @@ def assert_once(found: list[Any], records: list[Record]) -> None:
 def test_a_suite_stands_in_mlflow_as_the_report_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    home = tmp_path / "home"
+    workspace = tmp_path / "workspace"
     done = some(3)
-    commit(home, [*done, make_record("f", failed=True)])
-    uri = prepare(None, home)
-    assert uri == f"sqlite:///{home / 'mlflow.db'}"
+    commit(workspace, [*done, make_record("f", failed=True)])
+    uri = prepare(None, workspace)
+    assert uri == f"sqlite:///{workspace / 'mlflow.db'}"
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
-    assert write(home, uri) == Backlog(0, "")
+    assert write(workspace, uri) == Backlog(0, "")
 
     results = data.load("demo", uri)
     assert sorted(results.done["digest"]) == sorted(record.digest for record in done)
@@ -95,39 +95,39 @@ def test_a_suite_stands_in_mlflow_as_the_report_reads_it(tmp_path: Path, monkeyp
     assert run.info.run_name == layout.run_name(done[0])
     assert run.data.params == layout.params(done[0])
     assert run.data.metrics["curve/train_loss"] == pytest.approx(1 / 5)
-    stored = home / "mlartifacts" / run.info.run_id / "artifacts" / "record.json"
+    stored = workspace / "mlartifacts" / run.info.run_id / "artifacts" / "record.json"
     assert Record.model_validate_json(stored.read_text()) == done[0]
 
-    link = sqlite3.connect(home / "mlflow.db")
+    link = sqlite3.connect(workspace / "mlflow.db")
     assert link.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert link.execute("SELECT count(*) FROM sqlite_stat1").fetchone()[0] > 0
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
-    commit(home, [make_record("f"), make_record(done[1].id, accuracy=0.9)])  # one mended, one forced
-    assert write(home, uri) == Backlog(0, "")
+    commit(workspace, [make_record("f"), make_record(done[1].id, accuracy=0.9)])  # one mended, one forced
+    assert write(workspace, uri) == Backlog(0, "")
     assert_once(runs(uri), [done[0], done[2], make_record("f"), make_record(done[1].id, accuracy=0.9)])
-    assert sync(home / "ledger", uri, home, check=True) == {"demo": Backlog(0, "")}
+    assert sync(workspace / "ledger", uri, workspace, check=True) == {"demo": Backlog(0, "")}
     assert len(runs(uri)) == 4
 
     other = f"sqlite:///{tmp_path / 'other.db'}"
-    with Ledger(home / "ledger") as ledger:  # as if everything had been in a file that is lost
+    with Ledger(workspace / "ledger") as ledger:  # as if everything had been in a file that is lost
         ledger.mark_synced("demo", other, ledger.unsynced("demo", other))
-    assert sync(home / "ledger", other, home) == {"demo": Backlog(0, "")}
+    assert sync(workspace / "ledger", other, workspace) == {"demo": Backlog(0, "")}
     assert len(data.load("demo", other).done) == 4
 
 
-def write_and_exit(home: Path, uri: str) -> None:
-    sys.exit(0 if write(home, prepare(uri, home)) == Backlog(0, "") else 1)
+def write_and_exit(workspace: Path, uri: str) -> None:
+    sys.exit(0 if write(workspace, prepare(uri, workspace)) == Backlog(0, "") else 1)
 
 
 def test_drivers_that_open_a_new_database_at_once_write_each_cell_once(tmp_path: Path) -> None:
     uri, records = f"sqlite:///{tmp_path / 'team.db'}", some(8)
-    homes = [tmp_path / name for name in "abcd"]
-    for home in homes:
-        commit(home, records)
+    workspaces = [tmp_path / name for name in "abcd"]
+    for workspace in workspaces:
+        commit(workspace, records)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mlflow.store.tracking.sqlalchemy_store"])  # imported once for all
-    drivers = [context.Process(target=write_and_exit, args=(home, uri)) for home in homes]
+    drivers = [context.Process(target=write_and_exit, args=(workspace, uri)) for workspace in workspaces]
     for driver in drivers:
         driver.start()
     for driver in drivers:
@@ -312,7 +312,7 @@ def test_a_server_that_never_answers_holds_nobody_up(tmp_path: Path, empty_datab
 
 def test_where_results_go_is_the_users_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert prepare("sqlite:///own.db", tmp_path / "home") == f"sqlite:///{tmp_path / 'own.db'}"
+    assert prepare("sqlite:///own.db", tmp_path / "workspace") == f"sqlite:///{tmp_path / 'own.db'}"
     os.environ["MLFLOW_TRACKING_URI"] = "http://user:word@host:5000"
     assert prepare(None, tmp_path) == "http://user:word@host:5000"
     assert without_credentials("http://user:word@host:5000/x") == "http://host:5000/x"

@@ -254,18 +254,18 @@ def test_on_slots_each_teacher_is_trained_by_one_of_them_and_the_end_is_that_of_
     shutil.copytree(own / "datasets", shared / "datasets")
     found = environment.get("PYTHONPATH", "")
     there = {"TLBENCH_ARTIFACTS": str(shared), "PYTHONPATH": f"{methods}:{found}"}
-    ran = tlbench("run", str(path), "--home", str(tmp_path / "home"), env=there)
+    ran = tlbench("run", str(path), "--workspace", str(tmp_path / "workspace"), env=there)
     assert ran.returncode == 1, ran.stderr
     assert "3 failed" in ran.stdout + ran.stderr
     told = [file.parent / "training.json" for file in made(shared)]
     assert len(told) == 3
     assert all(file.exists() for file in told)
     assert len(list((shared / "pretrained").glob("*/training.json"))) == 1
-    seen = digests(tmp_path / "home")
+    seen = digests(tmp_path / "workspace")
     assert len(seen) == 12
     pieces = cache(own)
     for cell in planned(content, tmp_path, own):
         if "odd" not in cell.method.label:
             assert done(cell, pieces).digest == seen[cell.id]
-    shown = tlbench("status", str(path), "--home", str(tmp_path / "home"), env=there)
+    shown = tlbench("status", str(path), "--workspace", str(tmp_path / "workspace"), env=there)
     assert "training the teacher conv4(width=4)/random/odd(how=fails) failed: no such luck" in shown.stdout

@@ -18,7 +18,7 @@ from tlbench.core.cost import Timings
 from tlbench.planning.prepare import Prepared
 from tlbench.plugins.code_mark import same_code
 from tlbench.store.artifacts import Artifacts
-from tlbench.store.workspace import Home
+from tlbench.store.workspace import Workspace
 from tlbench.suite.selector import select
 from tlbench.worker.artifact_jobs import MakeWeights, needs
 from tlbench.worker.cache import WorkerCache
@@ -29,16 +29,16 @@ Tell = Callable[[str], None]
 
 def audit(
     prepared: Prepared,
-    home: Home,
+    workspace: Workspace,
     only: str = "",
     starting: Tell = lambda what: None,
     proved: Callable[[AuditedCell], None] = lambda cell: None,
 ) -> tuple[Audit, Path]:
-    """Audit a suite in this process, and keep what comes of it in the home.
+    """Audit a suite in this process, and keep what comes of it in the workspace.
 
     Args:
         prepared: The suite.
-        home: Where results and artifacts are kept; no result is read or written.
+        workspace: Where results and artifacts are kept; no result is read or written.
         only: Selector of the cells to audit; the cheapest of each method and protocol where it is empty.
         starting: Told what begins.
         proved: Told each cell that was audited.
@@ -50,11 +50,11 @@ def audit(
         UserError: The selector, or the file of an earlier audit, is not understood.
     """
     plan, suite = prepared.plan, prepared.suite
-    with home.ledger() as ledger:
+    with workspace.ledger() as ledger:
         timings = Timings(ledger.durations())
-    cells = select(only).of(plan.cells) if only else sample(plan.cells, timings, home.artifacts)
-    earlier = read_audit(home.root, suite.name)
-    cache = _cache(prepared, home)
+    cells = select(only).of(plan.cells) if only else sample(plan.cells, timings, workspace.artifacts)
+    earlier = read_audit(workspace.root, suite.name)
+    cache = _cache(prepared, workspace)
     found = []
     for cell in cells:
         facts = cell.describe()
@@ -74,7 +74,7 @@ def audit(
         overlaps=overlaps,
         unseen=unseen(plan.cells),
     )
-    return made, write_audit(home.root, made)
+    return made, write_audit(workspace.root, made)
 
 
 def sample(cells: list[Cell], timings: Timings, artifacts: Artifacts) -> list[Cell]:
@@ -99,7 +99,7 @@ def sample(cells: list[Cell], timings: Timings, artifacts: Artifacts) -> list[Ce
     return list(cheapest.values())
 
 
-def _cache(prepared: Prepared, home: Home) -> WorkerCache:
+def _cache(prepared: Prepared, workspace: Workspace) -> WorkerCache:
     """Return the shared pieces that a slot of the suite would have."""
     resources = prepared.suite.resources
     torch.set_num_threads(max(1, int(resources.cpus)))
@@ -107,7 +107,7 @@ def _cache(prepared: Prepared, home: Home) -> WorkerCache:
     if gpu:
         torch.backends.cudnn.deterministic = True
     device = torch.device("cuda" if gpu else "cpu")
-    return WorkerCache(home.artifacts, device, precision=resources.precision)
+    return WorkerCache(workspace.artifacts, device, precision=resources.precision)
 
 
 def _kept(earlier: Audit | None, found: list[AuditedCell], cells: list[Cell]) -> list[AuditedCell]:

@@ -1,4 +1,4 @@
-"""Where audits are kept: one JSON file a suite, in the home."""
+"""Where audits are kept: one JSON file a suite, in the workspace."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def audit_file(root: Path, suite: str) -> Path:
     """Return where the audit of a suite is kept, made or not.
 
     Args:
-        root: The home's folder.
+        root: The workspace's folder.
         suite: Name of the suite.
     """
     return root / "audits" / f"{suite}.json"
@@ -26,7 +26,7 @@ def read_audit(root: Path, suite: str) -> Audit | None:
     """Return the audit of a suite; None where there was none.
 
     Args:
-        root: The home's folder.
+        root: The workspace's folder.
         suite: Name of the suite.
 
     Raises:

@@ -21,7 +21,10 @@ app = typer.Typer(
     help="Compare transfer-learning methods fairly: one YAML suite in, one leaderboard out.",
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda name: "workspace" if name == "home" else name,  # --home: its name of old
+    },
 )
 for room in (looking, running, reporting):
     for name, command in room.COMMANDS.items():

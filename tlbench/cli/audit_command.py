@@ -12,15 +12,15 @@ from tlbench.audit.run_audit import audit
 from tlbench.cli.audit_table import cell_lines, examples, overlap_table
 from tlbench.planning.prepare import Prepared
 from tlbench.planning.run_request import Wish, refuse_idle_selectors
-from tlbench.store.workspace import Home
+from tlbench.store.workspace import Workspace
 
 
-def run_audit(prepared: Prepared, home: Home, only: str, console: Console | None) -> Audit:
+def run_audit(prepared: Prepared, workspace: Workspace, only: str, console: Console | None) -> Audit:
     """Audit a suite and tell of it.
 
     Args:
         prepared: The suite.
-        home: Where artifacts and the audit are kept.
+        workspace: Where artifacts and the audit are kept.
         only: Selector of cells; empty for a sample.
         console: Where to tell; None tells nothing.
 
@@ -29,7 +29,7 @@ def run_audit(prepared: Prepared, home: Home, only: str, console: Console | None
     """
     refuse_idle_selectors(Wish(only=only), prepared.plan.cells)
     if console is None:
-        return audit(prepared, home, only)[0]
+        return audit(prepared, workspace, only)[0]
 
     def show(cell: AuditedCell) -> None:
         for line in cell_lines(cell):
@@ -37,7 +37,7 @@ def run_audit(prepared: Prepared, home: Home, only: str, console: Console | None
 
     with console.status("opening the data") if console.is_terminal else nullcontext() as status:
         starting = status.update if status is not None else lambda what: None
-        found, file = audit(prepared, home, only, lambda what: starting(escape(what)), show)
+        found, file = audit(prepared, workspace, only, lambda what: starting(escape(what)), show)
     console.print(overlap_table(found))
     for overlap in found.overlaps:
         for line in examples(overlap):

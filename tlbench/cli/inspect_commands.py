@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from tlbench.cli.options import HomePath, Json, SuitePath
+from tlbench.cli.options import Json, SuitePath, WorkspacePath
 from tlbench.cli.output import err, out
-from tlbench.cli.shared_steps import home_at, prepare
+from tlbench.cli.shared_steps import prepare, workspace_at
 
 
 def list_(
@@ -39,21 +39,21 @@ def schema() -> None:
     typer.echo(json.dumps(suite_schema(catalog()), indent=2))
 
 
-def check(suite: SuitePath, home: HomePath = None) -> None:
+def check(suite: SuitePath, workspace: WorkspacePath = None) -> None:
     """Check a suite and its data without running anything."""
     from tlbench.planning.cell_text import counted
 
-    prepared = prepare(suite, home_at(home))
+    prepared = prepare(suite, workspace_at(workspace))
     absent = sum(entry.count for entry in prepared.plan.not_applicable)
     why = f", {absent} not applicable (`tlbench plan {escape(str(suite))}` says why)" if absent else ""
     out.print(f"{escape(str(suite))}: fine, {counted(len(prepared.plan.cells))}{why}")
 
 
-def plan(suite: SuitePath, home: HomePath = None, as_json: Json = False) -> None:
+def plan(suite: SuitePath, workspace: WorkspacePath = None, as_json: Json = False) -> None:
     """Show what is to do, done, failed, stale or not applicable, and what it will cost."""
     from tlbench.planning.status import outlook
 
-    place = home_at(home)
+    place = workspace_at(workspace)
     prepared = prepare(suite, place)
     with place.ledger() as ledger:
         seen = outlook(prepared, ledger)
@@ -68,13 +68,13 @@ def plan(suite: SuitePath, home: HomePath = None, as_json: Json = False) -> None
 def status(
     suite: SuitePath,
     cells: Annotated[bool, typer.Option("--cells", help="List every cell with its id and how it stands.")] = False,
-    home: HomePath = None,
+    workspace: WorkspacePath = None,
 ) -> None:
     """Show how a suite stands, and why cells failed."""
     from tlbench.planning.cell_text import what
     from tlbench.planning.status import failures, outlook
 
-    place = home_at(home)
+    place = workspace_at(workspace)
     prepared = prepare(suite, place)
     with place.ledger() as ledger:
         seen = outlook(prepared, ledger)
@@ -87,13 +87,13 @@ def status(
 
 def cell(
     cell_id: Annotated[str, typer.Argument(metavar="ID", help="A cell's id, or its first few characters.")],
-    home: HomePath = None,
+    workspace: WorkspacePath = None,
     as_json: Json = False,
 ) -> None:
     """Print one cell's stored record: settings, scores, cost, environment, traceback."""
     from tlbench.planning.cell_text import told
 
-    place = home_at(home)
+    place = workspace_at(workspace)
     with place.ledger() as ledger:
         record = ledger.record(cell_id)
     if as_json:

@@ -8,16 +8,18 @@ from typing import Annotated
 import typer
 
 SuitePath = Annotated[Path, typer.Argument(metavar="SUITE", help="The suite file, e.g. suites/quickstart.yaml.")]
-HomePath = Annotated[
+WorkspacePath = Annotated[
     Path | None,
-    typer.Option("--home", help="Where results and artifacts are kept.", show_default="$TLBENCH_HOME, else .tlbench"),
+    typer.Option(
+        "--workspace", help="Where results and artifacts are kept.", show_default="$TLBENCH_WORKSPACE, else .tlbench"
+    ),
 ]
 TrackingUri = Annotated[
     str | None,
     typer.Option(
         "--tracking-uri",
         help="MLflow's store or server.",
-        show_default="$MLFLOW_TRACKING_URI, else SQLite in the home",
+        show_default="$MLFLOW_TRACKING_URI, else SQLite in the workspace",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from tlbench.cli.options import HomePath, Json, Reports, SuitePath, TrackingUri
+from tlbench.cli.options import Json, Reports, SuitePath, TrackingUri, WorkspacePath
 from tlbench.cli.output import out
-from tlbench.cli.shared_steps import home_at, prepare, suite_name, tell_backlog, write_report
+from tlbench.cli.shared_steps import prepare, suite_name, tell_backlog, workspace_at, write_report
 
 if TYPE_CHECKING:
     from tlbench.report.results import Results
 
 
-def sync(suite: SuitePath, home: HomePath = None, tracking_uri: TrackingUri = None) -> None:
+def sync(suite: SuitePath, workspace: WorkspacePath = None, tracking_uri: TrackingUri = None) -> None:
     """Send results to MLflow that a run could not send."""
     from tlbench.runner.run_suite import send
     from tlbench.store.addresses import without_credentials
 
-    place = home_at(home)
+    place = workspace_at(workspace)
     prepared = prepare(suite, place)
     with place.ledger() as ledger:
         if not ledger.done(cell.id for cell in prepared.plan.cells):
@@ -45,7 +45,7 @@ def report(
     freeze: Annotated[
         str | None, typer.Option(metavar="TAG", help="Keep it for good under reports/frozen/TAG.", show_default=False)
     ] = None,
-    home: HomePath = None,
+    workspace: WorkspacePath = None,
     tracking_uri: TrackingUri = None,
     reports: Reports = Path("reports"),
 ) -> None:
@@ -56,7 +56,7 @@ def report(
     if freeze is not None:
         frozen.refuse_tag(freeze, reports)
     names = list(dict.fromkeys(map(suite_name, suites)))
-    place = home_at(home)
+    place = workspace_at(workspace)
     gathered = write_report(names, resolve(tracking_uri, place.root), reports, place)
     if freeze is not None and gathered is not None:
         out.print(
@@ -73,7 +73,7 @@ def compare(
         list[str] | None,
         typer.Option("--suite", help="Only this suite's results; may be repeated.", show_default="all suites"),
     ] = None,
-    home: HomePath = None,
+    workspace: WorkspacePath = None,
     tracking_uri: TrackingUri = None,
     reports: Reports = Path("reports"),
     as_json: Json = False,
@@ -84,7 +84,7 @@ def compare(
     from tlbench.store.mlflow.writer import prepare as resolve
 
     def load() -> Results:
-        return load_several(list(map(suite_name, suites or ())), resolve(tracking_uri, home_at(home).root))
+        return load_several(list(map(suite_name, suites or ())), resolve(tracking_uri, workspace_at(workspace).root))
 
     values, told = hold(first, second, reports, load)
     if as_json:
@@ -94,7 +94,7 @@ def compare(
 
 
 def ui(
-    home: HomePath = None,
+    workspace: WorkspacePath = None,
     tracking_uri: TrackingUri = None,
     port: Annotated[int, typer.Option(help="Port on the loopback address.")] = 5000,
 ) -> None:
@@ -104,7 +104,7 @@ def ui(
 
     from tlbench.store.mlflow.writer import prepare as resolve
 
-    uri = resolve(tracking_uri, home_at(home).root)
+    uri = resolve(tracking_uri, workspace_at(workspace).root)
     where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command = [sys.executable, "-m", "mlflow", "ui", *where]
     # The URI may hold a password, and everybody may read the arguments of a process.

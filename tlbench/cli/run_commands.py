@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from tlbench.cli.options import HomePath, Json, Reports, SuitePath, TrackingUri
+from tlbench.cli.options import Json, Reports, SuitePath, TrackingUri, WorkspacePath
 from tlbench.cli.output import err, out
-from tlbench.cli.shared_steps import home_at, prepare, tell_backlog, write_report
+from tlbench.cli.shared_steps import prepare, tell_backlog, workspace_at, write_report
 from tlbench.core.errors import UserError
 
 if TYPE_CHECKING:
     from tlbench.planning.prepare import Prepared
-    from tlbench.store.workspace import Home
+    from tlbench.store.workspace import Workspace
 
 
 def run(
@@ -32,7 +32,7 @@ def run(
     force: Annotated[str, typer.Option(help="Run these cells again though they are done.", show_default=False)] = "",
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cells again.")] = False,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster.", show_default="this machine")] = None,
-    home: HomePath = None,
+    workspace: WorkspacePath = None,
     tracking_uri: TrackingUri = None,
     reports: Reports = Path("reports"),
 ) -> None:
@@ -43,7 +43,7 @@ def run(
     from tlbench.runner.run_suite import run_suite
     from tlbench.store.addresses import without_credentials
 
-    place = home_at(home)
+    place = workspace_at(workspace)
     prepared = prepare(suite, place)
     wish = Wish(only=only, skip=skip, force=force, retry_failed=retry_failed, address=address)
     refuse_idle_selectors(wish, prepared.plan.cells)
@@ -59,7 +59,7 @@ def run(
         why, then = _halted(summary.capped, prepared, place, suite)
         elsewhere = reports if reports != Path("reports") else None
         told_uri = tracking_uri and without_credentials(tracking_uri)
-        options = {"--home": home, "--tracking-uri": told_uri, "--reports": elsewhere}
+        options = {"--workspace": workspace, "--tracking-uri": told_uri, "--reports": elsewhere}
         err.print(f"[yellow]{escape(why)}[/]; {counted(summary.left)} left")
         err.print(f"  {escape(then or 'to continue:')} {escape(continuing(wish, suite, options))}")
     if summary.failed:
@@ -74,7 +74,7 @@ def tune(
         str, typer.Option(help='Search only for these cells, e.g. "method=lora shots<=5".', show_default=False)
     ] = "",
     address: Annotated[str | None, typer.Option(help="A running Ray cluster.", show_default="this machine")] = None,
-    home: HomePath = None,
+    workspace: WorkspacePath = None,
     tracking_uri: TrackingUri = None,
     as_json: Json = False,
 ) -> None:
@@ -83,7 +83,7 @@ def tune(
     from tlbench.planning.run_request import Wish, refuse_idle_selectors
     from tlbench.runner.run_suite import tune_suite
 
-    place = home_at(home)
+    place = workspace_at(workspace)
     prepared = prepare(suite, place)
     if prepared.suite.search is None:
         raise UserError(f"{suite} has no search", "add `search: {trials: 16}`")
@@ -107,13 +107,13 @@ def audit(
         str,
         typer.Option(help='Audit all these cells, e.g. "method=fine* shots=5 seed=0".', show_default="a small sample"),
     ] = "",
-    home: HomePath = None,
+    workspace: WorkspacePath = None,
     as_json: Json = False,
 ) -> None:
     """Prove that hidden labels reach no method, and look for test examples among what was trained on."""
     from tlbench.cli.audit_command import run_audit
 
-    place = home_at(home)
+    place = workspace_at(workspace)
     found = run_audit(prepare(suite, place), place, only, None if as_json else out)
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
@@ -121,13 +121,13 @@ def audit(
         raise typer.Exit(1)
 
 
-def _halted(capped: bool, prepared: Prepared, home: Home, suite: Path) -> tuple[str, str]:
+def _halted(capped: bool, prepared: Prepared, workspace: Workspace, suite: Path) -> tuple[str, str]:
     """Say why something ended before its end, and what to do before the command that continues; empty if nothing."""
     from tlbench.planning.status import outlook
 
     if not capped:
         return "stopped", ""
-    with home.ledger() as ledger:
+    with workspace.ledger() as ledger:
         return "; ".join(outlook(prepared, ledger).limits()), f"raise it in {suite}, then"
 
 

@@ -1,4 +1,4 @@
-"""Steps that several commands share: open the home and the suite, write the report, tell what MLflow still lacks."""
+"""Steps that several commands share: open the workspace and the suite, write the report, tell what MLflow lacks."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
     from tlbench.planning.prepare import Prepared
     from tlbench.report.page import Report
     from tlbench.store.mlflow.sync import Backlog
-    from tlbench.store.workspace import Home
+    from tlbench.store.workspace import Workspace
 
 _NOTES = 10  # about the data of a suite; more tell nobody anything
 
 
-def home_at(path: Path | None) -> Home:
-    """Return the home that was asked for."""
-    from tlbench.store.workspace import Home
+def workspace_at(path: Path | None) -> Workspace:
+    """Return the workspace that was asked for."""
+    from tlbench.store.workspace import Workspace
 
-    return Home.at(path)
+    return Workspace.at(path)
 
 
-def prepare(suite: Path, home: Home) -> Prepared:
+def prepare(suite: Path, workspace: Workspace) -> Prepared:
     """Return a suite that is ready to run, with what its finished searches found."""
     from tlbench.planning import prepare as preparing
 
     _must_exist(suite)
     with _telling() as opening:
-        prepared = preparing.prepare(suite, home.artifacts, opening)
+        prepared = preparing.prepare(suite, workspace.artifacts, opening)
     for warning in prepared.warnings[:_NOTES]:
         err.print(f"[yellow]note[/] {escape(warning)}")
     if len(prepared.warnings) > _NOTES:
         err.print(f"[yellow]note[/] and {len(prepared.warnings) - _NOTES} more")
     if prepared.searches.waiting:
-        with home.ledger() as ledger:
+        with workspace.ledger() as ledger:
             prepared = prepared.found(ledger)
     return prepared
 
@@ -89,14 +89,14 @@ def _cut(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:95]} ... {text[-100:]}"
 
 
-def write_report(names: list[str], uri: str, folder: Path, home: Home, must: bool = True) -> Report | None:
+def write_report(names: list[str], uri: str, folder: Path, workspace: Workspace, must: bool = True) -> Report | None:
     """Write and show the report; where MLflow lacks results anyway, a report that cannot be made is a note."""
     from tlbench.cli.leaderboard_table import terminal_table
     from tlbench.report.page import gather, save
     from tlbench.store.addresses import without_credentials
 
     try:
-        gathered = gather(names, uri, home.root)
+        gathered = gather(names, uri, workspace.root)
     except UserError as error:
         if must:
             raise

@@ -62,20 +62,20 @@ class Report:
         return {"done": done - old, "stale": old, "failed": failed, "missing": missing, "not applicable": absent}
 
 
-def gather(names: str | Sequence[str], uri: str, home: Path | None = None) -> Report:
+def gather(names: str | Sequence[str], uri: str, workspace: Path | None = None) -> Report:
     """Read the results of a suite, or of several as one, from MLflow and make their tables.
 
     Args:
         names: A suite's name, or several.
         uri: See :func:`tlbench.report.results.load`.
-        home: Where audits are kept; without it none is shown.
+        workspace: Where audits are kept; without it none is shown.
 
     Raises:
         UserError: The store cannot be read, or has no such suite; or a suite's audit is damaged.
     """
     several = [names] if isinstance(names, str) else list(names)
     results = [load(name, uri) for name in several]
-    audit = read_audit(home, several[0]) if home is not None and len(several) == 1 else None
+    audit = read_audit(workspace, several[0]) if workspace is not None and len(several) == 1 else None
     return make(join(results), audit, results)
 
 

@@ -20,7 +20,7 @@ from tlbench.runner.progress import Progress
 from tlbench.search.objective import worth_of
 from tlbench.store.ledger import Ledger
 from tlbench.store.mlflow.sync import Writer
-from tlbench.store.workspace import Home, driver_name
+from tlbench.store.workspace import Workspace, driver_name
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Found:
 def run_searches(
     cells: Iterable[Cell],
     prepared: Prepared,
-    home: Home,
+    workspace: Workspace,
     ledger: Ledger,
     writer: Writer,
     console: Console,
@@ -67,7 +67,7 @@ def run_searches(
     Args:
         cells: The cells; those that wait for nothing do no harm.
         prepared: The suite.
-        home: Where results and artifacts are kept.
+        workspace: Where results and artifacts are kept.
         ledger: Where trials are committed.
         writer: Told of each.
         console: Where progress is shown.
@@ -102,8 +102,8 @@ def run_searches(
             todo,
             prepared.suite.resources,
             ledger,
-            home.root,
-            home.artifacts.root,
+            workspace.root,
+            workspace.artifacts.root,
             driver_name(),
             scheduler=wanted.scheduler,
             caps=caps,

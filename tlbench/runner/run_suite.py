@@ -22,7 +22,7 @@ from tlbench.store.ledger import Ledger
 from tlbench.store.mlflow import schema as layout
 from tlbench.store.mlflow.sync import Backlog, Writer, sync
 from tlbench.store.mlflow.writer import prepare as prepare_tracking
-from tlbench.store.workspace import Home, driver_name
+from tlbench.store.workspace import Workspace, driver_name
 from tlbench.suite.plan import Progress as Standing
 from tlbench.suite.selector import select
 
@@ -67,12 +67,12 @@ class Tuned:
     backlog: Backlog
 
 
-def run_suite(prepared: Prepared, home: Home, wish: Wish, tracking: str | None, console: Console) -> Summary:
+def run_suite(prepared: Prepared, workspace: Workspace, wish: Wish, tracking: str | None, console: Console) -> Summary:
     """Run what the user asks for and is not done yet; results go to the ledger at once and to MLflow behind it.
 
     Args:
         prepared: The suite.
-        home: Where results and artifacts are kept.
+        workspace: Where results and artifacts are kept.
         wish: What to run.
         tracking: MLflow's store as the user gave it, or None.
         console: Where progress is shown.
@@ -80,12 +80,12 @@ def run_suite(prepared: Prepared, home: Home, wish: Wish, tracking: str | None, 
     Raises:
         UserError: A selector, the cluster's address or the tracking URI is wrong.
     """
-    uri = prepare_tracking(tracking, home.root)
+    uri = prepare_tracking(tracking, workspace.root)
     ended = (0, False, False)
-    with home.ledger() as ledger:
+    with workspace.ledger() as ledger:
         claim(prepared, ledger)
-        writer = Writer(ledger.path, uri, home.root, prepared.suite.name)
-        searched, search_capped = search(prepared, home, ledger, writer, console, wish)
+        writer = Writer(ledger.path, uri, workspace.root, prepared.suite.name)
+        searched, search_capped = search(prepared, workspace, ledger, writer, console, wish)
         prepared = prepared.found(ledger)
         claim(prepared, ledger)
         standing = prepared.plan.against(ledger.known(cell.id for cell in prepared.plan.cells))
@@ -100,7 +100,7 @@ def run_suite(prepared: Prepared, home: Home, wish: Wish, tracking: str | None, 
             ended = run_cells(
                 cells,
                 prepared,
-                home,
+                workspace,
                 ledger,
                 console,
                 address=wish.address,
@@ -118,7 +118,7 @@ def run_suite(prepared: Prepared, home: Home, wish: Wish, tracking: str | None, 
 
 
 def search(
-    prepared: Prepared, home: Home, ledger: Ledger, writer: Writer, console: Console, wish: Wish
+    prepared: Prepared, workspace: Workspace, ledger: Ledger, writer: Writer, console: Console, wish: Wish
 ) -> tuple[bool, bool]:
     """Run the searches that the cells a user asks for wait for.
 
@@ -127,16 +127,16 @@ def search(
     """
     standing = prepared.plan.against(ledger.known(cell.id for cell in prepared.plan.cells))
     caps = caps_of(prepared, ledger)
-    ended = run_searches(choose(standing, wish)[1], prepared, home, ledger, writer, console, caps, wish.address)
+    ended = run_searches(choose(standing, wish)[1], prepared, workspace, ledger, writer, console, caps, wish.address)
     return ended, caps.reached and not ended
 
 
-def tune_suite(prepared: Prepared, home: Home, wish: Wish, tracking: str | None, console: Console) -> Tuned:
+def tune_suite(prepared: Prepared, workspace: Workspace, wish: Wish, tracking: str | None, console: Console) -> Tuned:
     """Run the searches of a suite and nothing else.
 
     Args:
         prepared: The suite.
-        home: Where results and artifacts are kept.
+        workspace: Where results and artifacts are kept.
         wish: Which cells' settings to search, and where.
         tracking: MLflow's store as the user gave it, or None.
         console: Where progress is shown.
@@ -144,22 +144,22 @@ def tune_suite(prepared: Prepared, home: Home, wish: Wish, tracking: str | None,
     Raises:
         UserError: Trials cannot run, or no cluster answers.
     """
-    uri = prepare_tracking(tracking, home.root)
-    with home.ledger() as ledger:
+    uri = prepare_tracking(tracking, workspace.root)
+    with workspace.ledger() as ledger:
         claim(prepared, ledger)
-        writer = Writer(ledger.path, uri, home.root, prepared.suite.name)
-        ended, capped = search(prepared, home, ledger, writer, console, wish)
+        writer = Writer(ledger.path, uri, workspace.root, prepared.suite.name)
+        ended, capped = search(prepared, workspace, ledger, writer, console, wish)
         writer.start()
         return Tuned(ended, capped, findings(prepared.searches, ledger), writer.close())
 
 
-def send(prepared: Prepared, home: Home, tracking: str | None) -> tuple[str, Backlog]:
+def send(prepared: Prepared, workspace: Workspace, tracking: str | None) -> tuple[str, Backlog]:
     """Write to MLflow what it lacks of a suite; return the store and what is left."""
-    uri = prepare_tracking(tracking, home.root)
-    with home.ledger() as ledger:
+    uri = prepare_tracking(tracking, workspace.root)
+    with workspace.ledger() as ledger:
         claim(prepared, ledger)
         path = ledger.path
-    return uri, sync(path, uri, home.root, [prepared.suite.name])[prepared.suite.name]
+    return uri, sync(path, uri, workspace.root, [prepared.suite.name])[prepared.suite.name]
 
 
 def claim(prepared: Prepared, ledger: Ledger) -> None:
@@ -193,7 +193,7 @@ def choose(standing: Standing, wish: Wish) -> tuple[list[Cell], list[Cell]]:
 def run_cells(
     cells: list[Cell],
     prepared: Prepared,
-    home: Home,
+    workspace: Workspace,
     ledger: Ledger,
     console: Console,
     *,
@@ -206,7 +206,7 @@ def run_cells(
     Args:
         cells: What to run.
         prepared: The suite they belong to.
-        home: Where artifacts are kept.
+        workspace: Where artifacts are kept.
         ledger: Where records are committed.
         console: Where progress is shown.
         address: A running Ray cluster, or None for one of this machine's own.
@@ -220,7 +220,7 @@ def run_cells(
     estimate = Timings(ledger.durations()).total(cells, suite.resources)
     expected = None if estimate.guessed else estimate.seconds
     with (
-        Slots(home.artifacts.root, suite.resources, address=address, most=len(cells)) as slots,
+        Slots(workspace.artifacts.root, suite.resources, address=address, most=len(cells)) as slots,
         draining(console) as drained,
         Progress(console, total, total - len(cells), expected, len(slots)) as shown,
     ):

@@ -16,7 +16,7 @@ _KNOCK_SECONDS = 5.0
 _START_ONE = "start one with `ray start --head`, or leave --address out"
 
 
-def connect(home: Path, address: str | None) -> None:
+def connect(workspace: Path, address: str | None) -> None:
     """Start a cluster of this machine's own on the loopback address, or join the one at ``address``.
 
     Raises:
@@ -24,7 +24,7 @@ def connect(home: Path, address: str | None) -> None:
     """
     if address is not None:
         _knock(address)
-    _prepare_environment(home, own=address is None)
+    _prepare_environment(workspace, own=address is None)
     import ray
 
     if address is None:
@@ -80,7 +80,7 @@ def _without_tracking() -> Iterator[None]:
         os.environ.update(kept)
 
 
-def _prepare_environment(home: Path, own: bool) -> None:
+def _prepare_environment(workspace: Path, own: bool) -> None:
     """Set what Ray reads when it is imported, unless the user did."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray would print this among our results; who runs the cell or trial says what became of it.
@@ -95,8 +95,8 @@ def _prepare_environment(home: Path, own: bool) -> None:
         # Ray's switch for a machine that stands alone, whatever its system: every port on the loopback address.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     if own and "RAY_AUTH_MODE" not in os.environ:
-        home.mkdir(parents=True, exist_ok=True)
-        token = home / "ray.token"
+        workspace.mkdir(parents=True, exist_ok=True)
+        token = workspace / "ray.token"
         if not token.exists():
             with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
                 stream.write(secrets.token_hex(32))

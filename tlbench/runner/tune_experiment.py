@@ -36,7 +36,7 @@ def tune_all(
     studies: dict[str, Study],
     resources: Resources,
     ledger: Ledger,
-    home: Path,
+    workspace: Path,
     root: Path,
     owner: str,
     *,
@@ -53,7 +53,7 @@ def tune_all(
         studies: By key of their setting.
         resources: What one trial holds.
         ledger: Where records are committed.
-        home: tlbench's folder.
+        workspace: tlbench's folder.
         root: The artifact folder.
         owner: This driver, for leases.
         scheduler: Which trials end early.
@@ -72,12 +72,12 @@ def tune_all(
         )
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    connect(home, address)
+    connect(workspace, address)
     import ray
 
     logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # it tells of trials that failed, as we do
 
-    folder = home / "tune" / uuid.uuid4().hex[:12]
+    folder = workspace / "tune" / uuid.uuid4().hex[:12]
     try:
         slots = capacity(resources)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # all processes start at once, not one after another

@@ -96,11 +96,11 @@ class Database:
 
     def _foreign(self, found: int, version: int) -> UserError:
         if found == 0:
-            return UserError(f"{self.path}: a database, but not one of tlbench", "give another home folder")
+            return UserError(f"{self.path}: a database, but not one of tlbench", "give another workspace")
         age, mend = ("a newer", "update tlbench") if found > version else ("an older", "use that tlbench")
         return UserError(
             f"{self.path}: written by {age} tlbench (format {found}, this one reads {version})",
-            f"{mend}, or give another home folder",
+            f"{mend}, or give another workspace",
         )
 
 

@@ -13,7 +13,7 @@ from tlbench.store.ledger import Ledger
 
 
 @dataclass(frozen=True)
-class Home:
+class Workspace:
     """The folder and the places in it.
 
     Attributes:
@@ -23,9 +23,13 @@ class Home:
     root: Path
 
     @classmethod
-    def at(cls, path: Path | None) -> Home:
-        """Return the home at ``path``, else at ``$TLBENCH_HOME``, else ``.tlbench`` in the current directory."""
-        return cls((path or Path(os.environ.get("TLBENCH_HOME") or ".tlbench")).expanduser().absolute())
+    def at(cls, path: Path | None) -> Workspace:
+        """Return the workspace at ``path``, else at ``$TLBENCH_WORKSPACE``, else ``.tlbench`` in the current directory.
+
+        ``$TLBENCH_HOME``, the variable's name of old, counts where ``$TLBENCH_WORKSPACE`` is not set.
+        """
+        named = os.environ.get("TLBENCH_WORKSPACE") or os.environ.get("TLBENCH_HOME")
+        return cls((path or Path(named or ".tlbench")).expanduser().absolute())
 
     @property
     def artifacts(self) -> Artifacts:

@@ -35,7 +35,7 @@ class Backlog:
 def sync(
     ledger_path: Path,
     uri: str,
-    home: Path,
+    workspace: Path,
     suites: Iterable[str] | None = None,
     *,
     check: bool = False,
@@ -47,7 +47,7 @@ def sync(
     Args:
         ledger_path: The ledger.
         uri: From :func:`tlbench.store.mlflow.writer.prepare`.
-        home: tlbench's folder.
+        workspace: tlbench's folder.
         suites: Names; all by default.
         check: Ask MLflow about every result, also those that it once had.
         patience: Seconds without progress after which a suite is left.
@@ -63,7 +63,7 @@ def sync(
                 ledger.forget_synced(suite, without_credentials(uri))
     left = {}
     for suite in names:
-        writer = Writer(ledger_path, uri, home, suite, partial(on_settled, suite))
+        writer = Writer(ledger_path, uri, workspace, suite, partial(on_settled, suite))
         writer.start()
         left[suite] = writer.close(patience)
     return left
@@ -78,7 +78,7 @@ class Writer:
     Args:
         ledger_path: The ledger; the thread opens it for itself.
         uri: From :func:`tlbench.store.mlflow.writer.prepare`.
-        home: tlbench's folder, where artifacts go unless a server keeps them.
+        workspace: tlbench's folder, where artifacts go unless a server keeps them.
         suite: Name of the suite, which has claimed its cells in the ledger.
         on_settled: Called by the thread, after every few cells, with the number settled in a row.
     """
@@ -87,11 +87,11 @@ class Writer:
         self,
         ledger_path: Path,
         uri: str,
-        home: Path,
+        workspace: Path,
         suite: str,
         on_settled: Callable[[int], None] = lambda count: None,
     ) -> None:
-        self._ledger_path, self._uri, self._home, self._suite = ledger_path, uri, home, suite
+        self._ledger_path, self._uri, self._workspace, self._suite = ledger_path, uri, workspace, suite
         self._tracking = without_credentials(uri)
         self._on_settled = on_settled
         self._news, self._closing, self._left = threading.Event(), threading.Event(), threading.Event()
@@ -181,7 +181,7 @@ class Writer:
         writer = f"{ledger.identity}@{socket.gethostname()}"
         first = self._experiment is None
         if self._experiment is None:
-            self._experiment = Experiment(self._uri, self._home, self._suite, writer)
+            self._experiment = Experiment(self._uri, self._workspace, self._suite, writer)
             if self._experiment.is_new:
                 ledger.forget_synced(self._suite, self._tracking)
         if ledger.untagged(self._suite, self._tracking):

@@ -47,12 +47,12 @@ _RUNS = f"""
     WHERE cell.key = '{layout.CELL_TAG}' AND experiment_id = :experiment AND lifecycle_stage = 'active' AND """
 
 
-def prepare(uri: str | None, home: Path) -> str:
+def prepare(uri: str | None, workspace: Path) -> str:
     """Set what MLflow reads from the environment, unless the user did, and return the tracking URI. Asks no server.
 
     Args:
-        uri: Where the user wants results; else ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` in the home folder.
-        home: tlbench's folder.
+        uri: Where the user wants results; else ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` in the workspace.
+        workspace: tlbench's folder.
 
     Raises:
         UserError: The URI names a plain folder, or a file that is no database; or it is no address of a PostgreSQL
@@ -60,7 +60,7 @@ def prepare(uri: str | None, home: Path) -> str:
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{home.absolute() / 'mlflow.db'}"
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{workspace.absolute() / 'mlflow.db'}"
     if "://" not in uri or uri.startswith("file:"):
         name = unquote(urlsplit(uri).path).rstrip("/") or "mlflow"
         raise UserError(f"{uri}: MLflow does not write to plain folders", f"give {SQLITE}{name}.db or http://HOST:PORT")
@@ -94,7 +94,7 @@ class Experiment:
 
     Args:
         uri: From :func:`prepare`.
-        home: tlbench's folder, where artifacts go unless a server keeps them.
+        workspace: tlbench's folder, where artifacts go unless a server keeps them.
         suite: Name of the suite and of the experiment.
         writer: Put on every run (see :func:`tlbench.store.mlflow.reconcile.sync_mark`).
 
@@ -105,15 +105,15 @@ class Experiment:
         UserError: It was deleted.
     """
 
-    def __init__(self, uri: str, home: Path, suite: str, writer: str) -> None:
-        self._client = _connect(uri, home)
+    def __init__(self, uri: str, workspace: Path, suite: str, writer: str) -> None:
+        self._client = _connect(uri, workspace)
         self._uri, self._path = uri, sqlite_path(uri)
         self._keeps_files = _scheme(uri) in _SERVERS
         self._by_sql = self._path is not None or postgresql.is_postgresql(uri)
         self._writer = writer
         found = self._client.get_experiment_by_name(suite)
         self.is_new = found is None
-        found = found or self._create(suite, None if self._keeps_files else home / "mlartifacts")
+        found = found or self._create(suite, None if self._keeps_files else workspace / "mlartifacts")
         if found.lifecycle_stage != "active":
             raise UserError(
                 f"{without_credentials(uri)}: the experiment {suite!r} was deleted there",
@@ -257,11 +257,11 @@ def _run(name: str, status: str, tags: Mapping[str, Any]) -> Run:
     return Run(name, status, cell, digest, sync)
 
 
-def _connect(uri: str, home: Path) -> MlflowClient:
+def _connect(uri: str, workspace: Path) -> MlflowClient:
     from mlflow import MlflowClient
 
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # its retries are nobody's news
-    with _alone(uri, home):
+    with _alone(uri, workspace):
         client = MlflowClient(uri)
         if _scheme(uri) not in _SERVERS:
             client.search_experiments(max_results=1)  # makes the tables of a new database
@@ -274,7 +274,7 @@ def _connect(uri: str, home: Path) -> MlflowClient:
 
 
 @contextmanager
-def _alone(uri: str, home: Path) -> Iterator[None]:
+def _alone(uri: str, workspace: Path) -> Iterator[None]:
     """Let one process at a time open a database: on a new one MLflow's migrations crash each other.
 
     A PostgreSQL server that is down says so at once, where MLflow by itself would try again for a minute.
@@ -287,7 +287,7 @@ def _alone(uri: str, home: Path) -> Iterator[None]:
             yield
         return
     path = sqlite_path(uri)
-    place = path.with_name(f"{path.name}.lock") if path is not None else home / "mlflow.lock"
+    place = path.with_name(f"{path.name}.lock") if path is not None else workspace / "mlflow.lock"
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(place):
         yield
