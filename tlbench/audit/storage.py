@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from tlbench.audit.results import Audit
 from tlbench.core.errors import UserError
+from tlbench.store.atomic_write import write_file
 
 
 def audit_file(root: Path, suite: str) -> Path:
@@ -47,13 +46,4 @@ def write_audit(root: Path, audit: Audit) -> Path:
     """Keep an audit, in the place of an earlier one; a reader sees the old or the new one, whole."""
     file = audit_file(root, audit.suite)
     file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with draft.open("w", encoding="utf-8") as stream:
-            stream.write(audit.model_dump_json(indent=1))
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
-    return file
+    return write_file(file, audit.model_dump_json(indent=1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tlbench.data.dataset import Dataset
+from tlbench.store.atomic_write import write_file
 from tlbench.training.frozen_features import embed
 
 Logits = dict[str, NDArray[np.float32]]
@@ -45,13 +45,7 @@ class Proposals:
         if self._folder is None:
             self._held[step] = logits
             return
-        file = self._file(step)
-        draft = file.with_suffix(".tmp")
-        with draft.open("wb") as stream:
-            np.savez(stream, **logits)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(file)
+        write_file(self._file(step), lambda stream: np.savez(stream, **logits))
 
     @property
     def steps(self) -> list[int]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from tlbench.report.sheets import sheet as writers
 from tlbench.report.sheets.all_sheets import TABLES, sheets
 from tlbench.report.sheets.tex import tex
 from tlbench.report.vega_bundle import library
+from tlbench.store.atomic_write import Content, write_file
 
 __all__ = ["Paths", "Report", "gather", "make", "save", "write"]
 
@@ -57,23 +56,28 @@ def save(report: Report, out_dir: Path) -> Paths:
     """
     folder = out_dir / report.results.suite
     folder.mkdir(parents=True, exist_ok=True)
+    return save_into(report, folder)
+
+
+def save_into(report: Report, folder: Path) -> Paths:
+    """Write a gathered report into a folder that exists, as :func:`save` does."""
     drawn = draw(report)
     with ThreadPoolExecutor(1) as aside:  # Vega works in native code, while tables are made here
         script = aside.submit(library) if drawn.figures else None
         drawings = {name: aside.submit(_drawing, figure) for name, figure in drawn.figures.items()}
         tables = sheets(report)
         written = [
-            _place(folder / f"{sheet.name}.{ending}", make_text(sheet))
+            _write(folder / f"{sheet.name}.{ending}", make_text(sheet))
             for sheet in tables.values()
             for ending, make_text in (("csv", writers.csv), ("md", writers.markdown), ("tex", tex))
         ]
         done = report.results.done
-        written.append(_replace(folder / "records.parquet", lambda draft: done.to_parquet(draft, index=False)))
-        index = _place(folder / "index.html", html(report, tables, drawn, script.result() if script else ""))
+        written.append(_write(folder / "records.parquet", lambda stream: done.to_parquet(stream, index=False)))
+        index = _write(folder / "index.html", html(report, tables, drawn, script.result() if script else ""))
         for name, drawing in drawings.items():
             as_svg, as_pdf = drawing.result()
-            written.append(_place(folder / f"{name}.svg", as_svg))
-            written.append(_replace(folder / f"{name}.pdf", _writer(as_pdf)))
+            written.append(_write(folder / f"{name}.svg", as_svg))
+            written.append(_write(folder / f"{name}.pdf", as_pdf))
     _sweep(folder, {path.name for path in (*written, index)})
     return Paths(folder, index, (*written, index))
 
@@ -91,23 +95,5 @@ def _sweep(folder: Path, kept: set[str]) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _place(path: Path, content: str) -> Path:
-    return _replace(path, lambda draft: draft.write_text(content, encoding="utf-8"))
-
-
-def _writer(content: bytes) -> Callable[[Path], object]:
-    return lambda draft: draft.write_bytes(content)
-
-
-def _replace(path: Path, fill: Callable[[Path], object]) -> Path:
-    """Fill a draft beside ``path``, then put it there in one step."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    draft = Path(name)
-    try:
-        fill(draft)
-        draft.chmod(0o644)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    return path
+def _write(path: Path, content: Content) -> Path:
+    return write_file(path, content, durable=False)  # a report can be made again

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,8 @@ import pandas as pd
 
 import tlbench
 from tlbench.core.errors import UserError, nearest
-from tlbench.report.page import Report, save
+from tlbench.report.page import Report, save_into
+from tlbench.store.atomic_write import write_folder
 
 FROZEN = "frozen"
 HASHES = "SHA256SUMS"
@@ -59,17 +59,17 @@ def freeze(report: Report, tag: str, reports: Path) -> Path:
         raise UserError(f"{report.results.suite}: no cell has a result yet, so there is nothing to freeze")
     shelf = reports / FROZEN
     shelf.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{tag}.", dir=shelf) as draft:
-        folder = save(report, Path(draft)).folder
+
+    def fill(folder: Path) -> None:
+        save_into(report, folder)
         (folder / FACTS).write_text(json.dumps(_facts(report, tag), indent=2, sort_keys=True) + "\n", encoding="utf-8")
         for suite in report.suites:
             (folder / f"{suite.suite}.yaml").write_text(suite.suite_text, encoding="utf-8")
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         lines = [f"{_hash(folder / name)}  {name}\n" for name in names]
         (folder / HASHES).write_text("".join(lines), encoding="utf-8")
-        folder.chmod(0o755)
-        folder.rename(shelf / tag)
-    return shelf / tag
+
+    return write_folder(shelf / tag, fill)
 
 
 def refuse_tag(tag: str, reports: Path) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+
+from tlbench.store.atomic_write import write_file
 
 
 def library() -> str:
@@ -37,10 +37,4 @@ def _fit(script: str) -> str:
 def _keep(script: str, path: Path) -> None:
     """Put the script there whole: another process may read it at any moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(script)
-        Path(draft).replace(path)
-    finally:
-        Path(draft).unlink(missing_ok=True)
+    write_file(path, script, durable=False)

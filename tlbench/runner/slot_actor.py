@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import secrets
@@ -14,6 +13,7 @@ from tlbench.core.cell import Cell
 from tlbench.core.resources import Resources
 from tlbench.runner.train_group import artifact_folder, make_together, run_together
 from tlbench.store.artifacts import Artifacts
+from tlbench.store.atomic_write import write_new_file
 from tlbench.worker.artifact_jobs import Make
 from tlbench.worker.memory_allocator import keep_memory
 
@@ -82,11 +82,7 @@ class Slot:
         folder.mkdir(parents=True, exist_ok=True)
         mark = folder / ".identity"
         if not mark.exists():
-            draft = folder / f".identity-{os.getpid()}"
-            draft.write_text(secrets.token_hex(8))
-            with contextlib.suppress(FileExistsError):  # another slot was first
-                os.link(draft, mark)
-            draft.unlink()
+            write_new_file(mark, secrets.token_hex(8))  # one that another slot wrote first stays
         gpu = torch.cuda.get_device_name() if self._cache.device.type == "cuda" else ""
         return Place(ray.get_runtime_context().get_node_id(), os.getpid(), mark.read_text(), gpu)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
+
+from tlbench.store.atomic_write import remove_drafts, write_folder
 
 
 class Artifacts:
@@ -44,28 +43,5 @@ class Artifacts:
         with FileLock(final.parent / f".{key}.lock"):
             if final.is_dir():
                 return final
-            for stale in final.parent.glob(f".{key}.tmp-*"):
-                shutil.rmtree(stale, ignore_errors=True)
-            draft = final.parent / f".{key}.tmp-{uuid.uuid4().hex[:8]}"
-            draft.mkdir()
-            try:
-                build(draft)
-                _flush(draft)
-                draft.rename(final)
-            except BaseException:
-                shutil.rmtree(draft, ignore_errors=True)
-                raise
-        return final
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file())
-
-
-def _flush(folder: Path) -> None:
-    for path in [*_files(folder), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            remove_drafts(final)
+            return write_folder(final, build)

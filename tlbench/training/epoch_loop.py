@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 
 from tlbench.core.hashing import derive_seed
+from tlbench.store.atomic_write import write_file
 from tlbench.training.data_parallel import from_first_process
 from tlbench.training.seeding import reseed
 
@@ -135,12 +135,7 @@ class Epochs:
             "curves": self._curves,
             "best": (self.best_epoch, self.best_score, self._best),
         }
-        draft = self._file.with_suffix(".tmp")
-        with draft.open("wb") as stream:
-            torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(self._file)
+        write_file(self._file, lambda stream: torch.save(state, stream))
 
     def _resume(self) -> None:
         state = None

@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tlbench.core.cell import Cell, Trial
 from tlbench.core.hashing import digest
 from tlbench.core.segments import GENERATIONS, WHOLE, before
 from tlbench.store.artifacts import Artifacts
+from tlbench.store.atomic_write import write_file
 from tlbench.worker.provenance import sources
 
 STATES = "states"  # kind of artifact; each setting has a folder of its own
@@ -70,9 +72,8 @@ def _lay(cell: Cell, trial: Trial, artifacts: Artifacts, scratch: Path) -> int:
         folder = artifacts.path(_kind(trial.setting), _key(cell, mark))
         if mark < cell.legs[-1][0] and folder.is_dir():
             for file in folder.iterdir():
-                draft = scratch / f"{file.name}.tmp"
-                shutil.copyfile(file, draft)
-                draft.replace(scratch / file.name)
+                with file.open("rb") as stored:
+                    write_file(scratch / file.name, partial(shutil.copyfileobj, stored), durable=False)
             return mark
     return 0
 
