@@ -79,7 +79,7 @@ def main() -> None:
         choices = {key: opened[spec.name] for key, spec in suite.datasets.items()}
         nets = {key: choose_backbone(spec, choices, catalog, None, "") for key, spec in suite.backbones.items()}
         plan = expand(suite, catalog, choices, nets)
-        progress = plan.against(known)
+        progress = plan.status(known)
         timings = Timings(
             Timing(c.method.name, c.backbone.info.label, c.dataset.info.name, "classification", c.shots, 1.0)
             for c in progress.done

@@ -19,7 +19,7 @@ import psutil
 import torch
 
 from tlbench.core.record import Record
-from tlbench.planning.budget import Caps
+from tlbench.planning.budget import Budget
 from tlbench.planning.prepare import Prepared, prepare
 from tlbench.planning.search_plan import studies
 from tlbench.runner.tune_experiment import tune_all
@@ -95,7 +95,7 @@ def searched(prepared: Prepared, workspace: Workspace) -> tuple[float, list[floa
             workspace.artifacts.root,
             driver_name(),
             scheduler="none",
-            caps=Caps(prepared.suite.limits),
+            budget=Budget(prepared.suite.limits),
             address=None,
             on_begin=lambda slots: None,
             on_record=ended,

@@ -22,7 +22,7 @@ import torch
 
 from tlbench.core.cell import Cell, task_info
 from tlbench.core.resources import Limits
-from tlbench.planning.budget import Caps
+from tlbench.planning.budget import Budget
 from tlbench.planning.prepare import Prepared, prepare
 from tlbench.plugins import registry
 from tlbench.runner.run_suite import send
@@ -82,7 +82,7 @@ def through_slots(cells: list[Cell], prepared: Prepared, workspace: Workspace, s
     """Run the cells through slots into the ledger and return the seconds from first to last."""
     with workspace.ledger() as ledger:
         start = time.perf_counter()
-        Drive(cells, slots, ledger, driver_name(), Caps(Limits())).run()
+        Drive(cells, slots, ledger, driver_name(), Budget(Limits())).run()
         return time.perf_counter() - start
 
 

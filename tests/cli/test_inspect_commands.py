@@ -14,7 +14,7 @@ import pytest
 import tlbench
 from tlbench.core.record import Cost, Outcome, Record
 from tlbench.planning.prepare import Prepared, prepare
-from tlbench.planning.run_request import Wish, asked, continuing
+from tlbench.planning.run_request import RunRequest, command_to_continue, requested
 from tlbench.store.workspace import Workspace
 
 SUITES = Path(__file__).parents[2] / "suites"
@@ -219,17 +219,20 @@ def test_sync_of_a_suite_that_never_ran_has_nothing_to_send(
 
 def test_what_was_asked_for_leaves_out_the_rest_of_the_suite(file: Callable[..., Path], here: Path) -> None:
     cells = prepare(file(), Workspace.at(None).artifacts).plan.cells
-    assert asked(Wish(), cells, []) == cells
-    some = asked(Wish(only="method=knn shots=5", skip="seed=0"), cells, [])
+    assert requested(RunRequest(), cells, []) == cells
+    some = requested(RunRequest(only="method=knn shots=5", skip="seed=0"), cells, [])
     assert {(cell.method.name, cell.shots, cell.seed) for cell in some} == {("knn", 5, 1), ("knn", 5, 2)}
-    assert asked(Wish(only="failed"), cells, cells[:2]) == cells[:2]
+    assert requested(RunRequest(only="failed"), cells, cells[:2]) == cells[:2]
 
 
 def test_the_command_that_continues_forces_and_retries_nothing_twice() -> None:
-    wish = Wish(only="failed method='a b'", skip="seed=1", force="method=knn", retry_failed=True)
-    again = continuing(wish, Path("my suite.yaml"), {"--workspace": None, "--reports": Path("out")})
+    request = RunRequest(only="failed method='a b'", skip="seed=1", force="method=knn", retry_failed=True)
+    again = command_to_continue(request, Path("my suite.yaml"), {"--workspace": None, "--reports": Path("out")})
     assert again == """tlbench run 'my suite.yaml' --only 'method='"'"'a b'"'"'' --skip seed=1 --reports out"""
-    assert continuing(Wish(only="stale", address="auto"), Path("s.yaml"), {}) == "tlbench run s.yaml --address auto"
+    assert (
+        command_to_continue(RunRequest(only="stale", address="auto"), Path("s.yaml"), {})
+        == "tlbench run s.yaml --address auto"
+    )
 
 
 def test_of_many_notes_a_few_are_told(command: Any, file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:

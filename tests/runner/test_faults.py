@@ -1,4 +1,4 @@
-"""The driver's loop under deaths, overruns, caps, failing pre-training and a second driver; almost all without Ray."""
+"""The driver's loop under deaths, overruns, budgets, failing pre-training, a second driver; almost all without Ray."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice, MethodChoice,
 from tlbench.core.info import BackboneInfo, DatasetInfo
 from tlbench.core.record import Cost, Outcome, Record
 from tlbench.core.resources import Limits, Resources
-from tlbench.planning.budget import Caps
+from tlbench.planning.budget import Budget
 from tlbench.runner import scheduler as driver
 from tlbench.runner.scheduler import MAX_DEATHS, Drive
 from tlbench.runner.session import _room
@@ -124,7 +124,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def drive(todo: list[Cell], slots: FakeSlots, ledger: Ledger, owner: str = "me", **more: Any) -> Drive:
-    found = Drive(todo, slots, ledger, owner, more.pop("caps", None) or Caps(more.pop("limits", Limits())), **more)  # type: ignore[arg-type]
+    found = Drive(todo, slots, ledger, owner, more.pop("budget", None) or Budget(more.pop("limits", Limits())), **more)  # type: ignore[arg-type]
     found.run()
     return found
 
@@ -174,7 +174,7 @@ def test_an_overlong_cell_is_stopped_with_that_reason_and_what_it_took(ledger: L
     assert slots.submitted[slow] == 1, "it would be as slow again"
     assert 0.3 < record.cost.seconds < 5
     assert record.cost.cpus == 1
-    assert done.caps.spent["cpu"] == pytest.approx((5 * 0.1 + record.cost.seconds) / 3600)
+    assert done.budget.spent["cpu"] == pytest.approx((5 * 0.1 + record.cost.seconds) / 3600)
     assert sum(other.status == "done" for other in by_id(ledger).values()) == 5
 
 
@@ -189,7 +189,7 @@ def test_a_cap_on_hours_lets_nothing_more_start(ledger: Ledger, unit: str, held:
     spent = {"gpu": 0.0, "cpu": 0.0, unit: 0.01}
     if unit == "gpu":
         slots._end = as_if_on_a_gpu(slots)  # type: ignore[method-assign]
-    done = drive(todo, slots, ledger, caps=Caps(Limits(**{f"{unit}_hours": 0.055}), spent))
+    done = drive(todo, slots, ledger, budget=Budget(Limits(**{f"{unit}_hours": 0.055}), spent))
     assert done.capped
     # 0.01 was spent before; the fifth cell passes the cap, and one more was under way.
     assert 5 <= len(by_id(ledger)) <= 6
@@ -251,7 +251,12 @@ def test_two_drivers_share_the_cells_and_run_none_twice(tmp_path: Path) -> None:
         with Ledger(tmp_path / "ledger.sqlite") as ledger:
             order = todo if number == 0 else todo[::-1]
             Drive(
-                order, pools[number], ledger, f"driver {number}", Caps(Limits()), on_record=lambda r: heard.append(r.id)
+                order,
+                pools[number],
+                ledger,
+                f"driver {number}",
+                Budget(Limits()),
+                on_record=lambda r: heard.append(r.id),
             ).run()  # type: ignore[arg-type]
 
     with Ledger(tmp_path / "ledger.sqlite"):

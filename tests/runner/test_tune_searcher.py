@@ -13,7 +13,7 @@ from small_suites import PLAIN, suite
 
 from tlbench.core.record import Cost, Outcome, Record
 from tlbench.core.resources import Limits
-from tlbench.planning.budget import Caps
+from tlbench.planning.budget import Budget
 from tlbench.planning.prepare import prepare
 from tlbench.runner import tune_searcher as proposals
 from tlbench.runner.tune_searcher import RETRIES, Proposals
@@ -41,12 +41,12 @@ class Play:
         self.ledger = Ledger(folder / "ledger.sqlite")
         self.seen: list[Record] = []
         self.stop = False
-        self.caps = Caps(Limits())
+        self.budget = Budget(Limits())
         self.proposals = self.other("me")
         self.count = 0
 
     def other(self, owner: str) -> Proposals:
-        return Proposals(self.studies, self.ledger, owner, (1.0, 0.0), self.caps, self.seen.append, lambda: self.stop)
+        return Proposals(self.studies, self.ledger, owner, (1.0, 0.0), self.budget, self.seen.append, lambda: self.stop)
 
     def ask(self) -> tuple[str, Any]:
         self.count += 1
@@ -143,19 +143,19 @@ def test_another_driver_leaves_a_setting_to_the_one_that_searches_it(play: Play,
 
 
 def test_no_trial_starts_beyond_the_hours_of_the_suite(play: Play) -> None:
-    play.caps.limits = Limits(cpu_hours=1.5 / 3600)
+    play.budget.limits = Limits(cpu_hours=1.5 / 3600)
     play.end(*play.ask())
     under_way = play.ask()
     assert isinstance(under_way[1], dict), "one second of one and a half is used"
     play.end(*under_way)
-    assert play.caps.spent["cpu"] == pytest.approx(2 / 3600)
+    assert play.budget.spent["cpu"] == pytest.approx(2 / 3600)
     assert play.ask()[1] == Searcher.FINISHED
 
 
 def test_a_trial_that_takes_too_long_is_not_tried_again(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(proposals.time, "time", lambda: now)
-    play.caps.limits = Limits(cell_minutes=0.5)
+    play.budget.limits = Limits(cell_minutes=0.5)
     for _ in range(2):
         trial, _ = play.ask()
         now += 20.0

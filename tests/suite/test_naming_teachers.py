@@ -205,7 +205,7 @@ def test_a_change_of_the_code_behind_a_teacher_makes_its_cells_stale(
     cell = taught(plan)[0]
     method, protocol = plan.sources["methods", "distillation"], plan.sources["protocols", "classification"]
     today = method_source(method, cell.method, cell.backbone)
-    assert cell in plan.against({cell.id: Known("done", today, protocol)}).done
+    assert cell in plan.status({cell.id: Known("done", today, protocol)}).done
     teacher = cell.method.teacher
     assert teacher is not None
     assert teacher.backbone.pretrain is not None
@@ -216,6 +216,4 @@ def test_a_change_of_the_code_behind_a_teacher_makes_its_cells_stale(
         older = replace(teacher, backbone=replace(teacher.backbone, pretrain=run))
     before = replace(cell.method, teacher=older)
     assert cell_id(cell.protocol, before, cell.backbone, cell.dataset, cell.shots, cell.seed) == cell.id
-    assert plan.against({cell.id: Known("done", method_source(method, before, cell.backbone), protocol)}).stale == [
-        cell
-    ]
+    assert plan.status({cell.id: Known("done", method_source(method, before, cell.backbone), protocol)}).stale == [cell]

@@ -151,7 +151,7 @@ def test_progress_sorts_every_cell_into_one_list(plan_text: Callable[[str], Plan
         ids[4]: Known("done"),
         "another suite's": Known("done"),
     }
-    progress = plan.against(known)
+    progress = plan.status(known)
     assert [cell.id for cell in progress.done] == [ids[0], ids[4]]
     assert [cell.id for cell in progress.stale] == [ids[1], ids[2]]
     assert [cell.id for cell in progress.failed] == [ids[3]]
@@ -161,7 +161,7 @@ def test_progress_sorts_every_cell_into_one_list(plan_text: Callable[[str], Plan
 def test_adding_a_method_adds_only_its_cells(plan_text: Callable[[str], Plan]) -> None:
     before = plan_text(suite(("classification", "[lora]", "[conv4]", "[digits]", "[1, 5]", "2")))
     after = plan_text(suite(("classification", "[linear_probe, lora]", "[conv4]", "[digits]", "[1, 5]", "2")))
-    todo = after.against({cell.id: Known("done") for cell in before.cells}).todo
+    todo = after.status({cell.id: Known("done") for cell in before.cells}).todo
     assert {cell.method.name for cell in todo} == {"linear_probe"}
     assert len(todo) == 4
 
@@ -220,11 +220,11 @@ def test_a_changed_pre_training_method_makes_its_cells_stale(plan_text: Callable
     assert cell.backbone.pretrain is not None
     method, protocol = plan.sources["methods", "linear_probe"], plan.sources["protocols", "classification"]
     today = method_source(method, cell.method, cell.backbone)
-    assert plan.against({cell.id: Known("done", today, protocol)}).done == [cell]
+    assert plan.status({cell.id: Known("done", today, protocol)}).done == [cell]
     before = replace(cell.backbone, pretrain=replace(cell.backbone.pretrain, source="old"))
     assert before.key == cell.backbone.key
     assert before.artifact != cell.backbone.artifact
-    assert plan.against({cell.id: Known("done", method_source(method, cell.method, before), protocol)}).stale == [cell]
+    assert plan.status({cell.id: Known("done", method_source(method, cell.method, before), protocol)}).stale == [cell]
 
 
 def test_a_chain_of_pre_training_runs_starts_where_the_weights_say(

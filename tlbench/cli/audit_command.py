@@ -11,7 +11,7 @@ from tlbench.audit.results import Audit, AuditedCell
 from tlbench.audit.run_audit import audit
 from tlbench.cli.audit_table import cell_lines, examples, overlap_table
 from tlbench.planning.prepare import Prepared
-from tlbench.planning.run_request import Wish, refuse_idle_selectors
+from tlbench.planning.run_request import RunRequest, refuse_idle_selectors
 from tlbench.store.workspace import Workspace
 
 
@@ -27,7 +27,7 @@ def run_audit(prepared: Prepared, workspace: Workspace, only: str, console: Cons
     Raises:
         UserError: The selector is not understood, or fits no cell.
     """
-    refuse_idle_selectors(Wish(only=only), prepared.plan.cells)
+    refuse_idle_selectors(RunRequest(only=only), prepared.plan.cells)
     if console is None:
         return audit(prepared, workspace, only)[0]
 

@@ -51,17 +51,17 @@ def check(suite: SuitePath, workspace: WorkspacePath = None) -> None:
 
 def plan(suite: SuitePath, workspace: WorkspacePath = None, as_json: Json = False) -> None:
     """Show what is to do, done, failed, stale or not applicable, and what it will cost."""
-    from tlbench.planning.status import outlook
+    from tlbench.planning.status import suite_status
 
     place = workspace_at(workspace)
     prepared = prepare(suite, place)
     with place.ledger() as ledger:
-        seen = outlook(prepared, ledger)
+        seen = suite_status(prepared, ledger)
     if as_json:
         typer.echo(json.dumps(seen.as_json(), indent=2))
         return
     out.print(seen.as_text())
-    if seen.standing.todo:
+    if seen.cells.todo:
         out.print(f"  `tlbench run {escape(str(suite))}` runs what is to do")
 
 
@@ -72,17 +72,17 @@ def status(
 ) -> None:
     """Show how a suite stands, and why cells failed."""
     from tlbench.planning.cell_text import what
-    from tlbench.planning.status import failures, outlook
+    from tlbench.planning.status import failures, suite_status
 
     place = workspace_at(workspace)
     prepared = prepare(suite, place)
     with place.ledger() as ledger:
-        seen = outlook(prepared, ledger)
+        seen = suite_status(prepared, ledger)
         out.print(seen.as_text())
         for text in failures(prepared, ledger):
             out.print(escape(text))
-    for each, standing in seen.by_cell() if cells else ():
-        out.print(f"{each.id}  {standing.ljust(6)}  {escape(what(each.describe()))}")
+    for each, status in seen.by_cell() if cells else ():
+        out.print(f"{each.id}  {status.ljust(6)}  {escape(what(each.describe()))}")
 
 
 def cell(

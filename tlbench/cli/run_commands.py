@@ -38,18 +38,18 @@ def run(
 ) -> None:
     """Run what a suite lists and is not done yet; the same command continues after any interruption."""
     from tlbench.planning.cell_text import counted
-    from tlbench.planning.run_request import Wish, continuing, refuse_idle_selectors
-    from tlbench.planning.status import outlook
+    from tlbench.planning.run_request import RunRequest, command_to_continue, refuse_idle_selectors
+    from tlbench.planning.status import suite_status
     from tlbench.runner.run_suite import run_suite
     from tlbench.store.addresses import without_credentials
 
     place = workspace_at(workspace)
     prepared = prepare(suite, place)
-    wish = Wish(only=only, skip=skip, force=force, retry_failed=retry_failed, address=address)
-    refuse_idle_selectors(wish, prepared.plan.cells)
+    request = RunRequest(only=only, skip=skip, force=force, retry_failed=retry_failed, address=address)
+    refuse_idle_selectors(request, prepared.plan.cells)
     with place.ledger() as ledger:
-        out.print(outlook(prepared, ledger).headline())
-    summary = run_suite(prepared, place, wish, tracking_uri, out)
+        out.print(suite_status(prepared, ledger).headline())
+    summary = run_suite(prepared, place, request, tracking_uri, out)
     if not summary.ran and not summary.left:
         out.print("nothing left to run")
     tell_backlog(summary.backlog, suite)
@@ -61,7 +61,7 @@ def run(
         told_uri = tracking_uri and without_credentials(tracking_uri)
         options = {"--workspace": workspace, "--tracking-uri": told_uri, "--reports": elsewhere}
         err.print(f"[yellow]{escape(why)}[/]; {counted(summary.left)} left")
-        err.print(f"  {escape(then or 'to continue:')} {escape(continuing(wish, suite, options))}")
+        err.print(f"  {escape(then or 'to continue:')} {escape(command_to_continue(request, suite, options))}")
     if summary.failed:
         err.print(f"[red]{counted(summary.failed)} failed[/]: `tlbench status {escape(str(suite))}` tells why")
     if summary.failed or summary.left:
@@ -80,16 +80,16 @@ def tune(
 ) -> None:
     """Run the searches of a suite only; `run` goes on with what they found."""
     from tlbench.cli.search_table import as_rows, as_table
-    from tlbench.planning.run_request import Wish, refuse_idle_selectors
+    from tlbench.planning.run_request import RunRequest, refuse_idle_selectors
     from tlbench.runner.run_suite import tune_suite
 
     place = workspace_at(workspace)
     prepared = prepare(suite, place)
     if prepared.suite.search is None:
         raise UserError(f"{suite} has no search", "add `search: {trials: 16}`")
-    wish = Wish(only=only, address=address)
-    refuse_idle_selectors(wish, prepared.plan.cells)
-    tuned = tune_suite(prepared, place, wish, tracking_uri, err if as_json else out)
+    request = RunRequest(only=only, address=address)
+    refuse_idle_selectors(request, prepared.plan.cells)
+    tuned = tune_suite(prepared, place, request, tracking_uri, err if as_json else out)
     if as_json:
         typer.echo(json.dumps(as_rows(tuned.found), indent=2))
     else:
@@ -123,12 +123,12 @@ def audit(
 
 def _halted(capped: bool, prepared: Prepared, workspace: Workspace, suite: Path) -> tuple[str, str]:
     """Say why something ended before its end, and what to do before the command that continues; empty if nothing."""
-    from tlbench.planning.status import outlook
+    from tlbench.planning.status import suite_status
 
     if not capped:
         return "stopped", ""
     with workspace.ledger() as ledger:
-        return "; ".join(outlook(prepared, ledger).limits()), f"raise it in {suite}, then"
+        return "; ".join(suite_status(prepared, ledger).limits()), f"raise it in {suite}, then"
 
 
 COMMANDS = {

@@ -41,7 +41,7 @@ def prepare(suite: Path, workspace: Workspace) -> Prepared:
         err.print(f"[yellow]note[/] and {len(prepared.warnings) - _NOTES} more")
     if prepared.searches.waiting:
         with workspace.ledger() as ledger:
-            prepared = prepared.found(ledger)
+            prepared = prepared.with_winners(ledger)
     return prepared
 
 

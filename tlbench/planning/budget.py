@@ -9,7 +9,7 @@ from tlbench.core.resources import Limits
 
 
 @dataclass
-class Caps:
+class Budget:
     """The limits of a suite.
 
     Attributes:
@@ -28,8 +28,8 @@ class Caps:
     @property
     def reached(self) -> bool:
         """Whether nothing more may start."""
-        caps = {"gpu": self.limits.gpu_hours, "cpu": self.limits.cpu_hours}
-        return any(cap is not None and self.spent[unit] >= cap for unit, cap in caps.items())
+        limits = {"gpu": self.limits.gpu_hours, "cpu": self.limits.cpu_hours}
+        return any(limit is not None and self.spent[unit] >= limit for unit, limit in limits.items())
 
     def overrun(self, seconds: float) -> str | None:
         """Say why a cell or trial that has been under way for so long is ended; None where it may go on."""

@@ -52,7 +52,7 @@ class Prepared:
     warnings: tuple[str, ...]
     searches: Searches = field(default_factory=lambda: Searches({}))
 
-    def found(self, ledger: Ledger) -> Prepared:
+    def with_winners(self, ledger: Ledger) -> Prepared:
         """Return the suite with the parameters that its searches have found so far."""
         if not self.searches.waiting:
             return self

@@ -20,7 +20,7 @@ _STORED_AS = {
 
 
 @dataclass(frozen=True)
-class Wish:
+class RunRequest:
     """What the user asks of a run beside the suite.
 
     Attributes:
@@ -38,13 +38,17 @@ class Wish:
     address: str | None = None
 
 
-def refuse_idle_selectors(wish: Wish, cells: list[Cell]) -> None:
+def refuse_idle_selectors(request: RunRequest, cells: list[Cell]) -> None:
     """Refuse selectors that fit no cell of the suite: whoever wrote them meant something else.
 
     Raises:
         UserError: A selector is not understood, or fits nothing; the hint names what there is.
     """
-    for option, text, words in (("--only", wish.only, WORDS), ("--skip", wish.skip, ()), ("--force", wish.force, ())):
+    for option, text, words in (
+        ("--only", request.only, WORDS),
+        ("--skip", request.skip, ()),
+        ("--force", request.force, ()),
+    ):
         if not text or select(text, words).of(cells):
             continue
         parts = _PART.findall(text)
@@ -54,31 +58,31 @@ def refuse_idle_selectors(wish: Wish, cells: list[Cell]) -> None:
         raise UserError(f"{option} {text!r}: no cell of the suite fits {idle!r}", _what_there_is(idle, cells))
 
 
-def asked(wish: Wish, cells: list[Cell], chosen: list[Cell]) -> list[Cell]:
+def requested(request: RunRequest, cells: list[Cell], chosen: list[Cell]) -> list[Cell]:
     """Return the cells whose result a run is asked for, those included that had one before.
 
     Args:
-        wish: What the user asks.
+        request: What the user asks.
         cells: All of the suite.
         chosen: Those that the run had to do.
     """
-    only, skip = select(wish.only, WORDS), select(wish.skip)
+    only, skip = select(request.only, WORDS), select(request.skip)
     if only.words:
         return chosen
-    skipped = {cell.id for cell in skip.of(cells)} if wish.skip else set()
+    skipped = {cell.id for cell in skip.of(cells)} if request.skip else set()
     return [cell for cell in only.of(cells) if cell.id not in skipped]
 
 
-def continuing(wish: Wish, suite: Path, options: Mapping[str, object]) -> str:
+def command_to_continue(request: RunRequest, suite: Path, options: Mapping[str, object]) -> str:
     """Return the command that runs what an interrupted run left: never again what was forced or has been retried.
 
     Args:
-        wish: What that run was asked.
+        request: What that run was asked.
         suite: The suite file.
         options: Further options of the command line by name, None where they were not given.
     """
-    only = " ".join(part for part in _PART.findall(wish.only) if part not in WORDS)
-    given = {"--only": only or None, "--skip": wish.skip or None, "--address": wish.address, **options}
+    only = " ".join(part for part in _PART.findall(request.only) if part not in WORDS)
+    given = {"--only": only or None, "--skip": request.skip or None, "--address": request.address, **options}
     words = [str(word) for name, value in given.items() if value is not None for word in (name, value)]
     return shlex.join(["tlbench", "run", str(suite), *words])
 

@@ -10,30 +10,30 @@ from rich.markup import escape
 from tlbench.core.cell import Cell
 from tlbench.core.cost import Timings, Total
 from tlbench.core.record import Record
-from tlbench.planning.budget import Caps
+from tlbench.planning.budget import Budget
 from tlbench.planning.cell_text import clock, counted, what
 from tlbench.planning.prepare import Prepared
 from tlbench.planning.search_plan import studies
 from tlbench.store.ledger import Ledger
-from tlbench.suite.plan import Progress as Standing
+from tlbench.suite.plan import PlanStatus
 
 _SHOWN = 3  # cells named for each reason of failure
 
 
 @dataclass(frozen=True)
-class Outlook:
-    """A suite's standing and the cost of what is left.
+class SuiteStatus:
+    """A suite's status and the cost of what is left.
 
     Attributes:
         prepared: The suite.
-        standing: Its cells, sorted by how they stand.
+        cells: Its cells, sorted by status.
         cost: Of the cells to do.
-        used: Hours that its finished cells took, by ``gpu`` and ``cpu`` (see :func:`caps_of`).
+        used: Hours that its finished cells took, by ``gpu`` and ``cpu`` (see :func:`budget_of`).
         tried: Trials that have ended in the searches under way, and how many these can come to.
     """
 
     prepared: Prepared
-    standing: Standing
+    cells: PlanStatus
     cost: Total
     used: dict[str, float]
     tried: tuple[int, int] = (0, 0)
@@ -48,7 +48,7 @@ class Outlook:
             "cpu_hours": self.cost.cpu_hours,
             "gpu_hours": self.cost.gpu_hours,
             "estimates": dict(self.cost.sources),
-            "todo_ids": [cell.id for cell in self.standing.todo],
+            "todo_ids": [cell.id for cell in self.cells.todo],
             "trials": {"done": self.tried[0], "at_most": self.tried[1]},
         }
 
@@ -65,16 +65,16 @@ class Outlook:
         if self.tried[1]:
             done, most = self.tried
             lines.append(f"  searching first: {done} of at most {most} trials done, for {self._waiting} cells")
-        if self.standing.todo:
+        if self.cells.todo:
             hours = f"{self.cost.cpu_hours:.2g} CPU-h" + (
                 f", {self.cost.gpu_hours:.2g} GPU-h" if self.cost.gpu_hours else ""
             )
             lines.append(f"  to do: about {hours}; {clock(self.cost.seconds)} if cells ran one after another")
             lines += [f"    {counted(count)}: {escape(source)}" for source, count in self.cost.sources.items()]
         lines += [f"  {line}" for line in self.limits()]
-        if self.standing.failed:
+        if self.cells.failed:
             lines.append("  failed cells run again with --retry-failed")
-        if self.standing.stale:
+        if self.cells.stale:
             lines.append('  stale cells (their code has changed) run again with --only "stale"')
         return "\n".join(lines)
 
@@ -95,35 +95,35 @@ class Outlook:
 
     @property
     def _waiting(self) -> int:
-        return sum(cell.id in self.prepared.searches.waiting for cell in self.standing.todo)
+        return sum(cell.id in self.prepared.searches.waiting for cell in self.cells.todo)
 
     def _lists(self) -> list[tuple[str, list[Cell]]]:
-        standing = self.standing
+        status = self.cells
         return [
-            ("todo", standing.todo),
-            ("done", standing.done),
-            ("failed", standing.failed),
-            ("stale", standing.stale),
+            ("todo", status.todo),
+            ("done", status.done),
+            ("failed", status.failed),
+            ("stale", status.stale),
         ]
 
 
-def outlook(prepared: Prepared, ledger: Ledger) -> Outlook:
+def suite_status(prepared: Prepared, ledger: Ledger) -> SuiteStatus:
     """Hold a suite's plan against the ledger."""
-    standing = prepared.plan.against(ledger.known(cell.id for cell in prepared.plan.cells))
-    open_ones = [study for study in studies(prepared.searches.of(standing.todo), ledger).values() if not study.ended]
+    status = prepared.plan.status(ledger.known(cell.id for cell in prepared.plan.cells))
+    open_ones = [study for study in studies(prepared.searches.of(status.todo), ledger).values() if not study.ended]
     done, most = (sum(each) for each in ((len(s.records) for s in open_ones), (s.most for s in open_ones)))
     trials = [study.setting.trial(n, {}) for study in open_ones for n in range(len(study.records), study.most)]
-    cost = Timings(ledger.durations()).total([*standing.todo, *trials], prepared.suite.resources)
-    return Outlook(prepared, standing, cost, caps_of(prepared, ledger).spent, (done, most))
+    cost = Timings(ledger.durations()).total([*status.todo, *trials], prepared.suite.resources)
+    return SuiteStatus(prepared, status, cost, budget_of(prepared, ledger).spent, (done, most))
 
 
-def caps_of(prepared: Prepared, ledger: Ledger) -> Caps:
+def budget_of(prepared: Prepared, ledger: Ledger) -> Budget:
     """Return what the suite may use and what its finished trials and cells took; 0 where no limit asks for it."""
-    caps = Caps(prepared.suite.limits)
-    if caps.limits.gpu_hours is not None or caps.limits.cpu_hours is not None:
+    budget = Budget(prepared.suite.limits)
+    if budget.limits.gpu_hours is not None or budget.limits.cpu_hours is not None:
         for record in ledger.records((*(cell.id for cell in prepared.plan.cells), *prepared.searches.trial_ids)):
-            caps.take(record.cost)
-    return caps
+            budget.take(record.cost)
+    return budget
 
 
 def failures(prepared: Prepared, ledger: Ledger) -> list[str]:

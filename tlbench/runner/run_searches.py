@@ -12,7 +12,7 @@ from rich.console import Console
 from tlbench.core.cell import Cell
 from tlbench.core.record import Record
 from tlbench.core.segments import Legs
-from tlbench.planning.budget import Caps
+from tlbench.planning.budget import Budget
 from tlbench.planning.prepare import Prepared
 from tlbench.planning.search_plan import Searches, studies
 from tlbench.runner.graceful_stop import draining
@@ -59,7 +59,7 @@ def run_searches(
     ledger: Ledger,
     writer: Writer,
     console: Console,
-    caps: Caps,
+    budget: Budget,
     address: str | None,
 ) -> bool:
     """Run the searches that some cells of a suite wait for; say whether they came to their end.
@@ -71,7 +71,7 @@ def run_searches(
         ledger: Where trials are committed.
         writer: Told of each.
         console: Where progress is shown.
-        caps: What the suite may use, and has used before.
+        budget: What the suite may use, and has used before.
         address: A running Ray cluster, or None for one of this machine's own.
 
     Raises:
@@ -82,7 +82,7 @@ def run_searches(
     todo = {key: study for key, study in studies(searches, ledger).items() if not study.ended}
     if wanted is None or not todo:
         return True
-    if caps.reached:
+    if budget.reached:
         return False
     from tlbench.runner.tune_experiment import tune_all
 
@@ -106,7 +106,7 @@ def run_searches(
             workspace.artifacts.root,
             driver_name(),
             scheduler=wanted.scheduler,
-            caps=caps,
+            budget=budget,
             address=address,
             on_begin=begin,
             on_record=committed,

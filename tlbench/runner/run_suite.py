@@ -11,8 +11,8 @@ from tlbench.core.cell import Cell
 from tlbench.core.cost import Timings
 from tlbench.core.record import Record
 from tlbench.planning.prepare import Prepared
-from tlbench.planning.run_request import WORDS, Wish, asked
-from tlbench.planning.status import caps_of
+from tlbench.planning.run_request import WORDS, RunRequest, requested
+from tlbench.planning.status import budget_of
 from tlbench.runner.graceful_stop import draining
 from tlbench.runner.progress import Progress
 from tlbench.runner.run_searches import Found, findings, run_searches
@@ -23,7 +23,7 @@ from tlbench.store.mlflow import schema as layout
 from tlbench.store.mlflow.sync import Backlog, Writer, sync
 from tlbench.store.mlflow.writer import prepare as prepare_tracking
 from tlbench.store.workspace import Workspace, driver_name
-from tlbench.suite.plan import Progress as Standing
+from tlbench.suite.plan import PlanStatus
 from tlbench.suite.selector import select
 
 
@@ -67,13 +67,15 @@ class Tuned:
     backlog: Backlog
 
 
-def run_suite(prepared: Prepared, workspace: Workspace, wish: Wish, tracking: str | None, console: Console) -> Summary:
+def run_suite(
+    prepared: Prepared, workspace: Workspace, request: RunRequest, tracking: str | None, console: Console
+) -> Summary:
     """Run what the user asks for and is not done yet; results go to the ledger at once and to MLflow behind it.
 
     Args:
         prepared: The suite.
         workspace: Where results and artifacts are kept.
-        wish: What to run.
+        request: What to run.
         tracking: MLflow's store as the user gave it, or None.
         console: Where progress is shown.
 
@@ -85,11 +87,11 @@ def run_suite(prepared: Prepared, workspace: Workspace, wish: Wish, tracking: st
     with workspace.ledger() as ledger:
         claim(prepared, ledger)
         writer = Writer(ledger.path, uri, workspace.root, prepared.suite.name)
-        searched, search_capped = search(prepared, workspace, ledger, writer, console, wish)
-        prepared = prepared.found(ledger)
+        searched, search_capped = search(prepared, workspace, ledger, writer, console, request)
+        prepared = prepared.with_winners(ledger)
         claim(prepared, ledger)
-        standing = prepared.plan.against(ledger.known(cell.id for cell in prepared.plan.cells))
-        again, fresh = choose(standing, wish)
+        status = prepared.plan.status(ledger.known(cell.id for cell in prepared.plan.cells))
+        again, fresh = choose(status, request)
         cells = [cell for cell in (*again, *fresh) if cell.id not in prepared.searches.waiting]
 
         def begin() -> None:
@@ -103,41 +105,45 @@ def run_suite(prepared: Prepared, workspace: Workspace, wish: Wish, tracking: st
                 workspace,
                 ledger,
                 console,
-                address=wish.address,
+                address=request.address,
                 on_begin=begin,
                 on_commit=writer.notify,
             )
         writer.start()
         backlog = writer.close()
-        after = prepared.plan.against(ledger.known(cell.id for cell in prepared.plan.cells))
+        after = prepared.plan.status(ledger.known(cell.id for cell in prepared.plan.cells))
     ran, interrupted, capped = ended
-    wanted = {cell.id for cell in asked(wish, prepared.plan.cells, cells)} | prepared.searches.waiting
+    wanted = {cell.id for cell in requested(request, prepared.plan.cells, cells)} | prepared.searches.waiting
     failed, left = (sum(cell.id in wanted for cell in found) for found in (after.failed, after.todo))
     stopped = interrupted or not (searched or search_capped)
     return Summary(ran, failed, left, stopped, capped or search_capped, uri, backlog)
 
 
 def search(
-    prepared: Prepared, workspace: Workspace, ledger: Ledger, writer: Writer, console: Console, wish: Wish
+    prepared: Prepared, workspace: Workspace, ledger: Ledger, writer: Writer, console: Console, request: RunRequest
 ) -> tuple[bool, bool]:
     """Run the searches that the cells a user asks for wait for.
 
     Returns:
         Whether they came to their end, and whether a limit of the suite kept them from it.
     """
-    standing = prepared.plan.against(ledger.known(cell.id for cell in prepared.plan.cells))
-    caps = caps_of(prepared, ledger)
-    ended = run_searches(choose(standing, wish)[1], prepared, workspace, ledger, writer, console, caps, wish.address)
-    return ended, caps.reached and not ended
+    status = prepared.plan.status(ledger.known(cell.id for cell in prepared.plan.cells))
+    budget = budget_of(prepared, ledger)
+    ended = run_searches(
+        choose(status, request)[1], prepared, workspace, ledger, writer, console, budget, request.address
+    )
+    return ended, budget.reached and not ended
 
 
-def tune_suite(prepared: Prepared, workspace: Workspace, wish: Wish, tracking: str | None, console: Console) -> Tuned:
+def tune_suite(
+    prepared: Prepared, workspace: Workspace, request: RunRequest, tracking: str | None, console: Console
+) -> Tuned:
     """Run the searches of a suite and nothing else.
 
     Args:
         prepared: The suite.
         workspace: Where results and artifacts are kept.
-        wish: Which cells' settings to search, and where.
+        request: Which cells' settings to search, and where.
         tracking: MLflow's store as the user gave it, or None.
         console: Where progress is shown.
 
@@ -148,7 +154,7 @@ def tune_suite(prepared: Prepared, workspace: Workspace, wish: Wish, tracking: s
     with workspace.ledger() as ledger:
         claim(prepared, ledger)
         writer = Writer(ledger.path, uri, workspace.root, prepared.suite.name)
-        ended, capped = search(prepared, workspace, ledger, writer, console, wish)
+        ended, capped = search(prepared, workspace, ledger, writer, console, request)
         writer.start()
         return Tuned(ended, capped, findings(prepared.searches, ledger), writer.close())
 
@@ -169,23 +175,23 @@ def claim(prepared: Prepared, ledger: Ledger) -> None:
     ledger.claim(prepared.suite.name, ids, tags)
 
 
-def choose(standing: Standing, wish: Wish) -> tuple[list[Cell], list[Cell]]:
+def choose(status: PlanStatus, request: RunRequest) -> tuple[list[Cell], list[Cell]]:
     """Return the cells to run again, whose results are to be taken back first, and those to run that have none.
 
     Raises:
         UserError: A selector is not understood.
     """
-    only, skip = select(wish.only, WORDS), select(wish.skip)
-    force = select(wish.force) if wish.force else None
-    again = list(standing.failed) if wish.retry_failed or "failed" in only.words else []
+    only, skip = select(request.only, WORDS), select(request.skip)
+    force = select(request.force) if request.force else None
+    again = list(status.failed) if request.retry_failed or "failed" in only.words else []
     if "stale" in only.words:
-        again += standing.stale
-    fresh = [] if only.words else standing.todo
+        again += status.stale
+    fresh = [] if only.words else status.todo
     if force is not None:
         chosen = {cell.id for cell in again}
-        everything = [*standing.done, *standing.stale, *standing.failed]
+        everything = [*status.done, *status.stale, *status.failed]
         again += [cell for cell in force.of(everything) if cell.id not in chosen]
-    skipped = {cell.id for cell in skip.of([*fresh, *again])} if wish.skip else set()
+    skipped = {cell.id for cell in skip.of([*fresh, *again])} if request.skip else set()
     again, fresh = ([cell for cell in only.of(cells) if cell.id not in skipped] for cells in (again, fresh))
     return again, fresh
 
@@ -235,7 +241,7 @@ def run_cells(
             slots,
             ledger,
             driver_name(),
-            caps_of(prepared, ledger),
+            budget_of(prepared, ledger),
             on_record=committed,
             stopping=drained.is_set,
         )

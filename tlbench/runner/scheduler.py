@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tlbench.core.cell import Cell
 from tlbench.core.record import Cost, Record
-from tlbench.planning.budget import Caps
+from tlbench.planning.budget import Budget
 from tlbench.runner.job_queue import Queue
 from tlbench.runner.slot_pool import Died, Finished, Slots
 from tlbench.runner.train_group import WorkerDeathError
@@ -31,7 +31,7 @@ class Drive:
         slots: Where to run it.
         ledger: Where results are committed.
         owner: This driver, for leases.
-        caps: What the suite may use, and has used before.
+        budget: What the suite may use, and has used before.
         on_record: Called with each record that was committed here.
         stopping: Says whether to start nothing more.
     """
@@ -40,7 +40,7 @@ class Drive:
     slots: Slots
     ledger: Ledger
     owner: str
-    caps: Caps
+    budget: Budget
     on_record: Callable[[Record], None] = lambda record: None
     stopping: Callable[[], bool] = lambda: False
     capped: bool = False
@@ -93,14 +93,14 @@ class Drive:
                 records.extend(self._bereave(event))
             elif not isinstance(event.job, Cell):
                 records.extend(self._made(event.job, event.error))
-                self.caps.take(self._cost(event.seconds))
+                self.budget.take(self._cost(event.seconds))
             elif event.value is not None:
                 records.append(event.value)
                 self._brief = event.value.cost.seconds < BRIEF
             else:
                 records.append(self._failure(event.job, event.error or RuntimeError("no result"), event.seconds))
         for record, kept in zip(records, self._commit(records), strict=True):
-            self.caps.take(record.cost)
+            self.budget.take(record.cost)
             if kept:
                 self.on_record(record)
 
@@ -128,7 +128,7 @@ class Drive:
         self._deaths[job.id] += 1
         if self._deaths[job.id] < MAX_DEATHS and not death.stopped:
             self._return(job)
-            self.caps.take(self._cost(death.seconds))
+            self.budget.take(self._cost(death.seconds))
             return []
         times = "" if death.stopped else f"its worker died {self._deaths[job.id]} times: "
         error = WorkerDeathError(f"{times}{death.reason}")
@@ -143,11 +143,11 @@ class Drive:
 
     def _end_overruns(self) -> None:
         for slot, job, seconds in self.slots.running():
-            if isinstance(job, Cell) and (reason := self.caps.overrun(seconds)) is not None:
+            if isinstance(job, Cell) and (reason := self.budget.overrun(seconds)) is not None:
                 self.slots.stop(slot, reason)
 
     def _over_limit(self) -> bool:
-        self.capped = self.caps.reached and len(self._queue) > 0
+        self.capped = self.budget.reached and len(self._queue) > 0
         return self.capped
 
     def _take_over(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from tlbench.core.errors import UserError
 from tlbench.core.record import Record
 from tlbench.core.resources import Resources
-from tlbench.planning.budget import Caps
+from tlbench.planning.budget import Budget
 from tlbench.runner.session import capacity, connect
 from tlbench.search.study import Study
 from tlbench.store.artifacts import Artifacts
@@ -41,7 +41,7 @@ def tune_all(
     owner: str,
     *,
     scheduler: str,
-    caps: Caps,
+    budget: Budget,
     address: str | None,
     on_begin: Callable[[int], None],
     on_record: Callable[[Record], None],
@@ -57,7 +57,7 @@ def tune_all(
         root: The artifact folder.
         owner: This driver, for leases.
         scheduler: Which trials end early.
-        caps: What the suite may use, and has used before.
+        budget: What the suite may use, and has used before.
         address: A running Ray cluster, or None for one of this machine's own.
         on_begin: Called with the number of trials that run at once, when the cluster stands.
         on_record: Called with each record that was committed.
@@ -82,7 +82,7 @@ def tune_all(
         slots = capacity(resources)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # all processes start at once, not one after another
         on_begin(slots)
-        _fit(studies, resources, ledger, root, owner, scheduler, caps, slots, folder, on_record, stopping)
+        _fit(studies, resources, ledger, root, owner, scheduler, budget, slots, folder, on_record, stopping)
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
@@ -96,7 +96,7 @@ def _fit(
     root: Path,
     owner: str,
     scheduler: str,
-    caps: Caps,
+    budget: Budget,
     slots: int,
     folder: Path,
     on_record: Callable[[Record], None],
@@ -109,14 +109,14 @@ def _fit(
     from tlbench.runner.tune_trial import Jobs, run_trial
 
     settings = {key: study.setting for key, study in studies.items()}
-    jobs = Jobs(str(root), resources, settings, MARKS[scheduler], caps.limits.cell_minutes)
+    jobs = Jobs(str(root), resources, settings, MARKS[scheduler], budget.limits.cell_minutes)
     held: dict[str, float] = {"cpu": resources.cpus, "gpu": resources.gpus}
     trainable: Any = tune.with_resources(tune.with_parameters(run_trial, jobs=jobs), held)
     device = (float(resources.cpus), resources.gpus)
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=Proposals(studies, ledger, owner, device, caps, on_record, stopping),
+            search_alg=Proposals(studies, ledger, owner, device, budget, on_record, stopping),
             scheduler=Judges(studies, scheduler),
             num_samples=-1,
             max_concurrent_trials=slots,

@@ -11,7 +11,7 @@ from ray.tune.search import Searcher
 
 from tlbench.core.cell import Cell, Trial
 from tlbench.core.record import Cost, Record
-from tlbench.planning.budget import Caps
+from tlbench.planning.budget import Budget
 from tlbench.runner.train_group import WorkerDeathError
 from tlbench.search.study import Study
 from tlbench.store.ledger import Ledger
@@ -54,7 +54,7 @@ class Proposals(Searcher):
         ledger: Where records are committed.
         owner: This driver, for leases.
         device: CPUs and GPUs of a trial, for the cost of one that died.
-        caps: What the suite may use, and has used before.
+        budget: What the suite may use, and has used before.
         on_record: Called with each record that was committed.
         stopping: Says whether to start nothing more.
     """
@@ -65,13 +65,13 @@ class Proposals(Searcher):
         ledger: Ledger,
         owner: str,
         device: tuple[float, float],
-        caps: Caps,
+        budget: Budget,
         on_record: Callable[[Record], None],
         stopping: Callable[[], bool],
     ) -> None:
         super().__init__(metric="value", mode="max")
         self._open = dict(studies)
-        self._ledger, self._owner, self._device, self._caps = ledger, owner, device, caps
+        self._ledger, self._owner, self._device, self._budget = ledger, owner, device, budget
         self._on_record, self._stopping = on_record, stopping
         self._under_way: dict[str, _Started] = {}
         self._again: list[_Started] = []
@@ -82,7 +82,7 @@ class Proposals(Searcher):
     def suggest(self, trial_id: str) -> Any:
         """Return the configuration of a trial that starts now, None to ask again later, or that there are no more."""
         self._open = {key: study for key, study in self._open.items() if not study.ended}
-        if not self._open or self._stopping() or self._caps.reached:
+        if not self._open or self._stopping() or self._budget.reached:
             return Searcher.FINISHED
         if self._again:
             return self._start(trial_id, self._again.pop(0))
@@ -106,7 +106,7 @@ class Proposals(Searcher):
         started, making = self._under_way.pop(trial_id), self._making.pop(trial_id)
         record = None if error or not result else result.get("record")
         if record is None:
-            reason = self._caps.overrun(time.time() - started.since)
+            reason = self._budget.overrun(time.time() - started.since)
             if reason is None and started.deaths < RETRIES:
                 self._again.append(replace(started, deaths=started.deaths + 1))
                 return
@@ -114,7 +114,7 @@ class Proposals(Searcher):
         else:
             ended = Record.model_validate_json(record)
         self._made |= dict.fromkeys(making, (result or {}).get("node", ""))
-        self._caps.take(ended.cost)
+        self._budget.take(ended.cost)
         if self._ledger.commit(ended, started.attempt):
             self._on_record(ended)
         started.study.take(started.trial.number, ended)

@@ -41,7 +41,7 @@ class NotApplicable:
 
 
 @dataclass(frozen=True)
-class Progress:
+class PlanStatus:
     """The cells of a plan, each in exactly one list, all in the plan's order.
 
     Attributes:
@@ -71,24 +71,24 @@ class Plan:
     not_applicable: list[NotApplicable]
     sources: dict[tuple[str, str], str]
 
-    def against(self, known: Mapping[str, Known]) -> Progress:
+    def status(self, known: Mapping[str, Known]) -> PlanStatus:
         """Sort the cells by what is known of them.
 
         Args:
             known: By cell id; ids of other suites do no harm. An empty mark counts as unchanged.
         """
-        progress = Progress([], [], [], [])
+        status = PlanStatus([], [], [], [])
         for cell in self.cells:
             before = known.get(cell.id)
             if before is None:
-                progress.todo.append(cell)
+                status.todo.append(cell)
             elif before.status == "failed":
-                progress.failed.append(cell)
+                status.failed.append(cell)
             elif self._unchanged(cell, before):
-                progress.done.append(cell)
+                status.done.append(cell)
             else:
-                progress.stale.append(cell)
-        return progress
+                status.stale.append(cell)
+        return status
 
     def _unchanged(self, cell: Cell, before: Known) -> bool:
         method = method_source(self.sources["methods", cell.method.name], cell.method, cell.backbone)
