@@ -1,112 +1,124 @@
 """Breaks the package in one place at a time, and shows that the tests notice.
 
-    python tests/mutants/mutate.py [--jobs 2] [word ...]
+    python tests/mutants/mutate.py --check                        # do all mutants still apply? runs no test
+    python tests/mutants/mutate.py [--jobs 2] [word ...]          # runs the tests of each; words choose by name or file
+    python tests/mutants/mutate.py --results FILE [word ...]      # goes on where an earlier run was cut off
 
-The defects stand in the files ``mutants_*.py``. Each is put into a temporary copy of the package and its tests are
-run on the copy, in a process that has the libraries loaded already; words choose mutants by their name or their file.
-Exits with 1 if any survived, and names them at the end.
+The mutants stand in the files ``mutants_*.py``. Tests run on a copy of the package, in a process that has the
+libraries loaded already: first as the package is, where they must pass, then with each mutant, where one must fail. A
+mutant under which they do not end in time is red, too. Exits with 1 if a mutant survived, had no verdict or does not
+apply, and names those at the end. A file of results has one line of JSON for each mutant; those that it has a verdict
+on, as they are now, are not run again.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib
 import os
-import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn
 
-from mutant import Mutant
+from mutant import ROOT, DoesNotApplyError, Mutant
+from trial import HUNG, RED, SURVIVED, Ledger, Trial, run
 
-ROOT = Path(__file__).resolve().parents[2]
 LOADED = ("numpy", "pandas", "torch", "torchvision", "sklearn", "pydantic", "pytest")  # what takes long to import
-_IGNORED = shutil.ignore_patterns("__pycache__", "frozen")
 
 
-def broken(mutant: Mutant, copy: Path) -> None:
-    """Write a copy of package and tests that has the mutant's defect."""
-    for name in ("tlbench", "tests", "suites"):
-        shutil.copytree(ROOT / name, copy / name, ignore=_IGNORED)
-    shutil.copy(ROOT / "pyproject.toml", copy)
-    file = copy / "tlbench" / mutant.file
-    text = file.read_text()
-    assert text.count(mutant.old) == 1, f"{mutant.name}: {mutant.old!r} occurs {text.count(mutant.old)} times"
-    file.write_text(text.replace(mutant.old, mutant.new))
-
-
-def run_tests(copy: Path, tests: str) -> NoReturn:
-    """Run tests on a copy, whose file ``log`` has what they print, and end this process with their exit code."""
-    os.environ["PYTHONPATH"] = str(copy)
-    sys.path.insert(0, str(copy))
-    os.chdir(copy)
-    log = os.open("log", os.O_WRONLY | os.O_CREAT)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    code = 3
-    try:
-        import pytest
-
-        code = int(pytest.main(["-q", "-x", "-p", "no:cacheprovider", tests]))
-        import tlbench
-
-        assert Path(tlbench.__file__).is_relative_to(copy), f"the tests ran on {tlbench.__file__}"
-    finally:
-        sys.stdout.flush()
-        os._exit(code)
-
-
-def results(chosen: Iterable[Mutant], jobs: int) -> Iterator[tuple[Mutant, bool]]:
-    """Yield each mutant and whether its tests pass all the same, as they end.
-
-    Raises:
-        RuntimeError: The tests could not be run.
-    """
-    waiting, running = iter(chosen), dict[int, tuple[Mutant, Path]]()
-    while True:
-        while len(running) < jobs and (mutant := next(waiting, None)) is not None:
-            copy = Path(tempfile.mkdtemp(prefix="mutant-"))
-            broken(mutant, copy)
-            if (pid := os.fork()) == 0:
-                run_tests(copy, mutant.tests)
-            running[pid] = mutant, copy
-        if not running:
-            return
-        pid, status = os.wait()
-        mutant, copy = running.pop(pid)
-        code = os.waitstatus_to_exitcode(status)
-        if code not in (0, 1):
-            raise RuntimeError(f"{mutant.name}: pytest could not run\n{(copy / 'log').read_text()}")
-        shutil.rmtree(copy)
-        yield mutant, code == 0
-
-
-def mutants(words: Iterable[str] = ()) -> list[Mutant]:
-    """Return the mutants of all files, or those of whose name or file one of the words is a part."""
+def mutants(words: Iterable[str] = ()) -> dict[Mutant, str]:
+    """Return the mutants whose name or file has one of the words, or all of them, each with its file."""
     files = sorted(Path(__file__).parent.glob("mutants_*.py"))
-    found = [(file.stem, mutant) for file in files for mutant in importlib.import_module(file.stem).MUTANTS]
+    found = {mutant: file.stem for file in files for mutant in importlib.import_module(file.stem).MUTANTS}
     words = tuple(words)
-    return [each for stem, each in found if not words or any(word in each.name or word in stem for word in words)]
+    return {
+        mutant: stem
+        for mutant, stem in found.items()
+        if not words or any(word in mutant.name or word in stem for word in words)
+    }
+
+
+def complaints(chosen: Iterable[Mutant]) -> dict[Mutant, str]:
+    """Return why mutants cannot be tried, for those that do not apply or whose tests are not there."""
+    found, names, tests = {}, Counter(), {}
+    for mutant in chosen:
+        names[mutant.name] += 1
+        try:
+            mutant.mutated()
+        except DoesNotApplyError as error:
+            found[mutant] = str(error)
+        file, _, test = mutant.tests.partition("::")
+        if file not in tests:
+            tests[file] = _tests(ROOT / file)
+        if test.partition("[")[0] not in tests[file]:
+            found[mutant] = f"{mutant.name}: there is no {mutant.tests}"
+        if names[mutant.name] > 1:
+            found[mutant] = f"{mutant.name}: there are two mutants of this name"
+    return found
+
+
+def _tests(file: Path) -> set[str]:
+    """Return the names of a file's tests, and the empty name of the file itself."""
+    if not file.is_file():
+        return set()
+    body = ast.parse(file.read_text()).body
+    methods = {
+        f"{each.name}::{one.name}" for each in body if isinstance(each, ast.ClassDef) for one in _named(each.body)
+    }
+    return {"", *(each.name for each in _named(body)), *methods}
+
+
+def _named(body: list[ast.stmt]) -> list[ast.FunctionDef | ast.ClassDef]:
+    return [each for each in body if isinstance(each, ast.FunctionDef | ast.ClassDef)]
+
+
+def table(trials: Iterable[Trial]) -> str:
+    """Return how many mutants of each file were red, hung, survived or had no verdict, and the seconds it took."""
+    rows: dict[str, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        rows[trial.file].append(trial)
+    rows |= {"all": [trial for several in list(rows.values()) for trial in several]}
+    lines = [f"{'file':28}{'mutants':>9}{'red':>7}{'of them hung':>14}{'survived':>10}{'no verdict':>12}{'seconds':>9}"]
+    for name, several in rows.items():
+        count = Counter(trial.outcome for trial in several)
+        red = count[RED] + count[HUNG]
+        open_ = len(several) - red - count[SURVIVED]
+        seconds = sum(trial.seconds for trial in several)
+        lines += [f"{name:28}{len(several):9}{red:7}{count[HUNG]:14}{count[SURVIVED]:10}{open_:12}{seconds:9.0f}"]
+    return "\n".join(lines)
 
 
 def main() -> int:
-    """Try the chosen mutants, tell of each, and return whether any survived."""
+    """Check or try the chosen mutants, and return whether all is as it should be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="only say whether all apply")
     parser.add_argument("--jobs", type=int, default=2, help="how many to try at once")
+    parser.add_argument("--results", type=Path, help="file of results, which is read and extended")
+    parser.add_argument("--timeout", type=float, default=120, help="seconds that tests have at least before they hang")
     parser.add_argument("words", nargs="*")
     asked = parser.parse_args()
+    chosen = mutants(asked.words)
+    wrong = complaints(chosen)
+    print(*wrong.values(), sep="\n", end="\n" if wrong else "")
+    print(f"{len(chosen) - len(wrong)} of {len(chosen)} mutants apply", flush=True)
+    if asked.check or not chosen:
+        return bool(wrong) or not chosen
     os.environ["OMP_NUM_THREADS"] = "1"
     for name in LOADED:
         importlib.import_module(name)
-    survivors, tried = [], 0
-    for mutant, alive in results(mutants(asked.words), asked.jobs):
-        print(f"{'SURVIVED' if alive else 'noticed '}  {mutant.name}", flush=True)
-        survivors += [mutant.name] * alive
-        tried += 1
-    print(f"{tried - len(survivors)} of {tried} noticed", *survivors, sep="\n  survived: ")
-    return bool(survivors)
+    tried = []
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        possible = {mutant: stem for mutant, stem in chosen.items() if mutant not in wrong}
+        for trial in run(possible, Ledger(asked.results), Path(folder), asked.jobs, asked.timeout):
+            print(f"{trial.outcome:10} {trial.seconds:6.1f} s  {trial.name}", flush=True)
+            tried.append(trial)
+    print(table(tried))
+    failed = [trial for trial in tried if trial.outcome not in (RED, HUNG)]
+    print(*(f"{trial.outcome}: {trial.name}{trial.detail}" for trial in failed), sep="\n", end="\n" if failed else "")
+    return bool(wrong or failed)
 
 
 if __name__ == "__main__":
