@@ -1,10 +1,11 @@
 """Breaks the package in one place at a time, and shows that the tests notice.
 
-    python tests/mutants/mutate.py --check                        # do all mutants still apply? runs no test
-    python tests/mutants/mutate.py [--jobs 2] [word ...]          # runs the tests of each; words choose by name or file
-    python tests/mutants/mutate.py --results FILE [word ...]      # goes on where an earlier run was cut off
+    python tests/mutants/mutate.py --check                      # do all mutants still apply? runs no test
+    python tests/mutants/mutate.py [--jobs 2] [word ...]        # runs the tests of each
+    python tests/mutants/mutate.py --results FILE [word ...]    # goes on where an earlier run was cut off
 
-The mutants stand in the files ``mutants_*.py``. Tests run on a copy of the package, in a process that has the
+The mutants stand in the files ``mutants_*.py``; words choose those of whose name, file or definition they are a part,
+as do ``lora`` and ``tlbench.stats``. Tests run on a copy of the package, in a process that has the
 libraries loaded already: first as the package is, where they must pass, then with each mutant, where one must fail. A
 mutant under which they do not end in time is red, too. Exits with 1 if a mutant survived, had no verdict or does not
 apply, and names those at the end. A file of results has one line of JSON for each mutant; those that it has a verdict
@@ -30,14 +31,14 @@ LOADED = ("numpy", "pandas", "torch", "torchvision", "sklearn", "pydantic", "pyt
 
 
 def mutants(words: Iterable[str] = ()) -> dict[Mutant, str]:
-    """Return the mutants whose name or file has one of the words, or all of them, each with its file."""
+    """Return the mutants whose name, file or place has one of the words, or all of them, each with its file."""
     files = sorted(Path(__file__).parent.glob("mutants_*.py"))
     found = {mutant: file.stem for file in files for mutant in importlib.import_module(file.stem).MUTANTS}
     words = tuple(words)
     return {
         mutant: stem
         for mutant, stem in found.items()
-        if not words or any(word in mutant.name or word in stem for word in words)
+        if not words or any(word in text for word in words for text in (mutant.name, mutant.where, stem))
     }
 
 
