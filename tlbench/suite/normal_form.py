@@ -1,0 +1,113 @@
+"""The one form of a suite: where the file may write a thing in several ways, this is the way that is checked.
+
+A name alone becomes a mapping with ``name``; keys beside the own ones of a grid, dataset or backbone move under
+``options`` or ``params``. What is not of the expected type is left as it is, for the checks to report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from tlbench.core.info import PAIR
+from tlbench.suite.catalog import Catalog
+from tlbench.suite.spec import BackboneSpec, DatasetSpec, Grid
+
+GRID_KEYS = frozenset(Grid.model_fields) - {"options"}
+"""Keys of a grid that are not options of its protocol."""
+_BACKBONE_KEYS = frozenset(BackboneSpec.model_fields) - {"params"}
+_DATASET_KEYS = frozenset(DatasetSpec.model_fields) - {"params"}
+
+
+def normal_form(suite: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
+    """Return a suite in its normal form.
+
+    Args:
+        suite: What the file says. Names of datasets may be written in any case.
+        catalog: What a suite may name.
+    """
+    if not isinstance(suite.get("grids"), list):
+        return dict(suite)
+    datasets = {name.lower(): name for name in catalog.datasets}
+    return {**suite, "grids": [_grid(grid, datasets, catalog) for grid in suite["grids"]]}
+
+
+def protocol_constants(grid: Mapping[str, Any], catalog: Catalog) -> dict[str, Any]:
+    """Return the constants of a grid's protocol, none where there is no such protocol."""
+    name = str(grid.get("protocol"))
+    return catalog.declare("protocols", name).constants if name in catalog.protocols else {}
+
+
+def list_of(value: Any) -> list[Any]:
+    """Return a list as it is, and an empty one for anything else."""
+    return value if isinstance(value, list) else []
+
+
+def mappings_in(value: Any) -> Iterable[dict[str, Any]]:
+    """Return the items of a list, empty mappings for those that are none, so that positions stay the same."""
+    return (item if isinstance(item, dict) else {} for item in list_of(value))
+
+
+def _grid(value: Any, datasets: Mapping[str, str], catalog: Catalog) -> Any:
+    if not isinstance(value, dict):
+        return value
+    grid = _move_others(value, GRID_KEYS, "options")
+    usual_shots = protocol_constants(grid, catalog).get("USUAL_SHOTS")
+    if usual_shots is not None:
+        grid.setdefault("shots", list(usual_shots))
+    forms: dict[str, Callable[[Any], Any]] = {
+        "methods": partial(_method, datasets=datasets),
+        "datasets": partial(_dataset, datasets=datasets),
+        "backbones": partial(_backbone, datasets=datasets),
+    }
+    for key, form in forms.items():
+        if isinstance(grid.get(key), list):
+            grid[key] = [form(item) for item in grid[key]]
+    return grid
+
+
+def _method(value: Any, datasets: Mapping[str, str]) -> Any:
+    method = _with_name(value)
+    teacher = method.get("teacher") if isinstance(method, dict) else None
+    if not isinstance(teacher, dict) or "backbone" not in teacher:
+        return method
+    return method | {"teacher": teacher | {"backbone": _backbone(teacher["backbone"], datasets)}}
+
+
+def _dataset(value: Any, datasets: Mapping[str, str]) -> Any:
+    dataset = _with_name(value)
+    if not isinstance(dataset, dict):
+        return dataset
+    if "name" not in dataset and {"source", "target"} & dataset.keys():
+        dataset = {"name": PAIR, **dataset}
+    name = dataset.get("name")
+    spelling = {"name": datasets.get(name.lower(), name)} if isinstance(name, str) else {}
+    return _move_others(dataset | spelling, _DATASET_KEYS, "params")
+
+
+def _backbone(value: Any, datasets: Mapping[str, str]) -> Any:
+    backbone = _with_name(value)
+    if not isinstance(backbone, dict):
+        return backbone
+    backbone = _move_others(backbone, _BACKBONE_KEYS, "params")
+    if "pretrain" in backbone:
+        backbone["pretrain"] = _pretrain(backbone["pretrain"], datasets)
+    return backbone
+
+
+def _pretrain(value: Any, datasets: Mapping[str, str]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    forms = {"dataset": _dataset, "after": _pretrain}
+    return value | {key: form(value[key], datasets) for key, form in forms.items() if key in value}
+
+
+def _with_name(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _move_others(value: dict[str, Any], own: frozenset[str], under: str) -> dict[str, Any]:
+    """Return a mapping whose keys other than its own stand under one key, which is missing where there are none."""
+    others = {key: item for key, item in value.items() if key not in own}
+    return {key: item for key, item in value.items() if key in own} | ({under: others} if others else {})
