@@ -214,8 +214,8 @@ def test_teachers_are_trained_anew_in_each_world_and_never_kept(
 ) -> None:
     teacher = {"method": "finetune", "params": {"epochs": 1}, "backbone": TINY}
     trained: list[str] = []
-    attempt = teachers.attempt
-    monkeypatch.setattr(teachers, "attempt", lambda cell, *rest: (trained.append(cell.id), attempt(cell, *rest))[1])
+    fit_cell = teachers.fit_cell
+    monkeypatch.setattr(teachers, "fit_cell", lambda cell, *rest: (trained.append(cell.id), fit_cell(cell, *rest))[1])
     kept = list((decoded / "teachers").glob("*")) if (decoded / "teachers").exists() else []
     found = audited(methods=[{"name": "copy", "teacher": teacher}])
     assert verdicts(found) == HONEST | {BEYOND_THE_BUDGET: "passed"}

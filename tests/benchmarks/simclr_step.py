@@ -49,7 +49,7 @@ from tlbench.training.batches import Examples
 from tlbench.training.context import Context
 from tlbench.training.selfsupervised.projection_head import projection_head
 from tlbench.training.selfsupervised.views import POLICIES, ViewBatch, ViewBatches
-from tlbench.worker.memory_allocator import keep_memory
+from tlbench.worker.memory_allocator import keep_freed_memory
 
 BACKBONES: dict[str, tuple[str, dict[str, Any], Views]] = {
     "conv4-32": ("conv4", {"width": 32}, "characters"),
@@ -181,7 +181,7 @@ def main() -> None:
     parser.add_argument("--optimizer", nargs="+", default=["adamw", "lars"], choices=["adamw", "lars"])
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    keep_memory()
+    keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     ctx = Context(cell="benchmark", device=device, precision="bfloat16" if device.type == "cuda" else "float32")
     told: dict[str, Any] = {"device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu"}

@@ -436,7 +436,7 @@ MUTANTS = (
     ),
     Mutant(
         "adaptation: all methods are given the target's labels",
-        "tlbench.worker.fit_cell:attempt",
+        "tlbench.worker.fit_cell:fit_cell",
         'declared.constants.get("ORACLE", False)',
         "True",
         OF_SUITES,

@@ -6,7 +6,7 @@ from mutant import Mutant
 
 SPACE, SETTING, STUDY = "tlbench.search.space", "tlbench.search.problem", "tlbench.search.study"
 LEGS, POPULATION, STATES = "tlbench.core.segments", "tlbench.search.population", "tlbench.worker.segment_states"
-EPOCHS, ATTEMPT, TRIALS = "tlbench.training.epoch_loop", "tlbench.worker.fit_cell", "tlbench.report.trials"
+EPOCHS, FIT, TRIALS = "tlbench.training.epoch_loop", "tlbench.worker.fit_cell", "tlbench.report.trials"
 WORTH, TUNED, OPTUNA = "tlbench.search.objective", "tlbench.planning.search_plan", "tlbench.search.samplers.optuna"
 OF_SPACE, OF_STUDIES = "tests/search/test_space.py", "tests/search/test_study.py"
 OF_POPULATIONS, OF_LEGS, OF_EPOCHS = (
@@ -384,19 +384,29 @@ MUTANTS = (
         "",
         OF_EPOCHS,
     ),
-    Mutant("attempt: legs share a network", f"{ATTEMPT}:attempt.fit", "copy.deepcopy(backbone)", "backbone", OF_LEGS),
-    Mutant("attempt: legs begin by chance", f"{ATTEMPT}:attempt", "cell=cell.root", "cell=cell.id", OF_LEGS),
+    Mutant("fit: legs share a network", f"{FIT}:fit_cell.fit", "copy.deepcopy(backbone)", "backbone", OF_LEGS),
+    Mutant("fit: legs begin by chance", f"{FIT}:fit_cell", "cell=cell.root", "cell=cell.id", OF_LEGS),
     Mutant(
-        "attempt: legs before are left out",
-        f"{ATTEMPT}:attempt.fit",
+        "fit: legs before are left out",
+        f"{FIT}:fit_cell.fit",
         "for until, values in earlier:",
         "for until, values in ():",
         OF_LEGS,
     ),
     Mutant(
-        "states: never read", f"{STATES}:left", "start = _lay(cell, cell.trial, artifacts, scratch)", "pass", OF_LEGS
+        "states: never read",
+        f"{STATES}:remaining_segments",
+        "start = _copy_latest_state(cell, cell.trial, artifacts, scratch)",
+        "pass",
+        OF_LEGS,
     ),
-    Mutant("states: laid over a checkpoint", f"{STATES}:left", 'and not list(scratch.glob("*.ckpt"))', "", OF_LEGS),
+    Mutant(
+        "states: laid over a checkpoint",
+        f"{STATES}:remaining_segments",
+        'and not list(scratch.glob("*.ckpt"))',
+        "",
+        OF_LEGS,
+    ),
     Mutant(
         "states: the newest, whatever came before",
         f"{STATES}:_key",
@@ -404,7 +414,7 @@ MUTANTS = (
         "mark",
         OF_LEGS,
     ),
-    Mutant("states: kept for ever", f"{STATES}:forget", "> _GIVEN_UP", "> 99 * _GIVEN_UP", OF_LEGS),
+    Mutant("states: kept for ever", f"{STATES}:delete_states", "> _ABANDONED", "> 99 * _ABANDONED", OF_LEGS),
     Mutant(
         "report: a leg counts as a trial",
         f"{TRIALS}:of_runs",

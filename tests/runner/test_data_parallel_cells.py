@@ -24,8 +24,9 @@ from tlbench.core.record import Outcome, Record
 from tlbench.core.resources import Resources
 from tlbench.runner.slot_pool import Finished, Slots
 from tlbench.store.artifacts import Artifacts
-from tlbench.worker.artifact_jobs import Job, MakeTeacher, MakeWeights
-from tlbench.worker.build_once import weights_file
+from tlbench.worker.artifact_jobs import Job, PretrainingJob, TeacherJob
+from tlbench.worker.artifact_transfer import weights_file
+from tlbench.worker.build_artifact import build_artifact
 from tlbench.worker.cache import WorkerCache
 from tlbench.worker.run_cell import run_cell
 
@@ -104,7 +105,7 @@ def same(one: Outcome, two: Outcome, tolerance: float) -> None:
 
 
 def losses(artifacts: Path, cell: Cell) -> list[float]:
-    file = weights_file(Artifacts(artifacts), *MakeWeights(cell.backbone).at)
+    file = weights_file(Artifacts(artifacts), PretrainingJob(cell.backbone).artifact)
     told = json.loads(file.with_name("training.json").read_text())
     return [value for _, value in told["curves"]["train_loss"]]
 
@@ -136,7 +137,7 @@ def test_failures_of_a_group_are_told_at_once_in_the_words_of_one_process(
     cell, artifacts = cells["nearest_centroid"], place / "artifacts"
     shutil.rmtree(artifacts / "pretrained", ignore_errors=True)
     (artifacts / "pretrained").write_text("a file where a folder should be")
-    failed = run(slots, MakeWeights(cell.backbone))
+    failed = run(slots, PretrainingJob(cell.backbone))
     assert isinstance(failed.error, RuntimeError)
     assert str(failed.error).startswith("FileExistsError: ")
     (artifacts / "pretrained").unlink()
@@ -157,7 +158,7 @@ def test_weights_and_frozen_methods_by_two_processes_equal_those_by_one(
 ) -> None:
     cell, artifacts = cells["nearest_centroid"], place / "artifacts"
     shutil.rmtree(artifacts / "pretrained", ignore_errors=True)
-    assert run(slots, MakeWeights(cell.backbone)).error is None
+    assert run(slots, PretrainingJob(cell.backbone)).error is None
     WorkerCache(Artifacts(place / "by one"), torch.device("cpu")).backbone(cell.backbone, 0)
     assert losses(artifacts, cell) == pytest.approx(losses(place / "by one", cell), rel=1e-4)
     same(outcome(run(slots, cell).value), outcome(alone(cell, artifacts)), 1e-6)
@@ -169,11 +170,11 @@ def test_a_teacher_by_two_processes_equals_that_by_one(place: Path, cells: dict[
     taught = Teacher(own.method, own.backbone, "t", "source")
     pupil = replace(own, id="pupil", method=replace(own.method, teacher=taught))
     files = []
-    make = MakeTeacher(pupil)
+    make = TeacherJob(pupil)
     assert run(slots, make).error is None
-    make.do(WorkerCache(Artifacts(place / "by one"), torch.device("cpu")))
+    build_artifact(make, WorkerCache(Artifacts(place / "by one"), torch.device("cpu")))
     for folder in (place / "artifacts", place / "by one"):
-        files.append(weights_file(Artifacts(folder), *make.at))
+        files.append(weights_file(Artifacts(folder), make.artifact))
     ours, single = (json.loads(file.with_name("training.json").read_text()) for file in files)
     assert (ours["workers"], single["workers"]) == (2, 1)
     assert ours["scores"] == pytest.approx(single["scores"], abs=1e-4)

@@ -23,7 +23,7 @@ from tlbench.runner.scheduler import MAX_DEATHS, Drive
 from tlbench.runner.session import _room
 from tlbench.runner.slot_pool import Died, Finished
 from tlbench.store.ledger import Ledger
-from tlbench.worker.artifact_jobs import Job, MakeTeacher, MakeWeights
+from tlbench.worker.artifact_jobs import Job, PretrainingJob, TeacherJob
 
 pytestmark = pytest.mark.timeout(100)  # a driver that hangs is a failure
 
@@ -314,10 +314,10 @@ def test_a_result_whose_lease_was_lost_meanwhile_does_not_count(ledger: Ledger) 
 
 def test_weights_come_before_their_cells_and_a_death_makes_them_again(ledger: Ledger) -> None:
     todo = [*cells(3, backbone("p", pretrained=True)), *cells(2)]
-    slots = FakeSlots(lambda job, before: "dies" if isinstance(job, MakeWeights) and before < 2 else 0.1)
+    slots = FakeSlots(lambda job, before: "dies" if isinstance(job, PretrainingJob) and before < 2 else 0.1)
     drive(todo, slots, ledger)
     assert {record.status for record in by_id(ledger).values()} == {"done"}
-    weights = MakeWeights(todo[0].backbone).id
+    weights = PretrainingJob(todo[0].backbone).id
     assert slots.submitted[weights] == 3
     assert slots.started.index(weights) < min(slots.started.index(cell.id) for cell in todo[:3])
 
@@ -333,7 +333,7 @@ def test_pre_training_that_fails_fails_its_cells_with_the_reason_and_no_others(
     ledger: Ledger, fate: str | Exception, message: str
 ) -> None:
     todo = [*cells(3, backbone("p", pretrained=True)), *cells(2)]
-    slots = FakeSlots(lambda job, before: fate if isinstance(job, MakeWeights) else 0.1)
+    slots = FakeSlots(lambda job, before: fate if isinstance(job, PretrainingJob) else 0.1)
     drive(todo, slots, ledger)
     records = by_id(ledger)
     assert [records[cell.id].status for cell in todo] == ["failed"] * 3 + ["done"] * 2
@@ -359,21 +359,21 @@ def test_weights_come_before_the_teacher_and_that_before_its_pupils_whoever_dies
     assert len(order) == len(slots.started) == 1 + 3 + 5
     (weights,) = [name for name in order if name.startswith("pretrained-")]
     for pupil in todo[:3]:
-        assert order[weights] < order[MakeTeacher(pupil).id] < order[pupil.id]
+        assert order[weights] < order[TeacherJob(pupil).id] < order[pupil.id]
 
 
 @pytest.mark.parametrize(
     ("culprit", "failed", "message"),
     [
-        (MakeWeights, 3, "pre-training p failed: it broke"),
-        (MakeTeacher, 1, "training the teacher p failed: it broke"),
+        (PretrainingJob, 3, "pre-training p failed: it broke"),
+        (TeacherJob, 1, "training the teacher p failed: it broke"),
     ],
 )
 def test_a_teacher_that_cannot_be_trained_fails_its_pupils_with_the_reason_and_no_others(
     ledger: Ledger, culprit: type, failed: int, message: str
 ) -> None:
     todo = [*pupils(3), *cells(2)]
-    bad = {MakeTeacher(todo[0]).id, MakeWeights(backbone("p", pretrained=True)).id}
+    bad = {TeacherJob(todo[0]).id, PretrainingJob(backbone("p", pretrained=True)).id}
     slots = FakeSlots(
         lambda job, before: RuntimeError("it broke") if isinstance(job, culprit) and job.id in bad else 0.1
     )

@@ -8,7 +8,7 @@ import pytest
 from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice, MethodChoice, Pretrain, ProtocolChoice, Teacher
 from tlbench.core.info import BackboneInfo, DatasetInfo
 from tlbench.runner.job_queue import Queue
-from tlbench.worker.artifact_jobs import MakeTeacher, MakeWeights
+from tlbench.worker.artifact_jobs import PretrainingJob, TeacherJob
 
 DATASET = DatasetInfo("d", "image", "fingerprint-d", ("a", "b"), (1, 8, 8), {"train": (5, 5), "test": (5, 5)})
 METHOD = MethodChoice("m", {}, "m")
@@ -65,7 +65,7 @@ def test_a_slot_whose_group_is_empty_helps_another() -> None:
 def test_weights_come_once_and_first_and_their_cells_wait_for_them() -> None:
     queue = Queue([*cells(backbone("x"), 1), *cells(backbone("p", pretrained=True), 2)])
     weights = queue.take(0)
-    assert isinstance(weights, MakeWeights)
+    assert isinstance(weights, PretrainingJob)
     assert queue.take(1).id == "key-x-0"
     assert queue.take(1) is None
     assert len(queue) == 2
@@ -86,19 +86,19 @@ def test_a_pupil_waits_for_its_weights_and_its_teacher_and_that_one_for_its_own_
     p, q = backbone("p", pretrained=True), backbone("q", pretrained=True)
     queue = Queue([*pupils(p, q, 2), *pupils(backbone("x"), q, 1)])
     first, second = queue.take(0), queue.take(1)
-    assert {first.id, second.id} == {MakeWeights(p).id, MakeWeights(q).id}
+    assert {first.id, second.id} == {PretrainingJob(p).id, PretrainingJob(q).id}
     assert queue.take(2) is None
     assert len(queue) == 3
-    queue.unblock(MakeWeights(q))
+    queue.unblock(PretrainingJob(q))
     teachers = [queue.take(slot) for slot in (1, 2)]
-    assert all(isinstance(make, MakeTeacher) for make in teachers)
-    assert {make.pupil.seed for make in teachers} == {0, 1}
+    assert all(isinstance(make, TeacherJob) for make in teachers)
+    assert {make.student.seed for make in teachers} == {0, 1}
     assert queue.take(3) is None, "one teacher for the cells of both backbones with the same draw"
-    queue.unblock(next(make for make in teachers if make.pupil.seed == 0))
+    queue.unblock(next(make for make in teachers if make.student.seed == 0))
     assert take_all(queue, 1) == ["t-key-x-0"]
-    queue.unblock(MakeWeights(p))
+    queue.unblock(PretrainingJob(p))
     assert take_all(queue, 1) == ["t-key-p-0"]
-    queue.unblock(next(make for make in teachers if make.pupil.seed == 1))
+    queue.unblock(next(make for make in teachers if make.student.seed == 1))
     assert take_all(queue, 1) == ["t-key-p-1"]
     assert len(queue) == 0
 
@@ -106,10 +106,10 @@ def test_a_pupil_waits_for_its_weights_and_its_teacher_and_that_one_for_its_own_
 def test_weights_that_cannot_be_made_take_the_teachers_on_them_and_their_pupils_along() -> None:
     p, q = backbone("p", pretrained=True), backbone("q", pretrained=True)
     queue = Queue([*pupils(p, q, 2), *cells(p, 1), *cells(q, 1)])
-    assert {queue.take(0).id, queue.take(0).id} == {MakeWeights(p).id, MakeWeights(q).id}
-    given_up = queue.drop(MakeWeights(q))
+    assert {queue.take(0).id, queue.take(0).id} == {PretrainingJob(p).id, PretrainingJob(q).id}
+    given_up = queue.drop(PretrainingJob(q))
     assert sorted(cell.id for cell in given_up) == ["key-q-0", "t-key-p-0", "t-key-p-1"]
-    queue.unblock(MakeWeights(p))
+    queue.unblock(PretrainingJob(p))
     assert take_all(queue, 0) == ["key-p-0"], "no teacher is trained for cells that were given up"
     assert len(queue) == 0
 
@@ -118,9 +118,9 @@ def test_a_teacher_is_not_trained_once_nobody_can_learn_from_it() -> None:
     p = backbone("p", pretrained=True)
     queue = Queue([*pupils(p, backbone("x"), 1)])
     makes = {type(make): make for make in (queue.take(0), queue.take(0))}
-    assert set(makes) == {MakeTeacher, MakeWeights}
-    queue.put_back(makes[MakeTeacher])
-    assert len(queue.drop(makes[MakeWeights])) == 1
+    assert set(makes) == {TeacherJob, PretrainingJob}
+    queue.put_back(makes[TeacherJob])
+    assert len(queue.drop(makes[PretrainingJob])) == 1
     assert queue.take(0) is None
     assert len(queue) == 0
 

@@ -17,7 +17,7 @@ from tlbench.core.errors import UserError
 from tlbench.core.record import Known
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.plan import Plan, expand
-from tlbench.worker.artifact_jobs import MakeWeights, needs
+from tlbench.worker.artifact_jobs import PretrainingJob, required_artifacts
 
 HEAD = "name: x\ngrids:\n"
 AFTER_GLYPHS = "{method: simclr, dataset: digits, after: {method: supervised, dataset: glyphs}}"
@@ -240,8 +240,8 @@ def test_a_chain_of_pre_training_runs_starts_where_the_weights_say(
     assert choice.runs[0].start.info.weights == "torchvision"
     assert choice.runs[1].start.runs == choice.runs[:1]
     assert choice.info.recipe["weights"]["after"]["after"] == {"kind": "torchvision", "name": "DEFAULT"}
-    assert needs(MakeWeights(choice)) == [MakeWeights(choice.runs[1].start)]
-    assert needs(MakeWeights(choice.runs[1].start)) == []
+    assert required_artifacts(PretrainingJob(choice)) == [PretrainingJob(choice.runs[1].start)]
+    assert required_artifacts(PretrainingJob(choice.runs[1].start)) == []
 
 
 def test_a_run_anywhere_in_the_chain_spends_labels_and_makes_stale(plan_text: Callable[[str], Plan]) -> None:

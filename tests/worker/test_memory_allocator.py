@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from tlbench.worker.memory_allocator import keep_memory
+from tlbench.worker.memory_allocator import keep_freed_memory
 
 FAULTS = """
 import ctypes, resource, sys
-from tlbench.worker.memory_allocator import keep_memory
+from tlbench.worker.memory_allocator import keep_freed_memory
 if sys.argv[1] == "kept":
-    assert keep_memory()
+    assert keep_freed_memory()
 library = ctypes.CDLL(None)
 library.malloc.restype = ctypes.c_void_p
 
@@ -47,4 +47,4 @@ def test_a_block_that_was_freed_is_used_again_without_a_fault() -> None:
 def test_other_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr("ctypes.CDLL", lambda name: pytest.fail("a library was loaded"))
-    assert keep_memory() is False
+    assert keep_freed_memory() is False

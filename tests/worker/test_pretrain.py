@@ -26,7 +26,8 @@ from tlbench.testing.fakes import fake_dataset
 from tlbench.training.context import Context
 from tlbench.worker import pretrain as room
 from tlbench.worker.artifact_jobs import PRETRAINED as KIND
-from tlbench.worker.build_once import adopt, weights_file
+from tlbench.worker.artifact_jobs import ArtifactName
+from tlbench.worker.artifact_transfer import read_weights_file, store_weights_file, weights_file
 from tlbench.worker.cache import WorkerCache
 from tlbench.worker.pretrain import corpus, pretrained_weights
 
@@ -156,14 +157,15 @@ def test_weights_carried_over_are_used_as_they_are(own: Path, tmp_path: Path, de
     choice = pretrained_cell(tmp_path, decoded).backbone
     made = WorkerCache(Artifacts(own), torch.device("cpu"))
     weights = made.backbone(choice, 0).body.state_dict()
-    content = weights_file(made.artifacts, KIND, choice.artifact).read_bytes()
+    name = ArtifactName(KIND, choice.artifact)
+    content = read_weights_file(made.artifacts, name)
 
     elsewhere = WorkerCache(Artifacts(tmp_path / "elsewhere"), torch.device("cpu"))
-    adopt(elsewhere.artifacts, KIND, choice.artifact, content)
-    adopt(elsewhere.artifacts, KIND, choice.artifact, b"a second copy that comes too late")
+    store_weights_file(elsewhere.artifacts, name, content)
+    store_weights_file(elsewhere.artifacts, name, b"a second copy that comes too late")
     found = elsewhere.backbone(choice, 0).body.state_dict()
     assert all(torch.equal(value, found[name]) for name, value in weights.items())
-    assert sorted(path.name for path in weights_file(elsewhere.artifacts, KIND, choice.artifact).parent.iterdir()) == [
+    assert sorted(path.name for path in weights_file(elsewhere.artifacts, name).parent.iterdir()) == [
         "weights.safetensors"
     ]
 
@@ -208,4 +210,4 @@ def test_two_processes_that_want_the_same_weights_at_once_train_once(own: Path, 
         for racer in racers:
             racer.kill()
     assert sorted(counts) == [0, 1]
-    assert load_file(weights_file(Artifacts(own), KIND, choice.artifact))
+    assert load_file(weights_file(Artifacts(own), ArtifactName(KIND, choice.artifact)))

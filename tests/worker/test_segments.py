@@ -22,7 +22,7 @@ from tlbench.training.context import Context
 from tlbench.worker import fit_cell as room
 from tlbench.worker.cache import WorkerCache
 from tlbench.worker.run_cell import run_cell
-from tlbench.worker.segment_states import STATES, forget
+from tlbench.worker.segment_states import STATES, delete_states
 
 EPOCHS = 6
 METHODS: dict[str, dict[str, Any]] = {
@@ -76,6 +76,19 @@ def outcome(cell: Cell, pieces: WorkerCache, **more: Any) -> Outcome:
     return record.outcome
 
 
+class Epochs:
+    """Follows cells, and notes the epochs that they train."""
+
+    def __init__(self) -> None:
+        self.done: list[int] = []
+
+    def on_begin(self) -> None:
+        pass
+
+    def on_epoch(self, ctx: Context, done: int, total: int) -> None:
+        self.done.append(done)
+
+
 def others(setting: Setting) -> list[Values]:
     """The default configuration, and two that differ from it in all that may change."""
     start = setting.space.start
@@ -100,15 +113,15 @@ def test_legs_of_the_same_values_are_an_undisturbed_training(method: dict[str, A
 def test_where_the_state_is_missing_the_legs_before_are_trained_again(method: str, setting: Any, anew: Any) -> None:
     here, pieces = setting(METHODS[method]), anew()
     cells = line(here, *others(here))
-    epochs: list[int] = []
-    found = [outcome(c, pieces, on_epoch=lambda ctx, done, total: epochs.append(done)) for c in cells]
-    assert epochs == [1, 2, 3, 4, 5, 6], "each trial trains its own part"
+    epochs = Epochs()
+    found = [outcome(c, pieces, observer=epochs) for c in cells]
+    assert epochs.done == [1, 2, 3, 4, 5, 6], "each trial trains its own part"
     assert found[1].curves["train_loss"][:2] == found[0].curves["train_loss"]
     unchanged = line(here, *[here.space.start] * 3)
     assert outcome(unchanged[2], pieces).curves["train_loss"][2:4] != found[2].curves["train_loss"][2:4]
-    epochs.clear()
-    assert outcome(cells[2], anew(), on_epoch=lambda ctx, done, total: epochs.append(done)) == found[2]
-    assert epochs == [1, 2, 3, 4, 5, 6]
+    epochs.done.clear()
+    assert outcome(cells[2], anew(), observer=epochs) == found[2]
+    assert epochs.done == [1, 2, 3, 4, 5, 6]
     assert len(list((pieces.artifacts.root / STATES / here.key).glob("[!.]*"))) == 2
     assert not list((pieces.artifacts.root / "running").iterdir())
 
@@ -181,5 +194,5 @@ def test_states_are_forgotten_when_a_search_is_over_or_given_up(tmp_path: Path) 
         artifacts.get(f"{STATES}/{name}", "state", lambda folder: None)
     long_ago = (tmp_path / STATES / "under way").stat().st_mtime - 8 * 86400
     os.utime(tmp_path / STATES / "given up", (long_ago, long_ago))
-    forget(["over", "never begun"], artifacts)
+    delete_states(["over", "never begun"], artifacts)
     assert [folder.name for folder in (tmp_path / STATES).iterdir()] == ["under way"]

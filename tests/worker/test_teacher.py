@@ -26,8 +26,8 @@ from tlbench.store.artifacts import Artifacts
 from tlbench.training.context import Context
 from tlbench.worker import fit_cell as room
 from tlbench.worker import teacher as teachers
-from tlbench.worker.artifact_jobs import MakeTeacher, teacher_artifact
-from tlbench.worker.build_once import adopt
+from tlbench.worker.artifact_jobs import TeacherJob, teacher_key
+from tlbench.worker.artifact_transfer import store_weights_file
 from tlbench.worker.cache import WorkerCache
 from tlbench.worker.run_cell import run_cell
 
@@ -95,8 +95,8 @@ def test_a_teacher_is_trained_once_a_seed_and_is_the_network_of_its_method_s_own
     trained: list[str] = []
     record = {cell.id: done(cell, pieces) for cell in own_cells}
     with pytest.MonkeyPatch.context() as patch:
-        attempt = teachers.attempt
-        patch.setattr(teachers, "attempt", lambda cell, *rest: (trained.append(cell.id), attempt(cell, *rest))[1])
+        fit_cell = teachers.fit_cell
+        patch.setattr(teachers, "fit_cell", lambda cell, *rest: (trained.append(cell.id), fit_cell(cell, *rest))[1])
         for cell in cells:
             outcome, expected = done(cell, pieces).outcome, record[cell.teacher.id].outcome  # type: ignore[union-attr]
             assert outcome is not None
@@ -121,8 +121,8 @@ def test_a_teacher_is_trained_once_a_seed_and_is_the_network_of_its_method_s_own
 def test_a_teacher_is_not_on_the_bill_of_the_first_cell_that_uses_it(
     methods: Path, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attempt = teachers.attempt
-    monkeypatch.setattr(teachers, "attempt", lambda *args: (time.sleep(1.5), attempt(*args))[1])
+    fit_cell = teachers.fit_cell
+    monkeypatch.setattr(teachers, "fit_cell", lambda *args: (time.sleep(1.5), fit_cell(*args))[1])
     began = time.monotonic()
     cost = done(pupils(tmp_path, own)[0], cache(own)).cost
     assert time.monotonic() - began > 1.5
@@ -180,7 +180,7 @@ def test_a_teacher_carried_over_is_used_as_it_is_without_the_weights_it_started_
     expected = done(cell, cache(own)).digest
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(own / "datasets", elsewhere / "datasets")
-    adopt(Artifacts(elsewhere), *MakeTeacher(cell).at, made(own)[0].read_bytes())
+    store_weights_file(Artifacts(elsewhere), TeacherJob(cell).artifact, made(own)[0].read_bytes())
     assert done(cell, cache(elsewhere)).digest == expected
     assert [path.name for path in (elsewhere / "teachers").glob("*/*")] == ["weights.safetensors"]
     assert not (elsewhere / "pretrained").exists()
@@ -197,7 +197,7 @@ def test_a_change_of_code_makes_another_file_with_the_same_teacher_in_it(
     for older in (replace(teacher, source="older"), replace(teacher, backbone=replace(teacher.backbone, pretrain=run))):
         before = replace(cell, method=replace(cell.method, teacher=older))
         assert before.teacher is not None
-        assert teacher_artifact(before) != teacher_artifact(cell)
+        assert teacher_key(before) != teacher_key(cell)
         done(before, cache(own))
     done(cell, cache(own))
     assert len(made(own)) == 3

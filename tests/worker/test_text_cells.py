@@ -35,8 +35,8 @@ from tlbench.store.artifacts import Artifacts
 from tlbench.testing.fakes import fake_texts
 from tlbench.training.context import Context
 from tlbench.worker import fit_cell as room
-from tlbench.worker.artifact_jobs import PRETRAINED, MakeTeacher
-from tlbench.worker.build_once import adopt, weights_file
+from tlbench.worker.artifact_jobs import PRETRAINED, ArtifactName, TeacherJob
+from tlbench.worker.artifact_transfer import read_weights_file, store_weights_file, weights_file
 from tlbench.worker.cache import WorkerCache
 from tlbench.worker.run_cell import run_cell
 from tlbench.worker.text_reading import read_texts, training_rows, unknown_share
@@ -229,7 +229,7 @@ def test_weights_carry_the_tokeniser_of_the_first_corpus_through_every_further_r
     random_one, *trained = (pieces.tokenizer(cell.backbone, cell.dataset) for cell in chosen)
     assert trained[0] == trained[1] != random_one
     for cell in chosen[1:]:
-        file = weights_file(pieces.artifacts, PRETRAINED, cell.backbone.artifact)
+        file = weights_file(pieces.artifacts, ArtifactName(PRETRAINED, cell.backbone.artifact))
         assert read_tokenizer(file) == trained[0]
     assert chosen[1].backbone.pretrain is not None
     start = chosen[1].backbone.pretrain
@@ -244,7 +244,7 @@ def test_a_file_of_weights_is_read_with_its_own_tokeniser_and_refused_without(tm
     pieces = cache(tmp_path / "a")
     expected = done(made, pieces).outcome
     file = tmp_path / "mine.safetensors"
-    shutil.copy(weights_file(pieces.artifacts, PRETRAINED, made.backbone.artifact), file)
+    shutil.copy(weights_file(pieces.artifacts, ArtifactName(PRETRAINED, made.backbone.artifact)), file)
     (read,) = cells(tmp_path, tmp_path / "a", methods=["knn"], backbones=[{**TINY, "weights": {"file": str(file)}}])
     assert done(read, cache(tmp_path / "b")).outcome == expected
     assert kept(tmp_path / "b", "tokenizers") == []
@@ -294,7 +294,7 @@ def test_a_note_says_that_a_tokeniser_does_not_know_the_texts(methods: None, tmp
     assert notes(methods=[copied], backbones=[words]) == [(said,)], "its teacher's"
     (cell,) = cells(tmp_path, tmp_path / "a", greek, methods=["knn"], backbones=[backbones[0]])
     file = tmp_path / "mine.safetensors"
-    shutil.copy(weights_file(shared.artifacts, PRETRAINED, cell.backbone.artifact), file)
+    shutil.copy(weights_file(shared.artifacts, ArtifactName(PRETRAINED, cell.backbone.artifact)), file)
     ((note,),) = notes(methods=["knn"], backbones=[{**TINY, "weights": {"file": str(file)}}])
     assert note.endswith("the tokeniser that mine.safetensors carries")
 
@@ -332,8 +332,8 @@ def test_a_teacher_reads_its_own_tokens_beside_those_of_its_student(methods: Non
 
     elsewhere = cache(tmp_path / "b")
     shutil.copytree(tmp_path / "a" / "datasets", tmp_path / "b" / "datasets")
-    job = MakeTeacher(pupil)
-    adopt(elsewhere.artifacts, *job.at, weights_file(pieces.artifacts, *job.at).read_bytes())
+    job = TeacherJob(pupil)
+    store_weights_file(elsewhere.artifacts, job.artifact, read_weights_file(pieces.artifacts, job.artifact))
     assert done(pupil, elsewhere).outcome == found, "the teacher's file is all that is needed of it"
     assert not (tmp_path / "b" / "pretrained").exists()
 

@@ -30,9 +30,10 @@ from tlbench.core.record import Outcome
 from tlbench.data.dataset import SOURCE, Dataset
 from tlbench.plugins import registry
 from tlbench.training.context import Context
-from tlbench.worker.artifact_jobs import MakeTeacher, needs
-from tlbench.worker.fit_cell import attempt
-from tlbench.worker.paired_tokens import side_by_side
+from tlbench.worker.artifact_jobs import TeacherJob, required_artifacts
+from tlbench.worker.build_artifact import build_artifact
+from tlbench.worker.fit_cell import fit_cell
+from tlbench.worker.paired_tokens import join_tokens
 from tlbench.worker.pretrain import corpus
 from tlbench.worker.provenance import sources
 
@@ -112,9 +113,9 @@ class _Proofs:
 
     def _make_weights(self) -> None:
         """Make what is missing of pre-trained weights, from data as they are."""
-        for make in needs(self._cell):
-            for each in needs(make) if isinstance(make, MakeTeacher) else [make]:
-                each.do(self._cache)
+        for make in required_artifacts(self._cell):
+            for each in required_artifacts(make) if isinstance(make, TeacherJob) else [make]:
+                build_artifact(each, self._cache)
 
     def _test_labels(self) -> Proof:
         if self._unchanged_by(scramble_tests):
@@ -203,7 +204,7 @@ class _Proofs:
         if cell.method.teacher is None:
             return dataset
         taught, backbone = cache.read_by_teacher(cell), cache.backbone(cell.backbone, cell.seed)
-        return side_by_side(dataset, taught, backbone, cache.own_teacher(cell))[0]
+        return join_tokens(dataset, taught, backbone, cache.own_teacher(cell))[0]
 
     @cached_property
     def _context(self) -> Context:
@@ -213,9 +214,9 @@ class _Proofs:
         return Context(cell=cell.id, device=cache.device, features=features, precision=cache.precision)
 
     def _fit(self, cache: WorkerCache) -> _Fit:
-        outcome, fitted = attempt(self._cell, cache, cache.artifacts.root / "running" / self._cell.id, 0, 1)
-        assert outcome is not None
-        return _Fit(fitted, model_trace(fitted), outcome)
+        result = fit_cell(self._cell, cache, cache.artifacts.root / "running" / self._cell.id)
+        assert result.outcome is not None
+        return _Fit(result.fitted, model_trace(result.fitted), result.outcome)
 
     def _world(self, tamper: Tamper | None) -> TamperedCache:
         """Return shared pieces of a world where labels may differ, and teachers and tokenisers are made anew."""

@@ -20,9 +20,9 @@ from tlbench.plugins.code_mark import same_code
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.workspace import Workspace
 from tlbench.suite.selector import select
-from tlbench.worker.artifact_jobs import MakeWeights, needs
+from tlbench.worker.artifact_jobs import PretrainingJob, required_artifacts
 from tlbench.worker.cache import WorkerCache
-from tlbench.worker.provenance import machine, sources
+from tlbench.worker.provenance import machine_facts, sources
 
 Tell = Callable[[str], None]
 
@@ -67,7 +67,7 @@ def audit(
         suite=suite.name,
         finished=time.time(),
         version=tlbench.__version__,
-        commit=machine()["commit"],
+        commit=machine_facts()["commit"],
         device=cache.device.type,
         planned=len(plan.cells),
         cells=(*_kept(earlier, found, plan.cells), *found),
@@ -87,8 +87,8 @@ def sample(cells: list[Cell], timings: Timings, artifacts: Artifacts) -> list[Ce
     """
 
     def cost(cell: Cell) -> tuple[float, float, float]:
-        weights = [make for make in needs(cell) if isinstance(make, MakeWeights)]
-        missing = sum(len(make.choice.runs) for make in weights if not artifacts.has(*make.at))
+        weights = [job for job in required_artifacts(cell) if isinstance(job, PretrainingJob)]
+        missing = sum(len(job.backbone.runs) for job in weights if not artifacts.has(*job.artifact))
         return missing, timings.estimate(cell).seconds, float("inf") if cell.shots == "full" else cell.shots
 
     cheapest: dict[tuple[str, str], Cell] = {}

@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 
 from tlbench.core.cell import Cell
-from tlbench.worker.artifact_jobs import Job, Make, needs
+from tlbench.worker.artifact_jobs import ArtifactJob, Job, required_artifacts
 
 _Group = tuple[str, str]
 
@@ -21,7 +21,7 @@ class Queue:
 
     def __init__(self, cells: Iterable[Cell]) -> None:
         self._groups: OrderedDict[_Group, deque[Cell]] = OrderedDict()
-        self._makes: deque[Make] = deque()
+        self._makes: deque[ArtifactJob] = deque()
         self._waiting: dict[str, list[Job]] = {}  # by what they need, as long as that is neither made nor given up
         self._lacks: dict[str, int] = {}  # how many things a waiting job needs
         self._group_of: dict[int, _Group] = {}
@@ -58,7 +58,7 @@ class Queue:
         self._size += 1
         self._groups.setdefault(_group(job), deque()).appendleft(job)
 
-    def unblock(self, make: Make) -> None:
+    def unblock(self, make: ArtifactJob) -> None:
         """Let start what only waited for an artifact that is there now."""
         for job in self._waiting.pop(make.id, []):
             if job.id not in self._lacks:
@@ -68,7 +68,7 @@ class Queue:
                 del self._lacks[job.id]
                 self._add(job)
 
-    def drop(self, make: Make) -> list[Cell]:
+    def drop(self, make: ArtifactJob) -> list[Cell]:
         """Give up the cells that need an artifact which cannot be made, be it through others, and return them."""
         cells: list[Cell] = []
         for job in self._waiting.pop(make.id, []):
@@ -83,7 +83,7 @@ class Queue:
 
     def _enter(self, job: Job) -> None:
         """Take a job up, and what it needs with it."""
-        wanted = needs(job)
+        wanted = required_artifacts(job)
         if not wanted:
             self._add(job)
             return

@@ -14,7 +14,7 @@ from tlbench.runner.job_queue import Queue
 from tlbench.runner.slot_pool import Died, Finished, Slots
 from tlbench.runner.train_group import WorkerDeathError
 from tlbench.store.ledger import Ledger
-from tlbench.worker.artifact_jobs import Job, Make
+from tlbench.worker.artifact_jobs import ArtifactJob, Job
 
 LEASE_SECONDS = 60.0
 MAX_DEATHS = 3
@@ -109,13 +109,13 @@ class Drive:
             return []
         return self.ledger.commit_many([(record, self._attempts[record.id]) for record in records])
 
-    def _made(self, job: Make, error: Exception | None) -> list[Record]:
+    def _made(self, job: ArtifactJob, error: Exception | None) -> list[Record]:
         if error is None:
             self._queue.unblock(job)
             return []
-        return self._forsake(job, RuntimeError(f"{job.what} failed: {error}"))
+        return self._forsake(job, RuntimeError(f"{job.label} failed: {error}"))
 
-    def _forsake(self, job: Make, error: Exception) -> list[Record]:
+    def _forsake(self, job: ArtifactJob, error: Exception) -> list[Record]:
         cells = self._queue.drop(job)
         leases = self.ledger.lease([cell.id for cell in cells], self.owner, LEASE_SECONDS)
         self._attempts.update(leases)

@@ -14,8 +14,9 @@ from tlbench.core.resources import Resources
 from tlbench.runner.train_group import artifact_folder, make_together, run_together
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.atomic_write import write_new_file
-from tlbench.worker.artifact_jobs import Make
-from tlbench.worker.memory_allocator import keep_memory
+from tlbench.worker.artifact_jobs import ArtifactJob
+from tlbench.worker.artifact_transfer import read_weights_file, store_weights_file
+from tlbench.worker.memory_allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     from tlbench.core.record import Record
@@ -53,7 +54,7 @@ class Slot:
     """
 
     def __init__(self, root: str, resources: Resources, facts: dict[str, Any]) -> None:
-        keep_memory()
+        keep_freed_memory()
         threads = max(1, int(resources.cpus))
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
         import torch
@@ -96,25 +97,23 @@ class Slot:
         cpus, gpus = self._resources.cpus, self._resources.gpus
         return _alone(cell.id, lambda: run_cell(cell, self._cache, cpus=cpus, gpus=gpus, facts=facts))
 
-    def make(self, job: Make) -> None:
+    def make(self, job: ArtifactJob) -> None:
         """Make an artifact, or find it made."""
         if self._resources.workers > 1:
             make_together(job, self._root, self._resources)
         else:
-            _alone(job.id, lambda: job.do(self._cache))
+            from tlbench.worker.build_artifact import build_artifact
 
-    def adopt(self, job: Make, content: bytes) -> None:
+            _alone(job.id, lambda: build_artifact(job, self._cache))
+
+    def adopt(self, job: ArtifactJob, content: bytes) -> None:
         """Keep the weights file of an artifact that a slot elsewhere made."""
-        from tlbench.worker.build_once import adopt
-
-        adopt(self._cache.artifacts, *job.at, content)
+        store_weights_file(self._cache.artifacts, job.artifact, content)
 
 
-def read_artifact(root: str, job: Make) -> bytes:
+def read_artifact(root: str, job: ArtifactJob) -> bytes:
     """Return a weights file that a slot on this machine made, for one that does not share its artifact folder."""
-    from tlbench.worker.build_once import weights_file
-
-    return weights_file(Artifacts(artifact_folder(root)), *job.at).read_bytes()
+    return read_weights_file(Artifacts(artifact_folder(root)), job.artifact)
 
 
 def _alone(name: str, work: Callable[[], T]) -> T:

@@ -13,7 +13,7 @@ from tlbench.core.errors import UserError
 from tlbench.core.resources import Resources
 from tlbench.runner.session import capacity, connect, first_line
 from tlbench.runner.slot_actor import Place, Slot, read_artifact
-from tlbench.worker.artifact_jobs import Job, Make, needs
+from tlbench.worker.artifact_jobs import ArtifactJob, Job, required_artifacts
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -140,7 +140,7 @@ class Slots:
         seat = self._seats[slot]
         if not seat.jobs:
             seat.began = time.monotonic()
-        for make in needs(job) if self.resources.workers == 1 else ():
+        for make in required_artifacts(job) if self.resources.workers == 1 else ():
             self._bring(seat, make)
         reference = seat.actor.run.remote(job, attempt) if isinstance(job, Cell) else seat.actor.make.remote(job)
         seat.jobs.append((job, reference))
@@ -245,7 +245,7 @@ class Slots:
         self._seats[self._next] = _Seat(actor, ready=actor.place.remote())
         self._next += 1
 
-    def _bring(self, seat: _Seat, make: Make) -> None:
+    def _bring(self, seat: _Seat, make: ArtifactJob) -> None:
         """Send an artifact ahead of a job to a slot that shares no artifact folder with those that have it.
 
         A process of its own reads it, as the slots there are busy. Should it fail, the job makes it anew.

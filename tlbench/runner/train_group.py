@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlbench.core.cell import Cell
 from tlbench.core.resources import Resources
-from tlbench.worker.artifact_jobs import Make
+from tlbench.worker.artifact_jobs import ArtifactJob
 
 if TYPE_CHECKING:
     from tlbench.core.record import Record
@@ -57,7 +57,7 @@ def run_together(cell: Cell, root: str, resources: Resources, facts: dict[str, A
     return record
 
 
-def make_together(job: Make, root: str, resources: Resources) -> None:
+def make_together(job: ArtifactJob, root: str, resources: Resources) -> None:
     """Make an artifact in a worker group, or find it made.
 
     Raises:
@@ -127,8 +127,6 @@ def _run_part(config: dict[str, Any]) -> Record:
         cache,
         cpus=resources.cpus,
         gpus=resources.gpus,
-        rank=cache.rank,
-        world=cache.world,
         facts=config["facts"],
     )
     if record.error is not None:
@@ -138,8 +136,10 @@ def _run_part(config: dict[str, Any]) -> Record:
 
 def _make_part(config: dict[str, Any]) -> None:
     """Run one process's part of making an artifact."""
+    from tlbench.worker.build_artifact import build_artifact
+
     try:
-        config["job"].do(_prepared(config))
+        build_artifact(config["job"], _prepared(config))
     except Exception as error:
         # Not every exception survives the way to another process.
         raise RuntimeError(f"{type(error).__name__}: {error}") from None
@@ -153,10 +153,11 @@ def _prepared(config: dict[str, Any]) -> WorkerCache:
 
     from tlbench.store.artifacts import Artifacts
     from tlbench.worker.cache import WorkerCache
+    from tlbench.worker.process_group import ProcessGroup
 
     torch.set_num_threads(max(1, int(config["resources"].cpus)))
     torch.backends.cudnn.deterministic = True
     process, artifacts = get_context(), Artifacts(artifact_folder(config["root"]))
     device = torch.device(get_device())
-    rank, world = process.get_world_rank(), process.get_world_size()
-    return WorkerCache(artifacts, device, rank=rank, world=world, precision=config["resources"].precision)
+    group = ProcessGroup(process.get_world_rank(), process.get_world_size())
+    return WorkerCache(artifacts, device, group=group, precision=config["resources"].precision)

@@ -18,7 +18,7 @@ from tlbench.runner.session import capacity, connect
 from tlbench.search.study import Study
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.ledger import Ledger
-from tlbench.worker.segment_states import forget
+from tlbench.worker.segment_states import delete_states
 
 _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -86,7 +86,7 @@ def tune_all(
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
-        forget((key for key, study in studies.items() if study.ended), Artifacts(root))
+        delete_states((key for key, study in studies.items() if study.ended), Artifacts(root))
 
 
 def _fit(

@@ -15,7 +15,7 @@ from tlbench.planning.budget import Budget
 from tlbench.runner.train_group import WorkerDeathError
 from tlbench.search.study import Study
 from tlbench.store.ledger import Ledger
-from tlbench.worker.artifact_jobs import needs
+from tlbench.worker.artifact_jobs import required_artifacts
 
 LEASE_SECONDS = 14 * 86400.0  # a lease ends with its owner's process long before
 RETRIES = 2  # of a trial whose process died
@@ -75,7 +75,7 @@ class Proposals(Searcher):
         self._on_record, self._stopping = on_record, stopping
         self._under_way: dict[str, _Started] = {}
         self._again: list[_Started] = []
-        self._needs = {key: {make.id for make in needs(_first(study))} for key, study in studies.items()}
+        self._needs = {key: {make.id for make in required_artifacts(_first(study))} for key, study in studies.items()}
         self._made: dict[str, str] = {}  # the machine that has each; nobody's where its making failed
         self._making: dict[str, set[str]] = {}
 

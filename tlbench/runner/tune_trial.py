@@ -7,10 +7,9 @@ import importlib
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -25,14 +24,14 @@ from tlbench.search.objective import RUNGS, worth, worth_of
 from tlbench.search.problem import Setting
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.context import Context
-from tlbench.worker.artifact_jobs import needs
-from tlbench.worker.build_once import adopt
+from tlbench.worker.artifact_jobs import required_artifacts
+from tlbench.worker.artifact_transfer import store_weights_file
 from tlbench.worker.cache import WorkerCache
-from tlbench.worker.cost_meter import Watch
-from tlbench.worker.memory_allocator import keep_memory
-from tlbench.worker.provenance import machine, sources
-from tlbench.worker.run_cell import run_cell, scratch_of
-from tlbench.worker.segment_states import forget
+from tlbench.worker.cost_meter import CostMeter
+from tlbench.worker.memory_allocator import keep_freed_memory
+from tlbench.worker.provenance import provenance
+from tlbench.worker.run_cell import checkpoint_folder, run_cell
+from tlbench.worker.segment_states import delete_states
 
 _caches: dict[str, WorkerCache] = {}  # lives as long as the process, which runs trial after trial
 
@@ -72,7 +71,7 @@ def run_trial(config: dict[str, Any], jobs: Jobs) -> None:
     cell = jobs.settings[config["setting"]].cell_of(Trial(**told))
     cache = _caches.get(jobs.root) or _caches.setdefault(jobs.root, _prepared(jobs))
     _bring(cell, held, jobs, cache)
-    judged = _Judged(cell, cache, jobs)
+    judged = _Judged(cell, cache, jobs, tune.report)
     try:
         record = run_cell(
             cell,
@@ -80,11 +79,10 @@ def run_trial(config: dict[str, Any], jobs: Jobs) -> None:
             cpus=jobs.resources.cpus,
             gpus=jobs.resources.gpus,
             facts={"pid": os.getpid()},
-            on_epoch=partial(judged.tell, tune.report),
-            on_begin=partial(_end_after, jobs.minutes),
+            observer=judged,
         )
     except SystemExit:  # how Tune ends a trial early, out of its report
-        shutil.rmtree(scratch_of(cell, cache), ignore_errors=True)
+        shutil.rmtree(checkpoint_folder(cell, cache.artifacts.root), ignore_errors=True)
         raise
     finally:
         faulthandler.cancel_dump_traceback_later()
@@ -94,12 +92,17 @@ def run_trial(config: dict[str, Any], jobs: Jobs) -> None:
 class _Judged:
     """What a trial told at each mark of its training."""
 
-    def __init__(self, cell: Cell, cache: WorkerCache, jobs: Jobs) -> None:
+    def __init__(self, cell: Cell, cache: WorkerCache, jobs: Jobs, report: Callable[[dict[str, Any]], None]) -> None:
+        self._report = report
         self._cell, self._cache, self._jobs = cell, cache, jobs
-        self._watch = Watch(cache.device)
+        self._watch = CostMeter(cache.device)
         self._rungs: list[tuple[int, float]] = []
 
-    def tell(self, report: Any, ctx: Context, done: int, total: int) -> None:
+    def on_begin(self) -> None:
+        """End this process after the minutes that a trial may take."""
+        _end_after(self._jobs.minutes)
+
+    def on_epoch(self, ctx: Context, done: int, total: int) -> None:
         """Report the value at every mark that the training has passed; one that is resumed reports them again."""
         accuracy, nll = (ctx.curves.get(name, []) for name in ("val_accuracy", "val_nll"))
         if len(accuracy) != done or done == total:  # no validation, or another training of the same cell
@@ -111,7 +114,7 @@ class _Judged:
             scores = zip(accuracy[:epochs], nll[:epochs], strict=False)
             best = max(worth({"accuracy": a, "nll": n}) or 0.0 for (_, a), (_, n) in scores)
             self._rungs.append((mark, best))
-            report(_report(mark, self._partial(ctx, mark, best)))
+            self._report(_report(mark, self._partial(ctx, mark, best)))
 
     def whole(self, record: Record) -> Record:
         """Return a trial's record with the values at the marks."""
@@ -132,7 +135,7 @@ class _Judged:
                 selected={STOPPED: round(mark / WHOLE, 4)},
             ),
             cost=self._watch.cost(resources.cpus, resources.gpus),
-            provenance=machine() | sources(self._cell) | {"pid": os.getpid()},
+            provenance=provenance(self._cell, self._cache) | {"pid": os.getpid()},
         )
 
 
@@ -141,14 +144,14 @@ def _bring(cell: Cell, held: Mapping[str, str], jobs: Jobs, cache: WorkerCache) 
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    for make in needs(cell):
+    for make in required_artifacts(cell):
         node = held.get(make.id)
-        if node is None or cache.artifacts.has(*make.at):
+        if node is None or cache.artifacts.has(*make.artifact):
             continue
         there = NodeAffinitySchedulingStrategy(node, soft=False)
         read = ray.remote(num_cpus=0, scheduling_strategy=there)(read_artifact)
         with suppress(ray.exceptions.RayError):
-            adopt(cache.artifacts, *make.at, ray.get(read.remote(jobs.root, make)))
+            store_weights_file(cache.artifacts, make.artifact, ray.get(read.remote(jobs.root, make)))
 
 
 def _end_after(minutes: float | None) -> None:
@@ -170,12 +173,12 @@ def _report(mark: int, record: Record) -> dict[str, Any]:
 
 
 def _prepared(jobs: Jobs) -> WorkerCache:
-    keep_memory()
+    keep_freed_memory()
     for name in HEAVY:
         importlib.import_module(name)
     device = torch.device("cuda" if jobs.resources.gpus > 0 else "cpu")
     if device.type == "cuda":
         torch.backends.cudnn.deterministic = True
     artifacts = Artifacts(artifact_folder(jobs.root))
-    forget((), artifacts)  # the driver sees to its own machine only
+    delete_states((), artifacts)  # the driver sees to its own machine only
     return WorkerCache(artifacts, device, precision=jobs.resources.precision)

@@ -1,93 +1,105 @@
-"""What must be made before a cell can start: pre-trained weights, a trained teacher. Imports no torch."""
+"""The artifacts that a cell needs before it can start, pre-trained weights and a trained teacher, as jobs.
+
+A job is pure data: it says what is to be built, not how, and travels between processes. Imports no torch.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
 from tlbench.core.cell import BackboneChoice, Cell, method_source
 from tlbench.core.hashing import digest
 
-if TYPE_CHECKING:
-    from tlbench.worker.cache import WorkerCache
-
 PRETRAINED, TEACHERS = "pretrained", "teachers"  # kinds of artifacts
 
 
-@dataclass(frozen=True)
-class MakeWeights:
-    """Make a pre-trained backbone's weights."""
+class ArtifactName(NamedTuple):
+    """Name of a weights file among the artifacts.
 
-    choice: BackboneChoice
+    Attributes:
+        kind: :data:`PRETRAINED` or :data:`TEACHERS`.
+        key: Hash of what decides its content.
+    """
 
-    @property
-    def at(self) -> tuple[str, str]:
-        """Kind and name of the artifact."""
-        return PRETRAINED, self.choice.artifact
-
-    @property
-    def id(self) -> str:
-        """Name of the job."""
-        return "-".join(self.at)
-
-    @property
-    def what(self) -> str:
-        """What to call it in a sentence."""
-        return f"pre-training {self.choice.info.label}"
-
-    def do(self, cache: WorkerCache) -> Any:
-        """Make the weights, or find them made."""
-        return cache.backbone(self.choice, 0)
+    kind: str
+    key: str
 
 
 @dataclass(frozen=True)
-class MakeTeacher:
-    """Train the teacher that a cell learns from."""
+class PretrainingJob:
+    """The pre-training that gives a backbone its weights.
 
-    pupil: Cell
+    Attributes:
+        backbone: A backbone whose recipe names a pre-training run.
+    """
+
+    backbone: BackboneChoice
 
     @property
-    def at(self) -> tuple[str, str]:
-        """Kind and name of the artifact."""
-        return TEACHERS, teacher_artifact(self.pupil)
+    def artifact(self) -> ArtifactName:
+        """What the job builds."""
+        return ArtifactName(PRETRAINED, self.backbone.artifact)
 
     @property
     def id(self) -> str:
-        """Name of the job."""
-        return "-".join(self.at)
+        """Name of the job; the same in every process."""
+        return "-".join(self.artifact)
 
     @property
-    def what(self) -> str:
-        """What to call it in a sentence."""
-        assert self.pupil.method.teacher is not None
-        return f"training the teacher {self.pupil.method.teacher.label}"
-
-    def do(self, cache: WorkerCache) -> Any:
-        """Train the teacher, or find it trained."""
-        return cache.teacher(self.pupil)
+    def label(self) -> str:
+        """What people read, in the middle of a sentence."""
+        return f"pre-training {self.backbone.info.label}"
 
 
-Make = MakeWeights | MakeTeacher
-Job = Cell | Make
+@dataclass(frozen=True)
+class TeacherJob:
+    """The training of the teacher that a cell's method learns from.
+
+    Attributes:
+        student: A cell whose method has a teacher.
+    """
+
+    student: Cell
+
+    @property
+    def artifact(self) -> ArtifactName:
+        """What the job builds."""
+        return ArtifactName(TEACHERS, teacher_key(self.student))
+
+    @property
+    def id(self) -> str:
+        """Name of the job; the same in every process."""
+        return "-".join(self.artifact)
+
+    @property
+    def label(self) -> str:
+        """What people read, in the middle of a sentence."""
+        assert self.student.method.teacher is not None
+        return f"training the teacher {self.student.method.teacher.label}"
 
 
-def needs(job: Job) -> list[Make]:
-    """Return what must be made before a job can start; that may itself need other things."""
-    if isinstance(job, MakeWeights):
-        return [] if job.choice.pretrain is None else _weights(job.choice.pretrain.start)
-    if isinstance(job, MakeTeacher):
-        assert job.pupil.method.teacher is not None
-        return _weights(job.pupil.method.teacher.backbone)
-    return _weights(job.backbone) + ([] if job.method.teacher is None else [MakeTeacher(job)])
+ArtifactJob = PretrainingJob | TeacherJob
+Job = Cell | ArtifactJob
 
 
-def teacher_artifact(pupil: Cell) -> str:
-    """Return the name of what today's code makes of a cell's teacher."""
-    taught, cell = pupil.method.teacher, pupil.teacher
-    assert taught is not None
+def required_artifacts(job: Job) -> list[ArtifactJob]:
+    """Return what must have been built before a job can start; those jobs may have requirements of their own."""
+    if isinstance(job, PretrainingJob):
+        return [] if job.backbone.pretrain is None else _weights_of(job.backbone.pretrain.start)
+    if isinstance(job, TeacherJob):
+        assert job.student.method.teacher is not None
+        return _weights_of(job.student.method.teacher.backbone)
+    return _weights_of(job.backbone) + ([] if job.method.teacher is None else [TeacherJob(job)])
+
+
+def teacher_key(student: Cell) -> str:
+    """Return the key of the artifact that holds a cell's teacher; it changes with the code that trains it."""
+    teacher, cell = student.method.teacher, student.teacher
+    assert teacher is not None
     assert cell is not None
-    return digest([cell.id, method_source(taught.source, taught.method, taught.backbone)])
+    return digest([cell.id, method_source(teacher.source, teacher.method, teacher.backbone)])
 
 
-def _weights(choice: BackboneChoice) -> list[Make]:
-    return [] if choice.pretrain is None else [MakeWeights(choice)]
+def _weights_of(backbone: BackboneChoice) -> list[ArtifactJob]:
+    return [] if backbone.pretrain is None else [PretrainingJob(backbone)]

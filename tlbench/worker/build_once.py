@@ -1,101 +1,76 @@
-"""Weights that are trained once and shared as a file: by one process, or by several that train together."""
+"""Builds weights files once for all cells that share them: in one process, or in several that train together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 
-from tlbench.backbones.weights_metadata import read_notes
-from tlbench.core.cell import BackboneChoice
-from tlbench.store.artifacts import Artifacts
 from tlbench.training.data_parallel import from_first_process
-from tlbench.worker.artifact_jobs import PRETRAINED
+from tlbench.worker.artifact_jobs import ArtifactName
+from tlbench.worker.artifact_transfer import read_weights_file, store_weights_file, weights_file
+from tlbench.worker.worker_resources import BuildResources
 
-if TYPE_CHECKING:
-    from tlbench.worker.cache import WorkerCache
-
-WEIGHTS = "weights.safetensors"
-# Trains, and saves into a folder if one is given: that file, and what else tells of the training.
+# Trains; in the process that is given a folder, also writes the weights file and notes on the training into it.
 Train = Callable[[Path | None], None]
 
 
-def made_once(kind: str, key: str, train: Train, cache: WorkerCache) -> Path:
-    """Return a weights file, training it if no process of this machine has done so yet.
+def build_once(name: ArtifactName, train: Train, resources: BuildResources) -> Path:
+    """Return a weights file; train it if no process of this machine has done so yet.
 
-    Where several processes make things together, all of them must call this; they train together, and each machine
-    gets the file.
+    All processes of a group must call this together: they train together, and each machine gets the file.
 
     Args:
-        kind: The kind of artifact.
-        key: Its name.
-        train: How to make it.
-        cache: What this process keeps between cells.
+        name: Kind and key of the artifact.
+        train: How to build it; called in every process of the group, or in none.
+        resources: Where artifacts are kept, and the group.
     """
-    if cache.world > 1:
-        _make_together(kind, key, train, cache)
+    if resources.group.world > 1:
+        _build_in_group(name, train, resources)
     else:
-        cache.artifacts.get(kind, key, train)
-    return weights_file(cache.artifacts, kind, key)
+        resources.artifacts.get(*name, train)
+    return weights_file(resources.artifacts, name)
 
 
-def weights_file(artifacts: Artifacts, kind: str, key: str) -> Path:
-    """Return where a weights file lies, made or not."""
-    return artifacts.path(kind, key) / WEIGHTS
-
-
-def notes_of(choice: BackboneChoice, artifacts: Artifacts) -> tuple[str, ...]:
-    """Return what the pre-training runs of a backbone, whose weights are made, have to say to readers of results."""
-    if choice.pretrain is None:
-        return ()
-    return read_notes(weights_file(artifacts, PRETRAINED, choice.artifact))
-
-
-def adopt(artifacts: Artifacts, kind: str, key: str, content: bytes) -> None:
-    """Keep a weights file that was made on another machine."""
-
-    def write(folder: Path) -> None:
-        (folder / WEIGHTS).write_bytes(content)
-
-    artifacts.get(kind, key, write)
-
-
-def _make_together(kind: str, key: str, train: Train, cache: WorkerCache) -> None:
-    """Train in all processes unless one has the weights; then carry the file to the machines that lack it."""
-    has = _told_by_all(cache.artifacts.has(kind, key))
-    if not any(has):
-        _train_together(kind, key, train, cache)
-        has = _told_by_all(cache.artifacts.has(kind, key))
-    if all(has):
+def _build_in_group(name: ArtifactName, train: Train, resources: BuildResources) -> None:
+    """Train in all processes unless one has the weights; then copy the file to the machines that lack it."""
+    present = _gathered(resources.artifacts.has(*name))
+    if not any(present):
+        _train_in_group(name, train, resources)
+        present = _gathered(resources.artifacts.has(*name))
+    if all(present):
         return
-    source = has.index(True)
-    box = [weights_file(cache.artifacts, kind, key).read_bytes() if cache.rank == source else None]
-    dist.broadcast_object_list(box, src=source)
-    if box[0] is not None:
-        adopt(cache.artifacts, kind, key, box[0])
+    sender = present.index(True)
+    content = [read_weights_file(resources.artifacts, name) if resources.group.rank == sender else None]
+    dist.broadcast_object_list(content, src=sender)
+    if content[0] is not None:
+        store_weights_file(resources.artifacts, name, content[0])
 
 
-def _train_together(kind: str, key: str, train: Train, cache: WorkerCache) -> None:
-    """Train in all processes, the first of which saves; or in none, if that one finds the weights made meanwhile."""
-    if cache.rank != 0:
+def _train_in_group(name: ArtifactName, train: Train, resources: BuildResources) -> None:
+    """Train in all processes, the first of which saves; or in none, if the first finds the file built meanwhile.
+
+    Only the first process takes the artifact's lock. It tells the others, once it has it, whether to train.
+    """
+    if not resources.group.is_first:
         if from_first_process(None):
             train(None)
         return
     trained = False
 
-    def save(folder: Path) -> None:
+    def train_and_save(folder: Path) -> None:
         nonlocal trained
         trained = from_first_process(True)
         train(folder)
 
-    cache.artifacts.get(kind, key, save)
+    resources.artifacts.get(*name, train_and_save)
     if not trained:
         from_first_process(False)
 
 
-def _told_by_all(value: bool) -> list[bool]:
-    told = [False] * dist.get_world_size()
-    dist.all_gather_object(told, value)
-    return told
+def _gathered(value: bool) -> list[bool]:
+    """Return every process's value, by rank."""
+    values = [False] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values

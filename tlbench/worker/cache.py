@@ -1,4 +1,4 @@
-"""What a process keeps between cells: datasets, tokenisers, built backbones, frozen features, trained teachers."""
+"""Keeps what cells of one process share: datasets, tokenisers, networks, frozen features, teachers."""
 
 from __future__ import annotations
 
@@ -22,24 +22,26 @@ from tlbench.data.catalog import open_dataset
 from tlbench.data.dataset import Dataset
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.frozen_features import Features
-from tlbench.worker.artifact_jobs import TEACHERS, teacher_artifact
-from tlbench.worker.build_once import weights_file
+from tlbench.worker.artifact_jobs import TEACHERS, ArtifactName, teacher_key
+from tlbench.worker.artifact_transfer import weights_file
 from tlbench.worker.pretrain import pretrained_weights
+from tlbench.worker.process_group import SINGLE_PROCESS, ProcessGroup
 from tlbench.worker.teacher import trained_teacher
-from tlbench.worker.text_reading import read_texts, tokenizer_of
+from tlbench.worker.text_reading import read_texts, tokenizer_for
 
 T = TypeVar("T")
 
 
 class WorkerCache:
-    """Shared pieces of the cells that one process runs; everything in it can be made again from a cell alone.
+    """The :class:`WorkerResources` of one process, each kind in a small least-recently-used cache.
+
+    Everything in it can be built again from a cell alone, so a new process gives the same results as an old one.
 
     Args:
         artifacts: Files shared with other processes of this machine.
         device: Where this process trains.
-        keep: How many of each kind to keep open.
-        rank: This process among those that make backbones together.
-        world: How many do.
+        size: Number of entries of each kind to keep.
+        group: This process among those that build artifacts, and train cells, together.
         precision: What training steps are computed in; ``auto`` is bfloat16 on GPUs that have it.
     """
 
@@ -47,30 +49,28 @@ class WorkerCache:
         self,
         artifacts: Artifacts,
         device: torch.device,
-        keep: int = 4,
+        size: int = 4,
         *,
-        rank: int = 0,
-        world: int = 1,
+        group: ProcessGroup = SINGLE_PROCESS,
         precision: Precision | Literal["auto"] = "auto",
     ) -> None:
         self.artifacts = artifacts
         self.device = device
-        self.rank = rank
-        self.world = world
-        self.precision: Precision = _native(device) if precision == "auto" else precision
-        self._keep = keep
+        self.group = group
+        self.precision: Precision = _fastest(device) if precision == "auto" else precision
+        self._size = size
         self._datasets: OrderedDict[str, Dataset] = OrderedDict()
         self._tokenizers: OrderedDict[str, str] = OrderedDict()
-        self._readings: OrderedDict[str, Dataset] = OrderedDict()
+        self._token_ids: OrderedDict[str, Dataset] = OrderedDict()
         self._backbones: OrderedDict[str, Backbone] = OrderedDict()
         self._features: OrderedDict[str, Features] = OrderedDict()
         self._teachers: OrderedDict[str, nn.Module] = OrderedDict()
 
     def dataset(self, choice: DatasetChoice) -> Dataset:
-        """Open a dataset, decoding it where this machine has not done so yet.
+        """Return a dataset, decoding it where this machine has not done so yet.
 
         Raises:
-            UserError: It no longer has the content that was planned with.
+            UserError: Its content has changed since the run was planned.
         """
 
         def open_and_check() -> Dataset:
@@ -82,7 +82,7 @@ class WorkerCache:
                 )
             return dataset
 
-        return self._recall(self._datasets, choice.info.fingerprint, open_and_check)
+        return self._cached(self._datasets, choice.info.fingerprint, open_and_check)
 
     def tokenizer(self, backbone: BackboneChoice, dataset: DatasetChoice, *, episodic: bool = False) -> str | None:
         """Return the tokeniser, as JSON, with which a backbone reads a dataset; None unless it reads text.
@@ -90,15 +90,15 @@ class WorkerCache:
         Args:
             backbone: The backbone.
             dataset: The dataset.
-            episodic: Whether it is read for episodes, whose test classes nothing may have learnt from.
+            episodic: Whether it is read for episodes, whose test classes nothing may have been trained on.
         """
         if backbone.info.modality != "text":
             return None
         key = digest([backbone.artifact, dataset.info.fingerprint, episodic])
-        return self._recall(self._tokenizers, key, lambda: tokenizer_of(backbone, dataset, episodic, self))
+        return self._cached(self._tokenizers, key, lambda: tokenizer_for(backbone, dataset, episodic, self))
 
     def read(self, dataset: DatasetChoice, backbone: BackboneChoice, *, episodic: bool = False) -> Dataset:
-        """Return a dataset as a backbone reads it: images as they are, texts as the ids of its tokeniser's tokens.
+        """Return a dataset as a backbone reads it: images as they are, texts as token ids.
 
         Args:
             dataset: The dataset.
@@ -106,68 +106,80 @@ class WorkerCache:
             episodic: As in :meth:`tokenizer`.
 
         Raises:
-            UserError: The dataset has another content than planned with, or there is no tokeniser for it.
+            UserError: The dataset has changed since the run was planned, or there is no tokeniser for it.
         """
         tokenizer = self.tokenizer(backbone, dataset, episodic=episodic)
         if tokenizer is None:
             return self.dataset(dataset)
         key = digest([backbone.artifact, dataset.info.fingerprint, episodic])
-        return self._recall(self._readings, key, lambda: read_texts(self.dataset(dataset), backbone, tokenizer, self))
+        return self._cached(
+            self._token_ids, key, lambda: read_texts(self.dataset(dataset), backbone, tokenizer, self.artifacts)
+        )
 
     def backbone(self, choice: BackboneChoice, seed: int) -> Backbone:
-        """Return the one shared instance of a backbone; whoever changes it takes a :func:`copy.deepcopy` first."""
+        """Return the one shared instance of a backbone, which must not be changed; see :meth:`own_backbone`."""
         start = initial_seed(choice, seed)
-        return self._recall(self._backbones, f"{choice.artifact}-{start}", lambda: self._build(choice, start))
+        return self._cached(self._backbones, f"{choice.artifact}-{start}", lambda: self._build(choice, start))
 
     def own_backbone(self, choice: BackboneChoice, seed: int) -> Backbone:
-        """Return a backbone that the caller may change."""
+        """Return a copy of a backbone that the caller may change."""
         return copy.deepcopy(self.backbone(choice, seed))
 
     def features(self, choice: BackboneChoice, seed: int, dataset: Dataset) -> Features:
-        """Return the frozen features of a dataset, as the backbone reads it; they are computed when first asked for."""
-        read = [dataset.tokens] if dataset.tokens else []
-        key = digest([choice.artifact, initial_seed(choice, seed), dataset.info.fingerprint, *read], length=32)
-        return self._recall(
+        """Return the frozen features of a dataset as the backbone reads it; they are computed when first read."""
+        tokens = [dataset.tokens] if dataset.tokens else []
+        key = digest([choice.artifact, initial_seed(choice, seed), dataset.info.fingerprint, *tokens], length=32)
+        return self._cached(
             self._features,
             key,
             lambda: Features(self.artifacts, key, lambda: self.backbone(choice, seed), dataset, self.device),
         )
 
-    def teacher(self, pupil: Cell) -> nn.Module:
-        """Return the one shared instance of the teacher that a cell learns from.
+    def teacher(self, student: Cell) -> nn.Module:
+        """Return the one shared instance of the teacher that a cell learns from, which must not be changed.
 
         Raises:
-            ValueError: The cell's method reads no teacher.
+            ValueError: The cell's method has no teacher.
         """
-        cell = pupil.teacher
+        cell = student.teacher
         if cell is None:
-            raise ValueError(f"{pupil.method.label} has no teacher")
-        key = teacher_artifact(pupil)
-        return self._recall(self._teachers, key, lambda: trained_teacher(cell, key, self))
+            raise ValueError(f"{student.method.label} has no teacher")
+        key = teacher_key(student)
+        return self._cached(self._teachers, key, lambda: trained_teacher(cell, key, self))
 
-    def own_teacher(self, pupil: Cell) -> nn.Module:
-        """Return a teacher that nobody else holds: whatever is done to it, the next cell's is as it was."""
-        return copy.deepcopy(self.teacher(pupil))
+    def own_teacher(self, student: Cell) -> nn.Module:
+        """Return a copy of a cell's teacher that the caller may change."""
+        return copy.deepcopy(self.teacher(student))
 
-    def read_by_teacher(self, pupil: Cell) -> Dataset:
-        """Return a cell's dataset as its teacher reads it: with the tokeniser that is kept with the teacher, if any.
+    def read_by_teacher(self, student: Cell) -> Dataset:
+        """Return a cell's dataset as its teacher reads it: texts with the tokeniser in the teacher's weights file.
 
         Raises:
-            ValueError: The cell's method reads no teacher.
+            ValueError: The cell's method has no teacher.
         """
-        self.teacher(pupil)
-        cell, key = pupil.teacher, teacher_artifact(pupil)
+        self.teacher(student)
+        cell, key = student.teacher, teacher_key(student)
         assert cell is not None
         dataset = self.dataset(cell.dataset)
         if cell.backbone.info.modality != "text":
             return dataset
-        file = weights_file(self.artifacts, TEACHERS, key)
-        return self._recall(self._readings, key, lambda: read_texts(dataset, cell.backbone, read_tokenizer(file), self))
+
+        def read() -> Dataset:
+            tokenizer = read_tokenizer(weights_file(self.artifacts, ArtifactName(TEACHERS, key)))
+            return read_texts(dataset, cell.backbone, tokenizer, self.artifacts)
+
+        return self._cached(self._token_ids, key, read)
+
+    def pretrained_weights(self, choice: BackboneChoice) -> Path:
+        """Return the weights file of a backbone whose recipe names a pre-training run; it is built if missing."""
+        if choice.pretrain is None:
+            raise ValueError(f"{choice.info.label} is not pre-trained by tlbench")
+        return pretrained_weights(choice.pretrain, choice.artifact, self)
 
     def _build(self, choice: BackboneChoice, seed: int) -> Backbone:
         weights: Path | None = None
         if choice.pretrain is not None:
-            weights = pretrained_weights(choice.pretrain, choice.artifact, self)
+            weights = self.pretrained_weights(choice)
         elif choice.weights_file is not None:
             weights = Path(choice.weights_file)
             if sha256(weights) != choice.info.recipe["weights"]["sha256"]:
@@ -177,20 +189,20 @@ class WorkerCache:
                 )
         return build(choice.info, seed, weights).to(self.device)
 
-    def _recall(self, cache: OrderedDict[str, T], key: str, make: Callable[[], T]) -> T:
+    def _cached(self, cache: OrderedDict[str, T], key: str, build: Callable[[], T]) -> T:
         if key not in cache:
-            cache[key] = make()
-            while len(cache) > self._keep:
+            cache[key] = build()
+            while len(cache) > self._size:
                 cache.popitem(last=False)
         cache.move_to_end(key)
         return cache[key]
 
 
-def _native(device: torch.device) -> Precision:
+def _fastest(device: torch.device) -> Precision:
     low = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return "bfloat16" if low else "float32"
 
 
 def initial_seed(choice: BackboneChoice, seed: int) -> int:
-    """Return the seed of a backbone's initialisation: the cell's for random weights, else one for all."""
+    """Return the seed of a backbone's initialisation: the cell's for random weights, else 0 for all cells."""
     return seed if choice.info.weights == "random" else 0

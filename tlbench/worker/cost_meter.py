@@ -14,8 +14,12 @@ import torch
 from tlbench.core.record import Cost
 
 
-class Watch:
-    """Measures wall, CPU and training seconds and peak memory from its making on."""
+class CostMeter:
+    """Measures wall, CPU and training seconds and peak memory since it was created.
+
+    Args:
+        device: Whose memory is measured: a GPU's own, else what the process has resident.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -30,7 +34,7 @@ class Watch:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Return a context whose duration counts as training."""
+        """Return a context whose duration is added to the training seconds."""
         start = time.perf_counter()
         try:
             yield
@@ -38,7 +42,12 @@ class Watch:
             self._train += time.perf_counter() - start
 
     def cost(self, cpus: float, gpus: float) -> Cost:
-        """Return what has been spent so far."""
+        """Return what has been spent so far.
+
+        Args:
+            cpus: CPUs in use, for the record.
+            gpus: GPUs in use, for the record.
+        """
         cuda = self._device.type == "cuda"
         return Cost(
             seconds=time.perf_counter() - self._wall,

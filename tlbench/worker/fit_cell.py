@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from tlbench.core.cell import Cell, task_info
 from tlbench.core.hashing import derive_seed
@@ -17,91 +17,93 @@ from tlbench.data.dataset import Task
 from tlbench.plugins import registry
 from tlbench.training.context import Context
 from tlbench.training.seeding import reseed
-from tlbench.worker.build_once import notes_of
-from tlbench.worker.paired_tokens import side_by_side
-from tlbench.worker.segment_states import keep, left
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tlbench.worker.cache import WorkerCache
+from tlbench.worker.paired_tokens import join_tokens
+from tlbench.worker.pretrain import pretraining_notes
+from tlbench.worker.segment_states import remaining_segments, store_state
+from tlbench.worker.training_observer import TrainingObserver
+from tlbench.worker.worker_resources import WorkerResources
 
 
-def attempt(
+@dataclass(frozen=True)
+class FitResult:
+    """A cell that was fitted and scored.
+
+    Attributes:
+        outcome: What the protocol found; None in every process of a group but the first.
+        fitted: What the method's ``fit`` returned.
+    """
+
+    outcome: Outcome | None
+    fitted: object
+
+
+def fit_cell(
     cell: Cell,
-    cache: WorkerCache,
+    resources: WorkerResources,
     scratch: Path,
-    rank: int,
-    world: int,
-    training: Callable[[], AbstractContextManager[None]] = nullcontext,
-    on_epoch: Callable[[Context, int, int], None] | None = None,
-) -> tuple[Outcome | None, Any]:
-    """Fit and score a cell.
+    timer: Callable[[], AbstractContextManager[None]] = nullcontext,
+    observer: TrainingObserver | None = None,
+) -> FitResult:
+    """Fit and score a cell; in a group, every process calls this.
 
-    A cell whose training has legs is fitted leg after leg, each time from the start of the method, which continues from
-    the checkpoint that the leg before left; the last fit counts.
+    A cell whose training has segments is fitted segment by segment, each time from the start of the method's ``fit``,
+    which continues from the checkpoint that the segment before left; the last fit counts.
 
     Args:
         cell: The cell.
-        cache: What this process keeps between cells.
-        scratch: Where checkpoints are kept; the first process makes the folder where the method trains a backbone.
-        rank: This process among those that train the cell together.
-        world: Number of processes that train the cell together.
-        training: Returns a context in which the method fits.
-        on_epoch: Told (context, epochs done, epochs in all) while it does.
-
-    Returns:
-        The outcome, None in every process but the first, and what the method's ``fit`` returned.
+        resources: This process, and what it keeps.
+        scratch: Folder of checkpoints; the first process creates it where the method trains a backbone.
+        timer: Returns a context that surrounds the method's ``fit``.
+        observer: Follows the fits.
     """
     declared = registry.declaration("methods", cell.method.name)
     method = declared.load()
     protocol = registry.declaration("protocols", cell.protocol.name).load()
-    dataset = cache.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)
-    features = cache.features(cell.backbone, cell.seed, dataset)
+    dataset = resources.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)
+    features = resources.features(cell.backbone, cell.seed, dataset)
     frozen = declared.constants.get("FROZEN_BACKBONE", False)
-    backbone = (cache.backbone if frozen else cache.own_backbone)(cell.backbone, cell.seed)
+    backbone = (resources.backbone if frozen else resources.own_backbone)(cell.backbone, cell.seed)
     teacher = None
     if cell.method.teacher is not None:
-        dataset, backbone, teacher = side_by_side(
-            dataset, cache.read_by_teacher(cell), backbone, cache.own_teacher(cell)
-        )
-    keeps = rank == 0 and (not frozen or bool(cell.legs))
-    if keeps:
+        teacher_data, teacher = resources.read_by_teacher(cell), resources.own_teacher(cell)
+        dataset, backbone, teacher = join_tokens(dataset, teacher_data, backbone, teacher)
+    group = resources.group
+    checkpoints = group.is_first and (not frozen or bool(cell.legs))
+    if checkpoints:
         scratch.mkdir(parents=True, exist_ok=True)
-    *earlier, (last, params) = left(cell, cache.artifacts, scratch)
+    *earlier, (last, params) = remaining_segments(cell, resources.artifacts, scratch)
     ctx = Context(
         cell=cell.root,
-        device=cache.device,
+        device=resources.device,
         features=features,
         teacher=teacher,
-        precision=cache.precision,
-        rank=rank,
-        world=world,
-        folder=scratch if keeps else None,
+        precision=resources.precision,
+        rank=group.rank,
+        world=group.world,
+        folder=scratch if checkpoints else None,
         until=None if last == WHOLE else last,
         oracle=declared.constants.get("ORACLE", False),
         sealed=cell.trial is not None,
     )
-    if on_epoch is not None:
-        ctx.on_epoch = partial(on_epoch, ctx)
-    fitted: list[Any] = []
+    if observer is not None:
+        ctx.on_epoch = partial(observer.on_epoch, ctx)
+    results: list[object] = []
 
-    def fit(task: Task) -> Any:
-        with training():
+    def fit(task: Task) -> object:
+        with timer():
             for until, values in earlier:
                 own = replace(ctx, until=until, curves={}, selected={}, validation={}, notes=[])
                 reseed(derive_seed(cell.root, "global"))
                 method.fit(task, copy.deepcopy(backbone), method.Config(**values), own)
             reseed(derive_seed(cell.root, "global"))
-            fitted.append(method.fit(task, backbone, method.Config(**params), ctx))
-        return fitted[0]
+            results.append(method.fit(task, backbone, method.Config(**params), ctx))
+        return results[0]
 
-    outcome: Outcome | None = protocol.run(
-        task_info(cell.protocol, cell.dataset.info, cell.shots), dataset, cell.seed, fit, ctx
-    )
+    task = task_info(cell.protocol, cell.dataset.info, cell.shots)
+    outcome: Outcome | None = protocol.run(task, dataset, cell.seed, fit, ctx)
     if outcome is not None:
-        notes = (*notes_of(cell.backbone, cache.artifacts), *dataset.notes, *outcome.notes)
+        notes = (*pretraining_notes(cell.backbone, resources.artifacts), *dataset.notes, *outcome.notes)
         outcome = outcome.model_copy(update={"notes": notes})
     if last != WHOLE:
-        keep(cell, cache.artifacts, scratch)
-    return outcome, fitted[0]
+        store_state(cell, resources.artifacts, scratch)
+    return FitResult(outcome, results[0])

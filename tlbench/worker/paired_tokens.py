@@ -1,4 +1,8 @@
-"""Two networks that read the same texts as other token ids: both stand side by side, and each network reads its own."""
+"""Lets a student and its teacher read the same texts with different tokenisers, in one table of token ids.
+
+Where their token ids differ, the student's and the teacher's stand in the same row, side by side, and each network is
+given its own columns. So the dataset, its splits and its batches stay as they are.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,11 @@ from tlbench.core.hashing import digest
 from tlbench.data.dataset import Dataset
 
 
-class Columns(nn.Module):
-    """Some of the columns of token ids.
+class TokenColumns(nn.Module):
+    """Selects some of the columns of token ids.
 
     Args:
-        start: The first of them.
+        start: The first column.
         stop: The one after the last.
     """
 
@@ -31,28 +35,29 @@ class Columns(nn.Module):
         return ids[:, self.start : self.stop]
 
 
-def side_by_side(
-    own: Dataset, taught: Dataset, backbone: Backbone, teacher: nn.Module
+def join_tokens(
+    student_data: Dataset, teacher_data: Dataset, student: Backbone, teacher: nn.Module
 ) -> tuple[Dataset, Backbone, nn.Module]:
-    """Return a dataset that a student and its teacher both read, and the two as they read it.
+    """Return one dataset for a student and its teacher, and both networks changed so that they read it.
 
-    Where both read the same, that is what was given.
+    Where both read the same token ids, or images, the arguments themselves are returned.
 
     Args:
-        own: The dataset as the student reads it.
-        taught: The same as the teacher reads it.
-        backbone: The student; left as it is.
+        student_data: The dataset as the student reads it, (N, L) token ids or images.
+        teacher_data: The same dataset as the teacher reads it.
+        student: The student's backbone; it is copied where it must change.
         teacher: The teacher, in evaluation mode.
     """
-    if own.tokens == taught.tokens:
-        return own, backbone, teacher
-    width, whole = own.x.shape[1], own.x.shape[1] + taught.x.shape[1]
-    both = replace(
-        own,
-        x=np.hstack([own.x, taught.x]),
-        tokens=digest([own.tokens, taught.tokens], length=32),
-        notes=(*own.notes, *taught.notes),
+    if student_data.tokens == teacher_data.tokens:
+        return student_data, student, teacher
+    own_ids, teacher_ids = np.asarray(student_data.x), np.asarray(teacher_data.x)
+    width, total = own_ids.shape[1], own_ids.shape[1] + teacher_ids.shape[1]
+    joined = replace(
+        student_data,
+        x=np.hstack([own_ids, teacher_ids]),
+        tokens=digest([student_data.tokens, teacher_data.tokens], length=32),
+        notes=(*student_data.notes, *teacher_data.notes),
     )
-    backbone = copy.deepcopy(backbone)
-    backbone.prepare = nn.Sequential(Columns(0, width), backbone.prepare)
-    return both, backbone, nn.Sequential(Columns(width, whole), teacher).eval()
+    student = copy.deepcopy(student)
+    student.prepare = nn.Sequential(TokenColumns(0, width), student.prepare)
+    return joined, student, nn.Sequential(TokenColumns(width, total), teacher).eval()

@@ -1,4 +1,4 @@
-"""Pre-training runs: made once, kept as weights files, shared by every cell that names them."""
+"""Pre-training runs: trained once, kept as weights files, shared by every cell that names them."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ import shutil
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tlbench.backbones.weights import save_weights
-from tlbench.core.cell import Pretrain
+from tlbench.backbones.weights_metadata import read_notes
+from tlbench.core.cell import BackboneChoice, Pretrain
 from tlbench.core.hashing import derive_seed
 from tlbench.data.dataset import TRAIN, Dataset, Split, take
 from tlbench.plugins import registry
+from tlbench.store.artifacts import Artifacts
 from tlbench.training.context import Context
 from tlbench.training.seeding import reseed
-from tlbench.worker.artifact_jobs import PRETRAINED
-from tlbench.worker.build_once import WEIGHTS, made_once, notes_of
-
-if TYPE_CHECKING:
-    from tlbench.worker.cache import WorkerCache
+from tlbench.worker.artifact_jobs import PRETRAINED, ArtifactName
+from tlbench.worker.artifact_transfer import WEIGHTS_FILE, weights_file
+from tlbench.worker.build_once import build_once
+from tlbench.worker.worker_resources import WorkerResources
 
 
 def corpus(dataset: Dataset, labelled: bool) -> Split:
-    """Return what pre-training may read of a dataset.
+    """Return the examples of a dataset that pre-training may read.
 
-    Training examples only and, where the dataset declares a class split, training classes only: so neither the test
+    Training examples only and, where the dataset declares a class split, of training classes only: so neither the test
     examples nor the test classes of any protocol are seen.
 
     Args:
         dataset: The dataset.
-        labelled: Whether the method reads labels; otherwise it is given none.
+        labelled: Whether the method reads labels; without, the split has none.
     """
     rows = dataset.rows(TRAIN)
     classes = dataset.info.class_splits.get("train", tuple(range(len(dataset.info.classes))))
@@ -44,35 +44,47 @@ def corpus(dataset: Dataset, labelled: bool) -> Split:
     return take(dataset, rows, labels.astype(np.int64))
 
 
-def pretrained_weights(run: Pretrain, key: str, cache: WorkerCache) -> Path:
-    """Return the weights file of a pre-training run, training it if no process of this machine has done so yet.
+def pretrained_weights(run: Pretrain, key: str, resources: WorkerResources) -> Path:
+    """Return the weights file of a pre-training run; train it if no process of this machine has done so yet.
 
-    A killed run continues from its last checkpoint.
+    A run that was killed continues from its last checkpoint.
 
     Args:
         run: What to train.
-        key: Name of the artifact.
-        cache: What this process keeps between cells.
+        key: Key of the artifact.
+        resources: The process that trains, and what it may read.
     """
-    return made_once(PRETRAINED, key, partial(_train, run, key, cache), cache)
+    return build_once(ArtifactName(PRETRAINED, key), partial(_train, run, key, resources), resources)
 
 
-def _train(run: Pretrain, key: str, cache: WorkerCache, folder: Path | None) -> None:
-    """Train, and save into a folder if one is given; in one process, or as one of several."""
+def pretraining_notes(backbone: BackboneChoice, artifacts: Artifacts) -> tuple[str, ...]:
+    """Return the warnings of the pre-training runs behind a backbone, whose weights have been built.
+
+    Args:
+        backbone: The backbone; one that no pre-training run gave its weights has no notes.
+        artifacts: Where its weights are.
+    """
+    if backbone.pretrain is None:
+        return ()
+    return read_notes(weights_file(artifacts, ArtifactName(PRETRAINED, backbone.artifact)))
+
+
+def _train(run: Pretrain, key: str, resources: WorkerResources, folder: Path | None) -> None:
+    """Train, alone or as one process of a group; write the weights file where a folder is given."""
     declared = registry.declaration("methods", run.method.name)
     # Another version of the method must not continue from this one's checkpoint.
-    scratch = cache.artifacts.root / "running" / f"pretrain-{key}-{declared.source}"
+    scratch = resources.artifacts.root / "running" / f"pretrain-{key}-{declared.source}"
     if folder is not None:
         scratch.mkdir(parents=True, exist_ok=True)
-    dataset = cache.read(run.dataset, run.start)
-    backbone = cache.own_backbone(run.start, run.seed)
+    dataset = resources.read(run.dataset, run.start)
+    backbone = resources.own_backbone(run.start, run.seed)
     module = declared.load()
     ctx = Context(
         cell=f"pretrain-{run.recipe}",
-        device=cache.device,
-        precision=cache.precision,
-        rank=cache.rank,
-        world=cache.world,
+        device=resources.device,
+        precision=resources.precision,
+        rank=resources.group.rank,
+        world=resources.group.world,
         folder=None if folder is None else scratch,
     )
     reseed(derive_seed(ctx.cell, "global"))
@@ -80,9 +92,10 @@ def _train(run: Pretrain, key: str, cache: WorkerCache, folder: Path | None) -> 
     module.pretrain(corpus(dataset, run.labels), backbone, module.Config(**run.method.params), ctx)
     if folder is None:
         return
-    where = f"pre-training with {run.method.name} on {run.dataset.info.name}"
-    notes = [*notes_of(run.start, cache.artifacts), *(f"{where}: {note}" for note in (*dataset.notes, *ctx.notes))]
-    save_weights(backbone, folder / WEIGHTS, cache.tokenizer(run.start, run.dataset), notes)
-    told = {"seconds": time.perf_counter() - start, "workers": cache.world, "curves": ctx.curves}
-    (folder / "training.json").write_text(json.dumps(told))
+    label = f"pre-training with {run.method.name} on {run.dataset.info.name}"
+    own_notes = [f"{label}: {note}" for note in (*dataset.notes, *ctx.notes)]
+    notes = [*pretraining_notes(run.start, resources.artifacts), *own_notes]
+    save_weights(backbone, folder / WEIGHTS_FILE, resources.tokenizer(run.start, run.dataset), notes)
+    facts = {"seconds": time.perf_counter() - start, "workers": resources.group.world, "curves": ctx.curves}
+    (folder / "training.json").write_text(json.dumps(facts))
     shutil.rmtree(scratch)

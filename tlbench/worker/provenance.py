@@ -1,4 +1,4 @@
-"""What a result was produced by: versions, host, hardware, git commit, and the source of method and protocol."""
+"""What produced a result: versions, host, hardware, git commit, how it was executed, and the marks of its code."""
 
 from __future__ import annotations
 
@@ -15,11 +15,28 @@ import torch
 
 from tlbench.core.cell import Cell, method_source
 from tlbench.plugins import registry
+from tlbench.worker.worker_resources import WorkerResources
+
+
+def provenance(cell: Cell, resources: WorkerResources) -> dict[str, Any]:
+    """Return what a record says of how its cell was run here.
+
+    Args:
+        cell: The cell.
+        resources: The process that runs it.
+    """
+    execution = {
+        "device": resources.device.type,
+        "threads": torch.get_num_threads(),
+        "workers": resources.group.world,
+        "precision": resources.precision,
+    }
+    return machine_facts() | sources(cell) | execution
 
 
 @cache
-def machine() -> dict[str, Any]:
-    """Return what this process runs on: versions, host, hardware, git commit."""
+def machine_facts() -> dict[str, Any]:
+    """Return the versions of Python and packages, host, hardware, and the git commit of tlbench."""
     packages = ("tlbench", "torch", "torchvision", "tokenizers", "ray", "numpy", "scipy")
     return {
         "python": platform.python_version(),
@@ -52,7 +69,7 @@ def _commit() -> str:
 
 
 def sources(cell: Cell) -> dict[str, str]:
-    """Return the hashes of the method's and the protocol's source files, by which a result is known to be stale."""
+    """Return the marks of the method's and the protocol's code, by which a result is known to be stale."""
     return {
         "method_source": method_source(
             registry.declaration("methods", cell.method.name).source, cell.method, cell.backbone

@@ -1,7 +1,7 @@
-"""What a training had come to at the end of a leg: a cache, so that who goes on from there repeats nothing.
+"""Checkpoints at the ends of segments, kept as artifacts, from which other trials of a search continue.
 
-Where the state is missing, as on a machine that does not share the artifact folder, the legs are trained once more
-from the start, which gives the same state.
+They are a cache. Where one is missing, as on a machine that does not share the artifact folder, the segments before are
+trained again from the start, which gives the same state.
 """
 
 from __future__ import annotations
@@ -21,30 +21,36 @@ from tlbench.store.artifacts import Artifacts
 from tlbench.store.atomic_write import write_file
 from tlbench.worker.provenance import sources
 
-STATES = "states"  # kind of artifact; each setting has a folder of its own
-_GIVEN_UP = 7 * 86400.0  # seconds after which nobody goes on with a search
+STATES = "states"  # kind of artifact; each setting that is searched has a folder of its own
+_ABANDONED = 7 * 86400.0  # seconds without a change after which no search continues from a setting's states
 
 
-def left(cell: Cell, artifacts: Artifacts, scratch: Path) -> list[tuple[int, dict[str, Any]]]:
-    """Return the legs to train in this process, as the mark where each ends and all its parameters.
+def remaining_segments(cell: Cell, artifacts: Artifacts, scratch: Path) -> list[tuple[int, dict[str, Any]]]:
+    """Return the segments to train in this process, as the mark where each ends and all its parameters.
 
-    The checkpoints that the first of them continues from are laid into the folder, unless it has some of its own.
+    The checkpoints that the first of them continues from are copied into the folder, unless it has some of its own.
 
     Args:
-        cell: The cell.
+        cell: The cell; one whose training has no segments is trained in one piece, to its end.
         artifacts: Where states are kept.
-        scratch: Where the cell's checkpoints are.
+        scratch: Folder of the cell's checkpoints.
     """
     if not cell.legs:
         return [(WHOLE, cell.method.params)]
     start = 0
     if cell.trial is not None and not list(scratch.glob("*.ckpt")):
-        start = _lay(cell, cell.trial, artifacts, scratch)
+        start = _copy_latest_state(cell, cell.trial, artifacts, scratch)
     return [(until, cell.method.params | values) for until, values in cell.legs if until > start]
 
 
-def keep(cell: Cell, artifacts: Artifacts, scratch: Path) -> None:
-    """Keep what a trial's training has come to; its checkpoints move away from the folder."""
+def store_state(cell: Cell, artifacts: Artifacts, scratch: Path) -> None:
+    """Store the checkpoints at the end of a trial's last segment; they are moved out of the folder.
+
+    Args:
+        cell: A trial whose training has segments.
+        artifacts: Where states are kept.
+        scratch: Folder of the cell's checkpoints.
+    """
     assert cell.trial is not None
     files = list(scratch.glob("*.ckpt"))
 
@@ -56,18 +62,23 @@ def keep(cell: Cell, artifacts: Artifacts, scratch: Path) -> None:
         artifacts.get(_kind(cell.trial.setting), _key(cell, cell.legs[-1][0]), move)
 
 
-def forget(settings: Iterable[str], artifacts: Artifacts) -> None:
-    """Delete the states of settings whose search is over, and of those that nobody has gone on with for a week."""
-    for setting in settings:
+def delete_states(finished: Iterable[str], artifacts: Artifacts) -> None:
+    """Delete states that nothing continues from any more.
+
+    Args:
+        finished: Keys of the settings whose search is over; those abandoned for a week are deleted as well.
+        artifacts: Where states are kept.
+    """
+    for setting in finished:
         shutil.rmtree(artifacts.root / _kind(setting), ignore_errors=True)
     for folder in (artifacts.root / STATES).glob("*"):
         with suppress(FileNotFoundError):  # another driver was faster
-            if time.time() - folder.stat().st_mtime > _GIVEN_UP:
+            if time.time() - folder.stat().st_mtime > _ABANDONED:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _lay(cell: Cell, trial: Trial, artifacts: Artifacts, scratch: Path) -> int:
-    """Lay the latest state that there is into a folder, and return its mark; 0 where there is none."""
+def _copy_latest_state(cell: Cell, trial: Trial, artifacts: Artifacts, scratch: Path) -> int:
+    """Copy the latest state that exists into a folder and return its mark; 0 where there is none."""
     for mark in reversed(GENERATIONS):
         folder = artifacts.path(_kind(trial.setting), _key(cell, mark))
         if mark < cell.legs[-1][0] and folder.is_dir():
@@ -83,5 +94,5 @@ def _kind(setting: str) -> str:
 
 
 def _key(cell: Cell, mark: int) -> str:
-    """Name the state of a trial's training at a mark: trials that have the same legs up to there share it."""
+    """Return the key of a trial's state at a mark; trials that have the same segments up to there share it."""
     return digest([before(cell.legs, mark), sources(cell)["method_source"]], length=32)

@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,68 +18,69 @@ from tlbench.backbones.catalog import build
 from tlbench.backbones.weights_metadata import carried
 from tlbench.core.cell import Cell, task_info
 from tlbench.core.errors import UserError
-from tlbench.core.record import Outcome
 from tlbench.training.classifier import Classifier
 from tlbench.training.frozen_features import embed
 from tlbench.training.predictor import ModulePredictor
-from tlbench.worker.artifact_jobs import TEACHERS
-from tlbench.worker.build_once import WEIGHTS, made_once
-from tlbench.worker.fit_cell import attempt
+from tlbench.worker.artifact_jobs import TEACHERS, ArtifactName
+from tlbench.worker.artifact_transfer import WEIGHTS_FILE
+from tlbench.worker.build_once import build_once
+from tlbench.worker.fit_cell import fit_cell
 from tlbench.worker.provenance import sources
+from tlbench.worker.worker_resources import WorkerResources
 
-if TYPE_CHECKING:
-    from tlbench.worker.cache import WorkerCache
-
-_PROBES = 4  # inputs on which a network must answer as before once it has been saved and read back
+_COMPARED = 4  # inputs whose logits must be the same once a network has been saved and rebuilt
+_RECORDED = {"scores", "validation", "selected", "curves"}  # parts of the outcome that are kept with the weights
 
 
-def trained_teacher(cell: Cell, key: str, cache: WorkerCache) -> nn.Module:
-    """Return a trained teacher in evaluation mode, without gradients; train it if this machine has not done so yet.
+def trained_teacher(cell: Cell, key: str, resources: WorkerResources) -> nn.Module:
+    """Return a teacher in evaluation mode, without gradients; train it if no process of this machine has done so yet.
 
-    A killed training continues from its last checkpoint.
+    A training that was killed continues from its last checkpoint.
 
     Args:
         cell: The teacher's own cell (see :attr:`Cell.teacher`).
-        key: Name of the artifact.
-        cache: What this process keeps between cells.
+        key: Key of the artifact.
+        resources: The process that trains, and what it may read.
 
     Raises:
         UserError: What its method trains is no backbone under a linear head.
     """
-    file = made_once(TEACHERS, key, partial(_train, cell, key, cache), cache)
-    return _rebuilt(cell, load_file(file), cache.device)
+    file = build_once(ArtifactName(TEACHERS, key), partial(_train, cell, key, resources), resources)
+    return _rebuilt(cell, load_file(file), resources.device)
 
 
-def _train(cell: Cell, key: str, cache: WorkerCache, folder: Path | None) -> None:
-    """Train, and save into a folder if one is given; in one process, or as one of several."""
+def _train(cell: Cell, key: str, resources: WorkerResources, folder: Path | None) -> None:
+    """Train, alone or as one process of a group; write the weights file where a folder is given."""
     # Another version of the method must not continue from this one's checkpoint.
-    scratch = cache.artifacts.root / "running" / f"teacher-{key}-{sources(cell)['method_source']}"
+    scratch = resources.artifacts.root / "running" / f"teacher-{key}-{sources(cell)['method_source']}"
     start = time.perf_counter()
-    outcome, predictor = attempt(cell, cache, scratch, cache.rank, cache.world)
-    if folder is None or outcome is None:
+    result = fit_cell(cell, resources, scratch)
+    if folder is None or result.outcome is None:
         return
-    tokenizer = cache.tokenizer(cell.backbone, cell.dataset, episodic=cell.protocol.episodic)
-    save_file(_state(cell, predictor, cache), folder / WEIGHTS, carried(tokenizer))
-    told = {"seconds": time.perf_counter() - start, "workers": cache.world, "cell": cell.describe(), **_scores(outcome)}
-    (folder / "training.json").write_text(json.dumps(told))
+    tokenizer = resources.tokenizer(cell.backbone, cell.dataset, episodic=cell.protocol.episodic)
+    save_file(_state(cell, result.fitted, resources), folder / WEIGHTS_FILE, carried(tokenizer))
+    facts = {
+        "seconds": time.perf_counter() - start,
+        "workers": resources.group.world,
+        "cell": cell.describe(),
+        **result.outcome.model_dump(mode="json", include=_RECORDED),
+    }
+    (folder / "training.json").write_text(json.dumps(facts))
     shutil.rmtree(scratch)
 
 
-def _scores(outcome: Outcome) -> dict[str, Any]:
-    return outcome.model_dump(mode="json", include={"scores", "validation", "selected", "curves"})
-
-
-def _state(cell: Cell, predictor: Any, cache: WorkerCache) -> dict[str, Tensor]:
-    """Return the weights and buffers of a fitted network, once it is sure that it can be rebuilt from them."""
-    if not isinstance(predictor, ModulePredictor):
-        raise _unusable(cell, f"it returns a {type(predictor).__name__}")
-    state = {name: tensor.detach().cpu().clone() for name, tensor in predictor.module.state_dict().items()}
+def _state(cell: Cell, fitted: object, resources: WorkerResources) -> dict[str, Tensor]:
+    """Return the weights and buffers of a fitted network, after making sure that it can be rebuilt from them."""
+    if not isinstance(fitted, ModulePredictor):
+        raise _unusable(cell, f"it returns a {type(fitted).__name__}")
+    state = {name: tensor.detach().cpu().clone() for name, tensor in fitted.module.state_dict().items()}
     try:
-        rebuilt = _rebuilt(cell, state, cache.device)
+        rebuilt = _rebuilt(cell, state, resources.device)
     except RuntimeError as error:
         raise _unusable(cell, "its network has other parts") from error
-    inputs = cache.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic).x
-    before, after = (embed(net, inputs, np.arange(_PROBES), cache.device) for net in (predictor.logits, rebuilt))
+    inputs = resources.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic).x
+    rows = np.arange(_COMPARED)
+    before, after = (embed(network, inputs, rows, resources.device) for network in (fitted.logits, rebuilt))
     if not torch.allclose(before, after, rtol=1e-3, atol=1e-4):
         raise _unusable(cell, "its network answers otherwise once it has been rebuilt")
     return state
@@ -88,7 +88,8 @@ def _state(cell: Cell, predictor: Any, cache: WorkerCache) -> dict[str, Tensor]:
 
 def _rebuilt(cell: Cell, state: dict[str, Tensor], device: torch.device) -> nn.Module:
     info = cell.backbone.info
-    bare = replace(info, recipe={**info.recipe, "weights": {"kind": "random"}})  # whatever these are, others come next
+    # Its initial weights do not matter, since the trained ones are loaded over them.
+    bare = replace(info, recipe={**info.recipe, "weights": {"kind": "random"}})
     model = Classifier(build(bare, 0, None), task_info(cell.protocol, cell.dataset.info, cell.shots).classes)
     model.load_state_dict(state)
     return model.to(device).eval().requires_grad_(False)

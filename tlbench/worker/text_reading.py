@@ -1,8 +1,8 @@
-"""With which tokeniser a backbone reads texts: the one its weights were trained with, or one for the task's own texts.
+"""Chooses the tokeniser with which a backbone reads texts, and reads them as token ids.
 
-Weights that were trained before carry theirs in their file, and encoders of Hugging Face come with one. For random
-weights one is trained on texts that a method may see anyway: training examples only and, where test classes are kept
-apart, of training classes only.
+Weights that were trained before have theirs in their file, and encoders of Hugging Face come with one. For random
+weights a tokeniser is trained on texts that a method may see anyway: training examples only and, in episodes, of
+training classes only.
 """
 
 from __future__ import annotations
@@ -10,54 +10,57 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlbench.backbones.catalog import tokenizer as published
+from tlbench.backbones.catalog import tokenizer as published_tokenizer
 from tlbench.backbones.weights_metadata import read_tokenizer
 from tlbench.core.cell import BackboneChoice, DatasetChoice
 from tlbench.core.class_splits import deal_classes
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import digest
+from tlbench.core.info import BackboneInfo
 from tlbench.data import tokenizer as training
 from tlbench.data.dataset import SOURCE, TRAIN, Dataset
 from tlbench.data.tokenized import tokenize
-from tlbench.worker.pretrain import pretrained_weights
-
-if TYPE_CHECKING:
-    from tlbench.core.info import BackboneInfo
-    from tlbench.worker.cache import WorkerCache
+from tlbench.store.artifacts import Artifacts
+from tlbench.worker.worker_resources import TextResources
 
 TOKENIZERS = "tokenizers"  # a kind of artifact
 _FILE = "tokenizer.json"
-_UNKNOWN = 0.2  # the largest share of a dataset's tokens that a record does not speak of
+_UNKNOWN = 0.2  # share of unknown tokens beyond which the dataset gets a note
 
 
-def tokenizer_of(choice: BackboneChoice, target: DatasetChoice, episodic: bool, cache: WorkerCache) -> str:
+def tokenizer_for(choice: BackboneChoice, target: DatasetChoice, episodic: bool, resources: TextResources) -> str:
     """Return the tokeniser, as JSON, with which a backbone reads the texts of a dataset.
 
     Args:
         choice: A text backbone.
-        target: The dataset that it is used on.
-        episodic: Whether that is for episodes, whose test classes nothing may have learnt from.
-        cache: What this process keeps between cells.
+        target: The dataset that it reads.
+        episodic: Whether it reads it for episodes, whose test classes nothing may have been trained on.
+        resources: Opens datasets, and pre-trains where weights are missing.
 
     Raises:
-        UserError: A file of weights carries no tokeniser, or the backbone's own cannot be had.
+        UserError: A file of weights has no tokeniser in it, or the published one cannot be loaded.
     """
     if choice.pretrain is not None:
-        return read_tokenizer(pretrained_weights(choice.pretrain, choice.artifact, cache))
+        return read_tokenizer(resources.pretrained_weights(choice))
     if choice.weights_file is not None:
         return read_tokenizer(Path(choice.weights_file))
-    return published(choice.info) or _trained(choice.info, target, episodic, cache)
+    return published_tokenizer(choice.info) or _trained(choice.info, target, episodic, resources)
 
 
-def read_texts(dataset: Dataset, choice: BackboneChoice, tokenizer: str, cache: WorkerCache) -> Dataset:
-    """Return a dataset of texts as a backbone reads it, with a tokeniser given as JSON.
+def read_texts(dataset: Dataset, choice: BackboneChoice, tokenizer: str, artifacts: Artifacts) -> Dataset:
+    """Return a dataset of texts as a backbone reads it: token ids (N, L), padded.
 
-    Where that knows too little of the texts, a note of the dataset says so.
+    Where many of the tokens are unknown to the tokeniser, a note of the dataset says so.
+
+    Args:
+        dataset: The texts.
+        choice: The backbone.
+        tokenizer: Its tokeniser, as JSON.
+        artifacts: Where token ids are kept.
 
     Raises:
         UserError: The tokeniser has other special tokens than the backbone, or more tokens.
@@ -72,7 +75,7 @@ def read_texts(dataset: Dataset, choice: BackboneChoice, tokenizer: str, cache: 
             f"{sorted(special)}, where the network has {vocabulary['size']} and {vocabulary['special']}",
             "tlbench's own encoders need [PAD], [UNK], [CLS], [SEP], [MASK] as 0 to 4; vocabulary: N sets their number",
         )
-    read = tokenize(dataset, tokenizer, info.recipe["max_length"], vocabulary["pad"], cache.artifacts)
+    read = tokenize(dataset, tokenizer, info.recipe["max_length"], vocabulary["pad"], artifacts)
     share = unknown_share(np.asarray(read.x), vocabulary["special"], training.unknown(tokenizer))
     if share <= _UNKNOWN:
         return read
@@ -81,12 +84,12 @@ def read_texts(dataset: Dataset, choice: BackboneChoice, tokenizer: str, cache: 
 
 
 def unknown_share(ids: NDArray[np.int32], special: Sequence[int], unknown: int | None) -> float:
-    """Return how many of the tokens that stand for a piece of a text are unknown, as a fraction.
+    """Return which fraction of the tokens that stand for a piece of a text are unknown.
 
     Args:
         ids: Token ids (N, L), padded.
-        special: Ids that stand for no piece; that of the unknown, if among them, does.
-        unknown: What the tokeniser writes for what it does not know; None if there is no such thing.
+        special: Ids that stand for no piece of a text; the unknown token does stand for one even if it is among them.
+        unknown: Id of the unknown token; None where the tokeniser has none.
     """
     if unknown is None:
         return 0.0
@@ -96,7 +99,7 @@ def unknown_share(ids: NDArray[np.int32], special: Sequence[int], unknown: int |
 
 
 def _origin(choice: BackboneChoice, dataset: Dataset | DatasetChoice) -> str:
-    """Return where a backbone's tokeniser comes from, for the reader of a note."""
+    """Return where a backbone's tokeniser comes from, in words."""
     if choice.pretrain is not None:
         return _origin(choice.pretrain.start, choice.pretrain.dataset)
     if choice.weights_file is not None:
@@ -106,21 +109,22 @@ def _origin(choice: BackboneChoice, dataset: Dataset | DatasetChoice) -> str:
     return f"trained on {dataset.info.name}"
 
 
-def _trained(info: BackboneInfo, target: DatasetChoice, episodic: bool, cache: WorkerCache) -> str:
-    classes = _learnable(target, episodic)
+def _trained(info: BackboneInfo, target: DatasetChoice, episodic: bool, resources: TextResources) -> str:
+    """Return a tokeniser that is trained on the texts of a dataset which a method may see, as JSON."""
+    classes = _trainable_classes(target, episodic)
     design = training.Design(size=info.recipe["vocabulary"]["size"], **info.recipe["tokenizer"])
     key = digest([training.VERSION, vars(design), target.info.fingerprint, classes])
 
     def build(folder: Path) -> None:
-        dataset = cache.dataset(target)
+        dataset = resources.dataset(target)
         texts = [dataset.x[int(row)] for row in training_rows(dataset, classes)]
         (folder / _FILE).write_text(training.train(texts, design), encoding="utf-8")
 
-    return (cache.artifacts.get(TOKENIZERS, key, build) / _FILE).read_text(encoding="utf-8")
+    return (resources.artifacts.get(TOKENIZERS, key, build) / _FILE).read_text(encoding="utf-8")
 
 
-def _learnable(target: DatasetChoice, episodic: bool) -> list[int]:
-    """Return the labels of the classes whose texts may be read before any task is posed."""
+def _trainable_classes(target: DatasetChoice, episodic: bool) -> list[int]:
+    """Return the labels of the classes that a tokeniser may be trained on."""
     info = target.info
     if episodic:
         return list(deal_classes(info)["train"])

@@ -1,0 +1,27 @@
+"""Follows a cell while it runs."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tlbench.training.context import Context
+
+
+class TrainingObserver(Protocol):
+    """Called by :func:`tlbench.worker.run_cell.run_cell`, in the process and thread that runs the cell.
+
+    An :class:`Exception` that a callback raises fails the cell; any other exception (as ``SystemExit``) ends the cell
+    without a record.
+    """
+
+    def on_begin(self) -> None:
+        """Called once, when everything that the cell needs is built and its method is about to fit."""
+
+    def on_epoch(self, ctx: Context, done: int, total: int) -> None:
+        """Called after every epoch of every training in the method's ``fit``.
+
+        Args:
+            ctx: The context of the fit, with the curves so far.
+            done: Epochs done.
+            total: Epochs in all.
+        """
