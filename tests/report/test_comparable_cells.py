@@ -9,7 +9,7 @@ import pytest
 
 from tlbench.report.comparable_cells import Measured, settle
 from tlbench.report.results import COLUMNS
-from tlbench.report.tables import baseline
+from tlbench.report.rows import baseline
 
 
 def frame(*rows: dict[str, Any]) -> pd.DataFrame:

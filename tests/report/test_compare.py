@@ -17,8 +17,8 @@ from statsmodels.stats.contingency_tables import mcnemar as reference
 
 from tlbench import cli
 from tlbench.core.errors import UserError
-from tlbench.report.compare import compare
-from tlbench.report.comparison_text import told
+from tlbench.report.comparison.selections import compare
+from tlbench.report.comparison.text import told
 
 OURS, THEIRS = (0.81, 0.84, 0.86), (0.80, 0.79, 0.84)
 

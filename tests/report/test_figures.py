@@ -14,17 +14,26 @@ import pytest
 from made_results import results, run
 from scipy.stats import rankdata
 
+from tlbench.report import chart_style as look
 from tlbench.report import number_format as text
 from tlbench.report import rendered_figures as drawn
 from tlbench.report import report_data as gathered
-from tlbench.report import search_scores as scores
 from tlbench.report import trials
-from tlbench.report.figures import adaptation, backbones, cost, curves, heat, pairwise, ranks, search, seeds, shots
-from tlbench.report.figures import style as look
 from tlbench.report.report_data import Report
-from tlbench.report.sheets.search import held, search_sheet
-from tlbench.report.tables.search import Changed, searched
-from tlbench.report.tables.validators import ChoiceRow, Choices
+from tlbench.report.sections import _adaptation_figure as adaptation
+from tlbench.report.sections import _backbones_figure as backbones
+from tlbench.report.sections import _cost_figure as cost
+from tlbench.report.sections import _curves_figure as curves
+from tlbench.report.sections import _datasets_heat as heat
+from tlbench.report.sections import _pairwise_matrix as pairwise
+from tlbench.report.sections import _pairwise_rank_diagram as ranks
+from tlbench.report.sections import _reliability_seeds as seeds
+from tlbench.report.sections import _search_figure as search
+from tlbench.report.sections import _search_scores as scores
+from tlbench.report.sections import _shots_figure as shots
+from tlbench.report.sections._adaptation_choices import ChoiceRow, Choices
+from tlbench.report.sections._search_rows import Changed, searched
+from tlbench.report.sections._search_table import held, search_sheet
 from tlbench.store.mlflow.record_artifact import Attached
 
 METHODS = {"probe": 0.50, "lora": 0.60, "tune": 0.58}

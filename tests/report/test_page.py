@@ -20,11 +20,11 @@ from tlbench.cli.leaderboard_table import terminal_table
 from tlbench.report import html as rendered
 from tlbench.report import page, trials
 from tlbench.report import report_data as gathered
+from tlbench.report import table as writers
+from tlbench.report.all_tables import sheets
 from tlbench.report.number_format import TRANSDUCTIVE
 from tlbench.report.rendered_figures import Drawn
 from tlbench.report.results import Results
-from tlbench.report.sheets import sheet as writers
-from tlbench.report.sheets.all_sheets import sheets
 from tlbench.store.mlflow import schema as mlflow_layout
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -10,12 +10,12 @@ import scipy.stats
 from made_results import results, run
 
 from tlbench.report import report_data as gathered
-from tlbench.report.sheets.orderings import orderings_sheet
-from tlbench.report.sheets.pairwise import examples_sheet, pairs_sheet
-from tlbench.report.sheets.paper import paper_sheet
-from tlbench.report.sheets.reliability import left_out_sheet, outliers_sheet, spread_sheet
-from tlbench.report.sheets.sheet import Bold
-from tlbench.report.tables.leaderboard import Board
+from tlbench.report.rows.leaderboard import Board
+from tlbench.report.sections._backbones_orderings import orderings_sheet
+from tlbench.report.sections._datasets_paper_table import paper_sheet
+from tlbench.report.sections._pairwise_tables import examples_sheet, pairs_sheet
+from tlbench.report.sections._reliability_tables import left_out_sheet, outliers_sheet, spread_sheet
+from tlbench.report.table import Bold
 
 LEVEL = {"best": 0.80, "near": 0.79, "far": 0.50}
 NOISE = {"best": (0.01, -0.01, 0.00, 0.02), "near": (-0.01, 0.02, 0.00, 0.01), "far": (0.00, 0.01, -0.01, 0.005)}

@@ -14,14 +14,14 @@ from made_results import results, run
 from tlbench.audit.results import Audit, AuditedCell, Overlap, Proof
 from tlbench.plugins import registry
 from tlbench.report import report_data as gathered
+from tlbench.report.all_tables import sheets
 from tlbench.report.html import html
-from tlbench.report.protocol_facts import protocol_boxes
 from tlbench.report.rendered_figures import Drawn
 from tlbench.report.results import join
-from tlbench.report.sheets.all_sheets import sheets
-from tlbench.report.sheets.reproduction import reproductions
+from tlbench.report.sections._provenance_reproduction import reproductions
+from tlbench.report.sections._search_rows import searched
+from tlbench.report.sections._summary_protocols import protocol_boxes
 from tlbench.report.staleness import stale
-from tlbench.report.tables.search import searched
 from tlbench.report.trials import spent
 from tlbench.suite.selector import select
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tlbench.report.sheets import sheet
-from tlbench.report.sheets.sheet import Bold, Part, Sheet
-from tlbench.report.sheets.tex import tex
+from tlbench.report import table as sheet
+from tlbench.report.table import Bold, Part, Sheet
+from tlbench.report.table_tex import tex
 
 NASTY = r"a|b & 100% of #1 {x} \input{/etc/passwd} ~^$_<b>\"q\" [0pt]"
 

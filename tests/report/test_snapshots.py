@@ -18,9 +18,9 @@ from test_compare import command  # noqa: F401
 
 from tlbench.core.errors import UserError
 from tlbench.report import page
+from tlbench.report.comparison.snapshot_changes import changes, told
+from tlbench.report.comparison.snapshots import freeze, read, refuse_tag, tags
 from tlbench.report.results import Results, join, load
-from tlbench.report.snapshot_changes import changes, told
-from tlbench.report.snapshots import freeze, read, refuse_tag, tags
 
 KEPT = Path(__file__).parents[2] / "reports"
 BEFORE, AFTER = (0.70, 0.72, 0.74), (0.75, 0.74, 0.79)
@@ -90,7 +90,9 @@ def test_nothing_is_not_frozen(tmp_path: Path) -> None:
 
 
 def test_a_freeze_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tlbench.report.snapshots._hash", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(
+        "tlbench.report.comparison.snapshots._hash", lambda _: (_ for _ in ()).throw(OSError("disk full"))
+    )
     with pytest.raises(OSError, match="disk full"):
         freeze(page.make(suite()), "one", tmp_path)
     assert list((tmp_path / "frozen").iterdir()) == []

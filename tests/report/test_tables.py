@@ -8,8 +8,8 @@ import scipy.stats
 
 from tlbench.report import number_format as text
 from tlbench.report.comparable_cells import Measured
-from tlbench.report.tables.leaderboard import Board, LeaderRow, leaderboard
-from tlbench.report.tables.settings import SettingRow, settings
+from tlbench.report.rows.leaderboard import Board, LeaderRow, leaderboard
+from tlbench.report.rows.settings import SettingRow, settings
 from tlbench.stats.contrasts import against, holm
 
 

@@ -15,12 +15,12 @@ from tlbench.report import page
 from tlbench.report.comparable_cells import Measured, settle
 from tlbench.report.number_format import BOUNDS
 from tlbench.report.results import Results, tidy
-from tlbench.report.sheets.overview import choices_sheet, leaderboard_sheet, settings_sheet
-from tlbench.report.sheets.sheet import csv as as_csv
-from tlbench.report.sheets.sheet import markdown
-from tlbench.report.tables.leaderboard import Board, leaderboard
-from tlbench.report.tables.settings import settings
-from tlbench.report.tables.validators import Choices, choices
+from tlbench.report.rows.leaderboard import Board, leaderboard
+from tlbench.report.rows.settings import settings
+from tlbench.report.sections._adaptation_choices import Choices, choices
+from tlbench.report.sections._overview_tables import choices_sheet, leaderboard_sheet, settings_sheet
+from tlbench.report.table import csv as as_csv
+from tlbench.report.table import markdown
 from tlbench.store.mlflow import schema as layout
 from tlbench.store.mlflow.stored_experiment import StoredExperiment, StoredRun
 

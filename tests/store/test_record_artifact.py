@@ -11,10 +11,10 @@ import pytest
 from made_results import results, run
 
 from tlbench.core.record import Cost, Outcome, Record, pack_bits
+from tlbench.report.all_tables import sheets
 from tlbench.report.html import html
 from tlbench.report.rendered_figures import Drawn
 from tlbench.report.report_data import make
-from tlbench.report.sheets.all_sheets import sheets
 from tlbench.store.mlflow import record_artifact as attached
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tlbench.report import number_format as text
-from tlbench.report.tables.leaderboard import Board, LeaderRow
+from tlbench.report.rows.leaderboard import Board, LeaderRow
 
 
 def terminal_table(suite: str, boards: Iterable[Board]) -> Table:
@@ -17,7 +17,7 @@ def terminal_table(suite: str, boards: Iterable[Board]) -> Table:
 
     Args:
         suite: Name, for the title.
-        boards: From :func:`tlbench.report.tables.leaderboard.leaderboard`.
+        boards: From :func:`tlbench.report.rows.leaderboard.leaderboard`.
     """
     title = Text(f"{suite}: test accuracy in %, 95% intervals over seeds")
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)

@@ -50,7 +50,7 @@ def report(
     reports: Reports = Path("reports"),
 ) -> None:
     """Write the leaderboard, from MLflow alone."""
-    from tlbench.report import snapshots as frozen
+    from tlbench.report.comparison import snapshots as frozen
     from tlbench.store.mlflow.writer import prepare as resolve
 
     if freeze is not None:
@@ -79,7 +79,7 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Hold two selections of results against each other, paired seed by seed, or two frozen tags."""
-    from tlbench.report.comparison_inputs import hold
+    from tlbench.report.comparison.inputs import hold
     from tlbench.report.results import load_several
     from tlbench.store.mlflow.writer import prepare as resolve
 

@@ -14,19 +14,19 @@ import jinja2
 from markupsafe import Markup, escape
 
 import tlbench
+from tlbench.report import chart_style as look
 from tlbench.report import number_format as text
-from tlbench.report import search_scores as scores
-from tlbench.report.figures import ranks
-from tlbench.report.figures import search as search_figure
-from tlbench.report.figures import style as look
-from tlbench.report.protocol_facts import protocol_boxes
 from tlbench.report.rendered_figures import Drawn
 from tlbench.report.report_data import Report
-from tlbench.report.sheets import search as search_sheet
-from tlbench.report.sheets.reproduction import reproductions
-from tlbench.report.sheets.sheet import Bold, Sheet
-from tlbench.report.tables.leaderboard import MOST_COMPARED, Board
-from tlbench.report.tables.search import searched
+from tlbench.report.rows.leaderboard import MOST_COMPARED, Board
+from tlbench.report.sections import _pairwise_rank_diagram as ranks
+from tlbench.report.sections import _search_figure as search_figure
+from tlbench.report.sections import _search_scores as scores
+from tlbench.report.sections import _search_table as search_sheet
+from tlbench.report.sections._provenance_reproduction import reproductions
+from tlbench.report.sections._search_rows import searched
+from tlbench.report.sections._summary_protocols import protocol_boxes
+from tlbench.report.table import Bold, Sheet
 from tlbench.report.trials import spent
 
 SHOWN = 300

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tlbench.report import table as writers
+from tlbench.report.all_tables import TABLES, sheets
 from tlbench.report.html import html
 from tlbench.report.rendered_figures import FIGURES, Figure, draw, pdf, svg
 from tlbench.report.report_data import Report, gather, make
-from tlbench.report.sheets import sheet as writers
-from tlbench.report.sheets.all_sheets import TABLES, sheets
-from tlbench.report.sheets.tex import tex
+from tlbench.report.table_tex import tex
 from tlbench.report.vega_bundle import library
 from tlbench.store.atomic_write import Content, write_file
 

@@ -9,8 +9,8 @@ from math import inf
 from tlbench.core.errors import UserError, nearest
 from tlbench.report import number_format as text
 from tlbench.report.comparable_cells import Measured, by_shots
-from tlbench.report.tables.cost import Cost
-from tlbench.report.tables.leaderboard import Board, LeaderRow, leaderboard
+from tlbench.report.rows.cost import Cost
+from tlbench.report.rows.leaderboard import Board, LeaderRow, leaderboard
 from tlbench.stats import RANKED_SEEDS
 from tlbench.stats.intervals import Estimate
 from tlbench.stats.pairwise import not_separable_from_best
@@ -93,7 +93,7 @@ def answer(board: Board, stand_in: str = "", level: float = 0.95) -> Recommendat
     """Answer for a whole board.
 
     Args:
-        board: From :func:`tlbench.report.tables.leaderboard.leaderboard`.
+        board: From :func:`tlbench.report.rows.leaderboard.leaderboard`.
         stand_in: Said of the label budgets, where others were asked for.
         level: Probability with which the best row is among those named.
     """

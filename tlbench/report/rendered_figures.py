@@ -10,10 +10,19 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from tlbench.report.figures import adaptation, backbones, cost, curves, heat, pairwise, ranks, search, seeds, shots
-from tlbench.report.figures import style as look
+from tlbench.report import chart_style as look
 from tlbench.report.report_data import Report
-from tlbench.report.tables.leaderboard import Board
+from tlbench.report.rows.leaderboard import Board
+from tlbench.report.sections import _adaptation_figure as adaptation
+from tlbench.report.sections import _backbones_figure as backbones
+from tlbench.report.sections import _cost_figure as cost
+from tlbench.report.sections import _curves_figure as curves
+from tlbench.report.sections import _datasets_heat as heat
+from tlbench.report.sections import _pairwise_matrix as pairwise
+from tlbench.report.sections import _pairwise_rank_diagram as ranks
+from tlbench.report.sections import _reliability_seeds as seeds
+from tlbench.report.sections import _search_figure as search
+from tlbench.report.sections import _shots_figure as shots
 
 FIGURES = (
     "heat", "shots", "backbones", "cost", "search", "pairwise", "ranks", "curves", "adaptation", "seeds",
@@ -28,7 +37,7 @@ class Figure:
     Attributes:
         name: File name without its ending.
         caption: Under the figure.
-        spec: Vega-Lite, without colours: these come from :mod:`tlbench.report.figures.style`.
+        spec: Vega-Lite, without colours: these come from :mod:`tlbench.report.chart_style`.
     """
 
     name: str

@@ -13,10 +13,10 @@ from tlbench.audit.storage import read_audit
 from tlbench.report.comparable_cells import Measured, settle
 from tlbench.report.recommendation import answer
 from tlbench.report.results import Results, join, load
+from tlbench.report.rows.leaderboard import Board, leaderboard
+from tlbench.report.rows.settings import SettingRow, settings
+from tlbench.report.sections._adaptation_choices import Choices, choices
 from tlbench.report.staleness import stale
-from tlbench.report.tables.leaderboard import Board, leaderboard
-from tlbench.report.tables.settings import SettingRow, settings
-from tlbench.report.tables.validators import Choices, choices
 from tlbench.report.trials import labelled
 
 _CUT, _TAIL = "[cut; sha256 ", 60  # how the store marks a text that it had to cut

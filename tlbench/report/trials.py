@@ -11,7 +11,7 @@ import pandas as pd
 
 from tlbench.core.hashing import canonical
 from tlbench.core.segments import GENERATIONS
-from tlbench.report.tables.settings import SettingRow
+from tlbench.report.rows.settings import SettingRow
 from tlbench.store.mlflow import schema as layout
 from tlbench.store.mlflow.stored_experiment import StoredRun
 from tlbench.suite.search_validation import VALIDATOR

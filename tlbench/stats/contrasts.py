@@ -116,7 +116,7 @@ def family(pairs: Mapping[Name, tuple[Scores, Scores]], level: float = 0.95) -> 
     return found
 
 
-def status(rows: Mapping[Name, Scores], baseline: Name, level: float = 0.95) -> dict[Name, Corrected]:
+def against(rows: Mapping[Name, Scores], baseline: Name, level: float = 0.95) -> dict[Name, Corrected]:
     """Return each row's contrast with the baseline as a :func:`family`, its k - 1 p-values corrected by :func:`holm`.
 
     Raises:

@@ -1,0 +1,95 @@
+"""One row a setting: its cells differ in their seed only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from tlbench.report.comparable_cells import Measured, accuracy, bounds, by_shots, grouped, scores
+from tlbench.report.rows import baseline as baselines
+from tlbench.report.rows.baseline import Baseline
+from tlbench.report.rows.cost import Cost, cost
+from tlbench.report.rows.differences import Difference, differences
+from tlbench.stats.intervals import Estimate, pooled_episode_reach
+
+
+@dataclass(frozen=True)
+class SettingRow:
+    """A setting. Scores are fractions of 1.
+
+    Attributes:
+        episodes: Half-width of the mean over test episodes with the fitted learners held fixed, where a protocol
+            stores one.
+        macro_f1: Mean over seeds; None where the protocol has none. Likewise ``nll`` (nats) and ``ece``.
+        is_bound: Whether the method saw labels that all others are denied: an upper bound.
+    """
+
+    protocol: str
+    method: str
+    backbone: str
+    dataset: str
+    shots: str
+    is_baseline: bool
+    accuracy: Estimate
+    episodes: float | None
+    difference: Difference
+    macro_f1: float | None
+    nll: float | None
+    ece: float | None
+    cost: Cost
+    is_bound: bool = False
+
+
+def settings(cells: Iterable[Measured], baseline: str) -> tuple[SettingRow, ...]:
+    """Make one row a setting, by protocol, dataset and shots, best first.
+
+    The family of Holm's correction is one protocol, backbone, dataset and shots: the k - 1 methods beside the baseline.
+
+    Args:
+        cells: See :func:`tlbench.report.comparable_cells.settle`.
+        baseline: The baseline as the suite names it.
+    """
+    rows: list[SettingRow] = []
+    for of_protocol in grouped(cells, lambda cell: cell.protocol).values():
+        chosen = baselines.find(of_protocol, baseline)
+        for together in grouped(of_protocol, lambda cell: (cell.dataset, cell.shots, cell.backbone)).values():
+            rows += _rows(together, chosen)
+    return tuple(sorted(rows, key=_order))
+
+
+def _order(row: SettingRow) -> tuple[str, str, float, float, str, str]:
+    return row.protocol, row.dataset, by_shots(row.shots), -row.accuracy.mean, row.method, row.backbone
+
+
+def _rows(together: Sequence[Measured], baseline: Baseline) -> list[SettingRow]:
+    groups = grouped(together, lambda cell: cell.method)
+    found = {method: scores(group) for method, group in groups.items()}
+    theirs = found.get(baseline.label)
+    asked = [(method, ours, theirs) for method, ours in found.items()]
+    return [
+        SettingRow(
+            protocol=group[0].protocol,
+            method=method,
+            backbone=group[0].backbone,
+            dataset=group[0].dataset,
+            shots=group[0].shots,
+            is_baseline=method == baseline.label,
+            accuracy=accuracy(found[method]),
+            episodes=_pooled(pooled_episode_reach, [cell.reach for cell in group]),
+            difference=difference,
+            macro_f1=_pooled(fmean, [cell.macro_f1 for cell in group]),
+            nll=_pooled(fmean, [cell.nll for cell in group]),
+            ece=_pooled(fmean, [cell.ece for cell in group]),
+            cost=cost(group),
+            is_bound=group[0].oracle,
+        )
+        for (method, group), difference in zip(
+            groups.items(), differences(asked, baseline, bounds(together)), strict=True
+        )
+    ]
+
+
+def _pooled(pool: Callable[[list[float]], float], values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return pool(known) if len(known) == len(values) else None

@@ -1,0 +1,99 @@
+"""For every row of the leaderboard, and every suite that has it, the command that makes it again and its runs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from tlbench.report.comparable_cells import Measured
+from tlbench.report.results import Results
+from tlbench.report.table import Part, Sheet
+
+_SERVERS = ("http://", "https://")
+_UI = "http://127.0.0.1:5000"  # where `tlbench ui` serves a local store
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """How a row came to be, in one suite that has it.
+
+    Attributes:
+        suite: Name.
+        command: For a shell, beside the suite's file.
+        runs: Address of its runs in MLflow's pages.
+    """
+
+    suite: str
+    protocol: str
+    method: str
+    backbone: str
+    command: str
+    runs: str
+
+
+def reproductions(suites: Iterable[Results], cells: Iterable[Measured]) -> tuple[Reproduction, ...]:
+    """Return one entry a protocol, method and backbone, in the order of the cells; for each suite that has them.
+
+    Args:
+        suites: What MLflow holds of each.
+        cells: See :func:`tlbench.report.comparable_cells.settle`.
+    """
+    cells = tuple(cells)
+    found = []
+    for results in suites:
+        own = set(results.done["cell"])
+        rows = {(cell.protocol, cell.method, cell.backbone): cell for cell in cells if cell.cell in own}
+        server = results.place if results.place.startswith(_SERVERS) else _UI
+        base = f"{server.rstrip('/')}/#/experiments/{quote(results.experiment)}"
+        found += [
+            Reproduction(
+                suite=results.suite,
+                protocol=cell.protocol,
+                method=cell.method,
+                backbone=cell.backbone,
+                command=_command(results.suite, cell),
+                runs=f"{base}/runs?searchFilter={quote(_filter(cell), safe='')}",
+            )
+            for cell in rows.values()
+        ]
+    return tuple(found)
+
+
+def reproduction_sheet(found: Iterable[Reproduction]) -> Sheet:
+    """Return one row a reproduction."""
+    found = tuple(found)
+    body = [(each.protocol, each.method, each.backbone, each.command) for each in found]
+    head = ("protocol", "method", "backbone", "command")
+    return Sheet(
+        name="reproduction",
+        records=[
+            {"protocol": each.protocol, "method": each.method, "backbone": each.backbone, "command": each.command,
+             "mlflow": each.runs}
+            for each in found
+        ],
+        columns=head,
+        parts=[Part("", head, body, (0, 1, 2, 3))] if body else [],
+    )  # fmt: skip
+
+
+def _command(suite: str, cell: Measured) -> str:
+    file = f"{suite}.yaml"
+    wanted = {"protocol": cell.protocol_name, "label": cell.method, "backbone": cell.backbone}
+    quoted = [_quoted(value) for value in wanted.values()]
+    if not all(quoted):
+        return shlex.join(["tlbench", "run", file])
+    selector = " ".join(f"{name}={value}" for name, value in zip(wanted, quoted, strict=True))
+    return shlex.join(["tlbench", "run", file, "--only", selector])
+
+
+def _quoted(value: str) -> str:
+    """Return a value as a selector takes it; empty for one with both kinds of quotes, that none can name."""
+    mark = next((mark for mark in "\"'" if mark not in value), "")
+    return f"{mark}{value}{mark}" if mark else ""
+
+
+def _filter(cell: Measured) -> str:
+    wanted = {"method_label": cell.method, "backbone_label": cell.backbone}
+    return " and ".join(f"params.{name} = {_quoted(value)}" for name, value in wanted.items() if _quoted(value))
