@@ -12,8 +12,8 @@ VALIDATORS, LOOP, NETWORK = (
 )
 PAIR, BOARDS, CHOICES = (
     "tlbench.data.sources.pair",
-    "tlbench.report.tables.leaderboard",
-    "tlbench.report.tables.validators",
+    "tlbench.report.rows.leaderboard",
+    "tlbench.report.sections._adaptation_choices",
 )
 ORIGIN, OF_LEAKS = "tlbench.core.label_provenance", "tests/planning/test_labels_of_the_target.py"
 OF_PROTOCOL, OF_LOOP = "tests/protocols/test_adaptation.py", "tests/training/test_adaptation_loop.py"
@@ -450,7 +450,7 @@ MUTANTS = (
     ),
     Mutant(
         "report: upper bounds are tested",
-        "tlbench.report.tables.differences:differences",
+        "tlbench.report.rows.differences:differences",
         "None if label in bounds else each.contrast",
         "each.contrast",
         OF_REPORT,

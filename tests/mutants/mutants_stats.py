@@ -9,9 +9,9 @@ BEATEN, OF_BEATEN = "tlbench.stats.dominance", "tests/stats/test_dominance.py"
 CORRECTNESS, WILCOXON, SPREAD = "tlbench.stats.paired_examples", "tlbench.stats.wilcoxon", "tlbench.stats.seed_spread"
 RECOMMEND, COMPARE, FREEZE, CHANGES = (
     "tlbench.report.recommendation",
-    "tlbench.report.compare",
-    "tlbench.report.snapshots",
-    "tlbench.report.snapshot_changes",
+    "tlbench.report.comparison.selections",
+    "tlbench.report.comparison.snapshots",
+    "tlbench.report.comparison.snapshot_changes",
 )
 OF_FAMILIES, OF_PAIRS = "tests/stats/test_contrasts_of_families.py", "tests/stats/test_pairwise.py"
 OF_BITS, OF_WILCOXON = "tests/stats/test_paired_examples.py", "tests/stats/test_wilcoxon.py"
