@@ -5,7 +5,7 @@ from __future__ import annotations
 from mutant import Mutant
 
 LOOP, GROUPS = "tests/training/test_supervised_loop.py", "tests/training/test_parameter_groups.py"
-PROTOTYPES, PARALLEL = "tests/training/test_prototypes.py", "tests/training/test_data_parallel.py"
+PARALLEL = "tests/training/test_data_parallel.py"
 FEATURES, TRAINED = "tests/methods/test_feature_methods.py", "tests/methods/test_trained_methods.py"
 CONTRACT = "tests/methods/test_contract.py"
 

@@ -100,12 +100,12 @@ def main() -> int:
     parser.add_argument("--results", type=Path, help="file of results, which is read and extended")
     parser.add_argument("--timeout", type=float, default=120, help="seconds that tests have at least before they hang")
     parser.add_argument("words", nargs="*")
-    asked = parser.parse_args()
-    chosen = mutants(asked.words)
+    options = parser.parse_args()
+    chosen = mutants(options.words)
     wrong = complaints(chosen)
     print(*wrong.values(), sep="\n", end="\n" if wrong else "")
     print(f"{len(chosen) - len(wrong)} of {len(chosen)} mutants apply", flush=True)
-    if asked.check or not chosen:
+    if options.check or not chosen:
         return bool(wrong) or not chosen
     os.environ["OMP_NUM_THREADS"] = "1"
     for name in LOADED:
@@ -113,7 +113,7 @@ def main() -> int:
     tried = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         possible = {mutant: stem for mutant, stem in chosen.items() if mutant not in wrong}
-        for trial in run(possible, Ledger(asked.results), Path(folder), asked.jobs, asked.timeout):
+        for trial in run(possible, Ledger(options.results), Path(folder), options.jobs, options.timeout):
             print(f"{trial.outcome:10} {trial.seconds:6.1f} s  {trial.name}", flush=True)
             tried.append(trial)
     print(table(tried))

@@ -160,7 +160,7 @@ def test_statements_may_be_several_and_parts_of_the_next_definition_are_not_amon
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ({"where": "Loop.rum"}, "there is no Loop.rum in tlbench.toy; see Loop.run"),
         ({"where": "length"}, "there is no length in tlbench.toy; see Loop.length"),
@@ -173,13 +173,13 @@ def test_statements_may_be_several_and_parts_of_the_next_definition_are_not_amon
         ({"where": "Loop.length", "old": "len", "new": ""}, "'len' stands there 0 times"),
     ],
 )
-def test_what_does_not_apply_is_told_with_what_is_near(
-    mutated: Callable[..., str], arguments: dict[str, Any], told: str
+def test_an_error_says_what_is_wrong_and_what_is_near(
+    mutated: Callable[..., str], arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(DoesNotApplyError) as error:
         mutated(**{"where": "Loop.run", "old": "break", "new": "return"} | arguments)
     assert str(error.value).startswith("a defect: tlbench.")
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_file_that_is_no_python_is_changed_as_text(tmp_path: Path) -> None:
