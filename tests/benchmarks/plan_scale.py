@@ -77,7 +77,7 @@ def main() -> None:
         start = time.perf_counter()
         suite = loads(text, catalog)
         choices = {key: opened[spec.name] for key, spec in suite.datasets.items()}
-        nets = {key: choose_backbone(spec, choices, catalog, None, "") for key, spec in suite.backbones.items()}
+        nets = {key: choose_backbone(spec, choices, catalog) for key, spec in suite.backbones.items()}
         plan = expand(suite, catalog, choices, nets)
         progress = plan.status(known)
         timings = Timings(

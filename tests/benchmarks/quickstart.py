@@ -61,7 +61,7 @@ def main() -> None:
         fitting = sum(record.cost.train_seconds for record in records)
         inside = sum(record.cost.seconds for record in records)
         again, _ = run(suite, folder)
-    print(f"{len(records)} cells over {len({r.cell['protocol'] for r in records})} protocols")
+    print(f"{len(records)} cells over {len({r.cell.protocol for r in records})} protocols")
     print(f"wall {wall:.1f} s, CPU {cpu:.1f} s; once finished, the same command takes {again:.1f} s")
     print(f"in cells {inside:.1f} s, of which fitting {fitting:.1f} s; pre-training {pretraining:.1f} s")
     busy = sum(record.cost.cpu_seconds for record in records)

@@ -69,7 +69,7 @@ def bare(prepared: Prepared, workspace: Workspace, count: int) -> float:
             start = time.perf_counter()  # the first one warms up
         trial = study.propose()
         assert trial is not None
-        study.take(trial.number, run_cell(setting.cell_of(trial), cache, cpus=CPUS))
+        study.take(trial.number, run_cell(setting.trial_cell(trial), cache, cpus=CPUS))
     return (time.perf_counter() - start) / count
 
 

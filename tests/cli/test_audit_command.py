@@ -151,7 +151,7 @@ def test_a_selector_that_picks_nothing_is_a_user_error(
 def started(workspace: Path) -> dict[str, tuple[str, float]]:
     with Ledger(workspace / "ledger.sqlite") as ledger:
         return {
-            record.id: (f"{record.cell['protocol']}/{record.cell['method']}", record.cost.started)
+            record.id: (f"{record.cell.protocol}/{record.cell.method}", record.cost.started)
             for record in ledger.records()
         }
 

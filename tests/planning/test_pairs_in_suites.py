@@ -126,13 +126,13 @@ def test_records_hold_every_choice(records: list[Record]) -> None:
         names = {name for name in record.outcome.scores if name.startswith("accuracy_by/")}
         assert names == {f"accuracy_by/{name}" for name in (*VALIDATORS, "oracle")}
         assert record.outcome.tests == 897
-        assert record.outcome.oracle == (record.cell["method"] == "target_oracle")
-        assert record.cell["dataset"] == "rendered_digits(images=420) -> digits"
-        assert record.cell["options"] == {"validator": "information"}
+        assert record.outcome.oracle == (record.cell.method == "target_oracle")
+        assert record.cell.dataset == "rendered_digits(images=420) -> digits"
+        assert record.cell.options == {"validator": "information"}
 
 
 def test_target_labels_make_a_difference_to_who_may_read_them(records: list[Record]) -> None:
-    by = {(record.cell["method"], record.cell["shots"]): record.outcome for record in records[:4]}
+    by = {(record.cell.method, record.cell.shots): record.outcome for record in records[:4]}
     source, shots = by["source_only", 0], by["source_only", 2]
     assert source is not None
     assert shots is not None

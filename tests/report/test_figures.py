@@ -238,7 +238,7 @@ def test_a_population_is_told_by_trainings_and_by_what_held_one_after_another(re
     legs = [[[3, one]], [[3, other]], [[6, one]], [[3, one], [6, other]], [[9, one]], [[3, one], [9, other]]]
     told = pd.concat([_trials(report)] * 2).iloc[: len(legs)].assign(
         trial=range(1, 7), value=[0.3, 0.2, 0.4, 0.5, 0.4, 0.5], status="done", share=1 / 3,
-        params=[json.dumps(each[-1][1]) for each in legs], legs=[json.dumps(each) for each in legs],
+        params=[json.dumps(each[-1][1]) for each in legs], segments=[json.dumps(each) for each in legs],
     )  # fmt: skip
     (found,) = searched(report.settings, told)
     assert (found.trials, found.start, found.validation) == (2, 0.4, 0.5)
@@ -246,14 +246,14 @@ def test_a_population_is_told_by_trainings_and_by_what_held_one_after_another(re
     assert found.kept == {"rank": 8}
     sheet = search_sheet([found])
     assert sheet.parts[0].body[0][5] == "lr 0.1 → 0.1, then 0.08"
-    assert json.loads(str(sheet.records[0]["legs"])) == legs[-1]
+    assert json.loads(str(sheet.records[0]["segments"])) == legs[-1]
     assert trials.spent(report.settings, told) == {("classification", "lora", "a"): 2}
     frame = search.frame(told)
     assert frame["ended"].tolist() == [0.333, 0.667, 1.0, 1.333, 1.667, 2.0]
     assert frame["default"].isna().tolist() == [True, True, True, True, False, True]
     assert set(frame["status"]) == {search.PART}
     early = searched(report.settings, told.iloc[:3])
-    assert (early[0].validation, early[0].legs) == (0.4, ()), "the best of the generation that came farthest"
+    assert (early[0].validation, early[0].segments) == (0.4, ()), "the best of the generation that came farthest"
 
 
 def test_scores_of_searches_keep_their_units_apart(report: Report) -> None:
@@ -318,7 +318,7 @@ def test_searches_of_one_name_have_a_default_each(report: Report) -> None:
     both = pd.concat([_trials(report).iloc[:2]] * 2, ignore_index=True).assign(
         key=["a", "a", "b", "b"],
         params=[json.dumps(each) for each in values],
-        legs=[json.dumps([[3 * number, each]]) for number, each in zip([1, 2, 1, 2], values, strict=True)],
+        segments=[json.dumps([[3 * number, each]]) for number, each in zip([1, 2, 1, 2], values, strict=True)],
     )
     assert trials.of_default(both).tolist() == [False, True, True, False], "the one came farther than the other"
 

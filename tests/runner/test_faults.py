@@ -449,7 +449,7 @@ def test_on_ray_an_overlong_cell_is_stopped_and_its_slot_replaced(
         attempts = {record.id: len(ledger.attempts(record.id)) for record in records}
     failed = [record for record in records if record.status == "failed"]
     assert len(records) == 6
-    assert {record.cell["method"] for record in failed} == {"finetune"}
+    assert {record.cell.method for record in failed} == {"finetune"}
     for record in failed:
         assert record.error is not None
         assert record.error["message"] == "over the limit of 0.4 minutes a cell"

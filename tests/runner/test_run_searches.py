@@ -123,13 +123,13 @@ def check_what_is_stored(workspace: Path) -> None:
     tried, cells = trials(workspace), [record for record in stored(workspace) if "trial" not in record.cell]
     assert all(record.status == "done" for record in cells)
     assert len(cells) == 12
-    assert {seed for record in tried.values() if (seed := record.cell["seed"]) in (0, 1)} == set()
+    assert {seed for record in tried.values() if (seed := record.cell.seed) in (0, 1)} == set()
     by_setting: dict[str, list[Record]] = {}
     for record in tried.values():
         if record.outcome is not None:
             assert record.outcome.scores == {}, "the test stays sealed"
             assert (record.outcome.tests, record.outcome.correct) == (0, "")
-        by_setting.setdefault(record.cell["trial"]["setting"], []).append(record)
+        by_setting.setdefault(record.cell.trial.setting, []).append(record)
     assert sorted(map(len, by_setting.values())) == [1, 1, TRIALS, TRIALS]
     failed = [record for record in tried.values() if record.status == "failed"]
     assert failed, "some of the unfreezing schedules do not fit"
@@ -141,15 +141,15 @@ def check_what_is_stored(workspace: Path) -> None:
         assert [share for share, _ in record.outcome.curves[RUNGS]] in ([1], [1, 3])
         assert len(record.outcome.curves["val_accuracy"]) in (1, 2, 6)
     for record in cells:
-        if record.cell["method"] == "linear_probe" or record.cell["shots"] == 1:
+        if record.cell.method == "linear_probe" or record.cell.shots == 1:
             assert "found" not in record.cell
             continue
-        found = record.cell["found"]
-        best = winner(sorted(by_setting[found["setting"]], key=lambda each: each.cell["trial"]["number"]), "accuracy")
+        found = record.cell.winner
+        best = winner(sorted(by_setting[found.setting], key=lambda each: each.cell.trial.number), "accuracy")
         assert best is not None
-        assert best.cell["trial"] == found
-        assert found["values"].items() <= record.cell["params"].items()
-        assert record.cell["method_label"].endswith("tuned)")
+        assert best.cell.trial == found
+        assert found.values.items() <= record.cell.params.items()
+        assert record.cell.method_label.endswith("tuned)")
 
 
 def check_what_mlflow_has(workspace: Path) -> None:
@@ -186,11 +186,11 @@ def test_a_population_goes_on_where_it_was_and_is_the_same_without_a_cluster(
     pieces = WorkerCache(Artifacts(decoded), torch.device("cpu"))
     study, records = Study(setting, {}), {}
     while (trial := study.propose()) is not None:
-        records[trial.number] = run_cell(setting.cell_of(trial), pieces)
+        records[trial.number] = run_cell(setting.trial_cell(trial), pieces)
         study.take(trial.number, records[trial.number])
     shutil.rmtree(decoded / STATES)
     assert len(records) == 9
-    assert study.found is not None
+    assert study.best_trial is not None
 
     workspace = tmp_path / "workspace"
     workspace.mkdir()
@@ -205,14 +205,14 @@ def test_a_population_goes_on_where_it_was_and_is_the_same_without_a_cluster(
     for number in range(1, 6):
         assert found[records[number].id].cost == records[number].cost, "it was not run again"
     (final,) = (record for record in stored(workspace) if "trial" not in record.cell)
-    assert final.id == setting.tuned(study.found, 0).id
-    assert final.cell["found"] == study.found.describe()
+    assert final.id == setting.tuned_cell(study.best_trial, 0).id
+    assert final.cell.winner == study.best_trial
     assert not list((decoded / STATES).iterdir()), "the search is over"
     with Ledger(workspace / "ledger.sqlite") as ledger:
         (told,) = findings(prepared.searches, ledger)
-    assert (told.trials, told.failed, told.number) == (3, 0, study.found.number)
+    assert (told.trials, told.failed, told.number) == (3, 0, study.best_trial.number)
     results = load("population", f"sqlite:///{workspace / 'mlflow.db'}").trials
     assert len(results) == 9
     assert set(results["status"]) == {"done"}
     assert results["share"].tolist() == [1 / 3] * 9
-    assert results[results["winner"]]["trial"].tolist() == [study.found.number]
+    assert results[results["winner"]]["trial"].tolist() == [study.best_trial.number]

@@ -17,7 +17,7 @@ from tlbench.planning.budget import Budget
 from tlbench.planning.prepare import prepare
 from tlbench.runner import tune_searcher as proposals
 from tlbench.runner.tune_searcher import RETRIES, Proposals
-from tlbench.search.problem import Setting
+from tlbench.search.problem import SearchProblem
 from tlbench.search.study import Study
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.ledger import Ledger
@@ -52,7 +52,7 @@ class Play:
         self.count += 1
         return f"t{self.count}", self.proposals.suggest(f"t{self.count}")
 
-    def setting(self, config: dict[str, Any]) -> Setting:
+    def setting(self, config: dict[str, Any]) -> SearchProblem:
         return self.studies[config["setting"]].setting
 
     def end(self, trial: str, config: dict[str, Any], accuracy: float = 0.5) -> None:

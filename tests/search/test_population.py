@@ -13,13 +13,13 @@ from rich.console import Console
 from test_study import ended, prepared
 
 from tlbench.cli.search_table import as_table
-from tlbench.core.cell import Trial
+from tlbench.core.description import Trial
 from tlbench.core.hashing import canonical
 from tlbench.core.record import Record
-from tlbench.core.segments import before, course, followed, whole
+from tlbench.core.segments import append_segment, describe_course, extend_to_end, segments_before
 from tlbench.runner.run_searches import Found
 from tlbench.search.population import next_generation
-from tlbench.search.problem import Setting
+from tlbench.search.problem import SearchProblem
 from tlbench.search.study import Study
 
 UNFREEZING = {"methods": ["gradual_unfreezing"]}
@@ -34,7 +34,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def setting(tmp_path: Path, artifacts: Path) -> Any:
-    def made(grid: dict[str, Any] | None = None, **search: Any) -> Setting:
+    def made(grid: dict[str, Any] | None = None, **search: Any) -> SearchProblem:
         wanted = {"trials": 8, "scheduler": "pbt", **search}
         (only,) = prepared(tmp_path, artifacts, grid, **wanted).searches.settings.values()
         return only
@@ -45,7 +45,7 @@ def setting(tmp_path: Path, artifacts: Path) -> Any:
 def end(study: Study, trial: Trial, accuracy: float | None, **more: Any) -> None:
     """Let a trial come to its end; a score of None is a failure."""
     like = ended(study.setting, trial.number, trial.values, accuracy, **more)
-    study.take(trial.number, Record(**{**vars(like), "cell": study.setting.cell_of(trial).describe()}))
+    study.take(trial.number, Record(**{**vars(like), "cell": study.setting.trial_cell(trial).describe()}))
 
 
 def generation(study: Study, score: Scores) -> list[Trial]:
@@ -73,7 +73,7 @@ def by_number(number: int) -> float:
 
 
 def as_text(trials: list[Trial]) -> list[str]:
-    return [canonical(trial.describe()) for trial in trials]
+    return [canonical(trial.to_json()) for trial in trials]
 
 
 def test_the_worst_quarter_goes_on_from_the_best_and_the_others_as_they_are(setting: Any) -> None:
@@ -86,12 +86,12 @@ def test_the_worst_quarter_goes_on_from_the_best_and_the_others_as_they_are(sett
         if old.number in (1, 8):  # worth 0.51 and 0.5
             assert new.parent in (6, 7)
             parent = first[int(new.parent or 0) - 1]
-            assert before(new.legs, 3) == tuple(parent.legs)
+            assert segments_before(new.segments, 3) == tuple(parent.segments)
             assert new.values != parent.values
-            assert [until for until, _ in new.legs] == [3, 6]
+            assert [until for until, _ in new.segments] == [3, 6]
         else:
             assert (new.parent, new.values) == (old.number, old.values)
-            assert [until for until, _ in new.legs] == [6], "it goes on as one leg"
+            assert [until for until, _ in new.segments] == [6], "it goes on as one segment"
 
 
 def test_trials_are_a_function_of_the_records_alone(setting: Any) -> None:
@@ -133,7 +133,7 @@ def test_small_populations_lose_one_of_two_or_more(setting: Any, members: int) -
     study = Study(setting(trials=members), {})
     trials = whole_search(study, lambda number: 0.5 + (number - 1) % members / 10)
     assert len(trials) == 3 * members
-    replaced = [trial for trial in trials if trial.parent is not None and len(trial.legs) > 1]
+    replaced = [trial for trial in trials if trial.parent is not None and len(trial.segments) > 1]
     if members == 1:
         assert not replaced
     else:  # the first is the worst in each generation, and goes on from the last
@@ -141,7 +141,7 @@ def test_small_populations_lose_one_of_two_or_more(setting: Any, members: int) -
         assert trials[members].parent == members
         assert trials[2 * members].parent == 2 * members
     assert study.winner is not None
-    assert study.winner.cell["trial"]["number"] == 3 * members
+    assert study.winner.cell.trial.number == 3 * members
 
 
 def test_whoever_failed_is_replaced_and_where_all_did_the_search_is_over(setting: Any) -> None:
@@ -153,14 +153,14 @@ def test_whoever_failed_is_replaced_and_where_all_did_the_search_is_over(setting
     assert study.ended
     assert study.propose() is None
     assert (len(study.records), study.most) == (16, 16)
-    found = study.found
+    found = study.best_trial
     assert found is not None
     assert found.number == 7, "the best of the generation before, which trained"
     assert Study(study.setting, study.records).ended
     hopeless = Study(setting(), {})
     generation(hopeless, lambda number: None)
     assert hopeless.ended
-    assert hopeless.found is None
+    assert hopeless.best_trial is None
 
 
 def test_what_lasts_is_inherited_and_the_rest_moves_inside_its_space(setting: Any) -> None:
@@ -169,7 +169,7 @@ def test_what_lasts_is_inherited_and_the_rest_moves_inside_its_space(setting: An
     study = Study(here, {})
     first, second = generation(study, by_number), generation(study, by_number)
     known = {trial.number: trial for trial in first}
-    children = [trial for trial in second if len(trial.legs) == 2]
+    children = [trial for trial in second if len(trial.segments) == 2]
     assert len(children) == 10
     moved = set()
     for child in children:
@@ -190,7 +190,9 @@ def test_what_lasts_is_inherited_and_the_rest_moves_inside_its_space(setting: An
     assert len({child.parent for child in children}) > 3, "each draws its own"
     assert min(len(child.values) for child in children) < len(here.space.dimensions), "some pace does not count"
     every = {each.name for each in here.space.dimensions}
-    assert all(set(values) == every for child in children for _, values in child.legs), "its default holds all the same"
+    assert all(set(values) == every for child in children for _, values in child.segments), (
+        "its default holds all the same"
+    )
 
 
 def test_no_two_members_do_the_same_where_there_is_anything_else_to_do(setting: Any) -> None:
@@ -200,7 +202,7 @@ def test_no_two_members_do_the_same_where_there_is_anything_else_to_do(setting: 
         study = Study(here, {})
         for _ in range(2):
             trials = generation(study, lambda number, shift=shift: (number + shift) % 16 / 16)
-        assert len({canonical(trial.legs) for trial in trials}) == 16
+        assert len({canonical(trial.segments) for trial in trials}) == 16
 
 
 def test_the_best_of_the_last_whole_generation_is_chosen_and_holds_to_the_end(setting: Any) -> None:
@@ -211,15 +213,15 @@ def test_the_best_of_the_last_whole_generation_is_chosen_and_holds_to_the_end(se
         end(study, trial, 0.99)
     assert study.ended
     assert len(study.records) == 20, "twenty trials of a second"
-    found = study.found
+    found = study.best_trial
     assert found is not None
     assert (found.number, found.values) == (16, second[-1].values)
-    assert [until for until, _ in found.legs] == [3, 9]
+    assert [until for until, _ in found.segments] == [3, 9]
     assert found.parent is None
     early = Study(setting(gpu_seconds=2.5), {})
     generation(early, by_number)
-    assert early.found is not None
-    assert early.found.legs == (), "what never changed is a configuration like any other"
+    assert early.best_trial is not None
+    assert early.best_trial.segments == (), "what never changed is a configuration like any other"
 
 
 def test_the_quickest_is_told_by_all_that_it_was_trained(setting: Any) -> None:
@@ -227,45 +229,49 @@ def test_the_quickest_is_told_by_all_that_it_was_trained(setting: Any) -> None:
     seconds = {1: 9.0, 7: 1.0, 8: 2.0}
     while (trial := study.propose()) is not None:
         end(study, trial, (0.5, 0.8, 0.795)[trial.number % 3], seconds=seconds.get(trial.number, 1.0))
-    parents = {number: record.cell["trial"].get("parent") for number, record in study.records.items()}
+    parents = {number: record.cell.trial.parent for number, record in study.records.items()}
     assert (parents[7], parents[4]) == (4, 1)
     assert (parents[8], parents[5]) == (5, 2)
-    assert study.found is not None
-    assert study.found.number == 8, "1 + 1 + 2 seconds, and not 9 + 1 + 1"
+    assert study.best_trial is not None
+    assert study.best_trial.number == 8, "1 + 1 + 2 seconds, and not 9 + 1 + 1"
 
 
 def test_cells_are_trained_as_the_winner_was_and_their_ids_say_so(setting: Any) -> None:
     study = Study(setting(), {})
     whole_search(study, lambda number: 0.9 if number in (1, 2, 17) else 0.6 + number / 1000)
-    here, best = study.setting, study.found
+    here, best = study.setting, study.best_trial
     assert best is not None
-    trials = {number: Trial(**record.cell["trial"]) for number, record in study.records.items()}
-    child = next(trial for trial in trials.values() if len(trial.legs) > 1 and trial.number > 16)
-    found = Trial(here.key, child.number, child.values, whole(child.legs))
-    cell, plain, other = here.tuned(found, 0), here.tuned(Trial(here.key, 1, child.values), 0), here.tuned(found, 1)
+    trials = {number: record.cell.trial for number, record in study.records.items()}
+    child = next(trial for trial in trials.values() if len(trial.segments) > 1 and trial.number > 16)
+    found = Trial(here.key, child.number, child.values, extend_to_end(child.segments))
+    cell, plain, other = (
+        here.tuned_cell(found, 0),
+        here.tuned_cell(Trial(here.key, 1, child.values), 0),
+        here.tuned_cell(found, 1),
+    )
     assert cell.method == plain.method
     assert len({cell.id, plain.id, other.id}) == 3
-    assert cell.describe()["found"]["legs"][-1][0] == 9
-    assert {cell.root, plain.root} == {cell.id, plain.id}
-    assert here.cell_of(child).root == here.cell_of(trials[1]).root == here.key, (
-        "a leg goes on as its parent would have"
+    assert cell.describe().winner.segments[-1].until == 9
+    assert {cell.random_root, plain.random_root} == {cell.id, plain.id}
+    assert here.trial_cell(child).random_root == here.trial_cell(trials[1]).random_root == here.key, (
+        "a segment continues as its parent would have"
     )
-    assert here.cell_of(child).id != here.cell_of(trials[1]).id
+    assert here.trial_cell(child).id != here.trial_cell(trials[1]).id
 
 
 def test_methods_that_cannot_be_cut_are_searched_as_without_a_scheduler(setting: Any) -> None:
     probe = {"nearest_centroid": {"transform": {"choice": ["none", "l2", "cl2n"]}}}
     plain = {"methods": ["nearest_centroid"]}
     cut, uncut = setting(), setting(plain, space=probe)
-    assert (cut.in_legs, uncut.in_legs) == (True, False)
-    assert (cut.most, uncut.most) == (24, 8)
+    assert (cut.segmented, uncut.segmented) == (True, False)
+    assert (cut.max_trials, uncut.max_trials) == (24, 8)
     assert uncut.key == setting(plain, space=probe, scheduler="none").key
     assert cut.key != setting(scheduler="none").key
     assert cut.key != setting(trials=9).key, "a population of another size has other trials"
     assert setting(trials=9, scheduler="none").key == setting(scheduler="none").key
     assert len(whole_search(Study(uncut, {}), by_number)) == 3
     nothing = {"finetune": {"epochs": {"choice": [5, 20]}}}
-    assert not setting(declared=False, space=nothing).in_legs, "nothing may change while it trains"
+    assert not setting(declared=False, space=nothing).segmented, "nothing may change while it trains"
 
 
 def test_a_small_space_makes_a_small_population(setting: Any) -> None:
@@ -278,24 +284,27 @@ def test_a_small_space_makes_a_small_population(setting: Any) -> None:
 
 def test_legs_join_where_nothing_changes_and_are_told_where_something_does() -> None:
     one, other = {"lr": 0.1, "rank": 4}, {"lr": 0.08, "rank": 4}
-    legs = followed(followed((), 3, one), 6, one)
-    assert legs == ((6, one),)
-    assert whole(legs) == ()
-    legs = followed(legs, 9, other)
-    assert legs == ((6, one), (9, other))
-    assert before(legs, 3) == ((3, one),)
-    assert before(legs, 6) == ((6, one),)
-    assert before(legs, 9) == legs
-    assert whole(before(followed(followed((), 3, one), 6, other), 6)) == ((3, one), (9, other))
-    assert course(other, legs) == {"lr": "0.1 → 0.08 (2/3)", "rank": 4}
-    assert course(one, ()) == one
+    segments = append_segment(append_segment((), 3, one), 6, one)
+    assert segments == ((6, one),)
+    assert extend_to_end(segments) == ()
+    segments = append_segment(segments, 9, other)
+    assert segments == ((6, one), (9, other))
+    assert segments_before(segments, 3) == ((3, one),)
+    assert segments_before(segments, 6) == ((6, one),)
+    assert segments_before(segments, 9) == segments
+    assert extend_to_end(segments_before(append_segment(append_segment((), 3, one), 6, other), 6)) == (
+        (3, one),
+        (9, other),
+    )
+    assert describe_course(other, segments) == {"lr": "0.1 → 0.08 (2/3)", "rank": 4}
+    assert describe_course(one, ()) == one
 
 
 def test_the_table_of_searches_shows_how_a_value_changed() -> None:
-    legs = ((3, {"lr": 0.012345, "rank": 4}), (9, {"lr": 0.009876, "rank": 4}))
-    found = Found("lora", 8, 1, 3.0, 0.5, 0.6, 17, legs[-1][1], legs)
+    segments = ((3, {"lr": 0.012345, "rank": 4}), (9, {"lr": 0.009876, "rank": 4}))
+    found = Found("lora", 8, 1, 3.0, 0.5, 0.6, 17, segments[-1][1], segments)
     console = Console(width=200, record=True, file=StringIO())
-    console.print(as_table([found, replace(found, trials=5 / 3, legs=())]))
+    console.print(as_table([found, replace(found, trials=5 / 3, segments=())]))
     shown = console.export_text()
     assert "lr=0.0123 → 0.00988 (1/3), rank=4" in shown
     assert "lr=0.00988, rank=4" in shown
@@ -308,7 +317,7 @@ def test_without_validation_there_is_no_second_generation(setting: Any) -> None:
     assert first is not None
     end(study, first, -1.0)
     assert study.ended
-    assert (study.found, study.most) == (None, 1)
+    assert (study.best_trial, study.most) == (None, 1)
 
 
 def test_nothing_follows_the_last_generation(setting: Any) -> None:

@@ -14,7 +14,7 @@ from tlbench.core.hashing import canonical
 from tlbench.core.record import STOPPED, Cost, Outcome, Record
 from tlbench.planning.prepare import Prepared, prepare
 from tlbench.planning.search_plan import studies, with_winners
-from tlbench.search.problem import DRAW, Setting
+from tlbench.search.problem import SEARCH_SEED, SearchProblem
 from tlbench.search.study import Study
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.ledger import Ledger
@@ -34,14 +34,14 @@ def prepared(folder: Path, artifacts: Path, grid: dict[str, Any] | None = None, 
 
 @pytest.fixture
 def setting(tmp_path: Path, artifacts: Path) -> Any:
-    def made(**search: Any) -> Setting:
+    def made(**search: Any) -> SearchProblem:
         (only,) = prepared(tmp_path, artifacts, **search).searches.settings.values()
         return only
 
     return made
 
 
-def ended(setting: Setting, number: int, values: dict[str, Any], accuracy: float | None, **more: Any) -> Record:
+def ended(setting: SearchProblem, number: int, values: dict[str, Any], accuracy: float | None, **more: Any) -> Record:
     """A trial's record with a given validation accuracy; None is a failure."""
     outcome = None
     if accuracy is not None:
@@ -64,7 +64,7 @@ def run(study: Study, until: int | None = None) -> list[dict[str, Any]]:
         study.take(trial.number, ended(study.setting, trial.number, trial.values, score(trial.values)))
         if trial.number == until:
             break
-    return [study.records[number].cell["trial"]["values"] for number in sorted(study.records)]
+    return [study.records[number].cell.trial.values for number in sorted(study.records)]
 
 
 @pytest.mark.parametrize("searcher", ["random", "grid", "optuna"])
@@ -154,7 +154,7 @@ def test_who_wins(setting: Any) -> None:
         chosen = search or here
         records = {n: ended(chosen, n, values, a, **more) for n, (a, more) in enumerate(trials, start=1)}
         won = Study(chosen, records).winner
-        return 0 if won is None else int(won.cell["trial"]["number"])
+        return 0 if won is None else int(won.cell.trial.number)
 
     assert of((0.5, {}), (0.7, {}), (0.6, {})) == 2
     assert of((0.7, {}), (0.7, {})) == 1, "of equal ones the first, which is the default"
@@ -170,10 +170,10 @@ def test_no_trial_sees_the_draws_of_a_final_cell(setting: Any, tmp_path: Path, a
     here = setting()
     trial = here.trial(3, here.space.start)
     cells = prepared(tmp_path, artifacts).plan.cells
-    assert trial.seed == DRAW > max(cell.seed for cell in cells)
+    assert trial.seed == SEARCH_SEED > max(cell.seed for cell in cells)
     assert trial.id not in {cell.id for cell in cells}
     assert trial.shots == cells[0].shots
-    refused = {"methods": ["finetune"], "seeds": [DRAW]}
+    refused = {"methods": ["finetune"], "seeds": [SEARCH_SEED]}
     with pytest.raises(Exception, match="seeds"):
         prepared(tmp_path, artifacts, refused)
 
@@ -199,9 +199,9 @@ def test_cells_wait_for_their_search_and_then_have_what_it_found(tmp_path: Path,
             plan, left = with_winners(asked.plan, asked.searches, known)
             assert len(left.waiting) == (0 if number == 3 else 2)
     final = [cell for cell in plan.cells if cell.method.name == "finetune"]
-    best = records[1].cell["trial"]
+    best = records[1].cell.trial
     assert [cell.seed for cell in final] == [0, 1]
-    assert all(cell.method.params == {**setting.method.params, **best["values"]} for cell in final)
-    assert all(cell.describe()["found"] == best for cell in final)
+    assert all(cell.method.params == {**setting.method.params, **best.values} for cell in final)
+    assert all(cell.describe().winner == best for cell in final)
     probes = [cell.id for cell in asked.plan.cells if cell.method.name == "linear_probe"]
     assert [cell.id for cell in plan.cells if cell.method.name == "linear_probe"] == probes

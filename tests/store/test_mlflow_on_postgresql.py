@@ -28,7 +28,7 @@ def test_a_suite_is_written_read_and_written_again(postgresql: PostgreSQL, tmp_p
     assert results.place == f"postgresql://127.0.0.1:{postgresql.port}/suites"
     assert len(results.attached) == 3
     stored = next((tmp_path / "mlartifacts").glob("*/artifacts/record.json"))
-    assert Record.model_validate_json(stored.read_text()).cell["dataset"] == "digits"
+    assert Record.model_validate_json(stored.read_text()).cell.dataset == "digits"
 
     commit(tmp_path, [make_record("f"), make_record(done[1].id, accuracy=0.9)])  # one mended, one forced
     assert write(tmp_path, uri) == Backlog(0, "")

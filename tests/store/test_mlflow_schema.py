@@ -13,7 +13,7 @@ from tlbench.store.mlflow import stored_experiment as stored
 
 def test_a_finished_record_has_the_names_that_readers_know() -> None:
     record = make_record("c" * 20, epochs=2, seed=3)
-    assert layout.run_name(record) == "linear_probe | conv4/random | digits | 5 shots | seed 3"
+    assert record.cell.label == "linear_probe | conv4/random | digits | 5 shots | seed 3"
     assert layout.times(record) == (1000 * STARTED, 1000 * STARTED + 3500)
     tags, params = layout.tags(record), layout.params(record)
     assert tags["tlbench.cell"] == "c" * 20

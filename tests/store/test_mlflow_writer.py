@@ -92,7 +92,7 @@ def test_a_suite_stands_in_mlflow_as_the_report_reads_it(tmp_path: Path, monkeyp
 
     (run,) = (run for run in runs(uri) if run.data.tags[layout.CELL_TAG] == done[0].id)
     assert (run.info.start_time, run.info.end_time) == (1000 * STARTED, 1000 * STARTED + 3500)
-    assert run.info.run_name == layout.run_name(done[0])
+    assert run.info.run_name == done[0].cell.label
     assert run.data.params == layout.params(done[0])
     assert run.data.metrics["curve/train_loss"] == pytest.approx(1 / 5)
     stored = workspace / "mlartifacts" / run.info.run_id / "artifacts" / "record.json"

@@ -169,7 +169,7 @@ def resolve_suite(catalog: Catalog) -> Callable[[Suite], tuple[dict[str, Dataset
 
     def resolve(suite: Suite) -> tuple[dict[str, DatasetChoice], dict[str, BackboneChoice]]:
         datasets = {key: opened(spec.name) for key, spec in suite.datasets.items()}
-        backbones = {key: choose_backbone(spec, datasets, catalog, None, "") for key, spec in suite.backbones.items()}
+        backbones = {key: choose_backbone(spec, datasets, catalog) for key, spec in suite.backbones.items()}
         return datasets, backbones
 
     return resolve

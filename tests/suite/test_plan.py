@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tlbench.core.cell import cell_id, method_source
+from tlbench.core.cell import cell_id
 from tlbench.core.errors import UserError
 from tlbench.core.record import Known
 from tlbench.suite.catalog import Catalog
@@ -218,13 +218,11 @@ def test_a_changed_pre_training_method_makes_its_cells_stale(plan_text: Callable
     plan = plan_text(suite(("classification", "[linear_probe]", backbone, "[digits]", "[5]", "[0]")))
     (cell,) = plan.cells
     assert cell.backbone.pretrain is not None
-    method, protocol = plan.sources["methods", "linear_probe"], plan.sources["protocols", "classification"]
-    today = method_source(method, cell.method, cell.backbone)
+    marks, protocol = plan.sources, plan.sources["protocols", "classification"]
+    today = f"{marks['methods', 'linear_probe']}+{marks['methods', 'supervised']}"
     assert plan.status({cell.id: Known("done", today, protocol)}).done == [cell]
-    before = replace(cell.backbone, pretrain=replace(cell.backbone.pretrain, source="old"))
-    assert before.key == cell.backbone.key
-    assert before.artifact != cell.backbone.artifact
-    assert plan.status({cell.id: Known("done", method_source(method, cell.method, before), protocol)}).stale == [cell]
+    older = f"{marks['methods', 'linear_probe']}+{marks['methods', 'linear_probe']}"
+    assert plan.status({cell.id: Known("done", older, protocol)}).stale == [cell]
 
 
 def test_a_chain_of_pre_training_runs_starts_where_the_weights_say(
@@ -255,11 +253,11 @@ def test_a_run_anywhere_in_the_chain_spends_labels_and_makes_stale(plan_text: Ca
     plan = plan_text(suite(("classification", "[linear_probe]", chained, "[glyphs]", "[full]", "[0]")))
     (cell,) = plan.cells
     assert cell.backbone.pretrain is not None
-    older = replace(cell.backbone.runs[0], source="old")
-    start = replace(cell.backbone.pretrain.start, pretrain=older)
-    before = replace(cell.backbone, pretrain=replace(cell.backbone.pretrain, start=start))
-    assert before.key == cell.backbone.key
-    assert before.artifact != cell.backbone.artifact
+    marks, protocol = plan.sources, plan.sources["protocols", "classification"]
+    behind = [marks["methods", "linear_probe"], *(marks["methods", run.method.name] for run in cell.backbone.runs)]
+    assert plan.against({cell.id: Known("done", "+".join(behind), protocol)}).done == [cell]
+    behind[1] = "older"
+    assert plan.against({cell.id: Known("done", "+".join(behind), protocol)}).stale == [cell]
 
 
 def test_what_a_method_does_not_read_is_not_applicable(plan_text: Callable[[str], Plan]) -> None:

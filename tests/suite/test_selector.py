@@ -131,5 +131,7 @@ def test_cells_are_selected_by_the_same_facts_that_are_stored(plan_text: Any) ->
     )
     for text in ("label=lora(rank=4)", "backbone=*simclr*", "weights=random shots>=5", "seed=1 method!=lora", ""):
         selector = select(text)
-        assert selector.of(plan.cells) == [cell for cell in plan.cells if selector.matches(cell.describe())]
+        assert selector.of(plan.cells) == [
+            cell for cell in plan.cells if selector.matches(cell.describe().model_dump())
+        ]
     assert len(select("weights=random shots>=5 seed=0").of(plan.cells)) == 4

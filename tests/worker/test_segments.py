@@ -1,4 +1,4 @@
-"""Trainings in legs: what goes on from a state is what an undisturbed training does, with or without the state."""
+"""Trainings in segments: what goes on from a state is what an undisturbed training does, with or without the state."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import pytest
 import torch
 from test_study import prepared
 
-from tlbench.core.cell import Cell, Trial
+from tlbench.core.cell import Cell
+from tlbench.core.description import Trial
 from tlbench.core.record import Outcome, Record
-from tlbench.core.segments import GENERATIONS, Values, followed, whole
-from tlbench.search.problem import Setting
+from tlbench.core.segments import GENERATIONS, Values, append_segment, extend_to_end
+from tlbench.search.problem import SearchProblem
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.context import Context
 from tlbench.worker import fit_cell as room
@@ -40,7 +41,7 @@ class Stop(BaseException):
 
 @pytest.fixture
 def setting(tmp_path: Path, decoded: Path) -> Any:
-    def made(method: dict[str, Any]) -> Setting:
+    def made(method: dict[str, Any]) -> SearchProblem:
         (only,) = prepared(tmp_path, decoded, {"methods": [method]}, scheduler="pbt").searches.settings.values()
         return only
 
@@ -60,13 +61,13 @@ def anew(decoded: Path, tmp_path: Path) -> Any:
     return made
 
 
-def line(setting: Setting, *values: Values) -> list[Cell]:
+def line(setting: SearchProblem, *values: Values) -> list[Cell]:
     """The trials of one training, a generation each."""
     cells: list[Cell] = []
-    legs: Any = ()
+    segments: Any = ()
     for number, (until, each) in enumerate(zip(GENERATIONS, values, strict=False), start=1):
-        legs = followed(legs, until, setting.space.complete(each))
-        cells.append(setting.cell_of(Trial(setting.key, number, each, legs, number - 1 or None)))
+        segments = append_segment(segments, until, setting.space.complete(each))
+        cells.append(setting.trial_cell(Trial(setting.key, number, each, segments, number - 1 or None)))
     return cells
 
 
@@ -89,7 +90,7 @@ class Epochs:
         self.done.append(done)
 
 
-def others(setting: Setting) -> list[Values]:
+def others(setting: SearchProblem) -> list[Values]:
     """The default configuration, and two that differ from it in all that may change."""
     start = setting.space.start
     moved = [start | {"lr": start["lr"] * factor, "weight_decay": 0.05} for factor in (3, 0.1)]
@@ -101,7 +102,7 @@ def test_legs_of_the_same_values_are_an_undisturbed_training(method: dict[str, A
     here, pieces = setting(method), anew()
     start = here.space.start
     *before, last = line(here, start, start, start)
-    plain = replace(last, id=here.key, trial=Trial(here.key, 1, start))  # the same root, and no legs
+    plain = replace(last, id=here.key, trial=Trial(here.key, 1, start))  # the same root, and no segments
     straight = outcome(plain, anew())
     assert len(straight.curves["val_accuracy"]) == EPOCHS
     found = [outcome(cell, pieces) for cell in before]
@@ -152,12 +153,12 @@ def test_a_cell_that_is_killed_in_any_leg_ends_as_if_nothing_had_happened(
     epoch: int, setting: Any, anew: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = setting(METHODS["adamw"])
-    legs = whole(line(here, *others(here))[2].legs)
-    cell = here.tuned(Trial(here.key, 3, others(here)[2], legs), 0)
+    segments = extend_to_end(line(here, *others(here))[2].segments)
+    cell = here.tuned_cell(Trial(here.key, 3, others(here)[2], segments), 0)
     straight = run_cell(cell, anew())
     assert straight.outcome is not None
     assert straight.outcome.scores["accuracy"] > 0.1
-    plain = outcome(here.tuned(Trial(here.key, 3, others(here)[2]), 0), anew())
+    plain = outcome(here.tuned_cell(Trial(here.key, 3, others(here)[2]), 0), anew())
     assert plain.curves["train_loss"] != straight.outcome.curves["train_loss"]
 
     pieces, epochs = anew(), []

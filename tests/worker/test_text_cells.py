@@ -136,7 +136,7 @@ def test_every_kind_of_method_learns_and_is_the_same_in_any_order_and_process(tm
     first = {cell.id: done(cell, shared) for cell in chosen}
     for record in first.values():
         assert record.outcome is not None
-        assert record.outcome.scores["accuracy"] > 0.6, record.cell["method_label"]
+        assert record.outcome.scores["accuracy"] > 0.6, record.cell.method_label
         assert record.outcome.notes == ()
     shutil.copytree(tmp_path / "a" / "datasets", tmp_path / "b" / "datasets")
     other = cache(tmp_path / "b")

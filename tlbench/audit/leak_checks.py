@@ -67,9 +67,9 @@ def prove(cell: Cell, cache: WorkerCache) -> AuditedCell:
     return AuditedCell(
         id=cell.id,
         protocol=cell.protocol.name,
-        method=facts["method_label"],
-        backbone=facts["backbone_label"],
-        dataset=facts["dataset"],
+        method=facts.method_label,
+        backbone=facts.backbone_label,
+        dataset=facts.dataset,
         shots=cell.shots,
         seed=cell.seed,
         **sources(cell),

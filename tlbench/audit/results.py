@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from tlbench.core.config import Settings
+from tlbench.core.description import setting_label
 from tlbench.core.info import Shots
 
 Verdict = Literal["passed", "failed", "declared", "not applicable"]
@@ -55,6 +56,11 @@ class AuditedCell(Settings):
     method_source: str
     protocol_source: str
     proofs: tuple[Proof, ...]
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return f"{setting_label(self.method, self.backbone, self.dataset, self.shots)} | seed {self.seed}"
 
     @property
     def passed(self) -> bool:

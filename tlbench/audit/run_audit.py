@@ -57,8 +57,7 @@ def audit(
     cache = _cache(prepared, workspace)
     found = []
     for cell in cells:
-        facts = cell.describe()
-        starting(f"{facts['method_label']} | {facts['backbone_label']} | {facts['dataset']}")
+        starting(cell.describe().label)
         found.append(prove(cell, cache))
         proved(found[-1])
     starting("test data against training and pre-training data")

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from tlbench.audit.results import Audit, AuditedCell, Overlap
-from tlbench.planning.cell_text import what
 
 _MARKS = {
     "passed": ("passed", "green"),
@@ -22,12 +21,11 @@ _MARKS = {
 
 def cell_lines(cell: AuditedCell) -> Iterator[str]:
     """Yield what came of a cell, with rich's markup: the cell, then a line for each check that did not simply pass."""
-    told = what({**cell.model_dump(), "method_label": cell.method, "backbone_label": cell.backbone})
     words = []
     for proof in cell.proofs:
         word, style = _MARKS[proof.verdict]
         words.append(f"{proof.check} [{style}]{word}[/]" if style else f"{proof.check} {word}")
-    yield f"{cell.id[:8]}  {escape(f'{cell.protocol}: {told}')}"
+    yield f"{cell.id[:8]}  {escape(f'{cell.protocol}: {cell.label}')}"
     yield f"          {' · '.join(words)}"
     yield from (f"          {escape(f'{proof.check}: {proof.detail}')}" for proof in cell.proofs if proof.detail)
 

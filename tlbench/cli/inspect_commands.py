@@ -71,7 +71,6 @@ def status(
     workspace: WorkspacePath = None,
 ) -> None:
     """Show how a suite stands, and why cells failed."""
-    from tlbench.planning.cell_text import what
     from tlbench.planning.status import failures, suite_status
 
     place = workspace_at(workspace)
@@ -82,7 +81,7 @@ def status(
         for text in failures(prepared, ledger):
             out.print(escape(text))
     for each, status in seen.by_cell() if cells else ():
-        out.print(f"{each.id}  {status.ljust(6)}  {escape(what(each.describe()))}")
+        out.print(f"{each.id}  {status.ljust(6)}  {escape(each.describe().label)}")
 
 
 def cell(

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tlbench.core.hashing import canonical
-from tlbench.core.segments import course
+from tlbench.core.segments import describe_course
 from tlbench.runner.run_searches import Found
 
 
@@ -24,7 +24,7 @@ def as_table(found: Iterable[Found]) -> Table:
     for name in ("setting", "trials", "failed", "time", "default", "best", "chosen"):
         table.add_column(name, justify="left" if name in ("setting", "chosen") else "right", overflow="fold")
     for each in found:
-        values = course(each.values, each.legs, _short)
+        values = describe_course(each.values, each.segments, _short)
         chosen = each.note or ", ".join(f"{key}={_short(value)}" for key, value in values.items())
         which = f"{chosen} (the default)" if each.number == 1 else chosen
         table.add_row(

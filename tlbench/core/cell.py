@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from tlbench.core.description import DEFAULT_EXECUTION, CellDescription, Execution, Trial
 from tlbench.core.hashing import canonical, digest
 from tlbench.core.info import BackboneInfo, DatasetInfo, Shots, TaskInfo
-from tlbench.core.segments import Legs
+from tlbench.core.segments import Segments
 
 
 @dataclass(frozen=True)
@@ -18,20 +20,23 @@ class MethodChoice:
     Attributes:
         name: The method's file name.
         params: All parameters, defaults filled in.
-        label: What people read: the name, with the teacher and the parameters that differ from the defaults.
+        label: For people: the name, with the teacher and the parameters that differ from the defaults.
         teacher: The trained network that the method learns from; None where it reads none.
+        version: As its file declares it; raised when the same parameters come to mean something else.
     """
 
     name: str
     params: dict[str, Any]
     label: str
     teacher: Teacher | None = None
+    version: int = 1
 
     @cached_property
     def key(self) -> str:
         """Canonical text of what decides the result."""
-        taught = {} if self.teacher is None else {"teacher": self.teacher.key}
-        return canonical({"name": self.name, "params": self.params, **taught})
+        teacher = {} if self.teacher is None else {"teacher": self.teacher.key}
+        version = {} if self.version == 1 else {"version": self.version}
+        return canonical({"name": self.name, "params": self.params, **teacher, **version})
 
     def describe(self) -> dict[str, Any]:
         """Return the parameters as they are stored with a result, the teacher's recipe among them."""
@@ -78,17 +83,19 @@ class BackboneChoice:
             fingerprint.
         weights_file: The user's weights file where the recipe has weights of kind ``file``; the recipe itself holds
             the hash of its content.
+        execution: How its pre-training runs are executed.
     """
 
     info: BackboneInfo
     key: str
     pretrain: Pretrain | None = None
     weights_file: str | None = None
+    execution: Execution = DEFAULT_EXECUTION
 
     @property
     def artifact(self) -> str:
-        """Name of what is made from the recipe by today's code: weights and features."""
-        return digest([self.key, *(run.source for run in self.runs)]) if self.runs else self.key
+        """Name of the artifacts made from the recipe, weights and features; never depends on the code behind it."""
+        return digest([self.key, self.execution.key]) if self.runs and self.execution.key else self.key
 
     @property
     def runs(self) -> tuple[Pretrain, ...]:
@@ -103,14 +110,12 @@ class Teacher:
     Attributes:
         method: The method and its parameters.
         backbone: What it is fitted on.
-        label: What people read: the backbone and, unless it is the usual one, the method.
-        source: Mark of the method's code; not part of any id.
+        label: For people: the backbone and, unless it is the default one, the method.
     """
 
     method: MethodChoice
     backbone: BackboneChoice
     label: str
-    source: str = ""
 
     @cached_property
     def key(self) -> str:
@@ -128,8 +133,6 @@ class Pretrain:
 
     Attributes:
         labels: Whether the method reads the corpus's labels.
-        source: Hash of the method's source file, and of no other: see
-            :mod:`tlbench.plugins.code_mark`. Not part of any id.
     """
 
     method: MethodChoice
@@ -137,43 +140,16 @@ class Pretrain:
     start: BackboneChoice
     seed: int
     labels: bool = True
-    source: str = ""
 
     @property
     def recipe(self) -> str:
-        """Hash of what decides the weights whatever the code, and so the root of the run's randomness."""
+        """Hash of what decides the weights, and the root of the run's randomness."""
         return digest([self.method.key, self.dataset.info.fingerprint, self.start.key, self.seed])
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One configuration of a search.
-
-    Attributes:
-        setting: Key of what is searched (:class:`tlbench.search.problem.Setting`).
-        number: From 1 on, within the setting.
-        values: Of the parameters that are searched and count.
-        legs: How the training came to these values, which are those of the last leg; none where they hold throughout.
-        parent: The trial that this one goes on from; None where it starts from the beginning.
-    """
-
-    setting: str
-    number: int
-    values: dict[str, Any]
-    legs: Legs = ()
-    parent: int | None = None
-
-    def describe(self) -> dict[str, Any]:
-        """Return it as it is stored with a result."""
-        told = {"setting": self.setting, "number": self.number, "values": self.values}
-        if self.legs:
-            told |= {"legs": [list(leg) for leg in self.legs]}
-        return told if self.parent is None else told | {"parent": self.parent}
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One point of a grid, or one trial of a search. ``id`` never depends on paths, machines, slots or scheduling.
+    """One point of a grid, or one trial of a search. ``id`` never depends on paths, machines, workers or scheduling.
 
     Attributes:
         id: Hash of what decides the result.
@@ -183,8 +159,9 @@ class Cell:
         dataset: The dataset.
         shots: The label budget.
         seed: Decides draws and episodes.
-        trial: The trial that this is, scored on validation only; None for a cell of a grid.
-        found: The trial whose values a cell of a grid has; None where nothing was searched.
+        execution: Precision and number of processes.
+        trial: The trial that this cell is, scored on validation only; None for a cell of a grid.
+        winner: The trial whose values a cell of a grid has; None where nothing was searched.
     """
 
     id: str
@@ -194,19 +171,33 @@ class Cell:
     dataset: DatasetChoice
     shots: Shots
     seed: int
+    execution: Execution = DEFAULT_EXECUTION
     trial: Trial | None = None
-    found: Trial | None = None
+    winner: Trial | None = None
 
     @property
-    def root(self) -> str:
-        """What all its randomness comes from: its id; the setting, where trials are legs of one another's trainings."""
-        return self.trial.setting if self.trial is not None and self.trial.legs else self.id
+    def random_root(self) -> str:
+        """The root of all its randomness, the same whatever its execution.
+
+        It is the id that the cell has with the default execution; for a trial that is a segment of another trial's
+        training, the key of the search problem.
+        """
+        if self.trial is not None and self.trial.segments:
+            return self.trial.setting
+        if not self.execution.key or self.trial is not None:
+            return self.id
+        return cell_id(*self._parts, segments=self.segments)
 
     @property
-    def legs(self) -> Legs:
-        """The legs of its training; none where it is trained with its method's parameters throughout."""
-        searched = self.trial or self.found
-        return () if searched is None else searched.legs
+    def setting_key(self) -> str:
+        """A name for all of the cell but its seed."""
+        return digest([each.key for each in self._parts[:3]] + [self.dataset.info.fingerprint, self.shots])
+
+    @property
+    def segments(self) -> Segments:
+        """The segments of its training; none where it is trained with its method's parameters throughout."""
+        searched = self.trial or self.winner
+        return () if searched is None else searched.segments
 
     @property
     def teacher(self) -> Cell | None:
@@ -215,30 +206,36 @@ class Cell:
             return None
         chosen = self.method.teacher
         parts = (self.protocol, chosen.method, chosen.backbone, self.dataset, self.shots, self.seed)
-        return Cell(cell_id(*parts), *parts)
+        return Cell(cell_id(*parts, execution=self.execution), *parts, self.execution)
 
-    def describe(self) -> dict[str, Any]:
-        """Return the JSON-like facts that are stored with the result."""
-        return {
-            "id": self.id,
-            "protocol": self.protocol.name,
-            "protocol_version": self.protocol.version,
-            "options": self.protocol.options,
-            "method": self.method.name,
-            "method_label": self.method.label,
-            "params": self.method.describe(),
-            "backbone": self.backbone.info.name,
-            "backbone_label": self.backbone.info.label,
-            "weights": self.backbone.info.weights,
-            "backbone_key": self.backbone.key,
-            "recipe": self.backbone.info.recipe,
-            "dataset": self.dataset.info.name,
-            "dataset_fingerprint": self.dataset.info.fingerprint,
-            "shots": self.shots,
-            "seed": self.seed,
-            **({"trial": self.trial.describe()} if self.trial is not None else {}),
-            **({"found": self.found.describe()} if self.found is not None else {}),
-        }
+    def describe(self) -> CellDescription:
+        """Return the facts that are stored with the result."""
+        return CellDescription(
+            id=self.id,
+            protocol=self.protocol.name,
+            protocol_version=self.protocol.version,
+            options=self.protocol.options,
+            method=self.method.name,
+            method_label=self.method.label,
+            params=self.method.describe(),
+            backbone=self.backbone.info.name,
+            backbone_label=self.backbone.info.label,
+            weights=self.backbone.info.weights,
+            backbone_key=self.backbone.key,
+            recipe=self.backbone.info.recipe,
+            dataset=self.dataset.info.name,
+            dataset_fingerprint=self.dataset.info.fingerprint,
+            shots=self.shots,
+            seed=self.seed,
+            precision=self.execution.precision,
+            workers=self.execution.workers,
+            trial=self.trial,
+            winner=self.winner,
+        )
+
+    @property
+    def _parts(self) -> tuple[ProtocolChoice, MethodChoice, BackboneChoice, DatasetChoice, Shots, int]:
+        return self.protocol, self.method, self.backbone, self.dataset, self.shots, self.seed
 
 
 def cell_id(
@@ -248,25 +245,33 @@ def cell_id(
     dataset: DatasetChoice,
     shots: Shots,
     seed: int,
-    legs: Legs = (),
+    *,
+    segments: Segments = (),
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> str:
     """Return the content-addressed id of a cell."""
     parts = [protocol.key, method.key, backbone.key, dataset.info.fingerprint, shots, seed]
-    return digest([*parts, *([legs] if legs else [])], length=20)
+    changed = [execution.key] if execution.key else []
+    return digest([*parts, *([segments] if segments else []), *changed], length=20)
 
 
-def method_source(source: str, method: MethodChoice, backbone: BackboneChoice) -> str:
-    """Return the mark of the code behind a cell.
+def methods_behind(method: MethodChoice, backbone: BackboneChoice) -> tuple[str, ...]:
+    """Return the names of the methods whose code decides a result: its own, those that pre-train, its teacher's."""
+    names = (method.name, *(run.method.name for run in backbone.runs))
+    return (
+        names if method.teacher is None else (*names, *methods_behind(method.teacher.method, method.teacher.backbone))
+    )
+
+
+def method_mark(method: MethodChoice, backbone: BackboneChoice, mark_of: Callable[[str], str]) -> str:
+    """Return the code mark of a cell without its protocol: one mark for each of :func:`methods_behind`.
 
     Args:
-        source: Mark of the cell's method; those of its backbone's pre-training, and of its teacher, are added.
-        method: The method.
-        backbone: The backbone.
+        method: The cell's method.
+        backbone: The cell's backbone.
+        mark_of: Returns the code mark of a method by name.
     """
-    marks = [source, *(run.source for run in backbone.runs)]
-    if method.teacher is not None:
-        marks.append(method_source(method.teacher.source, method.teacher.method, method.teacher.backbone))
-    return "+".join(marks)
+    return "+".join(map(mark_of, methods_behind(method, backbone)))
 
 
 def task_info(protocol: ProtocolChoice, dataset: DatasetInfo, shots: Shots) -> TaskInfo:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field
 
 from tlbench.core.config import Settings
+from tlbench.core.description import CellDescription
 from tlbench.core.hashing import digest
 
 Status = Literal["done", "failed"]
@@ -90,7 +91,7 @@ class Record(Settings):
     """One cell's result.
 
     Attributes:
-        cell: :meth:`tlbench.core.cell.Cell.describe`.
+        cell: Description of the cell.
         status: ``done``, or ``failed`` with ``error``.
         outcome: What was measured; None when failed.
         cost: What it took.
@@ -98,7 +99,7 @@ class Record(Settings):
         error: ``{"type", "message", "traceback"}`` of a failure.
     """
 
-    cell: dict[str, Any]
+    cell: CellDescription
     status: Status
     outcome: Outcome | None = None
     cost: Cost
@@ -108,7 +109,7 @@ class Record(Settings):
     @property
     def id(self) -> str:
         """The cell's id."""
-        return str(self.cell["id"])
+        return self.cell.id
 
     @property
     def digest(self) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, field_validator
 
 from tlbench.core.config import Settings
+from tlbench.core.description import Execution, PrecisionChoice
 
 
 class Resources(Settings):
@@ -15,9 +14,14 @@ class Resources(Settings):
     cpus: int = Field(1, ge=1, description="CPUs of each worker")
     gpus: float = Field(0, ge=0, description="GPUs of each worker; below 1 is a share")
     workers: int = Field(1, ge=1, description="processes that train one cell together")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
+    precision: PrecisionChoice = Field(
         "auto", description="of matrix products and convolutions in training; auto is bfloat16 on GPUs that have it"
     )
+
+    @property
+    def execution(self) -> Execution:
+        """What of it can change a result."""
+        return Execution(self.precision, self.workers)
 
     @field_validator("gpus")
     @classmethod

@@ -1,70 +1,88 @@
-"""A training in legs, between which its parameters may change: which values hold up to which share of it."""
+"""Segments of a training: stretches between two points at which a scheduler may change its parameters.
+
+Positions in a training are counted in ninths, whatever its number of epochs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from tlbench.core.hashing import canonical
 
 WHOLE = 9
-"""A training is counted in ninths, whatever its number of epochs."""
+"""The end of a training, in ninths."""
 
 GENERATIONS = (3, 6, WHOLE)
-"""Marks at which the generations of a population end."""
+"""Ninths at which the generations of a population end."""
 
 Values = dict[str, Any]
-Leg = Sequence[Any]
-"""A mark, and the values of all that is searched up to there, whether they count or not."""
-Legs = Sequence[Leg]
-"""From the start of a training on; none where one configuration holds throughout."""
 
 
-def epochs_until(mark: int, total: int) -> int:
-    """Return the number of epochs, of all there are, before a mark."""
-    return -(-mark * total // WHOLE)
+class Segment(NamedTuple):
+    """A stretch of a training with constant parameters; it begins where the segment before it ends.
+
+    Attributes:
+        until: Where it ends, in ninths of the training.
+        values: Of all parameters that are searched, active or not.
+    """
+
+    until: int
+    values: Values
 
 
-def followed(legs: Legs, until: int, values: Values) -> Legs:
-    """Return legs and after them some values up to a mark; a leg with the values of the one before is part of it."""
-    before = legs[:-1] if legs and canonical(legs[-1][1]) == canonical(values) else legs
-    return (*before, (until, values))
+Segments = tuple[Segment, ...]
+"""From the start of a training on; empty where one configuration holds throughout."""
 
 
-def before(legs: Legs, mark: int) -> Legs:
-    """Return what lies before a mark."""
-    starts = (0, *(until for until, _ in legs))
-    return tuple((min(leg[0], mark), leg[1]) for start, leg in zip(starts, legs, strict=False) if start < mark)
+def epochs_until(ninth: int, total: int) -> int:
+    """Return the number of epochs, of ``total``, that lie before a position."""
+    return -(-ninth * total // WHOLE)
 
 
-def whole(legs: Legs) -> Legs:
-    """Return legs of which the last holds to the end of the training; none where no other came before it."""
-    return (*legs[:-1], (WHOLE, legs[-1][1])) if len(legs) > 1 else ()
+def append_segment(segments: Segments, until: int, values: Values) -> Segments:
+    """Return segments with one more at the end, which extends the last one if the values are the same."""
+    before = segments[:-1] if segments and canonical(segments[-1].values) == canonical(values) else segments
+    return (*before, Segment(until, values))
 
 
-def course(values: Values, legs: Legs, show: Callable[[Any], str] = canonical) -> Values:
-    """Return values as people read them: of one that changed, a text of all it was and from which share on.
+def segments_before(segments: Segments, ninth: int) -> Segments:
+    """Return what lies before a position."""
+    starts = (0, *(segment.until for segment in segments))
+    pairs = zip(starts, segments, strict=False)
+    return tuple(Segment(min(segment.until, ninth), segment.values) for start, segment in pairs if start < ninth)
+
+
+def extend_to_end(segments: Segments) -> Segments:
+    """Return segments of which the last one lasts to the end of the training; none where there is only one."""
+    return (*segments[:-1], Segment(WHOLE, segments[-1].values)) if len(segments) > 1 else ()
+
+
+def describe_course(
+    values: Values, segments: Sequence[tuple[int, Values]], show: Callable[[Any], str] = canonical
+) -> Values:
+    """Return values for people: one that changed becomes a text of its values and of where each one began.
 
     Args:
         values: The values at the end.
-        legs: How the training came to them.
+        segments: The segments of the training.
         show: Returns one value as a text.
     """
     steps: dict[str, list[tuple[int, Any]]] = {}
-    starts = (0, *(until for until, _ in legs))
-    for start, (_, held) in zip(starts, legs, strict=False):
-        for name, value in held.items():
+    starts = (0, *(until for until, _ in segments))
+    for start, (_, current) in zip(starts, segments, strict=False):
+        for name, value in current.items():
             known = steps.setdefault(name, [])
             if not known or canonical(known[-1][1]) != canonical(value):
                 known.append((start, value))
     changed = {name: known for name, known in steps.items() if len(known) > 1}
     return values | {
-        name: " → ".join(show(value) + (f" ({_share(start)})" if start else "") for start, value in known)
+        name: " → ".join(show(value) + (f" ({_fraction(start)})" if start else "") for start, value in known)
         for name, known in changed.items()
     }
 
 
-def _share(mark: int) -> str:
-    share = Fraction(mark, WHOLE)
-    return f"{share.numerator}/{share.denominator}"
+def _fraction(ninth: int) -> str:
+    fraction = Fraction(ninth, WHOLE)
+    return f"{fraction.numerator}/{fraction.denominator}"

@@ -27,7 +27,7 @@ from tlbench.training.efficient.bottleneck_adapters import Design, add_adapters
 from tlbench.training.predictor import Predictor
 
 PROTOCOLS = ("classification",)
-LEGS = ("classification",)
+SEGMENTABLE = ("classification",)
 QUICK = {"epochs": 30, "lr": 5e-3, "reduction": 4, "head_multiplier": 10.0}
 
 

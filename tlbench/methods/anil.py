@@ -30,7 +30,7 @@ from tlbench.training.predictor import EpisodeLearner, ModulePredictor
 from tlbench.training.schedules import warmup_cosine
 
 PROTOCOLS = ("episodic",)
-LEGS = ("episodic",)
+SEGMENTABLE = ("episodic",)
 QUICK = {"episodes": 96, "check_every": 32, "checks": 10, "lr": 3e-3, "inner_lr": 0.5}
 
 

@@ -22,7 +22,7 @@ from tlbench.training.efficient.added_parameters import norm_parameters, train_a
 from tlbench.training.predictor import Predictor
 
 PROTOCOLS = ("classification",)
-LEGS = ("classification",)
+SEGMENTABLE = ("classification",)
 QUICK = {"epochs": 30, "lr": 1e-2}
 
 

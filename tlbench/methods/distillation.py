@@ -31,7 +31,7 @@ from tlbench.training.predictor import ModulePredictor, Predictor
 from tlbench.training.supervised_loop import Loss, smoothed, train_classifier
 
 PROTOCOLS = ("classification",)
-LEGS = ("classification",)
+SEGMENTABLE = ("classification",)
 TEACHER = True
 
 _UNKNOWN = -1  # the label of an example that only the teacher speaks of

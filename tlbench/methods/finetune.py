@@ -21,7 +21,7 @@ from tlbench.training.predictor import EpisodeSolver, ModulePredictor, Predictor
 from tlbench.training.supervised_loop import train_classifier
 
 PROTOCOLS = ("classification", "episodic")
-LEGS = ("classification",)
+SEGMENTABLE = ("classification",)
 QUICK = {"epochs": 15, "lr": 5e-3}
 VALIDATION_EPISODES = 20  # each is a training
 

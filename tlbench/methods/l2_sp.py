@@ -24,7 +24,7 @@ from tlbench.training.predictor import ModulePredictor, Predictor
 from tlbench.training.supervised_loop import train_classifier
 
 PROTOCOLS = ("classification",)
-LEGS = ("classification",)
+SEGMENTABLE = ("classification",)
 
 
 class Config(FineTuningConfig):

@@ -30,7 +30,7 @@ from tlbench.training.efficient.low_rank_layers import Design, Rows, adaptable
 from tlbench.training.predictor import Predictor
 
 PROTOCOLS = ("classification",)
-LEGS = ("classification",)
+SEGMENTABLE = ("classification",)
 QUICK = {"epochs": 30, "lr": 1e-2, "rank": 4, "head_multiplier": 1.0}
 
 

@@ -21,7 +21,7 @@ from tlbench.training.probe import start_from_probe
 from tlbench.training.supervised_loop import train_classifier
 
 PROTOCOLS = ("classification",)
-LEGS = ("classification",)
+SEGMENTABLE = ("classification",)
 
 
 class Config(FineTuningConfig):

@@ -40,7 +40,7 @@ from tlbench.training.predictor import EpisodeSolver, ModulePredictor
 from tlbench.training.schedules import warmup_cosine
 
 PROTOCOLS = ("episodic",)
-LEGS = ("episodic",)
+SEGMENTABLE = ("episodic",)
 QUICK = {"episodes": 48, "check_every": 16, "checks": 10}
 
 _TOGETHER = 2**24  # input values of the episodes that a GPU runs at once

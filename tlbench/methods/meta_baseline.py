@@ -34,7 +34,7 @@ from tlbench.training.parameter_groups import make_optimizer, parameter_groups
 from tlbench.training.predictor import EpisodeLearner, ModulePredictor
 
 PROTOCOLS = ("episodic",)
-LEGS = ("episodic",)
+SEGMENTABLE = ("episodic",)
 QUICK = {"epochs": 4, "episodes": 60, "check_every": 20, "checks": 20}
 
 

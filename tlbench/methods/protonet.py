@@ -28,7 +28,7 @@ from tlbench.training.predictor import EpisodeLearner, ModulePredictor
 from tlbench.training.schedules import halving
 
 PROTOCOLS = ("episodic",)
-LEGS = ("episodic",)
+SEGMENTABLE = ("episodic",)
 QUICK = {"episodes": 60, "check_every": 20, "checks": 20}
 
 

@@ -22,7 +22,7 @@ from tlbench.training.efficient.scaling import add_scales, merge_scales
 from tlbench.training.predictor import Predictor
 
 PROTOCOLS = ("classification",)
-LEGS = ("classification",)
+SEGMENTABLE = ("classification",)
 QUICK = {"epochs": 30, "lr": 1e-2}
 
 

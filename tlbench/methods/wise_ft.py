@@ -27,7 +27,7 @@ from tlbench.training.probe import start_from_probe
 from tlbench.training.supervised_loop import train_classifier
 
 PROTOCOLS = ("classification",)
-LEGS = ("classification",)
+SEGMENTABLE = ("classification",)
 GRID = tuple(step / 10 for step in range(11))
 UNTUNED = 0.5  # alpha where there is no validation to choose it on
 

@@ -12,8 +12,8 @@ from tlbench.core.record import Record
 def told(record: Record) -> Iterator[str]:
     """Yield lines that tell a record to people: what the cell is, how it ended, what it took, and where."""
     cell, outcome, cost = record.cell, record.outcome, record.cost
-    yield f"{record.id}  {what(cell)}: {record.status}"
-    facts: dict[str, Any] = {"params": cell["params"], "options": cell["options"]}
+    yield f"{record.id}  {cell.label}: {record.status}"
+    facts: dict[str, Any] = {"params": cell.params, "options": cell.options}
     if outcome is not None:
         facts |= {"test": outcome.scores, "validation": outcome.validation, "selected": outcome.selected}
     for name, values in facts.items():
@@ -29,13 +29,6 @@ def told(record: Record) -> Iterator[str]:
     if record.error is not None:
         yield f"  {'error'.ljust(10)}  {record.error['type']}: {record.error['message']}"
         yield from (f"    {line}" for line in record.error["traceback"].splitlines())
-
-
-def what(cell: dict[str, Any]) -> str:
-    """Return a cell's method, backbone, dataset, shots and seed, or number as a trial, in one line."""
-    shots = {"full": "full", 1: "1 shot"}.get(cell["shots"], f"{cell['shots']} shots")
-    which = f"trial {cell['trial']['number']} of its search" if "trial" in cell else f"seed {cell['seed']}"
-    return f"{cell['method_label']} | {cell['backbone_label']} | {cell['dataset']} | {shots} | {which}"
 
 
 def counted(count: int) -> str:

@@ -11,6 +11,7 @@ from tlbench.backbones import catalog as architectures
 from tlbench.backbones.weights_metadata import read_tokenizer
 from tlbench.core.cell import BackboneChoice, DatasetChoice
 from tlbench.core.class_splits import deal_classes
+from tlbench.core.description import Execution
 from tlbench.core.errors import UserError, nearest, together
 from tlbench.core.hashing import sha256
 from tlbench.core.info import DatasetInfo
@@ -26,7 +27,7 @@ from tlbench.suite.catalog import Catalog
 from tlbench.suite.domain_pairs import every_pair, expand_datasets, one_pair, split_pair
 from tlbench.suite.load import load
 from tlbench.suite.plan import Plan, expand
-from tlbench.suite.resolve import baseline_label, choose_backbone, choose_listed, choose_protocol
+from tlbench.suite.resolve import WeightsFile, baseline_label, choose_backbone, choose_listed, choose_protocol
 from tlbench.suite.search_validation import ends_no_trial, searched_space
 from tlbench.suite.spec import BackboneSpec, DatasetSpec, Suite
 from tlbench.suite.yaml_source import Source, read
@@ -278,7 +279,8 @@ def resolve_backbones(
     Raises:
         UserError: A weights file cannot be read.
     """
-    found = {key: _backbone(spec, base, datasets, names) for key, spec in suite.backbones.items()}
+    execution = suite.resources.execution
+    found = {key: _backbone(spec, base, datasets, names, execution) for key, spec in suite.backbones.items()}
     meanings: dict[str, set[str]] = {}
     for choice in found.values():
         meanings.setdefault(choice.info.label, set()).add(choice.key)
@@ -291,11 +293,13 @@ def _told_apart(choice: BackboneChoice) -> BackboneChoice:
     return replace(choice, info=replace(choice.info, label=f"{choice.info.label}#{choice.key[:6]}"))
 
 
-def _backbone(spec: BackboneSpec, base: Path, datasets: dict[str, DatasetChoice], names: Catalog) -> BackboneChoice:
+def _backbone(
+    spec: BackboneSpec, base: Path, datasets: dict[str, DatasetChoice], names: Catalog, execution: Execution
+) -> BackboneChoice:
     if spec.weights.kind != "file":
-        return choose_backbone(spec, datasets, names, None, "")
+        return choose_backbone(spec, datasets, names, execution=execution)
     file = (base / Path(spec.weights.path).expanduser()).resolve()
-    choice = choose_backbone(spec, datasets, names, str(file), sha256(file))
+    choice = choose_backbone(spec, datasets, names, WeightsFile(str(file), sha256(file)), execution)
     if choice.info.modality == "text":
         read_tokenizer(file)  # refused here, and not after hours, where there is none
     return choice

@@ -92,5 +92,5 @@ def _what_there_is(part: str, cells: list[Cell]) -> str:
     if field not in FIELDS or field == "id":
         return ""
     facts = [cell.describe() for cell in cells]
-    values = {str(fact[key]) for fact in facts for key in _STORED_AS.get(field, (field,))}
+    values = {str(getattr(fact, key)) for fact in facts for key in _STORED_AS.get(field, (field,))}
     return f"{field}: {nearest(value.strip('*?'), values).removeprefix('valid: ')}"

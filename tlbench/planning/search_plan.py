@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tlbench.core.cell import Cell, MethodChoice
 from tlbench.core.hashing import digest
-from tlbench.search.problem import Setting, mark_tuned, place, settings_of
+from tlbench.search.problem import SearchProblem, mark_tuned, search_problems
 from tlbench.search.space import Space
 from tlbench.search.study import Study
 from tlbench.store.ledger import Ledger
@@ -20,22 +20,26 @@ class Searches:
     """The searched settings of a suite.
 
     Attributes:
-        settings: By :func:`tlbench.search.problem.place` of their cells.
+        settings: By ``Cell.setting_key``.
         waiting: Ids of the plan's cells whose parameters are not found yet.
     """
 
-    settings: Mapping[str, Setting]
+    settings: Mapping[str, SearchProblem]
     waiting: frozenset[str] = frozenset()
 
     def of(self, cells: Iterable[Cell]) -> Searches:
         """Return the searches that some cells wait for."""
-        places = {place(cell) for cell in cells if cell.id in self.waiting}
+        places = {cell.setting_key for cell in cells if cell.id in self.waiting}
         return replace(self, settings={name: each for name, each in self.settings.items() if name in places})
 
     @property
     def trial_ids(self) -> Iterable[str]:
         """Ids of all trials that the budget allows."""
-        return (setting.trial_id(number) for setting in self.settings.values() for number in range(1, setting.most + 1))
+        return (
+            setting.trial_id(number)
+            for setting in self.settings.values()
+            for number in range(1, setting.max_trials + 1)
+        )
 
 
 def plan_searches(plan: Plan, suite: Suite, spaces: Mapping[str, Space]) -> tuple[Plan, Searches]:
@@ -58,7 +62,7 @@ def plan_searches(plan: Plan, suite: Suite, spaces: Mapping[str, Space]) -> tupl
 
     plan = replace(plan, cells=[waits(cell) for cell in plan.cells])
     waiting = frozenset(cell.id for cell in plan.cells if cell.method.key in spaces)
-    return plan, Searches(settings_of(plan.cells, spaces, suite.search), waiting)
+    return plan, Searches(search_problems(plan.cells, spaces, suite.search), waiting)
 
 
 def studies(searches: Searches, ledger: Ledger) -> dict[str, Study]:
@@ -66,7 +70,7 @@ def studies(searches: Searches, ledger: Ledger) -> dict[str, Study]:
     known = {record.id: record for record in ledger.records(searches.trial_ids)}
     found = {}
     for setting in searches.settings.values():
-        numbers = range(1, setting.most + 1)
+        numbers = range(1, setting.max_trials + 1)
         records = {n: known[name] for n in numbers if (name := setting.trial_id(n)) in known}
         found[setting.key] = Study(setting, records)
     return found
@@ -76,10 +80,10 @@ def with_winners(plan: Plan, searches: Searches, studies: Mapping[str, Study]) -
     """Return the plan with the parameters that finished searches found; where none was trained, the suite's own."""
 
     def settled(cell: Cell) -> Cell:
-        setting = searches.settings.get(place(cell)) if cell.id in searches.waiting else None
+        setting = searches.settings.get(cell.setting_key) if cell.id in searches.waiting else None
         if setting is None or not studies[setting.key].ended:
             return cell
-        return setting.tuned(studies[setting.key].found, cell.seed)
+        return setting.tuned_cell(studies[setting.key].best_trial, cell.seed)
 
     cells = [settled(cell) for cell in plan.cells]
     waiting = searches.waiting & {cell.id for cell in cells}

@@ -11,7 +11,7 @@ from tlbench.core.cell import Cell
 from tlbench.core.cost import Timings, Total
 from tlbench.core.record import Record
 from tlbench.planning.budget import Budget
-from tlbench.planning.cell_text import clock, counted, what
+from tlbench.planning.cell_text import clock, counted
 from tlbench.planning.prepare import Prepared
 from tlbench.planning.search_plan import studies
 from tlbench.store.ledger import Ledger
@@ -136,7 +136,7 @@ def failures(prepared: Prepared, ledger: Ledger) -> list[str]:
     lines = []
     for reason, records in sorted(reasons.items(), key=lambda item: -len(item[1])):
         lines.append(f"  {counted(len(records))} failed: {reason}")
-        lines += [f"    {record.id}  {what(record.cell)}" for record in records[:_SHOWN]]
+        lines += [f"    {record.id}  {record.cell.label}" for record in records[:_SHOWN]]
         if len(records) > _SHOWN:
             lines.append(f"    and {len(records) - _SHOWN} more (--cells lists all)")
     if reasons:

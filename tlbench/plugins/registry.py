@@ -22,7 +22,7 @@ from typing import Any, Literal, cast, get_args
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.info import Modality
-from tlbench.plugins.code_mark import file_part, mark
+from tlbench.plugins.code_mark import mark
 from tlbench.plugins.discovery import find
 
 Kind = Literal["methods", "protocols"]
@@ -62,9 +62,9 @@ class Declaration:
     source: str
 
     @property
-    def file(self) -> str:
-        """The part of the mark that is the file's own, by which pre-trained weights are named."""
-        return file_part(self.source)
+    def version(self) -> int:
+        """The constant ``VERSION``, raised when the same settings come to mean something else; part of ids."""
+        return int(self.constants.get("VERSION", 1))
 
     def load(self) -> ModuleType:
         """Import the whole module (torch and all)."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import pandas as pd
 
 from tlbench.core.hashing import canonical
-from tlbench.core.segments import GENERATIONS
+from tlbench.core.segments import GENERATIONS, Segment, Segments
 from tlbench.report.rows.settings import SettingRow
 from tlbench.store.mlflow import schema as layout
 from tlbench.store.mlflow.stored_experiment import StoredRun
@@ -18,7 +17,7 @@ from tlbench.suite.search_validation import VALIDATOR
 
 COLUMNS = (
     "setting", "method", "trial", "value", "best", "seconds", "cost", "status", "params", "winner", "protocol",
-    "backbone", "dataset", "shots", "share", "legs", "key", "by",
+    "backbone", "dataset", "shots", "share", "segments", "key", "by",
 )  # fmt: skip
 """Of a frame of trials, one row a trial, in the order in which they ended:
 
@@ -31,7 +30,7 @@ COLUMNS = (
 * ``params`` is canonical JSON of what was searched;
 * ``winner`` says whether the setting's cells took their values from it;
 * ``share`` is the part of a training that it is: 1, or that of a generation of a population;
-* ``legs`` is canonical JSON of how a member's training came to its values (:mod:`tlbench.core.segments`), else empty;
+* ``segments`` is canonical JSON of the segments of its training (:mod:`tlbench.core.segments`), else empty;
 * ``key`` is the setting's own, which the cells that took their values from it name.
 """
 _NUMBERS = ("trial", "value", "best", "seconds", "cost", "share")
@@ -75,9 +74,9 @@ def of_runs(runs: Iterable[StoredRun]) -> pd.DataFrame:
         number, values = int(run.tags[layout.TRIAL_TAG]), run.tags.get(layout.VALUES_TAG, "{}")
         won = layout.WINNER_TAG in run.tags
         told = (name, names[1], number, value, best.get(alike, math.nan), seconds, spent[alike], status, values, won)
-        legs = run.tags.get(layout.LEGS_TAG, "")
+        segments = run.tags.get(layout.SEGMENTS_TAG, "")
         key = run.tags.get(layout.SETTING_TAG, "")
-        rows.append((*told, names[0], *names[2:], 1 / len(GENERATIONS) if legs else 1.0, legs, key, by))
+        rows.append((*told, names[0], *names[2:], 1 / len(GENERATIONS) if segments else 1.0, segments, key, by))
     return pd.DataFrame(rows, columns=list(COLUMNS)) if rows else none()
 
 
@@ -118,14 +117,14 @@ def of_default(trials: pd.DataFrame) -> pd.Series:
     settings = trials["key"] + trials["setting"]
     starts = trials[trials["trial"].eq(1)].set_index(settings[trials["trial"].eq(1)])["params"]
     first = settings.map(starts[~starts.index.duplicated()])
-    throughout = trials["legs"].map(lambda legs: len(of_legs(legs)) == 1) & trials["params"].eq(first)
+    throughout = trials["segments"].map(lambda text: len(segments_from_text(text)) == 1) & trials["params"].eq(first)
     farthest = trials["trial"].where(throughout).groupby(settings).transform("max")
     return trials["trial"].eq(farthest.fillna(1))
 
 
-def of_legs(told: str) -> list[Any]:
-    """Return the legs of a trial; none of one that has none, or whose legs were too long for the store and were cut."""
+def segments_from_text(text: str) -> Segments:
+    """Return the segments of a trial; none where it has none, or where they were too long for the store and cut."""
     try:
-        return list(json.loads(told or "[]"))
+        return tuple(Segment(*each) for each in json.loads(text or "[]"))
     except ValueError:
-        return []
+        return ()

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tlbench.core.cell import Cell
 from tlbench.core.record import Record
-from tlbench.core.segments import Legs
+from tlbench.core.segments import Segments
 from tlbench.planning.budget import Budget
 from tlbench.planning.prepare import Prepared
 from tlbench.planning.search_plan import Searches, studies
@@ -36,7 +36,7 @@ class Found:
         best: Validation score of the winner; None where there is none.
         number: Which trial it is; 0 where there is none.
         values: Its values; where they changed along the way, those of the end.
-        legs: How they changed: up to which ninth of the training which values hold; empty where they did not.
+        segments: How they changed: up to which ninth of the training which values hold; empty where they did not.
         note: Why there was nothing to search, if so.
     """
 
@@ -48,7 +48,7 @@ class Found:
     best: float | None
     number: int
     values: dict[str, Any]
-    legs: Legs = ()
+    segments: Segments = ()
     note: str = ""
 
 
@@ -120,18 +120,18 @@ def findings(searches: Searches, ledger: Ledger) -> list[Found]:
     found = []
     for study in studies(searches, ledger).values():
         records = study.records.values()
-        best, first, chosen = study.winner, study.default, study.found
+        best, first, chosen = study.winner, study.default, study.best_trial
         found.append(
             Found(
                 setting=study.setting.label,
-                trials=len(records) / study.setting.parts,
+                trials=len(records) / study.setting.trials_per_training,
                 failed=sum(record.status == "failed" for record in records),
                 seconds=study.spent,
                 start=None if first is None else worth_of(first.outcome),
                 best=None if best is None else worth_of(best.outcome),
                 number=0 if chosen is None else chosen.number,
                 values={} if chosen is None else chosen.values,
-                legs=() if chosen is None else chosen.legs,
+                segments=() if chosen is None else chosen.segments,
                 note="no validation within the label budget" if study.blind else "",
             )
         )

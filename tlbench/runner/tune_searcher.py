@@ -9,7 +9,8 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from tlbench.core.cell import Cell, Trial
+from tlbench.core.cell import Cell
+from tlbench.core.description import Trial
 from tlbench.core.record import Cost, Record
 from tlbench.planning.budget import Budget
 from tlbench.runner.train_group import WorkerDeathError
@@ -137,7 +138,7 @@ class Proposals(Searcher):
         key = started.trial.setting
         self._making[trial_id] = self._missing(key)
         held = {name: self._made[name] for name in self._needs[key] if self._made.get(name)}
-        return started.trial.describe() | {"held": held}
+        return started.trial.to_json() | {"held": held}
 
     def _missing(self, key: str) -> set[str]:
         """Return the weights that a setting needs and that no trial has made yet."""
@@ -147,7 +148,7 @@ class Proposals(Searcher):
         """Return the record of a trial that ended outside its own code."""
         cpus, gpus = self._device
         return Record(
-            cell=started.study.setting.cell_of(started.trial).describe(),
+            cell=started.study.setting.trial_cell(started.trial).describe(),
             status="failed",
             cost=Cost(
                 seconds=time.time() - started.began,
@@ -167,4 +168,4 @@ def _first(study: Study) -> Cell:
 
 
 def _progress(study: Study) -> float:
-    return (len(study.records) + len(study.running)) / study.setting.most
+    return (len(study.records) + len(study.running)) / study.setting.max_trials

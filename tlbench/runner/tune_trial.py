@@ -14,14 +14,15 @@ from typing import Any
 
 import torch
 
-from tlbench.core.cell import Cell, Trial
+from tlbench.core.cell import Cell
+from tlbench.core.description import Trial
 from tlbench.core.record import STOPPED, Outcome, Record
 from tlbench.core.resources import Resources
 from tlbench.core.segments import WHOLE, epochs_until
 from tlbench.runner.slot_actor import HEAVY, read_artifact
 from tlbench.runner.train_group import artifact_folder
 from tlbench.search.objective import RUNGS, worth, worth_of
-from tlbench.search.problem import Setting
+from tlbench.search.problem import SearchProblem
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.context import Context
 from tlbench.worker.artifact_jobs import required_artifacts
@@ -50,7 +51,7 @@ class Jobs:
 
     root: str
     resources: Resources
-    settings: Mapping[str, Setting]
+    settings: Mapping[str, SearchProblem]
     marks: tuple[int, ...]
     minutes: float | None = None
 
@@ -59,7 +60,7 @@ def run_trial(config: dict[str, Any], jobs: Jobs) -> None:
     """Run a trial; every report carries the record that stands if the trial ends there.
 
     Args:
-        config: :meth:`Trial.describe`, and under ``held`` the machine that has each of the weights made for it.
+        config: :meth:`Trial.to_json`, and under ``held`` the machine that has each of the weights made for it.
         jobs: What all trials share.
     """
     from ray import tune
@@ -68,7 +69,7 @@ def run_trial(config: dict[str, Any], jobs: Jobs) -> None:
     torch.set_num_threads(threads)  # of this thread: Tune has a new one for each trial
     told = dict(config)
     held = told.pop("held")
-    cell = jobs.settings[config["setting"]].cell_of(Trial(**told))
+    cell = jobs.settings[config["setting"]].trial_cell(Trial.from_json(told))
     cache = _caches.get(jobs.root) or _caches.setdefault(jobs.root, _prepared(jobs))
     _bring(cell, held, jobs, cache)
     judged = _Judged(cell, cache, jobs, tune.report)

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from random import Random
 
-from tlbench.core.cell import Trial
+from tlbench.core.description import Trial
 from tlbench.core.hashing import canonical, derive_seed
 from tlbench.core.record import Record
-from tlbench.core.segments import GENERATIONS, Values, followed
+from tlbench.core.segments import GENERATIONS, Values, append_segment
 from tlbench.search.objective import finished, worth_of
-from tlbench.search.problem import Setting
+from tlbench.search.problem import SearchProblem
 
 QUARTER = 4  # one of so many is replaced, at least one of a population of two or more
 _DRAWS = 50  # in search of values that no other member has
@@ -25,12 +25,12 @@ class Population:
     """The generations of a setting's trials, each of which is known when the one before has ended.
 
     Args:
-        setting: The setting, whose trials are legs of trainings.
+        setting: The setting, whose trials are segments of trainings.
         first: The configurations of the first generation.
         records: Trials that have ended, by number; :meth:`grow` is told when there are more.
     """
 
-    def __init__(self, setting: Setting, first: Sequence[Values], records: Mapping[int, Record]) -> None:
+    def __init__(self, setting: SearchProblem, first: Sequence[Values], records: Mapping[int, Record]) -> None:
         self._setting = setting
         self._records = records
         self._generations = [[_member(setting, number, each, None) for number, each in enumerate(first, start=1)]]
@@ -72,7 +72,7 @@ class Population:
         return [self._records[trial.number] for trial in generation]
 
 
-def next_generation(setting: Setting, ended: Sequence[Record]) -> list[Trial]:
+def next_generation(setting: SearchProblem, ended: Sequence[Record]) -> list[Trial]:
     """Return the trials that follow a generation; none after the last one, or where no member was trained.
 
     The worst quarter, and whoever failed, goes on from the training of a member of the best quarter, with values near
@@ -83,13 +83,13 @@ def next_generation(setting: Setting, ended: Sequence[Record]) -> list[Trial]:
         ended: The trials of the generation, in order of their numbers.
     """
     trained = sorted(filter(finished, ended), key=lambda record: -(worth_of(record.outcome) or 0.0))
-    if not trained or ended[0].cell["trial"]["legs"][-1][0] == GENERATIONS[-1]:
+    if not trained or trial_of(ended[0]).segments[-1].until == GENERATIONS[-1]:
         return []
     quarter = max(1, len(ended) // QUARTER) if len(ended) > 1 else 0
     kept = {record.id for record in trained[: len(ended) - quarter]}
-    numbered = list(enumerate(ended, start=ended[-1].cell["trial"]["number"] + 1))
+    numbered = list(enumerate(ended, start=trial_of(ended[-1]).number + 1))
     trials = {
-        number: _member(setting, number, record.cell["trial"]["values"], record)
+        number: _member(setting, number, trial_of(record).values, record)
         for number, record in numbered
         if record.id in kept
     }
@@ -100,25 +100,36 @@ def next_generation(setting: Setting, ended: Sequence[Record]) -> list[Trial]:
 
 def train_seconds(record: Record, records: Mapping[int, Record]) -> float:
     """Return the seconds of training behind a trial, those of the trials that it goes on from among them."""
-    parent = record.cell["trial"].get("parent")
+    parent = trial_of(record).parent
     return record.cost.train_seconds + (0.0 if parent is None else train_seconds(records[parent], records))
 
 
-def _child(setting: Setting, number: int, best: Sequence[Record], others: Collection[Trial]) -> Trial:
+def trial_of(record: Record) -> Trial:
+    """Return the trial that a record belongs to.
+
+    Raises:
+        ValueError: It is the record of a cell of a grid.
+    """
+    if record.cell.trial is None:
+        raise ValueError(f"{record.cell.label} is no trial")
+    return record.cell.trial
+
+
+def _child(setting: SearchProblem, number: int, best: Sequence[Record], others: Collection[Trial]) -> Trial:
     """Return a trial that goes on from one of the best with other values, which no other trial has where possible."""
     generator = Random(derive_seed(setting.key, "member", number))
     parent = generator.choice(best)
-    taken = {canonical(other.legs) for other in others}
+    taken = {canonical(other.segments) for other in others}
     for _ in range(_DRAWS):
-        found = _member(setting, number, setting.space.near(parent.cell["trial"]["values"], generator), parent)
-        if canonical(found.legs) not in taken:
+        found = _member(setting, number, setting.space.near(trial_of(parent).values, generator), parent)
+        if canonical(found.segments) not in taken:
             break
     return found
 
 
-def _member(setting: Setting, number: int, values: Values, parent: Record | None) -> Trial:
-    trial = {} if parent is None else parent.cell["trial"]
-    before = trial.get("legs", ())
-    until = next(mark for mark in GENERATIONS if not before or mark > before[-1][0])
-    legs = followed(before, until, setting.space.complete(values))
-    return Trial(setting.key, number, dict(values), legs, trial.get("number"))
+def _member(setting: SearchProblem, number: int, values: Values, parent: Record | None) -> Trial:
+    continued = None if parent is None else trial_of(parent)
+    before = () if continued is None else continued.segments
+    until = next(ninth for ninth in GENERATIONS if not before or ninth > before[-1].until)
+    segments = append_segment(before, until, setting.space.complete(values))
+    return Trial(setting.key, number, dict(values), segments, None if continued is None else continued.number)

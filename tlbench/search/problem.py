@@ -1,4 +1,4 @@
-"""A searched setting: what a leaderboard row's cells share, the space its method is searched over, and its trials."""
+"""A search problem: a setting of a suite whose method is searched, the space it is searched over, and its trials."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice, MethodChoice, ProtocolChoice, Trial, cell_id
+from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice, MethodChoice, ProtocolChoice, cell_id
+from tlbench.core.description import DEFAULT_EXECUTION, Execution, Trial, setting_label
 from tlbench.core.hashing import digest
 from tlbench.core.info import Shots
 from tlbench.core.segments import GENERATIONS
 from tlbench.search.space import Space
 from tlbench.search.spec import Search
 
-DRAW = 2**31
-"""Seed of every search: suites name smaller ones, so no search sees the draws of a final cell."""
+SEARCH_SEED = 2**31
+"""Seed of the draw of labels in every search; suites name smaller ones, so no search sees the draw of a final cell."""
 
 
 @dataclass(frozen=True)
-class Setting:
+class SearchProblem:
     """One method, backbone, dataset and shots under one protocol, whose parameters are searched.
 
     Attributes:
@@ -30,6 +31,7 @@ class Setting:
         shots: The label budget, which holds for every trial.
         space: What is searched.
         search: How.
+        execution: Precision and number of processes of a trial.
     """
 
     protocol: ProtocolChoice
@@ -39,37 +41,38 @@ class Setting:
     shots: Shots
     space: Space
     search: Search
+    execution: Execution = DEFAULT_EXECUTION
 
     @cached_property
     def key(self) -> str:
         """Hash of what decides the trials; a larger budget has the same first ones, unless they are a population."""
-        scheduler = "none" if self.search.scheduler == "pbt" and not self.in_legs else self.search.scheduler
+        scheduler = "none" if self.search.scheduler == "pbt" and not self.segmented else self.search.scheduler
         how: tuple[Any, ...] = (self.search.searcher, scheduler, self.search.objective, self.space.key)
-        how += (self.search.trials, self.space.lasting) if self.in_legs else ()
+        how += (self.search.trials, self.space.lasting) if self.segmented else ()
+        how += (self.execution.key,) if self.execution.key else ()
         parts = (self.protocol.key, self.method.key, self.backbone.key, self.dataset.info.fingerprint, self.shots)
         return digest([*parts, *how], length=20)
 
     @property
-    def in_legs(self) -> bool:
-        """Whether its trials are legs of trainings: where they may be cut, and there is something to change then."""
+    def segmented(self) -> bool:
+        """Whether a trial is one segment of a training: where it may be cut, and some value may change there."""
         changing = len(self.space.lasting) < len(self.space.dimensions)
-        return self.search.scheduler == "pbt" and self.protocol.name in self.space.legs and changing
+        return self.search.scheduler == "pbt" and self.protocol.name in self.space.segmentable and changing
 
     @property
-    def parts(self) -> int:
-        """Number of trials that come to one training."""
-        return len(GENERATIONS) if self.in_legs else 1
+    def trials_per_training(self) -> int:
+        """Number of trials that make up one whole training."""
+        return len(GENERATIONS) if self.segmented else 1
 
     @property
-    def most(self) -> int:
+    def max_trials(self) -> int:
         """Number of trials that its budget allows."""
-        return self.search.trials * self.parts
+        return self.search.trials * self.trials_per_training
 
     @property
     def label(self) -> str:
-        """What people read."""
-        shots = "full" if self.shots == "full" else f"{self.shots} shots"
-        return f"{self.method.label} | {self.backbone.info.label} | {self.dataset.info.name} | {shots}"
+        """For people."""
+        return setting_label(self.method.label, self.backbone.info.label, self.dataset.info.name, self.shots)
 
     def trial_id(self, number: int) -> str:
         """Return the id of a trial, from 1 on; known before its configuration is."""
@@ -80,20 +83,22 @@ class Setting:
 
         Args:
             number: From 1 on.
-            values: Values of the parameters that are searched and count.
+            values: Values of the parameters that are searched and active.
         """
-        return self.cell_of(Trial(self.key, number, dict(values)))
+        return self.trial_cell(Trial(self.key, number, dict(values)))
 
-    def cell_of(self, trial: Trial) -> Cell:
+    def trial_cell(self, trial: Trial) -> Cell:
         """Return any trial as such a cell."""
-        parts = (self.protocol, self._with(trial.values), self.backbone, self.dataset, self.shots, DRAW)
-        return Cell(self.trial_id(trial.number), *parts, trial=trial)
+        parts = (self.protocol, self._with(trial.values), self.backbone, self.dataset, self.shots, SEARCH_SEED)
+        return Cell(self.trial_id(trial.number), *parts, self.execution, trial=trial)
 
-    def tuned(self, found: Trial | None, seed: int) -> Cell:
-        """Return a cell with the values that a search found, or with the suite's own where it found none."""
-        method = self._with({} if found is None else found.values)
+    def tuned_cell(self, winner: Trial | None, seed: int) -> Cell:
+        """Return a cell with the values of a search's winner, or with the suite's own where there is none."""
+        method = self._with({} if winner is None else winner.values)
         parts = (self.protocol, method, self.backbone, self.dataset, self.shots, seed)
-        return Cell(cell_id(*parts, () if found is None else found.legs), *parts, found=found)
+        segments = () if winner is None else winner.segments
+        name = cell_id(*parts, segments=segments, execution=self.execution)
+        return Cell(name, *parts, self.execution, winner=winner)
 
     def _with(self, values: Mapping[str, Any]) -> MethodChoice:
         return replace(self.method, params=self.method.params | dict(values))
@@ -105,23 +110,18 @@ def mark_tuned(method: MethodChoice) -> MethodChoice:
     return replace(method, label=f"{head}({inner[:-1]}, tuned)" if bracket else f"{head}(tuned)")
 
 
-def settings_of(cells: Iterable[Cell], spaces: Mapping[str, Space], search: Search) -> dict[str, Setting]:
-    """Return the searched settings among cells, in order of first appearance, by :func:`place`.
+def search_problems(cells: Iterable[Cell], spaces: Mapping[str, Space], search: Search) -> dict[str, SearchProblem]:
+    """Return the search problems among cells, in order of first appearance, by ``Cell.setting_key``.
 
     Args:
         cells: Cells of a plan, their methods marked as tuned.
         spaces: By ``MethodChoice.key``; a method that is missing is not searched.
         search: How.
     """
-    found: dict[str, Setting] = {}
+    problems: dict[str, SearchProblem] = {}
     for cell in cells:
         space = spaces.get(cell.method.key)
-        if space is not None and place(cell) not in found:
+        if space is not None and cell.setting_key not in problems:
             parts = (cell.protocol, cell.method, cell.backbone, cell.dataset, cell.shots)
-            found[place(cell)] = Setting(*parts, space, search)
-    return found
-
-
-def place(cell: Cell) -> str:
-    """Return a name for all of a cell but its seed."""
-    return digest([cell.protocol.key, cell.method.key, cell.backbone.key, cell.dataset.info.fingerprint, cell.shots])
+            problems[cell.setting_key] = SearchProblem(*parts, space, search, cell.execution)
+    return problems

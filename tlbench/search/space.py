@@ -84,12 +84,12 @@ class Space:
     Attributes:
         dimensions: Those that others depend on come first.
         defaults: All parameters of the method where the search varies nothing.
-        legs: Protocols under which the method's training may be cut into legs.
+        segmentable: Protocols in which the method's training may be cut into segments.
     """
 
     dimensions: tuple[Dimension, ...]
     defaults: dict[str, Any]
-    legs: tuple[str, ...] = ()
+    segmentable: tuple[str, ...] = ()
 
     @cached_property
     def key(self) -> str:
@@ -170,7 +170,7 @@ def space_of(
     fixed: frozenset[str],
     *,
     declared: bool = True,
-    legs: tuple[str, ...] = (),
+    segmentable: tuple[str, ...] = (),
 ) -> Space:
     """Return the space of a method.
 
@@ -180,7 +180,7 @@ def space_of(
         replaced: Distribution and condition by parameter, in place of the declared ones.
         fixed: Parameters that the suite gives; they are searched only where ``replaced`` names them.
         declared: Whether parameters that ``replaced`` does not name are searched as the method declares.
-        legs: Protocols under which its training may be cut into legs (the constant ``LEGS`` of its file).
+        segmentable: The same (the constant ``SEGMENTABLE`` of its file).
     """
     found: dict[str, Dimension] = {}
     for name, field in settings.model_fields.items():
@@ -192,7 +192,7 @@ def space_of(
         elif declared and name not in fixed and "space" in extra:
             when = {key: tuple(values) for key, values in dict(extra.get("when", {})).items()}  # type: ignore[arg-type]
             found[name] = Dimension(name, dict(extra["space"]), whole, when, lasting)  # type: ignore[arg-type]
-    return Space(tuple(_sorted(found)), dict(defaults), legs)
+    return Space(tuple(_sorted(found)), dict(defaults), segmentable)
 
 
 def _sorted(found: Mapping[str, Dimension]) -> Iterator[Dimension]:

@@ -9,13 +9,13 @@ from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING
 
-from tlbench.core.cell import Trial
+from tlbench.core.description import Trial
 from tlbench.core.hashing import canonical, derive_seed
 from tlbench.core.record import Record
-from tlbench.core.segments import Values, whole
+from tlbench.core.segments import Values, extend_to_end
 from tlbench.search.objective import RUNGS, finished, winner
-from tlbench.search.population import Population, train_seconds
-from tlbench.search.problem import Setting
+from tlbench.search.population import Population, train_seconds, trial_of
+from tlbench.search.problem import SearchProblem
 
 if TYPE_CHECKING:
     from tlbench.search.samplers.optuna import OnOptuna
@@ -26,15 +26,15 @@ _DRAWS = 50  # in search of a configuration that is new, before the space counts
 class Study:
     """One setting's trials. The first has the default configuration.
 
-    Where trials are legs of trainings (:attr:`Setting.in_legs`), they come in the generations of a population, and one
-    of the last generation that is whole is chosen.
+    Where a trial is one segment of a training (:attr:`SearchProblem.segmented`), they come in the generations of a
+    population, and one of the last generation that is whole is chosen.
 
     Args:
         setting: The setting.
         records: Trials that have ended before, by number.
     """
 
-    def __init__(self, setting: Setting, records: Mapping[int, Record]) -> None:
+    def __init__(self, setting: SearchProblem, records: Mapping[int, Record]) -> None:
         self.setting = setting
         self.records = {number: _kept(record) for number, record in records.items()}
         self.running: dict[int, Trial] = {}
@@ -43,7 +43,7 @@ class Study:
             others = _grid(setting) if setting.search.searcher == "grid" else _random(setting)
             self._listed = [setting.space.start, *islice(others, setting.search.trials - 1)]
         self._population: Population | None = None
-        if self._listed is not None and setting.in_legs:
+        if self._listed is not None and setting.segmented:
             self._population = Population(setting, self._listed, self.records)
 
     @property
@@ -101,12 +101,12 @@ class Study:
         return held[-1] if held else None
 
     @property
-    def found(self) -> Trial | None:
+    def best_trial(self) -> Trial | None:
         """What a setting's cells are trained with; None where no trial was trained to its end."""
         if self.winner is None:
             return None
-        trial = Trial(**self.winner.cell["trial"])
-        return replace(trial, legs=whole(trial.legs), parent=None)
+        trial = trial_of(self.winner)
+        return replace(trial, segments=extend_to_end(trial.segments), parent=None)
 
     def propose(self) -> Trial | None:
         """Return a trial to start now, which counts as running from now on; None to wait."""
@@ -127,7 +127,7 @@ class Study:
         if self._population is not None:
             self._population.grow()
         if "_learner" in vars(self):
-            self._learner.take(number, record.cell["trial"]["values"], record)
+            self._learner.take(number, trial_of(record).values, record)
 
     def give_back(self, number: int) -> None:
         """Forget that a trial was started."""
@@ -151,7 +151,7 @@ class Study:
         for number in sorted(self.records):
             if number > 1:
                 learner.propose(number)
-            learner.take(number, self.records[number].cell["trial"]["values"], self.records[number])
+            learner.take(number, trial_of(self.records[number]).values, self.records[number])
         return learner
 
 
@@ -160,7 +160,7 @@ def _kept(record: Record) -> Record:
     outcome = record.outcome
     if outcome is not None:
         outcome = outcome.model_copy(update={"curves": {RUNGS: outcome.curves.get(RUNGS, [])}})
-    cell = {name: record.cell[name] for name in ("id", "trial")}
+    cell = record.cell.model_copy(update={"params": {}, "recipe": {}, "options": {}})
     return record.model_copy(update={"cell": cell, "outcome": outcome, "provenance": {}, "error": None})
 
 
@@ -170,16 +170,16 @@ def cost_of(record: Record) -> float:
 
 
 def _held(record: Record, start: str) -> bool:
-    trial = record.cell["trial"]
-    return len(trial["legs"]) == 1 and canonical(trial["values"]) == start
+    trial = trial_of(record)
+    return len(trial.segments) == 1 and canonical(trial.values) == start
 
 
-def _grid(setting: Setting) -> Iterator[Values]:
+def _grid(setting: SearchProblem) -> Iterator[Values]:
     start = canonical(setting.space.start)
     yield from (values for values in setting.space.grid() if canonical(values) != start)
 
 
-def _random(setting: Setting) -> Iterator[Values]:
+def _random(setting: SearchProblem) -> Iterator[Values]:
     seen = {canonical(setting.space.start)}
     generator = Random(derive_seed(setting.key, "configurations"))
     while True:

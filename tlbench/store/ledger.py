@@ -369,7 +369,7 @@ def _commit(link: sqlite3.Connection, record: Record, attempt: int, body: bytes)
     ours = link.execute("DELETE FROM leases WHERE cell = ? AND attempt = ?", (record.id, attempt))
     if not ours.rowcount:
         return False
-    facts = [cell.get(key) for key in ("method", "backbone_label", "dataset", "protocol", "shots")]
+    facts = [cell.method, cell.backbone_label, cell.dataset, cell.protocol, cell.shots]
     hashes = [str(record.provenance.get(key, "")) for key in ("method_source", "protocol_source")]
     number = link.execute(
         f"INSERT INTO records VALUES (NULL{', ?' * 12})",

@@ -13,10 +13,12 @@ from tlbench.core.cell import (
     MethodChoice,
     ProtocolChoice,
     cell_id,
-    method_source,
+    method_mark,
+    methods_behind,
     task_info,
 )
 from tlbench.core.config import Settings
+from tlbench.core.description import Execution
 from tlbench.core.info import DatasetInfo, Shots, TaskInfo
 from tlbench.core.label_provenance import labels_shared
 from tlbench.core.record import Known
@@ -91,7 +93,7 @@ class Plan:
         return status
 
     def _unchanged(self, cell: Cell, before: Known) -> bool:
-        method = method_source(self.sources["methods", cell.method.name], cell.method, cell.backbone)
+        method = method_mark(cell.method, cell.backbone, lambda name: self.sources["methods", name])
         protocol = self.sources["protocols", cell.protocol.name]
         return same_code(before.method_source, method) and same_code(before.protocol_source, protocol)
 
@@ -109,6 +111,9 @@ class Plan:
             }
             for (protocol, method, reason), entries in groups.items()
         ]
+
+
+_Setting = tuple[ProtocolChoice, MethodChoice, BackboneChoice, DatasetChoice, Shots]
 
 
 @dataclass(frozen=True)
@@ -164,12 +169,12 @@ def expand(
         protocol = choose_protocol(grid, catalog)
         sources["protocols", protocol.name] = catalog.declare("protocols", protocol.name).source
         contenders = _contenders(grid, backbones, catalog)
-        sources.update({("methods", c.choice.name): c.declared.source for c in contenders})
         for backbone, dataset, shots, task, obstacle in _tasks(grid, protocol, catalog, datasets, backbones):
             for contender in contenders:
                 reason = obstacle or contender.obstacle(task, backbone)
                 if reason is None:
-                    cells.update(_cells(protocol, contender.choice, backbone, dataset, shots, grid.seeds))
+                    setting = (protocol, contender.choice, backbone, dataset, shots)
+                    cells.update(_cells(setting, grid.seeds, suite.resources.execution))
                     continue
                 entry = NotApplicable(
                     protocol.name,
@@ -182,6 +187,9 @@ def expand(
                 )
                 at = (protocol.key, contender.choice.key, backbone.key, dataset.info.fingerprint, shots)
                 refused.setdefault(at, entry)
+    behind = {(cell.method.key, cell.backbone.key): cell for cell in cells.values()}.values()
+    methods = {name for cell in behind for name in methods_behind(cell.method, cell.backbone)}
+    sources.update({("methods", name): catalog.declare("methods", name).source for name in methods})
     return Plan(_together(cells.values()), list(refused.values()), sources)
 
 
@@ -231,17 +239,10 @@ def _over_budget(task: TaskInfo, backbone: BackboneChoice) -> DatasetInfo | None
     return next((corpus for corpus in labelled if labels_shared(corpus, task.dataset)), None)
 
 
-def _cells(
-    protocol: ProtocolChoice,
-    method: MethodChoice,
-    backbone: BackboneChoice,
-    dataset: DatasetChoice,
-    shots: Shots,
-    seeds: Iterable[int],
-) -> Iterator[tuple[str, Cell]]:
+def _cells(setting: _Setting, seeds: Iterable[int], execution: Execution) -> Iterator[tuple[str, Cell]]:
     for seed in seeds:
-        name = cell_id(protocol, method, backbone, dataset, shots, seed)
-        yield name, Cell(name, protocol, method, backbone, dataset, shots, seed)
+        name = cell_id(*setting, seed, execution=execution)
+        yield name, Cell(name, *setting, seed, execution)
 
 
 def _together(cells: Iterable[Cell]) -> list[Cell]:

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tlbench.core.cell import BackboneChoice, DatasetChoice, MethodChoice, Pretrain, ProtocolChoice, Teacher
 from tlbench.core.config import Settings
+from tlbench.core.description import DEFAULT_EXECUTION, Execution
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import canonical, digest
 from tlbench.core.validation import check
 from tlbench.plugins.registry import Declaration
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.spec import PUBLISHERS, BackboneSpec, Grid, MethodSpec, PretrainSpec, Suite, TeacherSpec
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file of weights that a suite names.
+
+    Attributes:
+        path: Absolute.
+        sha256: Hash of its content, by which the recipe knows it.
+    """
+
+    path: str
+    sha256: str
 
 
 def choose_protocol(grid: Grid, catalog: Catalog) -> ProtocolChoice:
@@ -24,7 +38,7 @@ def choose_protocol(grid: Grid, catalog: Catalog) -> ProtocolChoice:
     """
     declared = catalog.declare("protocols", grid.protocol)
     options = resolve(declared, grid.options).model_dump(mode="json")
-    return ProtocolChoice(declared.name, int(declared.constants.get("VERSION", 1)), options)
+    return ProtocolChoice(declared.name, declared.version, options)
 
 
 def choose_method(name: str, params: dict[str, Any], catalog: Catalog, teacher: Teacher | None = None) -> MethodChoice:
@@ -36,7 +50,7 @@ def choose_method(name: str, params: dict[str, Any], catalog: Catalog, teacher: 
     declared = catalog.declare("methods", name)
     config = resolve(declared, params)
     label = method_label(declared.name, config, "" if teacher is None else teacher.label)
-    return MethodChoice(declared.name, config.model_dump(mode="json"), label, teacher)
+    return MethodChoice(declared.name, config.model_dump(mode="json"), label, teacher, declared.version)
 
 
 def choose_teacher(spec: TeacherSpec, backbones: Mapping[str, BackboneChoice], catalog: Catalog) -> Teacher:
@@ -53,7 +67,7 @@ def choose_teacher(spec: TeacherSpec, backbones: Mapping[str, BackboneChoice], c
     method, backbone = choose_method(spec.method, spec.params, catalog), backbones[spec.backbone.key]
     usual = method.label == TeacherSpec.model_fields["method"].default
     label = backbone.info.label if usual else f"{backbone.info.label}/{method.label}"
-    return Teacher(method, backbone, label, catalog.declare("methods", spec.method).source)
+    return Teacher(method, backbone, label)
 
 
 def choose_listed(spec: MethodSpec, backbones: Mapping[str, BackboneChoice], catalog: Catalog) -> MethodChoice:
@@ -72,7 +86,11 @@ def choose_listed(spec: MethodSpec, backbones: Mapping[str, BackboneChoice], cat
 
 
 def choose_backbone(
-    spec: BackboneSpec, datasets: dict[str, DatasetChoice], catalog: Catalog, weights_file: str | None, sha256: str
+    spec: BackboneSpec,
+    datasets: Mapping[str, DatasetChoice],
+    catalog: Catalog,
+    weights_file: WeightsFile | None = None,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> BackboneChoice:
     """Resolve a backbone and the pre-training runs it names, if any.
 
@@ -80,8 +98,8 @@ def choose_backbone(
         spec: What the suite says.
         datasets: Opened datasets by ``DatasetSpec.key``.
         catalog: Describes architectures and declares pre-training methods.
-        weights_file: Absolute path of the weights, where the suite names a file.
-        sha256: Hash of that file's content, else empty.
+        weights_file: Where the suite names a file of weights.
+        execution: How its pre-training runs are executed.
 
     Raises:
         UserError: An option is impossible, or a pre-training run cannot read its corpus.
@@ -90,10 +108,11 @@ def choose_backbone(
     weights: dict[str, Any] = {"kind": kind}
     if kind in PUBLISHERS:
         weights["name"] = spec.weights.name
-    elif kind == "file":
-        weights["sha256"] = sha256
+    elif weights_file is not None:
+        weights["sha256"] = weights_file.sha256
     info = catalog.describe_backbone(spec.name, spec.params, weights)
-    chosen = BackboneChoice(info, digest(info.recipe), weights_file=weights_file)
+    path = None if weights_file is None else weights_file.path
+    chosen = BackboneChoice(info, digest(info.recipe), weights_file=path, execution=execution)
     for run in spec.runs:
         chosen = _pretrained(chosen, run, datasets[run.dataset.key], catalog)
     return chosen
@@ -120,6 +139,8 @@ def _pretrained(start: BackboneChoice, spec: PretrainSpec, dataset: DatasetChoic
         "dataset": dataset.info.fingerprint,
         "seed": spec.seed,
     }
+    if method.version != 1:
+        weights["version"] = method.version
     made = f"{method.label}@{dataset.info.name}" + (f"#{spec.seed}" if spec.seed else "")
     if start.info.weights == "random":
         label = f"{start.info.label.removesuffix('/random')}/{made}"
@@ -128,8 +149,8 @@ def _pretrained(start: BackboneChoice, spec: PretrainSpec, dataset: DatasetChoic
         weights["after"] = start.info.recipe["weights"]
     info = replace(start.info, label=label, recipe={**start.info.recipe, "weights": weights})
     reads_labels = bool(declared.constants.get("READS_LABELS", True))
-    run = Pretrain(method, dataset, start, spec.seed, reads_labels, declared.file)
-    return BackboneChoice(info, digest(info.recipe), run)
+    run = Pretrain(method, dataset, start, spec.seed, reads_labels)
+    return BackboneChoice(info, digest(info.recipe), run, execution=start.execution)
 
 
 def resolve(declared: Declaration, values: dict[str, Any]) -> Settings:

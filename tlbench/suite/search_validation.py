@@ -31,7 +31,7 @@ def searched_space(spec: MethodSpec, suite: Suite, catalog: Catalog) -> Space | 
         replaced,
         frozenset(spec.params),
         declared=suite.search.declared,
-        legs=tuple(declared.constants.get("LEGS", ())),
+        segmentable=tuple(declared.constants.get("SEGMENTABLE", ())),
     )
     return space if space.dimensions else None
 

@@ -151,7 +151,7 @@ def check_declaration(case: Case, folder: Path) -> None:
     assert declared.paper.startswith("arXiv:"), "the docstring names the paper as arXiv:NNNN.NNNNN"
     assert module.Config.model_json_schema() == declared.settings.model_json_schema()
     assert issubclass(module.Config, MethodConfig)
-    assert set(declared.constants.get("LEGS", ())) <= set(declared.protocols)
+    assert set(declared.constants.get("SEGMENTABLE", ())) <= set(declared.protocols)
     for name, declared_field in module.Config.model_fields.items():
         extra = declared_field.json_schema_extra
         if isinstance(extra, dict) and "space" in extra:
@@ -208,17 +208,17 @@ def check_resumes(case: Case, folder: Path) -> None:
     assert straight.ctx.validation == resumed.ctx.validation
 
 
-def check_legs(case: Case, folder: Path) -> None:
-    """A method that says ``LEGS`` cuts its training where a leg ends, and goes on with other values of what may change.
+def check_segments(case: Case, folder: Path) -> None:
+    """A method that declares ``SEGMENTABLE`` stops its training where a segment ends and continues with other values.
 
     That it goes on bit for bit where they are the same is what :func:`check_resumes` says.
     """
-    if case.role not in registry.declaration("methods", case.method).constants.get("LEGS", ()):
+    if case.role not in registry.declaration("methods", case.method).constants.get("SEGMENTABLE", ()):
         return
     scratch = folder / "scratch"
     scratch.mkdir()
     begun = run(case, folder / "begun", folder=scratch, until=GENERATIONS[0])
-    assert begun.ctx.validation, "legs are compared by what validation says of them"
+    assert begun.ctx.validation, "segments are compared by what validation says of them"
     other = run(_changed(case), folder / "other", folder=scratch)
     assert torch.isfinite(other.logits).all()
     before, after = begun.ctx.curves, other.ctx.curves
@@ -353,7 +353,7 @@ CHECKS = (
     check_learns,
     check_reproducible,
     check_resumes,
-    check_legs,
+    check_segments,
     check_low_precision,
     check_frozen_backbone,
     check_teacher,

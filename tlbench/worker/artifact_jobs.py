@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tlbench.core.cell import BackboneChoice, Cell, method_source
-from tlbench.core.hashing import digest
+from tlbench.core.cell import BackboneChoice, Cell
 
 PRETRAINED, TEACHERS = "pretrained", "teachers"  # kinds of artifacts
 
@@ -94,11 +93,14 @@ def required_artifacts(job: Job) -> list[ArtifactJob]:
 
 
 def teacher_key(student: Cell) -> str:
-    """Return the key of the artifact that holds a cell's teacher; it changes with the code that trains it."""
-    teacher, cell = student.method.teacher, student.teacher
-    assert teacher is not None
-    assert cell is not None
-    return digest([cell.id, method_source(teacher.source, teacher.method, teacher.backbone)])
+    """Return the key of the artifact that holds a cell's teacher: the id of the cell that trains it.
+
+    Raises:
+        ValueError: The cell's method has no teacher.
+    """
+    if student.teacher is None:
+        raise ValueError(f"{student.method.label} has no teacher")
+    return student.teacher.id
 
 
 def _weights_of(backbone: BackboneChoice) -> list[ArtifactJob]:

@@ -68,12 +68,12 @@ def fit_cell(
         teacher_data, teacher = resources.read_by_teacher(cell), resources.own_teacher(cell)
         dataset, backbone, teacher = join_tokens(dataset, teacher_data, backbone, teacher)
     group = resources.group
-    checkpoints = group.is_first and (not frozen or bool(cell.legs))
+    checkpoints = group.is_first and (not frozen or bool(cell.segments))
     if checkpoints:
         scratch.mkdir(parents=True, exist_ok=True)
     *earlier, (last, params) = remaining_segments(cell, resources.artifacts, scratch)
     ctx = Context(
-        cell=cell.root,
+        cell=cell.random_root,
         device=resources.device,
         features=features,
         teacher=teacher,
@@ -93,9 +93,9 @@ def fit_cell(
         with timer():
             for until, values in earlier:
                 own = replace(ctx, until=until, curves={}, selected={}, validation={}, notes=[])
-                reseed(derive_seed(cell.root, "global"))
+                reseed(derive_seed(cell.random_root, "global"))
                 method.fit(task, copy.deepcopy(backbone), method.Config(**values), own)
-            reseed(derive_seed(cell.root, "global"))
+            reseed(derive_seed(cell.random_root, "global"))
             results.append(method.fit(task, backbone, method.Config(**params), ctx))
         return results[0]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from tlbench.core.cell import Cell, method_source
+from tlbench.core.cell import Cell, method_mark
 from tlbench.plugins import registry
 from tlbench.worker.worker_resources import WorkerResources
 
@@ -71,8 +71,8 @@ def _commit() -> str:
 def sources(cell: Cell) -> dict[str, str]:
     """Return the marks of the method's and the protocol's code, by which a result is known to be stale."""
     return {
-        "method_source": method_source(
-            registry.declaration("methods", cell.method.name).source, cell.method, cell.backbone
+        "method_source": method_mark(
+            cell.method, cell.backbone, lambda name: registry.declaration("methods", name).source
         ),
         "protocol_source": registry.declaration("protocols", cell.protocol.name).source,
     }

@@ -14,9 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tlbench.core.cell import Cell, Trial
+from tlbench.core.cell import Cell
+from tlbench.core.description import Trial
 from tlbench.core.hashing import digest
-from tlbench.core.segments import GENERATIONS, WHOLE, before
+from tlbench.core.segments import GENERATIONS, WHOLE, segments_before
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.atomic_write import write_file
 from tlbench.worker.provenance import sources
@@ -35,12 +36,12 @@ def remaining_segments(cell: Cell, artifacts: Artifacts, scratch: Path) -> list[
         artifacts: Where states are kept.
         scratch: Folder of the cell's checkpoints.
     """
-    if not cell.legs:
+    if not cell.segments:
         return [(WHOLE, cell.method.params)]
     start = 0
     if cell.trial is not None and not list(scratch.glob("*.ckpt")):
         start = _copy_latest_state(cell, cell.trial, artifacts, scratch)
-    return [(until, cell.method.params | values) for until, values in cell.legs if until > start]
+    return [(until, cell.method.params | values) for until, values in cell.segments if until > start]
 
 
 def store_state(cell: Cell, artifacts: Artifacts, scratch: Path) -> None:
@@ -59,7 +60,7 @@ def store_state(cell: Cell, artifacts: Artifacts, scratch: Path) -> None:
             shutil.move(file, folder / file.name)
 
     if files:
-        artifacts.get(_kind(cell.trial.setting), _key(cell, cell.legs[-1][0]), move)
+        artifacts.get(_kind(cell.trial.setting), _key(cell, cell.segments[-1].until), move)
 
 
 def delete_states(finished: Iterable[str], artifacts: Artifacts) -> None:
@@ -81,7 +82,7 @@ def _copy_latest_state(cell: Cell, trial: Trial, artifacts: Artifacts, scratch: 
     """Copy the latest state that exists into a folder and return its mark; 0 where there is none."""
     for mark in reversed(GENERATIONS):
         folder = artifacts.path(_kind(trial.setting), _key(cell, mark))
-        if mark < cell.legs[-1][0] and folder.is_dir():
+        if mark < cell.segments[-1].until and folder.is_dir():
             for file in folder.iterdir():
                 with file.open("rb") as stored:
                     write_file(scratch / file.name, partial(shutil.copyfileobj, stored), durable=False)
@@ -95,4 +96,4 @@ def _kind(setting: str) -> str:
 
 def _key(cell: Cell, mark: int) -> str:
     """Return the key of a trial's state at a mark; trials that have the same segments up to there share it."""
-    return digest([before(cell.legs, mark), sources(cell)["method_source"]], length=32)
+    return digest([segments_before(cell.segments, mark), sources(cell)["method_source"]], length=32)

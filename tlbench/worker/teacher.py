@@ -62,7 +62,7 @@ def _train(cell: Cell, key: str, resources: WorkerResources, folder: Path | None
     facts = {
         "seconds": time.perf_counter() - start,
         "workers": resources.group.world,
-        "cell": cell.describe(),
+        "cell": cell.describe().model_dump(mode="json"),
         **result.outcome.model_dump(mode="json", include=_RECORDED),
     }
     (folder / "training.json").write_text(json.dumps(facts))

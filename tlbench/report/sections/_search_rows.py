@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from tlbench.core.segments import WHOLE, Legs, whole
+from tlbench.core.segments import WHOLE, Segments, extend_to_end
 from tlbench.report.comparable_cells import by_shots
 from tlbench.report.rows.settings import SettingRow
-from tlbench.report.trials import of_default, of_legs, setting
+from tlbench.report.trials import of_default, segments_from_text, setting
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Searched:
         cost: Device-seconds.
         default: Values of the default configuration, which is the first trial.
         chosen: Values of the winner; None where no trial was trained to its end.
-        legs: How its training came to them (:mod:`tlbench.core.segments`); empty where they held throughout.
+        segments: How its training came to them (:mod:`tlbench.core.segments`); empty where they held throughout.
         by: Name of the validation score that decided.
         start: Validation score of the default.
         validation: Validation score of the winner.
@@ -61,7 +61,7 @@ class Searched:
     start: float | None
     validation: float | None
     test: float | None
-    legs: Legs = ()
+    segments: Segments = ()
 
     @property
     def changed(self) -> tuple[Changed, ...]:
@@ -80,7 +80,7 @@ class Searched:
 
     def _held(self, name: str) -> tuple[Any, ...]:
         """Return the values of the winner in the order in which they held."""
-        values = [held[name] for _, held in self.legs if name in held]
+        values = [held[name] for _, held in self.segments if name in held]
         after = (*values[:1], *(value for last, value in pairwise(values) if value != last))
         return after if len(after) > 1 else _held(self.chosen or {}, name)
 
@@ -129,13 +129,13 @@ def _searched(trials: pd.DataFrame, test: float | None) -> Searched:
         start=_score(trials[of_default(trials) & trials["status"].eq("done")]),
         validation=_score(winner),
         test=test,
-        legs=whole(of_legs(winner["legs"].iloc[0])) if len(winner) else (),
+        segments=extend_to_end(segments_from_text(winner["segments"].iloc[0])) if len(winner) else (),
     )
 
 
 def _farthest(trials: pd.DataFrame) -> pd.DataFrame:
     """Return the trials of the last generation, all where there are none."""
-    ends = trials["legs"].map(lambda told: of_legs(told)[-1][0] if of_legs(told) else WHOLE)
+    ends = trials["segments"].map(lambda told: segments_from_text(told)[-1][0] if segments_from_text(told) else WHOLE)
     return trials[ends.eq(ends.max())]
 
 

@@ -40,7 +40,7 @@ def search_sheet(found: Iterable[Searched]) -> Sheet:
                 "cost_seconds": each.cost,
                 "default": canonical(each.default),
                 "params": "" if each.chosen is None else canonical(each.chosen),
-                "legs": canonical(each.legs) if each.legs else "",
+                "segments": canonical(each.segments) if each.segments else "",
                 "validation_by": each.by,
                 "validation_of_default": each.start,
                 "validation": each.validation,

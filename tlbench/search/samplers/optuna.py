@@ -14,7 +14,7 @@ import optuna
 from tlbench.core.hashing import canonical, derive_seed
 from tlbench.core.record import Record
 from tlbench.search.objective import finished, stopped, worth_of
-from tlbench.search.problem import Setting
+from tlbench.search.problem import SearchProblem
 from tlbench.search.space import Dimension
 
 Values = dict[str, Any]
@@ -29,7 +29,7 @@ class OnOptuna:
         setting: The setting.
     """
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: SearchProblem) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = optuna.samplers.TPESampler(

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tlbench.core.description import Execution
 from tlbench.core.hashing import canonical
 from tlbench.core.record import STOPPED, Record
 
@@ -22,7 +23,7 @@ ORACLE_TAG = "tlbench.oracle"
 SETTING_TAG = "tlbench.setting"
 TRIAL_TAG = "tlbench.trial"
 VALUES_TAG = "tlbench.values"
-LEGS_TAG = "tlbench.legs"  # how a training came to these values, where they changed or the trial is part of it
+SEGMENTS_TAG = "tlbench.legs"  # the segments of a training whose values changed; named as first stored
 PARENT_TAG = "tlbench.parent"  # the trial that one goes on from
 WINNER_TAG = "tlbench.winner"
 STOPPED_TAG = "tlbench.stopped"
@@ -58,19 +59,6 @@ class Point(NamedTuple):
     step: int
 
 
-def run_name(record: Record) -> str:
-    """Return what MLflow's pages call the run."""
-    cell = record.cell
-    shots = "full" if cell["shots"] == "full" else f"{cell['shots']} shots"
-    which = f"trial {cell['trial']['number']}" if "trial" in cell else f"seed {cell['seed']}"
-    return f"{cell['method_label']} | {cell['backbone_label']} | {cell['dataset']} | {shots} | {which}"
-
-
-def setting_name(record: Record) -> str:
-    """Return what MLflow's pages call the parent run of a trial."""
-    return f"search: {run_name(record).rpartition(' | ')[0]}"
-
-
 def times(record: Record) -> tuple[int, int]:
     """Return start and end of the cell in milliseconds since the epoch."""
     return round(1000 * record.cost.started), round(1000 * (record.cost.started + record.cost.seconds))
@@ -85,13 +73,13 @@ def tags(record: Record) -> dict[str, str]:
         found[TRANSDUCTIVE_TAG] = "true"
     if record.outcome is not None and record.outcome.oracle:
         found[ORACLE_TAG] = "true"
-    trial = record.cell.get("trial") or record.cell.get("found")
+    trial = record.cell.trial or record.cell.winner
     if trial is not None:
-        found |= {SETTING_TAG: trial["setting"], VALUES_TAG: canonical(trial["values"])}
-        found |= {LEGS_TAG: canonical(trial["legs"])} if "legs" in trial else {}
-        found |= {PARENT_TAG: str(trial["parent"])} if "parent" in trial else {}
-    if "trial" in record.cell:
-        found[TRIAL_TAG] = str(trial["number"])
+        found |= {SETTING_TAG: trial.setting, VALUES_TAG: canonical(trial.values)}
+        found |= {SEGMENTS_TAG: canonical(trial.segments)} if trial.segments else {}
+        found |= {PARENT_TAG: str(trial.parent)} if trial.parent is not None else {}
+    if record.cell.trial is not None:
+        found[TRIAL_TAG] = str(record.cell.trial.number)
     if record.outcome is not None and STOPPED in record.outcome.selected:
         found[STOPPED_TAG] = str(record.outcome.selected[STOPPED])
     found |= _under(PROVENANCE_PREFIX, record.provenance)
@@ -99,10 +87,11 @@ def tags(record: Record) -> dict[str, str]:
 
 
 def params(record: Record) -> dict[str, str]:
-    """Return the parameters of a record's run."""
+    """Return the parameters of a record's run; precision and workers where they are not the defaults."""
     cell = record.cell
-    found = {name: text(cell[name]) for name in PARAMS}
-    found |= _under(OPTION_PREFIX, cell["options"]) | _under(PARAM_PREFIX, cell["params"])
+    found = {name: text(getattr(cell, name)) for name in PARAMS}
+    found |= {name: text(value) for name, value in Execution(cell.precision, cell.workers).key.items()}
+    found |= _under(OPTION_PREFIX, cell.options) | _under(PARAM_PREFIX, cell.params)
     return {name: fit(value, PARAM_LENGTH) for name, value in found.items()}
 
 

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
+from tlbench.core.description import Trial
 from tlbench.core.errors import UserError
 from tlbench.core.record import Record
 from tlbench.store import postgresql
@@ -153,10 +154,10 @@ class Experiment:
 
         start, end = layout.times(record)
         tags = layout.tags(record) | {layout.SYNC_TAG: sync_mark(self._writer)}
-        if "trial" in record.cell:
-            tags[_PARENT_TAG] = self._parent(record)
+        if record.cell.trial is not None:
+            tags[_PARENT_TAG] = self._parent(record, record.cell.trial)
         try:
-            run = self._client.create_run(self._id, start, tags, layout.run_name(record))
+            run = self._client.create_run(self._id, start, tags, record.cell.label)
             name = run.info.run_id
             for points, params in layout.chunks(layout.metrics(record), layout.params(record)):
                 self._client.log_batch(
@@ -166,8 +167,8 @@ class Experiment:
                 )
             self._attach(run, record.model_dump_json())
             self._client.set_terminated(name, "FINISHED" if record.status == "done" else "FAILED", end)
-            if "found" in record.cell:
-                self._tag_winner(record.cell["found"])
+            if record.cell.winner is not None:
+                self._tag_winner(record.cell.winner)
         except MlflowException as error:
             if error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
                 raise RefusedError(str(error).partition("\n")[0]) from error
@@ -183,9 +184,9 @@ class Experiment:
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise
 
-    def _parent(self, record: Record) -> str:
+    def _parent(self, record: Record, trial: Trial) -> str:
         """Return the run under which a setting's trials stand, made when it is not there."""
-        key = record.cell["trial"]["setting"]
+        key = trial.setting
         if key not in self._parents:
             condition = f"tags.`{layout.SEARCH_TAG}` = '{key}'"
             found = self._client.search_runs([self._id], condition, max_results=1)
@@ -193,14 +194,16 @@ class Experiment:
                 self._parents[key] = found[0].info.run_id
             else:
                 tags = {layout.SEARCH_TAG: key}
-                run = self._client.create_run(self._id, layout.times(record)[0], tags, layout.setting_name(record))
+                run = self._client.create_run(
+                    self._id, layout.times(record)[0], tags, f"search: {record.cell.setting_label}"
+                )
                 self._client.set_terminated(run.info.run_id, "FINISHED")
                 self._parents[key] = run.info.run_id
         return self._parents[key]
 
-    def _tag_winner(self, found: Mapping[str, Any]) -> None:
+    def _tag_winner(self, winner: Trial) -> None:
         """Tag the trial that a setting's cells took their values from."""
-        setting, number = found["setting"], found["number"]
+        setting, number = winner.setting, winner.number
         if setting in self._won:
             return
         condition = f"tags.`{layout.SETTING_TAG}` = '{setting}' AND tags.`{layout.TRIAL_TAG}` = '{number}'"
