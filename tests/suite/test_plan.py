@@ -255,9 +255,9 @@ def test_a_run_anywhere_in_the_chain_spends_labels_and_makes_stale(plan_text: Ca
     assert cell.backbone.pretrain is not None
     marks, protocol = plan.sources, plan.sources["protocols", "classification"]
     behind = [marks["methods", "linear_probe"], *(marks["methods", run.method.name] for run in cell.backbone.runs)]
-    assert plan.against({cell.id: Known("done", "+".join(behind), protocol)}).done == [cell]
+    assert plan.status({cell.id: Known("done", "+".join(behind), protocol)}).done == [cell]
     behind[1] = "older"
-    assert plan.against({cell.id: Known("done", "+".join(behind), protocol)}).stale == [cell]
+    assert plan.status({cell.id: Known("done", "+".join(behind), protocol)}).stale == [cell]
 
 
 def test_what_a_method_does_not_read_is_not_applicable(plan_text: Callable[[str], Plan]) -> None:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from small_suites import CORPUS, PLAIN, PRETRAINED, planned, suite
 
 from tlbench.core.cell import Cell
+from tlbench.core.description import Execution
 from tlbench.data.dataset import TEST, TRAIN, Split
 from tlbench.plugins import registry
 from tlbench.store.artifacts import Artifacts
@@ -107,19 +108,20 @@ def test_a_stopped_pre_training_continues_and_ends_with_the_same_bytes(
     assert list((own / "running").iterdir()) == [], "nothing is left behind"
 
 
-def test_a_change_of_code_makes_another_file_with_the_same_weights_in_it(
-    own: Path, tmp_path: Path, decoded: Path
-) -> None:
+def test_weights_are_named_by_their_recipe_and_a_raised_version_is_another(tmp_path: Path, decoded: Path) -> None:
     choice = pretrained_cell(tmp_path, decoded).backbone
+    assert choice.artifact == choice.key
     assert choice.pretrain is not None
-    older = replace(choice, pretrain=replace(choice.pretrain, source="older"))
-    pieces = WorkerCache(Artifacts(own), torch.device("cpu"))
-    files = []
-    for each in (choice, older):
-        assert each.pretrain is not None
-        files.append(pretrained_weights(each.pretrain, each.artifact, pieces))
-    assert files[0] != files[1]
-    assert files[0].read_bytes() == files[1].read_bytes()
+    raised = replace(choice.pretrain, method=replace(choice.pretrain.method, version=2))
+    assert raised.recipe != choice.pretrain.recipe
+
+
+def test_another_precision_makes_other_weights(tmp_path: Path, decoded: Path) -> None:
+    choice = pretrained_cell(tmp_path, decoded).backbone
+    other = replace(choice, execution=Execution("bfloat16"))
+    assert (other.key, other.artifact != choice.artifact) == (choice.key, True)
+    plain = replace(choice, pretrain=None, execution=Execution("bfloat16"))
+    assert plain.artifact == choice.key, "published weights are the same in any precision"
 
 
 def test_a_chain_trains_each_run_once_from_the_weights_before_it(own: Path, tmp_path: Path, decoded: Path) -> None:
