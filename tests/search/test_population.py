@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from test_study import ended, prepared
+from searched_suites import ended, prepared
 
 from tlbench.cli.search_table import as_table
 from tlbench.core.description import Trial

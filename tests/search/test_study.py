@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from math import log10
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small_suites import suite
+from searched_suites import ended, prepared
 
 from tlbench.core.hashing import canonical
-from tlbench.core.record import STOPPED, Cost, Outcome, Record
-from tlbench.planning.prepare import Prepared, prepare
+from tlbench.core.record import STOPPED
 from tlbench.planning.search_plan import studies, with_winners
 from tlbench.search.problem import SEARCH_SEED, SearchProblem
 from tlbench.search.study import Study
-from tlbench.store.artifacts import Artifacts
 from tlbench.store.ledger import Ledger
 
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("artifacts")
-
-
-def prepared(folder: Path, artifacts: Path, grid: dict[str, Any] | None = None, **search: Any) -> Prepared:
-    path = folder / "searched.yaml"
-    few = {"methods": ["finetune", "linear_probe"], **(grid or {})}
-    path.write_text(json.dumps(suite("searched", few, search={"trials": 6, "scheduler": "none", **search})))
-    return prepare(path, Artifacts(artifacts))
 
 
 @pytest.fixture
@@ -39,18 +29,6 @@ def setting(tmp_path: Path, artifacts: Path) -> Any:
         return only
 
     return made
-
-
-def ended(setting: SearchProblem, number: int, values: dict[str, Any], accuracy: float | None, **more: Any) -> Record:
-    """A trial's record with a given validation accuracy; None is a failure."""
-    outcome = None
-    if accuracy is not None:
-        validation = {} if accuracy < 0 else {"accuracy": accuracy, "nll": more.get("nll", 1.0)}
-        outcome = Outcome(scores={}, validation=validation, selected=more.get("selected", {}))
-    seconds = more.get("seconds", 1.0)
-    cost = Cost(seconds=seconds, train_seconds=seconds, cpu_seconds=0, peak_memory=0, gpus=0, cpus=1, started=0.0)
-    status = "failed" if accuracy is None else "done"
-    return Record(cell=setting.trial(number, values).describe(), status=status, outcome=outcome, cost=cost)
 
 
 def score(values: dict[str, Any]) -> float:

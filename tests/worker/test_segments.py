@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_study import prepared
+from searched_suites import prepared
 
 from tlbench.core.cell import Cell
 from tlbench.core.description import Trial

@@ -1,0 +1,33 @@
+"""Suites with a search, prepared, and records of trials with given scores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from small_suites import suite
+
+from tlbench.core.record import Cost, Outcome, Record
+from tlbench.planning.prepare import Prepared, prepare
+from tlbench.search.problem import SearchProblem
+from tlbench.store.artifacts import Artifacts
+
+
+def prepared(folder: Path, artifacts: Path, grid: dict[str, Any] | None = None, **search: Any) -> Prepared:
+    path = folder / "searched.yaml"
+    few = {"methods": ["finetune", "linear_probe"], **(grid or {})}
+    path.write_text(json.dumps(suite("searched", few, search={"trials": 6, "scheduler": "none", **search})))
+    return prepare(path, Artifacts(artifacts))
+
+
+def ended(setting: SearchProblem, number: int, values: dict[str, Any], accuracy: float | None, **more: Any) -> Record:
+    """A trial's record with a given validation accuracy; None is a failure."""
+    outcome = None
+    if accuracy is not None:
+        validation = {} if accuracy < 0 else {"accuracy": accuracy, "nll": more.get("nll", 1.0)}
+        outcome = Outcome(scores={}, validation=validation, selected=more.get("selected", {}))
+    seconds = more.get("seconds", 1.0)
+    cost = Cost(seconds=seconds, train_seconds=seconds, cpu_seconds=0, peak_memory=0, gpus=0, cpus=1, started=0.0)
+    status = "failed" if accuracy is None else "done"
+    return Record(cell=setting.trial(number, values).describe(), status=status, outcome=outcome, cost=cost)
