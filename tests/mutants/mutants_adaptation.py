@@ -73,7 +73,7 @@ MUTANTS = (
     Mutant(
         "adaptation: the last model chosen by all",
         f"{PROTOCOL}:_outcome",
-        "best(each)",
+        "best_candidate(each)",
         "len(each) - 1",
         f"{OF_PROTOCOL}::test_each_validator_chooses_by_what_it_reads",
     ),
@@ -142,14 +142,14 @@ MUTANTS = (
     ),
     Mutant(
         "validators: a diverged model may win",
-        f"{VALIDATORS}:judge",
+        f"{VALIDATORS}:validator_scores",
         "if each.finite or validate is last else -np.inf",
         "",
         OF_VALIDATORS,
     ),
     Mutant(
         "validators: of equals the first",
-        f"{VALIDATORS}:best",
+        f"{VALIDATORS}:best_candidate",
         "len(values) - 1 - int(np.argmax(np.asarray(values)[::-1]))",
         "int(np.argmax(np.asarray(values)))",
         OF_VALIDATORS,

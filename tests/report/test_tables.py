@@ -10,7 +10,7 @@ from tlbench.report import number_format as text
 from tlbench.report.comparable_cells import Measured
 from tlbench.report.rows.leaderboard import Board, LeaderRow, leaderboard
 from tlbench.report.rows.settings import SettingRow, settings
-from tlbench.stats.contrasts import against, holm
+from tlbench.stats.contrasts import baseline_contrasts, holm
 
 
 def cell(method: str, seed: int, accuracy: float, **other: str) -> Measured:
@@ -106,7 +106,7 @@ def test_differences_of_a_board_are_one_family() -> None:
         for each in cells(method, *(0.5 + spread * generator.normal(size=3)), dataset=dataset)
     ]
     found = only(leaderboard(rows, "probe"))
-    expected = against({name: row.scores for name, row in found.items()}, "probe")
+    expected = baseline_contrasts({name: row.scores for name, row in found.items()}, "probe")
     assert {name: found[name].difference.p_holm for name in expected} == {
         name: each.p_holm for name, each in expected.items()
     }

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tlbench.stats.contrasts import Contrast, holm, paired
+from tlbench.stats.contrasts import Contrast, holm, paired_contrast
 from tlbench.stats.intervals import stratified_mean
 
 
 def one(ours: dict[int, float], theirs: dict[int, float]) -> Contrast | None:
-    return paired({("digits", "5"): ours}, {("digits", "5"): theirs})
+    return paired_contrast({("digits", "5"): ours}, {("digits", "5"): theirs})
 
 
 def test_paired_is_scipys_related_t_test() -> None:
@@ -54,7 +54,7 @@ def test_equal_rows_are_no_difference_and_constant_ones_make_no_claim() -> None:
 
 
 def test_strata_use_common_cells_only() -> None:
-    contrast = paired(
+    contrast = paired_contrast(
         {("digits", "5"): {0: 0.6, 1: 0.8}, ("glyphs", "5"): {0: 0.9}},
         {("digits", "5"): {0: 0.5, 1: 0.5}, ("pydocs", "5"): {0: 0.1}},
     )
@@ -82,7 +82,7 @@ def test_one_method_under_two_names_is_rarely_significant() -> None:
     for _ in range(400):
         scores = generator.normal(0.7, 0.05, size=(5, 3, 5))  # method, stratum, seed
         rows = [{(str(k), "5"): dict(enumerate(v)) for k, v in enumerate(method)} for method in scores]
-        contrasts = [paired(row, rows[0]) for row in rows[1:]]
+        contrasts = [paired_contrast(row, rows[0]) for row in rows[1:]]
         adjusted = holm([contrast.p if contrast else None for contrast in contrasts])
         alarms += any(p is not None and p < 0.05 for p in adjusted)
     assert alarms / 400 <= 0.07  # 5% and two standard errors of 400 suites
@@ -97,7 +97,7 @@ def test_nested_shots_raise_no_false_alarms() -> None:
         differences = [shared + generator.normal(0.0, 0.01, size=5) for _ in range(3)]
         ours = {("digits", str(k)): dict(enumerate(0.5 + d)) for k, d in enumerate(differences)}
         theirs = {name: dict.fromkeys(by_seed, 0.5) for name, by_seed in ours.items()}
-        contrast = paired(ours, theirs)
+        contrast = paired_contrast(ours, theirs)
         pooled += contrast is not None and contrast.p is not None and contrast.p < 0.05
         low, high = stratified_mean(differences).low, stratified_mean(differences).high
         naive += low is not None and high is not None and not low <= 0 <= high

@@ -10,8 +10,15 @@ import scipy.stats
 from statsmodels.stats.multitest import multipletests
 
 from suites import by_dataset, rows
-from tlbench.stats.contrasts import against, family, holm, mirrored, paired, paired_across
-from tlbench.stats.contrasts import by_dataset as dataset_by_dataset
+from tlbench.stats.contrasts import (
+    baseline_contrasts,
+    family_contrasts,
+    holm,
+    paired_contrast,
+    paired_contrast_across_datasets,
+    reversed_contrast,
+)
+from tlbench.stats.contrasts import contrasts_by_dataset as dataset_by_dataset
 from tlbench.stats.intervals import across_datasets, nested_mean
 
 OURS = {("a", "1"): {0: 0.6, 1: 0.7}, ("a", "5"): {0: 0.9, 1: 0.9}, ("b", "1"): {0: 0.5, 1: 0.7}, ("c", "1"): {3: 0.8}}
@@ -20,7 +27,7 @@ THEIRS = {("a", "1"): {0: 0.5, 1: 0.5}, ("a", "5"): {0: 0.8, 1: 0.8}, ("b", "1")
 
 def test_new_datasets_are_scipys_t_test_over_the_datasets_differences() -> None:
     expected = scipy.stats.ttest_1samp([(0.15 + 0.1) / 2, 0.0, 0.4], 0.0)
-    contrast = paired_across(OURS, THEIRS)
+    contrast = paired_contrast_across_datasets(OURS, THEIRS)
     assert contrast is not None
     assert contrast.p == pytest.approx(expected.pvalue)
     assert contrast.estimate.low == pytest.approx(expected.confidence_interval().low)
@@ -29,11 +36,13 @@ def test_new_datasets_are_scipys_t_test_over_the_datasets_differences() -> None:
 
 
 def test_one_dataset_says_nothing_of_new_ones() -> None:
-    contrast = paired_across({("a", "1"): {0: 0.5, 1: 0.6, 2: 0.7}}, {("a", "1"): {0: 0.4, 1: 0.4, 2: 0.4}})
+    contrast = paired_contrast_across_datasets(
+        {("a", "1"): {0: 0.5, 1: 0.6, 2: 0.7}}, {("a", "1"): {0: 0.4, 1: 0.4, 2: 0.4}}
+    )
     assert contrast is not None
     assert contrast.estimate.mean == pytest.approx(0.2)
     assert contrast.p is contrast.estimate.low is None
-    assert paired_across({("a", "1"): {0: 0.5}}, {("b", "1"): {0: 0.5}}) is None
+    assert paired_contrast_across_datasets({("a", "1"): {0: 0.5}}, {("b", "1"): {0: 0.5}}) is None
 
 
 def test_mean_on_new_datasets_is_students_t_over_their_means() -> None:
@@ -49,18 +58,18 @@ def test_dataset_by_dataset() -> None:
         "b": pytest.approx(0.0),
         "c": pytest.approx(0.4),
     }
-    alone = paired({key: OURS[key] for key in list(OURS)[:2]}, THEIRS)
+    alone = paired_contrast({key: OURS[key] for key in list(OURS)[:2]}, THEIRS)
     assert found["a"] == alone
     assert found["b"].pairs == 1
 
 
 def test_a_mirrored_contrast_is_the_contrast_of_the_other_side() -> None:
     suite = rows(np.random.default_rng(3))
-    contrast = paired(suite["m0"], suite["m1"])
-    back = paired(suite["m1"], suite["m0"])
+    contrast = paired_contrast(suite["m0"], suite["m1"])
+    back = paired_contrast(suite["m1"], suite["m0"])
     assert contrast is not None
     assert back is not None
-    turned = mirrored(contrast)
+    turned = reversed_contrast(contrast)
     assert turned.p == pytest.approx(back.p)
     for end in ("mean", "low", "high", "error", "dof"):
         assert getattr(turned.estimate, end) == pytest.approx(getattr(back.estimate, end))
@@ -75,8 +84,8 @@ def test_holm_is_statsmodels() -> None:
 
 def test_a_family_is_the_contrasts_with_the_baseline_and_no_more() -> None:
     suite = rows(np.random.default_rng(1), datasets=1, levels=[0.7, 0.72, 0.75, 0.7])
-    found = against(suite, "m0")
-    contrasts = [paired(suite[name], suite["m0"]) for name in ("m1", "m2", "m3")]
+    found = baseline_contrasts(suite, "m0")
+    contrasts = [paired_contrast(suite[name], suite["m0"]) for name in ("m1", "m2", "m3")]
     p = multipletests([each.p for each in contrasts if each is not None], method="holm")[1]
     assert list(found) == ["m1", "m2", "m3"]
     assert [each.contrast.estimate.mean for each in found.values() if each.contrast] == [
@@ -87,8 +96,8 @@ def test_a_family_is_the_contrasts_with_the_baseline_and_no_more() -> None:
 
 def test_a_row_that_shares_no_cell_makes_no_claim_and_costs_the_others_nothing() -> None:
     suite = rows(np.random.default_rng(1), methods=3)
-    alone = against(suite, "m0")
-    beside = against(suite | {"apart": {("elsewhere", "1"): {0: 0.5}}}, "m0")
+    alone = baseline_contrasts(suite, "m0")
+    beside = baseline_contrasts(suite | {"apart": {("elsewhere", "1"): {0: 0.5}}}, "m0")
     assert beside["apart"].contrast is beside["apart"].p_holm is None
     assert beside["m1"] == alone["m1"]
 
@@ -104,7 +113,7 @@ def test_degrees_of_freedom_are_at_most_those_of_the_pooled_variances() -> None:
     def dof(parts: Any) -> float:
         return float(parts.sum() ** 2 / (parts**2 / 3).sum())
 
-    found = family(pairs)
+    found = family_contrasts(pairs)
     own = {name: dof(each) for name, each in variances.items()}
     assert min(own.values()) < dof(together) < max(own.values())
     for name, contrast in found.items():
@@ -119,7 +128,7 @@ def test_degrees_of_freedom_are_at_most_those_of_the_pooled_variances() -> None:
 
 def test_a_pair_alone_is_the_paired_contrast() -> None:
     suite = rows(np.random.default_rng(2), methods=2)
-    assert family({"one": (suite["m0"], suite["m1"])})["one"] == paired(suite["m0"], suite["m1"])
+    assert family_contrasts({"one": (suite["m0"], suite["m1"])})["one"] == paired_contrast(suite["m0"], suite["m1"])
 
 
 def test_one_noisy_dataset_raises_no_false_alarms() -> None:
@@ -129,8 +138,8 @@ def test_one_noisy_dataset_raises_no_false_alarms() -> None:
     alarms, alone = 0, 0
     for _ in range(200):
         suite = {m: by_dataset(0.5 + generator.normal(0, 1, (6, 3)) * spread) for m in range(8)}
-        alarms += any(each.p_holm is not None and each.p_holm < 0.05 for each in against(suite, 0).values())
-        p = [contrast.p for m in range(1, 8) if (contrast := paired(suite[m], suite[0]))]
+        alarms += any(each.p_holm is not None and each.p_holm < 0.05 for each in baseline_contrasts(suite, 0).values())
+        p = [contrast.p for m in range(1, 8) if (contrast := paired_contrast(suite[m], suite[0]))]
         alone += any(each is not None and each < 0.05 for each in holm(p))
     assert alarms / 200 <= 0.05
     assert alone / 200 > 0.07
@@ -156,7 +165,7 @@ def test_coverage_of_paired_differences_on_these_datasets() -> None:
     repeats, hits = 1500, 0
     for _ in range(repeats):
         suite = rows(generator, methods=2, datasets=6, seeds=3, levels=[0.73, 0.7], shared=0.1)
-        contrast = paired(suite["m0"], suite["m1"])
+        contrast = paired_contrast(suite["m0"], suite["m1"])
         assert contrast is not None
         hits += (contrast.estimate.low or 0.0) <= 0.03 <= (contrast.estimate.high or 0.0)
     assert 0.93 <= hits / repeats <= 0.97
@@ -168,7 +177,7 @@ def test_pairing_finds_what_two_separate_samples_hide() -> None:
     repeats, with_pairs, without = 300, 0, 0
     for _ in range(repeats):
         suite = rows(generator, methods=2, datasets=1, seeds=5, levels=[0.73, 0.7], shared=0.05, own=0.01)
-        contrast = paired(suite["m0"], suite["m1"])
+        contrast = paired_contrast(suite["m0"], suite["m1"])
         assert contrast is not None
         with_pairs += contrast.p is not None and contrast.p < 0.05
         ours, theirs = ([*suite[name]["d0", "5"].values()] for name in ("m0", "m1"))

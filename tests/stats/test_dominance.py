@@ -8,8 +8,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from tlbench.stats.contrasts import family, paired_across
-from tlbench.stats.dominance import beaten
+from tlbench.stats.contrasts import family_contrasts, paired_contrast_across_datasets
+from tlbench.stats.dominance import dominated_rows
 from tlbench.stats.scores import Scores, common_cells
 
 
@@ -40,7 +40,11 @@ def suite(generator: np.random.Generator, rows: int, datasets: int, shots: int, 
 
 def pair_by_pair(rows: dict[str, Scores], alarm: float, new_datasets: bool) -> set[str]:
     pairs = {(one, two): (rows[one], rows[two]) for one, two in combinations(rows, 2)}
-    found = {name: paired_across(*both) for name, both in pairs.items()} if new_datasets else family(pairs)
+    found = (
+        {name: paired_contrast_across_datasets(*both) for name, both in pairs.items()}
+        if new_datasets
+        else family_contrasts(pairs)
+    )
     return {
         second if contrast.estimate.mean > 0 else first
         for (first, second), contrast in found.items()
@@ -62,7 +66,7 @@ def test_the_same_rows_fall_as_pair_by_pair(new_datasets: bool) -> None:
             }
         if common_cells(made).cells:
             expected = pair_by_pair(made, 0.01, new_datasets)
-            assert beaten(made, 0.01, new_datasets) == expected
+            assert dominated_rows(made, 0.01, new_datasets) == expected
             fallen += len(expected)
     assert fallen > 40
 
@@ -71,5 +75,5 @@ def test_a_thousand_rows_are_no_work() -> None:
     """Half a million pairs, of which one by one takes four minutes."""
     made = suite(np.random.default_rng(1), 1000, 5, 2, 5)
     began = time.process_time()
-    assert 900 < len(beaten(made, 0.05 / 999)) < 1000
+    assert 900 < len(dominated_rows(made, 0.05 / 999)) < 1000
     assert time.process_time() - began < 5

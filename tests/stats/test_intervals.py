@@ -10,7 +10,13 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlbench.stats.intervals import episode_interval, mean_interval, nested_mean, pooled_episode_reach, stratified_mean
+from tlbench.stats.intervals import (
+    episode_interval,
+    mean_interval,
+    nested_mean,
+    pooled_episode_half_width,
+    stratified_mean,
+)
 
 
 def test_mean_interval_is_student_t() -> None:
@@ -181,6 +187,6 @@ def test_half_widths_of_seeds_pool_like_one_long_list_of_episodes() -> None:
     episodes = np.random.default_rng(1).uniform(size=(4, 5000))
     each = [(seed.high or 0.0) - seed.mean for seed in map(episode_interval, episodes)]
     whole = episode_interval(episodes.ravel())
-    assert pooled_episode_reach(each) == pytest.approx((whole.high or 0.0) - whole.mean, rel=0.01)
+    assert pooled_episode_half_width(each) == pytest.approx((whole.high or 0.0) - whole.mean, rel=0.01)
     with pytest.raises(ValueError, match="half-width"):
-        pooled_episode_reach([])
+        pooled_episode_half_width([])

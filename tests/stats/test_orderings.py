@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tlbench.stats.orderings import kendall, leave_one_dataset_out, ranks
+from tlbench.stats.orderings import kendall_tau, leave_one_dataset_out, ranks
 
 
 def test_kendall_is_scipys_tau_b_with_and_without_ties() -> None:
@@ -14,17 +14,17 @@ def test_kendall_is_scipys_tau_b_with_and_without_ties() -> None:
     for decimals in (0, 1, 8):
         first, second = np.round(generator.normal(size=(2, 9)), decimals)
         expected = scipy.stats.kendalltau(first, second).statistic
-        assert kendall(dict(enumerate(first)), dict(enumerate(second))) == pytest.approx(expected)
+        assert kendall_tau(dict(enumerate(first)), dict(enumerate(second))) == pytest.approx(expected)
 
 
 def test_only_common_names_count() -> None:
-    assert kendall({"a": 1, "b": 2, "c": 3}, {"b": 5, "a": 4, "z": 0}) == 1.0
-    assert kendall({"a": 1, "b": 2}, {"a": 2, "b": 1}) == -1.0
+    assert kendall_tau({"a": 1, "b": 2, "c": 3}, {"b": 5, "a": 4, "z": 0}) == 1.0
+    assert kendall_tau({"a": 1, "b": 2}, {"a": 2, "b": 1}) == -1.0
 
 
 def test_no_ordering_no_tau() -> None:
-    assert kendall({"a": 1}, {"a": 1}) is None
-    assert kendall({"a": 1, "b": 1}, {"a": 1, "b": 2}) is None
+    assert kendall_tau({"a": 1}, {"a": 1}) is None
+    assert kendall_tau({"a": 1, "b": 1}, {"a": 1, "b": 2}) is None
 
 
 def test_equal_values_share_the_better_rank() -> None:

@@ -8,7 +8,7 @@ import scipy.stats
 from statsmodels.stats.multitest import multipletests
 
 from suites import by_dataset, rows
-from tlbench.stats.contrasts import Contrast, against
+from tlbench.stats.contrasts import Contrast, baseline_contrasts
 from tlbench.stats.intervals import Estimate
 from tlbench.stats.pairwise import Pair, Pairwise, all_pairs, not_separable_from_best, rank_intervals
 
@@ -166,6 +166,8 @@ def test_no_claim_is_made_of_equal_methods_whatever_their_spread(
     for _ in range(400):
         suite = {m: by_dataset(0.5 + generator.normal(0, 1, (len(spread), seeds)) * scale) for m in range(methods)}
         alarms["pairs"] += any(pair.verdict for pair in all_pairs(suite).pairs.values())
-        alarms["baseline"] += any(each.p_holm is not None and each.p_holm < 0.05 for each in against(suite, 0).values())
+        alarms["baseline"] += any(
+            each.p_holm is not None and each.p_holm < 0.05 for each in baseline_contrasts(suite, 0).values()
+        )
         alarms["best"] += 1 - len(not_separable_from_best(suite)) / methods
     assert max(alarms.values()) / 400 <= 0.05 + 2 * (0.05 * 0.95 / 400) ** 0.5, alarms

@@ -10,14 +10,14 @@ import pytest
 
 from tlbench.stats.validators import (
     VALIDATORS,
-    Answers,
-    best,
+    ValidatorInputs,
+    best_candidate,
     entropy,
     information,
-    judge,
     last,
     nuclear_norm,
     source_accuracy,
+    validator_scores,
 )
 
 CLASSES, COUNT = 5, 40
@@ -27,8 +27,8 @@ LABELS = RNG.integers(0, CLASSES, COUNT)
 LABEL_FREE = (entropy, information, nuclear_norm)
 
 
-def answers(target: Any, source: Any = LOGITS, labels: Any = LABELS, step: int = 1) -> Answers:
-    return Answers(step, np.asarray(source), labels, np.asarray(target))
+def answers(target: Any, source: Any = LOGITS, labels: Any = LABELS, step: int = 1) -> ValidatorInputs:
+    return ValidatorInputs(step, np.asarray(source), labels, np.asarray(target))
 
 
 def certain(labels: Any) -> Any:
@@ -54,7 +54,7 @@ COLLAPSED = answers(certain(np.zeros(COUNT, int)))
         (nuclear_norm, COLLAPSED, 1 / np.sqrt(COUNT)),
     ],
 )
-def test_closed_forms(validator: Callable[[Answers], float], given: Answers, expected: float) -> None:
+def test_closed_forms(validator: Callable[[ValidatorInputs], float], given: ValidatorInputs, expected: float) -> None:
     assert validator(given) == pytest.approx(expected, abs=1e-12)
 
 
@@ -79,24 +79,26 @@ def test_source_accuracy_counts_and_reads_no_target() -> None:
 
 
 @pytest.mark.parametrize("validator", LABEL_FREE)
-def test_the_source_does_not_matter_where_only_the_target_is_read(validator: Callable[[Answers], float]) -> None:
+def test_the_source_does_not_matter_where_only_the_target_is_read(
+    validator: Callable[[ValidatorInputs], float],
+) -> None:
     assert validator(answers(LOGITS)) == validator(answers(LOGITS, source=-LOGITS, labels=LABELS[::-1], step=9))
 
 
 @pytest.mark.parametrize("validator", LABEL_FREE)
-def test_order_and_shifts_of_the_logits_do_not_matter(validator: Callable[[Answers], float]) -> None:
+def test_order_and_shifts_of_the_logits_do_not_matter(validator: Callable[[ValidatorInputs], float]) -> None:
     value = validator(answers(LOGITS))
     shuffled = LOGITS[::-1][:, [3, 0, 4, 1, 2]].astype(np.float64) + np.arange(COUNT)[:, None]
     assert validator(answers(shuffled)) == pytest.approx(value, rel=1e-6)
 
 
 @pytest.mark.parametrize("validator", LABEL_FREE)
-def test_single_precision_is_not_what_is_computed_in(validator: Callable[[Answers], float]) -> None:
+def test_single_precision_is_not_what_is_computed_in(validator: Callable[[ValidatorInputs], float]) -> None:
     assert validator(answers(LOGITS)) == validator(answers(LOGITS.astype(np.float64)))
 
 
 @pytest.mark.parametrize("validator", LABEL_FREE)
-def test_huge_logits_stay_finite(validator: Callable[[Answers], float]) -> None:
+def test_huge_logits_stay_finite(validator: Callable[[ValidatorInputs], float]) -> None:
     assert np.isfinite(validator(answers(1e30 * LOGITS)))
 
 
@@ -119,7 +121,7 @@ def test_entropy_is_fooled_by_one_name_for_all_and_information_is_not() -> None:
 
 
 def test_all_are_asked_of_all() -> None:
-    values = judge([UNIFORM, BALANCED])
+    values = validator_scores([UNIFORM, BALANCED])
     assert values.keys() == VALIDATORS.keys()
     assert len(VALIDATORS) >= 5
     assert values["information"] == [information(UNIFORM), information(BALANCED)]
@@ -130,13 +132,13 @@ def test_all_are_asked_of_all() -> None:
 def test_a_model_that_diverged_is_chosen_by_none_that_looks(broken: str) -> None:
     hurt = LOGITS.copy()
     hurt[3, 1] = np.nan
-    bad = Answers(2, hurt if broken == "source" else LOGITS, LABELS, hurt if broken == "target" else LOGITS)
-    values = judge([answers(LOGITS), bad])
-    assert {name for name, each in values.items() if best(each) == 0} == VALIDATORS.keys() - {"last"}
+    bad = ValidatorInputs(2, hurt if broken == "source" else LOGITS, LABELS, hurt if broken == "target" else LOGITS)
+    values = validator_scores([answers(LOGITS), bad])
+    assert {name for name, each in values.items() if best_candidate(each) == 0} == VALIDATORS.keys() - {"last"}
     assert last(bad) == 2
 
 
 def test_of_equal_values_the_last_is_the_best() -> None:
-    assert best([0.1, 0.7, 0.2, 0.7, 0.3]) == 3
-    assert best([1.0]) == 0
-    assert best([-np.inf, -np.inf]) == 1
+    assert best_candidate([0.1, 0.7, 0.2, 0.7, 0.3]) == 3
+    assert best_candidate([1.0]) == 0
+    assert best_candidate([-np.inf, -np.inf]) == 1

@@ -9,7 +9,13 @@ import pytest
 import scikit_posthocs
 import scipy.stats
 
-from tlbench.stats.wilcoxon import diagram, enough_datasets, mean_ranks, signed_rank_p, wilcoxon_holm
+from tlbench.stats.wilcoxon import (
+    critical_difference_diagram,
+    mean_ranks,
+    required_datasets,
+    signed_rank_p,
+    wilcoxon_holm,
+)
 
 RNG = np.random.default_rng(0)
 TABLE = RNG.normal(0, 1, (14, 5)) + np.array([0, 0.3, 1.5, 3, 3.2])
@@ -48,7 +54,7 @@ def test_mean_ranks_are_scipys() -> None:
 @pytest.mark.parametrize(("methods", "datasets"), [(2, 6), (3, 7), (5, 9), (8, 11), (20, 13)])
 def test_the_floor_is_where_the_clearest_of_results_becomes_significant(methods: int, datasets: int) -> None:
     """Methods in the same order on each dataset, as far apart as one likes."""
-    assert enough_datasets(methods) == datasets
+    assert required_datasets(methods) == datasets
     clearest = np.arange(methods) * 10.0 + RNG.uniform(size=(datasets, 1)) * np.arange(methods)
     assert wilcoxon_holm(clearest).min() < 0.05
     assert wilcoxon_holm(clearest[:-1]).min() >= 0.05
@@ -56,14 +62,14 @@ def test_the_floor_is_where_the_clearest_of_results_becomes_significant(methods:
 
 def test_a_single_method_has_no_floor() -> None:
     with pytest.raises(ValueError, match="two methods"):
-        enough_datasets(1)
+        required_datasets(1)
 
 
 def test_below_the_floor_there_is_no_diagram() -> None:
     names = list("abcde")
-    assert diagram(TABLE[:8], names) is None
-    assert diagram(TABLE[:9], names) is not None
-    assert diagram(TABLE[:, :1], ["a"]) is None
+    assert critical_difference_diagram(TABLE[:8], names) is None
+    assert critical_difference_diagram(TABLE[:9], names) is not None
+    assert critical_difference_diagram(TABLE[:, :1], ["a"]) is None
 
 
 def test_a_diagram_joins_exactly_what_is_not_separable() -> None:
@@ -72,7 +78,7 @@ def test_a_diagram_joins_exactly_what_is_not_separable() -> None:
     generator = np.random.default_rng(4)
     for _ in range(20):
         table = generator.normal(0, 1, (14, 7)) + np.linspace(0, 2.5, 7)
-        found = diagram(table, list("abcdefg"))
+        found = critical_difference_diagram(table, list("abcdefg"))
         assert found is not None
         assert list(found.ranks) == sorted(found.ranks)
         pairs = [pair for pair in combinations(range(7), 2) if found.p[pair] >= 0.05]
@@ -85,7 +91,7 @@ def test_a_diagram_joins_exactly_what_is_not_separable() -> None:
 def test_diagram_by_hand() -> None:
     low, high = np.zeros((12, 2)), np.ones((12, 1))
     noise = RNG.normal(0, 0.01, (12, 3))
-    found = diagram(np.hstack([low, high]) + noise, ["a", "b", "best"])
+    found = critical_difference_diagram(np.hstack([low, high]) + noise, ["a", "b", "best"])
     assert found is not None
     assert found.names[0] == "best"
     assert found.ranks[0] == 1.0

@@ -25,7 +25,7 @@ from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, Dataset, Task,
 from tlbench.data.sampling import draw_shots
 from tlbench.protocols._proposed_models import Proposals
 from tlbench.protocols._scores import classification_scores, evidence, sealed
-from tlbench.stats.validators import Answers, best, judge
+from tlbench.stats.validators import ValidatorInputs, best_candidate, validator_scores
 from tlbench.training.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _outcome(info: TaskInfo, dataset: Dataset, proposals: Proposals, predictor: 
     """Let the validators choose among the proposals, and score what they chose."""
     steps = proposals.steps
     values = _judged(proposals, np.asarray(dataset.y[dataset.rows(SOURCE_VAL)]))
-    places = {name: best(each) for name, each in values.items()}
+    places = {name: best_candidate(each) for name, each in values.items()}
     ranking = Options(**info.options).validator
     chosen = places[ranking]
     for place, step in enumerate(steps):
@@ -120,7 +120,7 @@ def _outcome(info: TaskInfo, dataset: Dataset, proposals: Proposals, predictor: 
     accuracy = [(logits.argmax(1) == truth).double().mean().item() for logits in tested]
     for place, step in enumerate(steps):
         ctx.log(step, oracle_accuracy=accuracy[place])
-    places[ORACLE] = best(accuracy)
+    places[ORACLE] = best_candidate(accuracy)
     ctx.selected |= {f"step_by/{name}": steps[place] for name, place in places.items()}
     logits = tested[chosen]
     return Outcome(
@@ -141,5 +141,5 @@ def _judged(proposals: Proposals, labels: NDArray[np.int64]) -> dict[str, list[f
     found = []
     for step in proposals.steps:
         logits = proposals.logits(step)
-        found.append(Answers(step, logits["source"], labels, logits["target"]))
-    return judge(found)
+        found.append(ValidatorInputs(step, logits["source"], labels, logits["target"]))
+    return validator_scores(found)

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from scipy.special import stdtr
 
 from tlbench.stats.intervals import (
-    Block,
     Estimate,
-    Part,
+    StratumKey,
+    VarianceComponent,
     across_datasets,
     nested_mean,
     satterthwaite,
-    variance_parts,
-    with_dof,
+    variance_components,
+    with_interval,
 )
 from tlbench.stats.scores import Name, Scores
 
@@ -25,9 +25,9 @@ class Contrast:
     """A mean paired difference.
 
     Attributes:
-        estimate: The difference (ours minus theirs) with its interval; ``estimate.n`` counts independent ones.
+        estimate: The difference (ours minus theirs) with its interval; ``estimate.n`` counts independent values.
         p: Two-sided p-value of "no difference"; None without a standard error, and where a difference does not vary
-            over seeds at all, since no spread is no evidence of precision. Two equal rows have p = 1.
+            over seeds at all, since zero spread is no evidence of precision. Two equal rows have p = 1.
         pairs: Number of pairs of cells.
     """
 
@@ -37,21 +37,26 @@ class Contrast:
 
 
 @dataclass(frozen=True, slots=True)
-class Corrected:
-    """A contrast and its p-value, corrected for all contrasts of its family; None where there is none."""
+class CorrectedContrast:
+    """A contrast and its p-value after Holm's correction over its family.
+
+    Attributes:
+        contrast: The contrast; None where the two rows share no cell.
+        p_holm: The corrected p-value; None where the contrast has none.
+    """
 
     contrast: Contrast | None
     p_holm: float | None
 
 
-def paired(ours: Scores, theirs: Scores, level: float = 0.95) -> Contrast | None:
-    """Compare two methods on the cells that both have: paired by seed, pooled as :func:`nested_mean` pools.
+def paired_contrast(ours: Scores, theirs: Scores, level: float = 0.95) -> Contrast | None:
+    """Compare two methods on the cells that both have: paired by seed, pooled by :func:`nested_mean`.
 
-    It is a claim about these datasets.
+    The claim is about these datasets.
 
     Args:
         ours: Score by seed, by (dataset, shots).
-        theirs: Score by seed, by (dataset, shots), on the same draws.
+        theirs: Score by seed, by (dataset, shots), on the same samples.
         level: Coverage of the interval.
 
     Returns:
@@ -61,11 +66,17 @@ def paired(ours: Scores, theirs: Scores, level: float = 0.95) -> Contrast | None
     return _contrast(nested_mean(differences, level), differences) if differences else None
 
 
-def paired_across(ours: Scores, theirs: Scores, level: float = 0.95) -> Contrast | None:
-    """Compare two methods as :func:`paired` does, but for *new* datasets: Student's t over each dataset's difference.
+def paired_contrast_across_datasets(ours: Scores, theirs: Scores, level: float = 0.95) -> Contrast | None:
+    """Compare two methods as :func:`paired_contrast` does, but for *new* datasets.
 
-    Over three to ten seeds an interval that knows of seeds alone covers what new datasets show in fewer than half of
-    all cases; this one has one degree of freedom fewer than there are datasets, and holds.
+    Student's t over the mean difference of each dataset, with one degree of freedom fewer than there are datasets. With
+    three to ten seeds, an interval over seeds alone covers the difference on new datasets in fewer than half of all
+    cases; this one keeps its coverage.
+
+    Args:
+        ours: Score by seed, by (dataset, shots).
+        theirs: Score by seed, by (dataset, shots), on the same samples.
+        level: Coverage of the interval.
 
     Returns:
         The contrast, without interval and p-value for one dataset; None when they share no cell.
@@ -74,25 +85,26 @@ def paired_across(ours: Scores, theirs: Scores, level: float = 0.95) -> Contrast
     return _contrast(across_datasets(differences, level), differences) if differences else None
 
 
-def by_dataset(ours: Scores, theirs: Scores, level: float = 0.95) -> dict[str, Contrast]:
-    """Return :func:`paired` of each dataset on which they share a cell."""
-    found: dict[str, Contrast] = {}
+def contrasts_by_dataset(ours: Scores, theirs: Scores, level: float = 0.95) -> dict[str, Contrast]:
+    """Return :func:`paired_contrast` of each dataset on which both have a common cell."""
+    contrasts: dict[str, Contrast] = {}
     differences = paired_differences(ours, theirs)
     for dataset in dict.fromkeys(dataset for dataset, _ in differences):
         own = {stratum: by_seed for stratum, by_seed in differences.items() if stratum[0] == dataset}
-        found[dataset] = _contrast(nested_mean(own, level), own)
-    return found
+        contrasts[dataset] = _contrast(nested_mean(own, level), own)
+    return contrasts
 
 
-def family(pairs: Mapping[Name, tuple[Scores, Scores]], level: float = 0.95) -> dict[Name, Contrast | None]:
-    """Compare several pairs of rows as :func:`paired` does, fit for a correction that asks for very small p-values.
+def family_contrasts(pairs: Mapping[Name, tuple[Scores, Scores]], level: float = 0.95) -> dict[Name, Contrast | None]:
+    """Compare several pairs of rows as :func:`paired_contrast` does, for a correction that needs very small p-values.
 
     Where one dataset's seeds spread far more than the others', Satterthwaite's degrees of freedom of a contrast are too
-    large just when that spread is underrated, hence when the contrast looks significant. At 5% that hardly matters,
-    at 5% divided by dozens of pairs it does: with 12 rows, 3 seeds and 6 datasets, one of which spreads 20 times as
-    far, some contrast of equal methods is "significant" in 41% of suites. So no contrast has more degrees of freedom
-    than the variances pooled over the whole family give, which do not hang on it: at most 5% then, for a loss of about
-    a tenth of the degrees of freedom where datasets are alike.
+    large exactly when that spread is underestimated, hence when the contrast looks significant. At 5% that hardly
+    matters; at 5% divided by dozens of pairs it does: with 12 rows, 3 seeds and 6 datasets, one of which spreads 20
+    times as far, some contrast of equal methods is "significant" in 41% of suites. So the degrees of freedom of each
+    contrast are capped by those of the variances pooled over the whole family, which hardly depend on a single
+    contrast: the rate of false positives is then at most 5%, for a loss of about a tenth of the degrees of freedom
+    where datasets are alike.
 
     Args:
         pairs: Ours and theirs, by name.
@@ -102,34 +114,42 @@ def family(pairs: Mapping[Name, tuple[Scores, Scores]], level: float = 0.95) -> 
         The contrast of each pair; None where it shares no cell.
     """
     differences = {name: paired_differences(ours, theirs) for name, (ours, theirs) in pairs.items()}
-    parts = {name: variance_parts(each) for name, each in differences.items() if each}
-    pooled: dict[Block, Part] = {}
-    for block, part in (item for each in parts.values() for item in each.items()):
-        pooled[block] = Part(part.variance + (pooled[block].variance if block in pooled else 0.0), part.freedom)
-    found: dict[Name, Contrast | None] = dict.fromkeys(pairs)
-    for name, own in parts.items():
+    components = {name: variance_components(each) for name, each in differences.items() if each}
+    pooled: dict[StratumKey, VarianceComponent] = {}
+    for key, component in (item for each in components.values() for item in each.items()):
+        before = pooled[key].variance if key in pooled else 0.0
+        pooled[key] = VarianceComponent(component.variance + before, component.dof)
+    contrasts: dict[Name, Contrast | None] = dict.fromkeys(pairs)
+    for name, own in components.items():
         estimate = nested_mean(differences[name], level)
-        most = satterthwaite(pooled[block] for block in own)
-        if estimate.dof is not None and most is not None:
-            estimate = with_dof(estimate, min(estimate.dof, most), level)
-        found[name] = _contrast(estimate, differences[name])
-    return found
+        largest_dof = satterthwaite(pooled[key] for key in own)
+        if estimate.dof is not None and largest_dof is not None:
+            estimate = with_interval(estimate, min(estimate.dof, largest_dof), level)
+        contrasts[name] = _contrast(estimate, differences[name])
+    return contrasts
 
 
-def against(rows: Mapping[Name, Scores], baseline: Name, level: float = 0.95) -> dict[Name, Corrected]:
-    """Return each row's contrast with the baseline as a :func:`family`, its k - 1 p-values corrected by :func:`holm`.
+def baseline_contrasts(
+    rows: Mapping[Name, Scores], baseline: Name, level: float = 0.95
+) -> dict[Name, CorrectedContrast]:
+    """Return each row's contrast with the baseline, the k - 1 p-values corrected by :func:`holm`.
+
+    Args:
+        rows: Score by seed, by (dataset, shots), by row.
+        baseline: The row that all others are compared with.
+        level: Coverage of each interval.
 
     Raises:
-        KeyError: The baseline is none of the rows.
+        KeyError: The baseline is not among the rows.
     """
     theirs = rows[baseline]
-    contrasts = family({name: (ours, theirs) for name, ours in rows.items() if name != baseline}, level)
+    contrasts = family_contrasts({name: (ours, theirs) for name, ours in rows.items() if name != baseline}, level)
     adjusted = holm([contrast.p if contrast else None for contrast in contrasts.values()])
-    return {name: Corrected(each, p) for (name, each), p in zip(contrasts.items(), adjusted, strict=True)}
+    return {name: CorrectedContrast(each, p) for (name, each), p in zip(contrasts.items(), adjusted, strict=True)}
 
 
 def paired_differences(ours: Scores, theirs: Scores) -> dict[tuple[str, str], dict[int, float]]:
-    """Return ours minus theirs on the cells that both have, which may be none."""
+    """Return ours minus theirs, by seed, by (dataset, shots), on the cells that both have; possibly empty."""
     differences = {}
     for stratum, scores in ours.items():
         others = theirs.get(stratum, {})
@@ -139,7 +159,7 @@ def paired_differences(ours: Scores, theirs: Scores) -> dict[tuple[str, str], di
     return differences
 
 
-def mirrored(contrast: Contrast) -> Contrast:
+def reversed_contrast(contrast: Contrast) -> Contrast:
     """Return the same contrast seen from the other side: theirs minus ours."""
     estimate = contrast.estimate
     low = None if estimate.high is None else -estimate.high
@@ -148,10 +168,10 @@ def mirrored(contrast: Contrast) -> Contrast:
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
-    """Adjust the p-values of one family so that a false alarm anywhere in it keeps its nominal rate.
+    """Adjust the p-values of one family so that its family-wise error rate is controlled.
 
     Step-down Bonferroni (Holm 1979): the i-th smallest of m is multiplied by ``m - i + 1``, and no adjusted value
-    falls below an earlier one. Contrasts without a p-value make no claim, stay None, and do not count into m.
+    falls below an earlier one. A p-value of None stays None and does not count into m.
     """
     order = sorted((p, position) for position, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)

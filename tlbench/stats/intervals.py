@@ -1,4 +1,4 @@
-"""Intervals of a mean: over the seeds of one stratum, over several strata, over the episodes of one seed."""
+"""Confidence intervals of a mean: over the seeds of one stratum, several strata, or the episodes of one seed."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from tlbench.stats.scores import Scores, dataset_means
 
-Block = tuple[str, frozenset[int]]
-"""A dataset and those of its seeds that the same shots have."""
+StratumKey = tuple[str, frozenset[int]]
+"""A dataset and the seeds of one of its strata: seeds that have results at the same numbers of shots."""
 
 ROUNDING = 1e-12
-"""A spread below this share of the values is rounding, not spread."""
+"""A spread below this fraction of the values' magnitude is rounding error and counts as zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean and what is known of its precision.
+    """A mean with its standard error and confidence interval.
 
     Attributes:
         mean: The mean, in the unit of the values.
-        n: Number of values it rests on.
+        n: Number of values averaged.
         error: Standard error; None where it cannot be estimated (a stratum with a single value).
         dof: Degrees of freedom of the standard error; None without one, or where the values do not vary at all.
         low: Lower end of the interval; None without a standard error.
@@ -39,18 +40,23 @@ class Estimate:
     high: float | None = None
 
     def clipped(self, low: float, high: float) -> Estimate:
-        """Cut the interval to the range that the quantity can take, which never lowers its coverage."""
+        """Return the estimate with its interval clipped to the range of the quantity; coverage never falls by it."""
         if self.low is None or self.high is None:
             return self
         return replace(self, low=min(max(self.low, low), self.mean), high=max(min(self.high, high), self.mean))
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """What one stratum adds to the variance of a mean, and the degrees of freedom with which it is known."""
+class VarianceComponent:
+    """The contribution of one stratum to the variance of a mean.
+
+    Attributes:
+        variance: Estimated variance.
+        dof: Its degrees of freedom.
+    """
 
     variance: float
-    freedom: int
+    dof: int
 
 
 def mean_interval(values: Iterable[float], level: float = 0.95) -> Estimate:
@@ -92,38 +98,38 @@ def stratified_mean(
     n = sum(array.size for array in arrays)
     if any(array.size < 2 for array in arrays):
         return Estimate(mean, n)
-    parts = [_part(array, float(share)) for array, share in zip(arrays, weight, strict=True)]
-    dof = satterthwaite(parts)
+    components = [_component(array, float(share)) for array, share in zip(arrays, weight, strict=True)]
+    dof = satterthwaite(components)
     if dof is None:
         return Estimate(mean, n, error=0.0, low=mean, high=mean)
-    error = sum(part.variance for part in parts) ** 0.5
-    return with_dof(Estimate(mean, n, error), dof, level)
+    error = sum(component.variance for component in components) ** 0.5
+    return with_interval(Estimate(mean, n, error), dof, level)
 
 
-def satterthwaite(parts: Iterable[Part]) -> float | None:
-    """Return the degrees of freedom of a sum of independent variances; None where all are zero."""
-    known = tuple(parts)
-    total = sum(part.variance for part in known)
+def satterthwaite(components: Iterable[VarianceComponent]) -> float | None:
+    """Return the degrees of freedom of a sum of independent variance estimates; None where all are zero."""
+    terms = tuple(components)
+    total = sum(term.variance for term in terms)
     if total == 0.0:
         return None
-    # squaring shares, not variances, which may be tiny
-    return 1.0 / sum((part.variance / total) ** 2 / part.freedom for part in known)
+    # Squares of shares, not of variances, whose squares may underflow.
+    return 1.0 / sum((term.variance / total) ** 2 / term.dof for term in terms)
 
 
-def with_dof(estimate: Estimate, dof: float, level: float) -> Estimate:
-    """Return an estimate with the t interval that its standard error has at these degrees of freedom."""
+def with_interval(estimate: Estimate, dof: float, level: float) -> Estimate:
+    """Return an estimate with the t interval of its standard error at the given degrees of freedom."""
     if estimate.error is None:
         return estimate
-    reach = float(stdtrit(dof, 0.5 + level / 2)) * estimate.error
-    return replace(estimate, dof=dof, low=estimate.mean - reach, high=estimate.mean + reach)
+    half_width = float(stdtrit(dof, 0.5 + level / 2)) * estimate.error
+    return replace(estimate, dof=dof, low=estimate.mean - half_width, high=estimate.mean + half_width)
 
 
 def nested_mean(scores: Scores, level: float = 0.95) -> Estimate:
-    """Return the mean over (dataset, shots) with an interval that knows that the shots of one dataset are nested.
+    """Return the mean over (dataset, shots) with an interval that accounts for nested shots.
 
-    The 1-shot draw of a seed is part of its 5-shot draw, so the shots of a dataset rise and fall together with the
-    seed and are no independent strata. Scores are therefore averaged over shots seed by seed first; what is left are
-    strata of seeds that share no draw (see :func:`blocks`).
+    The 1-shot sample of a seed is part of its 5-shot sample, so scores at the shots of one dataset are correlated
+    within a seed and are no independent strata. Scores are therefore averaged over shots seed by seed first, which
+    leaves strata of seeds that share no sample (see :func:`independent_strata`).
 
     Args:
         scores: Score by seed, by (dataset, shots).
@@ -132,35 +138,36 @@ def nested_mean(scores: Scores, level: float = 0.95) -> Estimate:
     Raises:
         ValueError: There is no score, or one is not finite.
     """
-    found = blocks(scores)
-    estimate = stratified_mean([values for values, _ in found.values()], level, [each for _, each in found.values()])
-    return replace(estimate, n=sum(len(seeds) for _, seeds in found))
+    strata = independent_strata(scores)
+    values, weights = [own for own, _ in strata.values()], [weight for _, weight in strata.values()]
+    estimate = stratified_mean(values, level, weights)
+    return replace(estimate, n=sum(len(seeds) for _, seeds in strata))
 
 
-def variance_parts(scores: Scores) -> dict[Block, Part]:
-    """Return what each stratum adds to the variance of :func:`nested_mean`, by dataset and seeds.
+def variance_components(scores: Scores) -> dict[StratumKey, VarianceComponent]:
+    """Return the contribution of each stratum to the variance of :func:`nested_mean`.
 
     Args:
         scores: Score by seed, by (dataset, shots).
 
     Returns:
-        The parts; none where some shots have a single seed, which leaves the variance unknown.
+        The components by stratum; empty where some stratum has a single value, so that the variance is unknown.
     """
-    found = blocks(scores)
-    if any(len(values) < 2 for values, _ in found.values()):
+    strata = independent_strata(scores)
+    if any(len(values) < 2 for values, _ in strata.values()):
         return {}
-    total = sum(weight for _, weight in found.values())
-    return {key: _part(np.array(values), weight / total) for key, (values, weight) in found.items()}
+    total = sum(weight for _, weight in strata.values())
+    return {key: _component(np.array(values), weight / total) for key, (values, weight) in strata.items()}
 
 
 def across_datasets(scores: Scores, level: float = 0.95) -> Estimate:
     """Return the mean over datasets with an interval for *new* datasets of the same kind.
 
     Student's t over the datasets' means, with one degree of freedom fewer than there are datasets: seeds and shots of
-    one dataset are no further datasets. One dataset gives no interval.
+    one dataset do not count as datasets. One dataset gives no interval.
 
     Args:
-        scores: Score by seed, by (dataset, shots); each dataset weighs the same.
+        scores: Score by seed, by (dataset, shots); all datasets have the same weight.
         level: Coverage of the interval.
 
     Raises:
@@ -169,30 +176,34 @@ def across_datasets(scores: Scores, level: float = 0.95) -> Estimate:
     return mean_interval(dataset_means(scores).values(), level)
 
 
-def blocks(scores: Scores) -> dict[Block, tuple[list[float], float]]:
-    """Return independent strata: values that are alike, and what their mean weighs in that over (dataset, shots).
+def independent_strata(scores: Scores) -> dict[StratumKey, tuple[list[float], float]]:
+    """Return strata of independent, identically distributed values, with the weight of each stratum's mean.
 
-    A seed's value is the mean of its scores over the shots that have the seed, each weighing as much as a single seed
-    of these shots does. Seeds of a dataset that the same shots have form a stratum: one of all seeds where all shots
-    have the same ones, one for each number of shots where no two share a seed.
+    A seed's value is the mean of its scores over the shots that have the seed, each weighted as a single seed of these
+    shots. Seeds of a dataset that occur at the same shots form a stratum: one of all seeds where all shots have the
+    same seeds, one for each number of shots where no two share a seed.
 
-    A seed that is alone in its stratum, as where a single cell is missing, tells nothing of its spread by itself. It
-    stands there twice, as far above and below its value as that is from what the other seeds of its shots lead one to
-    expect: that is one degree of freedom, and rather too much variance.
+    A stratum of a single seed, as where one cell is missing, has no sample variance of its own. It is given two values
+    instead, symmetric about the seed's value, each as far from it as the value is from the mean of the other seeds at
+    the same shots: one degree of freedom, and a variance that is rather too large than too small.
 
     Args:
         scores: Score by seed, by (dataset, shots).
+
+    Returns:
+        Values and weight of each stratum, by dataset and seeds; weights sum to the number of (dataset, shots).
     """
     datasets: dict[str, list[Mapping[int, float]]] = {}
     for (dataset, _), by_seed in scores.items():
         datasets.setdefault(dataset, []).append(by_seed)
-    found: dict[Block, tuple[list[float], float]] = {}
+    strata: dict[StratumKey, tuple[list[float], float]] = {}
     for dataset, shots in datasets.items():
-        alike: dict[tuple[int, ...], list[int]] = {}
+        seeds_by_shots: dict[tuple[int, ...], list[int]] = {}
         for seed in sorted({seed for by_seed in shots for seed in by_seed}):
-            alike.setdefault(tuple(place for place, by_seed in enumerate(shots) if seed in by_seed), []).append(seed)
-        for places, seeds in alike.items():
-            own = [shots[place] for place in places]
+            positions = tuple(position for position, by_seed in enumerate(shots) if seed in by_seed)
+            seeds_by_shots.setdefault(positions, []).append(seed)
+        for positions, seeds in seeds_by_shots.items():
+            own = [shots[position] for position in positions]
             weights = [len(seeds) / len(by_seed) for by_seed in own]
             values = [fmean([by_seed[seed] for by_seed in own], weights) for seed in seeds]
             if len(seeds) == 1 and all(len(by_seed) > 1 for by_seed in own):
@@ -200,15 +211,15 @@ def blocks(scores: Scores) -> dict[Block, tuple[list[float], float]]:
                 others = [fmean(score for other, score in by_seed.items() if other != seed) for by_seed in own]
                 gap = value - fmean(others, weights)
                 values = [value + gap, value - gap]
-            found[dataset, frozenset(seeds)] = (values, sum(weights))
-    return found
+            strata[dataset, frozenset(seeds)] = (values, sum(weights))
+    return strata
 
 
-def _part(values: np.ndarray, weight: float) -> Part:
-    return Part(weight**2 * _variance(values) / values.size, values.size - 1)
+def _component(values: NDArray[np.float64], weight: float) -> VarianceComponent:
+    return VarianceComponent(weight**2 * _variance(values) / values.size, values.size - 1)
 
 
-def _variance(values: np.ndarray) -> float:
+def _variance(values: NDArray[np.float64]) -> float:
     scale = float(np.abs(values).max())
     if float(np.ptp(values)) <= ROUNDING * max(scale, 1e-300):
         return 0.0
@@ -218,32 +229,32 @@ def _variance(values: np.ndarray) -> float:
 def episode_interval(accuracies: Iterable[float]) -> Estimate:
     """Return the mean over the episodes of one fitted learner, plus or minus 1.96 standard errors.
 
-    The field's usual few-shot figure (e.g. Snell et al. 2017, arXiv:1703.05175, section 3). It is the precision with
-    which *this* learner was measured, and carries nothing of the spread between training runs.
+    The figure usual in few-shot learning (e.g. Snell et al. 2017, arXiv:1703.05175, section 3). It is the precision
+    with which *this* learner was measured, and says nothing about the variation between training runs.
 
     Args:
-        accuracies: Accuracy of each episode; hundreds of them, for the normal quantile to hold.
+        accuracies: Accuracy of each episode; the normal quantile needs hundreds of them.
     """
     values = np.asarray(tuple(accuracies), dtype=np.float64)
     estimate = mean_interval(values)
     if estimate.error is None:
         return estimate
-    reach = 1.96 * estimate.error
-    return replace(estimate, low=estimate.mean - reach, high=estimate.mean + reach)
+    half_width = 1.96 * estimate.error
+    return replace(estimate, low=estimate.mean - half_width, high=estimate.mean + half_width)
 
 
-def pooled_episode_reach(reaches: Iterable[float]) -> float:
-    """Return the half-width for the mean of several seeds' episode means, each with its own half-width.
+def pooled_episode_half_width(half_widths: Iterable[float]) -> float:
+    """Return the half-width of the mean of several seeds' episode means, each with its own half-width.
 
-    The seeds' test episodes are drawn apart, so squared half-widths add.
+    The seeds' test episodes are sampled independently, so squared half-widths add up.
 
     Args:
-        reaches: Half-width of each seed's episode interval, at least one.
+        half_widths: Half-width of each seed's episode interval, at least one.
 
     Raises:
         ValueError: There is no half-width.
     """
-    values = np.asarray(tuple(reaches), dtype=np.float64)
+    values = np.asarray(tuple(half_widths), dtype=np.float64)
     if values.size == 0:
         raise ValueError("there is no half-width to pool")
     return float(np.sqrt((values**2).sum()) / values.size)

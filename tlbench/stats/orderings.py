@@ -1,4 +1,4 @@
-"""How far two orderings agree, and how an ordering changes when a dataset is taken away."""
+"""Agreement of two orderings, and how an ordering changes when a dataset is left out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tlbench.stats.intervals import nested_mean
 from tlbench.stats.scores import Name, Scores, common_cells
 
 
-def kendall(first: Mapping[Name, float], second: Mapping[Name, float]) -> float | None:
+def kendall_tau(first: Mapping[Name, float], second: Mapping[Name, float]) -> float | None:
     """Return Kendall's tau-b (1945) of two orderings: 1 where they agree, -1 where they are reversed.
 
     Args:
@@ -31,7 +31,7 @@ def kendall(first: Mapping[Name, float], second: Mapping[Name, float]) -> float 
 
 
 def ranks(means: Mapping[Name, float]) -> dict[Name, int]:
-    """Return each name's rank by value, the highest first; equal values share the better rank."""
+    """Return each name's rank by value; the highest value has rank 1, equal values share the better rank."""
     ordered = sorted(means.values())
     return {name: 1 + len(ordered) - bisect_right(ordered, value) for name, value in means.items()}
 
@@ -51,14 +51,14 @@ def leave_one_dataset_out(rows: Mapping[Name, Scores]) -> dict[str, dict[Name, i
     datasets = sorted({dataset for scores in shared.values() for dataset, _ in scores})
     if len(datasets) < 2:
         return {}
-    found = {}
+    ranks_without = {}
     for left_out in datasets:
-        kept = {
+        others = {
             name: {stratum: by_seed for stratum, by_seed in scores.items() if stratum[0] != left_out}
             for name, scores in shared.items()
         }
-        found[left_out] = ranks({name: nested_mean(scores).mean for name, scores in kept.items()})
-    return found
+        ranks_without[left_out] = ranks({name: nested_mean(scores).mean for name, scores in others.items()})
+    return ranks_without
 
 
 def _signs(values: Sequence[float]) -> NDArray[np.float64]:

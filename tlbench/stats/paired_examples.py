@@ -1,4 +1,4 @@
-"""What single test examples tell: exact paired tests on one test set, and how far its finite size limits precision."""
+"""Tests on single test examples: exact paired tests on one test set, and the error due to the set's finite size."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr
 
-Bits = NDArray[np.bool_]
+CorrectAnswers = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class McNemar:
-    """Two methods on the same test examples.
+    """McNemar's test of two methods on the same test examples.
 
     Attributes:
-        better: Examples that ours gets right more often than theirs.
-        worse: Examples that theirs gets right more often than ours.
-        tests: Examples, or episodes where examples belong together.
-        difference: Accuracy of ours minus that of theirs.
+        better: Number of units that ours gets right more often than theirs.
+        worse: Number of units that theirs gets right more often than ours.
+        tests: Number of units: examples, or episodes where the queries of one are grouped.
+        difference: Accuracy of ours minus accuracy of theirs.
         p: Exact two-sided p-value of "neither is right more often".
     """
 
@@ -31,20 +31,20 @@ class McNemar:
     p: float
 
 
-def mcnemar(ours: Bits, theirs: Bits, group: int = 1) -> McNemar:
+def mcnemar(ours: CorrectAnswers, theirs: CorrectAnswers, group: int = 1) -> McNemar:
     """Test whether two methods get different examples of one test set right.
 
-    McNemar's test (1947) in its exact form: of the examples that only one of two models gets right, each is as likely
-    to be either's, so their number is binomial. With several seeds the answers to one example are no independent
-    ones: an example counts for the method that gets it right with more seeds, and not at all where both do so equally
-    often, which makes a sign test over examples. The claim is about these trained models and new test examples; other
-    seeds may differ.
+    McNemar's test (1947) in its exact form: under the null hypothesis, an example that only one of two models gets
+    right is as likely to be either's, so the count is binomial. With several seeds the answers to one example are not
+    independent: an example counts for the method that gets it right with more seeds, and not at all where both do so
+    equally often, which makes it a sign test over examples. The claim is about these trained models and new test
+    examples; other seeds may differ.
 
     Args:
         ours: Whether each answer is right (seeds, tests); a row is a trained model.
-        theirs: The same of the other method (seeds, tests), trained on the same draws.
-        group: Consecutive tests that form one unit, such as the queries of an episode. Where each seed has test
-            episodes of its own, join them to a single row.
+        theirs: The same for the other method (seeds, tests), trained on the same samples.
+        group: Number of consecutive tests that form one unit, such as the queries of an episode. Where each seed has
+            test episodes of its own, concatenate them into a single row.
 
     Raises:
         ValueError: The shapes differ, or the tests are no multiple of the group.
@@ -59,15 +59,15 @@ def mcnemar(ours: Bits, theirs: Bits, group: int = 1) -> McNemar:
 
 
 def finite_test_error(values: NDArray[Any], group: int = 1) -> float:
-    """Return the standard error that the finite test set leaves in a mean, which no number of seeds averages away.
+    """Return the standard error of a mean that is due to the finite test set; more seeds do not reduce it.
 
-    The variance of the mean answer to an example, over examples, less the part of it that stems from training runs
-    (the interaction of seed and example in a two-way layout), divided by the number of examples. One seed cannot tell
-    the two apart: the whole variance counts, which for accuracy is ``p (1 - p)``.
+    The variance over examples of the mean answer to an example, less the part that stems from training runs (the
+    interaction of seed and example in a two-way layout), divided by the number of examples. With one seed the two
+    cannot be separated: the whole variance counts, which for accuracy is ``p (1 - p)``.
 
     Args:
-        values: Whether each answer is right, or by how much more often ours is than theirs (seeds, tests).
-        group: Consecutive tests that form one unit, such as the queries of an episode.
+        values: Whether each answer is right, or the difference ours minus theirs (seeds, tests).
+        group: Number of consecutive tests that form one unit, such as the queries of an episode.
 
     Raises:
         ValueError: There are fewer than two units, or the tests are no multiple of the group.

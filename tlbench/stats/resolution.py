@@ -1,4 +1,4 @@
-"""The smallest difference that so many seeds and datasets can show."""
+"""The smallest true difference that a test over the given seeds and datasets detects reliably."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from tlbench.stats.contrasts import Contrast
 
 
 def smallest_difference(error: float, dof: float, level: float = 0.95, power: float = 0.8, contrasts: int = 1) -> float:
-    """Return the true difference that a two-sided t test finds with probability ``power``.
+    """Return the true difference that a two-sided t test detects with probability ``power``.
 
-    By the noncentral t distribution. A difference found in the wrong direction is no success.
+    By the noncentral t distribution. Significance in the wrong direction does not count as detection.
 
     Args:
         error: Standard error of the difference, in its unit.
         dof: Its degrees of freedom.
-        level: One minus the rate of false alarms.
-        power: Probability, between ``1 - level`` and 1.
-        contrasts: Number of contrasts of the family; the test must hold against Bonferroni's correction for it.
+        level: One minus the rate of false positives.
+        power: Probability of detection, between ``1 - level`` and 1.
+        contrasts: Number of contrasts of the family, for Bonferroni's correction.
     """
-    needed = float(stdtrit(dof, 1.0 - (1.0 - level) / (2 * contrasts)))
-    most = 2.0 * needed + 20.0
-    while nctdtr(dof, most, needed) > 1.0 - power:
-        most *= 2.0
-    return error * float(brentq(lambda shift: float(nctdtr(dof, shift, needed)) - (1.0 - power), 0.0, most))
+    critical = float(stdtrit(dof, 1.0 - (1.0 - level) / (2 * contrasts)))
+    upper = 2.0 * critical + 20.0
+    while nctdtr(dof, upper, critical) > 1.0 - power:
+        upper *= 2.0
+    return error * float(brentq(lambda shift: float(nctdtr(dof, shift, critical)) - (1.0 - power), 0.0, upper))
 
 
 def resolution_floor(contrasts: Iterable[Contrast | None], level: float = 0.95, power: float = 0.8) -> float | None:
     """Return the median over contrasts of :func:`smallest_difference`; None where none has a standard error.
 
     Args:
-        contrasts: One family, e.g. all rows of a board with the baseline.
-        level: One minus the rate of false alarms over the family.
-        power: Probability with which such a difference would be found.
+        contrasts: One family, e.g. the contrasts of all rows of a leaderboard with the baseline.
+        level: One minus the family-wise rate of false positives.
+        power: Probability of detection.
     """
     known = [
         (contrast.estimate.error, contrast.estimate.dof)

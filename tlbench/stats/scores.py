@@ -1,4 +1,4 @@
-"""A row's scores, the cells that several rows have in common, and how scores are averaged by dataset."""
+"""The scores of a row, the cells that several rows have in common, and means by dataset."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class Common(Generic[Name]):
-    """Rows cut down to the cells that every one of them has; a missing cell is never imputed.
+class CommonCells(Generic[Name]):
+    """Rows restricted to the cells that every one of them has; a missing cell is never imputed.
 
     Attributes:
-        rows: Their scores there.
+        rows: Scores on the common cells, by row.
         cells: Number of common cells.
-        left_out: Cells of each row that some other row lacks.
+        left_out: Number of cells of each row that some other row lacks.
     """
 
     rows: dict[Name, Scores]
@@ -28,19 +28,19 @@ class Common(Generic[Name]):
     left_out: dict[Name, int]
 
 
-def common_cells(rows: Mapping[Name, Scores]) -> Common[Name]:
-    """Return the rows on the cells (dataset, shots, seed) that all of them have, which may be none."""
+def common_cells(rows: Mapping[Name, Scores]) -> CommonCells[Name]:
+    """Return the rows on the cells (dataset, shots, seed) that all of them have; possibly no cell."""
     cells = [{(stratum, seed) for stratum, by_seed in scores.items() for seed in by_seed} for scores in rows.values()]
     shared = set.intersection(*cells) if cells else set()
-    kept: dict[Name, Scores] = {}
+    restricted: dict[Name, Scores] = {}
     for name, scores in rows.items():
-        cut = {
+        common = {
             stratum: {seed: score for seed, score in by_seed.items() if (stratum, seed) in shared}
             for stratum, by_seed in scores.items()
         }
-        kept[name] = {stratum: by_seed for stratum, by_seed in cut.items() if by_seed}
+        restricted[name] = {stratum: by_seed for stratum, by_seed in common.items() if by_seed}
     left_out = {name: len(own) - len(shared) for name, own in zip(rows, cells, strict=True)}
-    return Common(kept, len(shared), left_out)
+    return CommonCells(restricted, len(shared), left_out)
 
 
 def dataset_means(scores: Scores) -> dict[str, float]:
@@ -52,8 +52,8 @@ def dataset_means(scores: Scores) -> dict[str, float]:
 
 
 def fewest_seeds(scores: Scores) -> int:
-    """Return the number of seeds of the stratum (dataset, shots) that has fewest; 0 without scores.
+    """Return the smallest number of seeds of any stratum (dataset, shots); 0 without scores.
 
-    A row is ranked where it is at least :data:`tlbench.stats.RANKED_SEEDS`.
+    A row is ranked if it is at least :data:`tlbench.stats.RANKED_SEEDS`.
     """
     return min(map(len, scores.values()), default=0)

@@ -1,4 +1,4 @@
-"""How far seeds spread, and which single results lie far from their fellows."""
+"""Standard deviation over seeds, and outliers among the results of one stratum."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ import numpy as np
 from tlbench.stats.scores import Name, Scores
 
 OUTLYING = 5.0
-_PAIRS = 10
-_NORMAL = 0.9538726  # the median of |x - y| of two draws of a normal distribution with standard deviation 1
+"""Robust standard deviations from the median beyond which a result is an outlier."""
+
+_MIN_PAIRS = 10
+_NORMAL_MEDIAN = 0.9538726  # median of |x - y| of two standard normal variables
 
 
 @dataclass(frozen=True)
 class Outlier(Generic[Name]):
-    """A result far from its fellows.
+    """A result far from the others of its stratum.
 
     Attributes:
         key: Its stratum.
         seed: Its seed.
         value: The result.
         median: The median of its stratum.
-        distance: How far it is from that, in robust standard deviations.
+        distance: Distance from the median, in robust standard deviations.
     """
 
     key: Name
@@ -52,26 +54,27 @@ def seed_spread(scores: Scores) -> float | None:
 def outliers(strata: Mapping[Name, Mapping[int, float]]) -> tuple[Outlier[Name], ...]:
     """Return the results that lie more than :data:`OUTLYING` robust standard deviations from their stratum's median.
 
-    The scale is the median of |x - y| over all pairs within strata, divided by what it is for a normal distribution:
-    differences of pairs need no centre, and half of them may be spoilt (after Rousseeuw and Croux 1993,
-    "Alternatives to the Median Absolute Deviation"). Fewer than ten pairs, or pairs of which most are equal, give no
-    scale, and nothing is called an outlier. Calling is a hint to look, not a reason to leave a result out.
+    The scale is the median of |x - y| over all pairs within strata, divided by its value for a standard normal
+    distribution: differences of pairs need no estimate of location, and the median tolerates up to half of them being
+    corrupted (after Rousseeuw and Croux 1993, "Alternatives to the Median Absolute Deviation"). With fewer than ten
+    pairs, or where most pairs are equal, the scale is unknown and there are no outliers. An outlier is a hint to look
+    at a result, not a reason to exclude it.
 
     Args:
-        strata: Value by seed, by stratum; strata of like spread, e.g. the rows at one dataset and number of shots.
+        strata: Value by seed, by stratum; strata of similar spread, e.g. the rows at one dataset and number of shots.
 
     Returns:
-        The farthest first.
+        The outliers, by descending distance.
     """
     gaps = [abs(x - y) for by_seed in strata.values() for x, y in combinations(by_seed.values(), 2)]
-    scale = median(gaps) / _NORMAL if len(gaps) >= _PAIRS else 0.0
+    scale = median(gaps) / _NORMAL_MEDIAN if len(gaps) >= _MIN_PAIRS else 0.0
     if scale <= 1e-12:
         return ()
-    found = []
+    outlying = []
     for key, by_seed in strata.items():
         middle = median(by_seed.values()) if by_seed else 0.0
         for seed, value in by_seed.items():
             distance = abs(value - middle) / scale
             if distance > OUTLYING:
-                found.append(Outlier(key, seed, value, middle, distance))
-    return tuple(sorted(found, key=lambda each: -each.distance))
+                outlying.append(Outlier(key, seed, value, middle, distance))
+    return tuple(sorted(outlying, key=lambda each: -each.distance))

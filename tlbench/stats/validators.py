@@ -1,7 +1,7 @@
-"""How good an adapted model seems without any label of the target: what a checkpoint is chosen by.
+"""Validators: scores by which a checkpoint of domain adaptation is selected without target labels.
 
-Each validator reads what a model answers on held-out source examples with labels and on target examples without, and
-gives a number that is larger the better. None needs the model itself, so that all can be asked of stored answers.
+A validator maps the logits of one candidate model on labelled held-out source examples and on unlabelled target
+examples to a score; larger is better. It does not need the model itself, so that stored logits suffice.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Array = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What one model answers.
+class ValidatorInputs:
+    """The outputs of one candidate model.
 
     Attributes:
-        step: Steps of training that it had.
+        step: Number of training steps taken.
         source: Logits of held-out source examples (n, classes).
         labels: Their labels (n,).
-        target: Logits of target examples without labels (m, classes).
+        target: Logits of unlabelled target examples (m, classes).
     """
 
     step: int
@@ -36,28 +36,28 @@ class Answers:
 
     @property
     def finite(self) -> bool:
-        """Whether all logits are."""
+        """Whether all logits are finite."""
         return bool(np.isfinite(self.source).all() and np.isfinite(self.target).all())
 
 
-def source_accuracy(answers: Answers) -> float:
-    """Return the share of held-out source examples that the model gets right."""
+def source_accuracy(answers: ValidatorInputs) -> float:
+    """Return the accuracy on held-out source examples."""
     return float((answers.source.argmax(1) == answers.labels).mean())
 
 
-def entropy(answers: Answers) -> float:
-    """Return minus the mean entropy of the target predictions, in nats: how certain the model is of each example.
+def entropy(answers: ValidatorInputs) -> float:
+    """Return minus the mean entropy of the target predictions, in nats: the model's mean confidence.
 
-    A model that calls everything by one name, and is sure of it, is the best by this validator.
+    A model that predicts one class for all examples with certainty has the largest value.
     """
     logs = log_softmax(answers.target.astype(np.float64), 1)
     return float((np.exp(logs) * logs).sum(1).mean())
 
 
-def information(answers: Answers) -> float:
-    """Return :func:`entropy` plus the entropy of the mean target prediction, in nats: certain, and of all classes.
+def information(answers: ValidatorInputs) -> float:
+    """Return :func:`entropy` plus the entropy of the mean target prediction, in nats: confidence and class balance.
 
-    It is the mutual information of example and predicted class: 0 where all predictions are alike, log(classes) at
+    It is the mutual information of example and predicted class: 0 where all predictions are equal, log(classes) at
     most. Bridle, Heading and MacKay 1991, "Unsupervised Classifiers, Mutual Information and 'Phantom Targets'"; as a
     validator Musgrave, Belongie and Lim 2021, arXiv:2111.15672.
     """
@@ -65,22 +65,22 @@ def information(answers: Answers) -> float:
     return entropy(answers) + float(entr(mean).sum())
 
 
-def nuclear_norm(answers: Answers) -> float:
+def nuclear_norm(answers: ValidatorInputs) -> float:
     """Return the nuclear norm of the target predictions (m, classes), divided by m.
 
-    It is large where predictions are certain and of many classes: by Cauchy's inequality at most sqrt(rank / m), and
-    sqrt(classes / m) for certain predictions of equally many of each class. Cui et al. 2020, arXiv:2003.12237.
+    It is large where predictions are confident and diverse: by Cauchy's inequality at most sqrt(rank / m), and
+    sqrt(classes / m) for one-hot predictions balanced over the classes. Cui et al. 2020, arXiv:2003.12237.
     """
     predictions = softmax(answers.target.astype(np.float64), 1)
     return float(np.linalg.svd(predictions, compute_uv=False).sum() / len(predictions))
 
 
-def last(answers: Answers) -> float:
-    """Return the number of steps: the model that was trained longest."""
+def last(answers: ValidatorInputs) -> float:
+    """Return the number of training steps, which selects the model that was trained longest."""
     return float(answers.step)
 
 
-VALIDATORS: Mapping[str, Callable[[Answers], float]] = MappingProxyType(
+VALIDATORS: Mapping[str, Callable[[ValidatorInputs], float]] = MappingProxyType(
     {
         "source_accuracy": source_accuracy,
         "entropy": entropy,
@@ -92,21 +92,22 @@ VALIDATORS: Mapping[str, Callable[[Answers], float]] = MappingProxyType(
 """All validators by name."""
 
 
-def judge(proposals: Sequence[Answers]) -> dict[str, list[float]]:
-    """Return what each validator says of each proposal; minus infinity of one whose logits are not finite.
+def validator_scores(candidates: Sequence[ValidatorInputs]) -> dict[str, list[float]]:
+    """Return the scores of the candidates under each validator, by the validator's name.
 
-    Only ``last`` does not look at logits.
+    A candidate whose logits are not all finite has the score minus infinity, except under ``last``, which does not
+    read logits.
     """
     return {
-        name: [validate(each) if each.finite or validate is last else -np.inf for each in proposals]
+        name: [validate(each) if each.finite or validate is last else -np.inf for each in candidates]
         for name, validate in VALIDATORS.items()
     }
 
 
-def best(values: Sequence[float]) -> int:
-    """Return the position of the largest value; of equal ones the last.
+def best_candidate(values: Sequence[float]) -> int:
+    """Return the position of the largest value; of equal values the last.
 
-    The pull towards the target sets in over the course of training, so of two models that a validator cannot tell
-    apart the later one is the more adapted.
+    The adaptation losses are ramped up over the course of training, so of two models with equal scores the later one
+    is adapted further.
     """
     return len(values) - 1 - int(np.argmax(np.asarray(values)[::-1]))

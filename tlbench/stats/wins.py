@@ -1,4 +1,4 @@
-"""On how many datasets one method is better than another by more than a margin that matters."""
+"""Number of datasets on which one method is better than another by more than a relevant margin."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from tlbench.stats.contrasts import paired_differences
 from tlbench.stats.scores import Scores, dataset_means
 
 MARGIN = 0.005
+"""Largest difference that counts as a tie: half a percentage point."""
 
 
 @dataclass(frozen=True)
 class Wins:
-    """Datasets by who is better there.
+    """Win, tie and loss counts over datasets.
 
     Attributes:
-        win: Datasets on which ours is better by more than the margin.
-        tie: Datasets on which the two differ by the margin at most.
-        loss: Datasets on which theirs is better by more than the margin.
-        margin: Half a point of 100 unless said otherwise, as a fraction of 1.
+        win: Number of datasets on which ours is better by more than the margin.
+        tie: Number of datasets on which the two differ by the margin at most.
+        loss: Number of datasets on which theirs is better by more than the margin.
+        margin: Largest difference that counts as a tie, as a fraction of 1.
         differences: Mean paired difference (ours minus theirs) of each dataset.
     """
 
@@ -29,18 +30,18 @@ class Wins:
     differences: dict[str, float]
 
 
-def wins(ours: Scores, theirs: Scores, margin: float = MARGIN) -> Wins:
-    """Count datasets by who is better, on the cells that both have.
+def count_wins(ours: Scores, theirs: Scores, margin: float = MARGIN) -> Wins:
+    """Count the datasets on which either method is better, on the cells that both have.
 
-    It counts means as they were measured and tests nothing: a win may be chance, and a tie is no proof of equality.
+    It compares measured means without any test: a win may be chance, and a tie does not prove equality.
 
     Args:
         ours: Score by seed, by (dataset, shots).
-        theirs: Score by seed, by (dataset, shots), on the same draws.
-        margin: Largest difference that counts as none, at least 0.
+        theirs: Score by seed, by (dataset, shots), on the same samples.
+        margin: Largest difference that counts as a tie, at least 0.
     """
     differences = dataset_means(paired_differences(ours, theirs))
-    reach = margin + 1e-12  # a difference of the margin itself, but for rounding, is within it
-    better = sum(difference > reach for difference in differences.values())
-    worse = sum(difference < -reach for difference in differences.values())
+    tolerance = margin + 1e-12  # a difference equal to the margin up to rounding is a tie
+    better = sum(difference > tolerance for difference in differences.values())
+    worse = sum(difference < -tolerance for difference in differences.values())
     return Wins(better, len(differences) - better - worse, worse, margin, differences)

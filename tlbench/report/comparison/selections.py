@@ -13,10 +13,16 @@ from tlbench.core.errors import UserError, nearest
 from tlbench.report.comparable_cells import Measured, settle
 from tlbench.report.results import Results
 from tlbench.stats import RANKED_SEEDS
-from tlbench.stats.contrasts import Contrast, by_dataset, holm, paired, paired_across
+from tlbench.stats.contrasts import (
+    Contrast,
+    contrasts_by_dataset,
+    holm,
+    paired_contrast,
+    paired_contrast_across_datasets,
+)
 from tlbench.stats.paired_examples import McNemar, finite_test_error, mcnemar
 from tlbench.stats.scores import Scores, dataset_means, fewest_seeds
-from tlbench.stats.wins import Wins, wins
+from tlbench.stats.wins import Wins, count_wins
 from tlbench.store.mlflow.record_artifact import Attached
 from tlbench.suite.selector import select
 
@@ -177,7 +183,7 @@ def _versus(
         )
     pairs = [(sides[0][key], sides[1][key]) for key in keys]
     our_scores, their_scores = (_scores((pair[place] for pair in pairs), free) for place in (0, 1))
-    these = paired(our_scores, their_scores)
+    these = paired_contrast(our_scores, their_scores)
     assert these is not None
     several = len({pair[0].dataset for pair in pairs}) > 1
     seeds = fewest_seeds(our_scores)
@@ -186,8 +192,8 @@ def _versus(
         ours=_side(ours, free),
         theirs=_side(theirs, free),
         these=these,
-        new=paired_across(our_scores, their_scores) if several else None,
-        wins=wins(our_scores, their_scores),
+        new=paired_contrast_across_datasets(our_scores, their_scores) if several else None,
+        wins=count_wins(our_scores, their_scores),
         datasets=_on_datasets(our_scores, their_scores, pairs, attached),
         pairs=len(pairs),
         cells=(len(ours), len(theirs)),
@@ -238,9 +244,9 @@ def _scores(cells: Iterable[Measured], free: Sequence[str]) -> dict[tuple[str, s
 def _on_datasets(
     ours: Scores, theirs: Scores, pairs: Sequence[tuple[Measured, Measured]], attached: Mapping[str, Attached]
 ) -> tuple[OnDataset, ...]:
-    contrasts = by_dataset(ours, theirs)
+    contrasts = contrasts_by_dataset(ours, theirs)
     adjusted = holm([contrast.p for contrast in contrasts.values()])
-    counted, means = wins(ours, theirs), [dataset_means(side) for side in (ours, theirs)]
+    counted, means = count_wins(ours, theirs), [dataset_means(side) for side in (ours, theirs)]
     found = []
     for (dataset, contrast), p in zip(contrasts.items(), adjusted, strict=True):
         own = [pair for pair in pairs if pair[0].dataset == dataset]

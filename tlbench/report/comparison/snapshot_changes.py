@@ -11,7 +11,7 @@ import pandas as pd
 from tlbench.report import number_format as text
 from tlbench.report.comparable_cells import by_shots, settle
 from tlbench.report.comparison.snapshots import Snapshot
-from tlbench.stats.contrasts import Contrast, holm, paired
+from tlbench.stats.contrasts import Contrast, holm, paired_contrast
 
 Setting = tuple[str, str, str, str, str]
 """Protocol, dataset, shots, method and backbone, by their labels."""
@@ -127,7 +127,7 @@ def _met(first: _Held, second: _Held) -> tuple[_Held, _Held]:
 
 def _contrast(setting: Setting, first: _Held, second: _Held) -> Contrast | None:
     stratum = setting[1:3]
-    return paired({stratum: second.seeds}, {stratum: first.seeds})
+    return paired_contrast({stratum: second.seeds}, {stratum: first.seeds})
 
 
 def _differ(first: _Held, second: _Held) -> bool:

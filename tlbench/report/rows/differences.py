@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tlbench.report.comparable_cells import Scores
 from tlbench.report.rows.baseline import Baseline
-from tlbench.stats.contrasts import Contrast, family, holm, paired
+from tlbench.stats.contrasts import Contrast, family_contrasts, holm, paired_contrast
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def differences(
     """
     pairs = {place: (ours, theirs) for place, (_, ours, theirs) in enumerate(asked) if theirs is not None}
     competing = {place: pair for place, pair in pairs.items() if asked[place][0] not in (baseline.label, *bounds)}
-    contrasts = {place: paired(*pair) for place, pair in pairs.items()} | family(competing)
+    contrasts = {place: paired_contrast(*pair) for place, pair in pairs.items()} | family_contrasts(competing)
     found = [_difference(row, baseline, contrasts.get(place)) for place, row in enumerate(asked)]
     tested = [None if label in bounds else each.contrast for each, (label, _, _) in zip(found, asked, strict=True)]
     adjusted = holm([contrast.p if contrast else None for contrast in tested])

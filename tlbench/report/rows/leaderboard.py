@@ -13,12 +13,12 @@ from tlbench.report.rows.baseline import Baseline
 from tlbench.report.rows.cost import Cost, cost
 from tlbench.report.rows.differences import Difference, differences
 from tlbench.stats import RANKED_SEEDS
-from tlbench.stats.contrasts import Contrast, paired_across
+from tlbench.stats.contrasts import Contrast, paired_contrast_across_datasets
 from tlbench.stats.intervals import Estimate
 from tlbench.stats.pairwise import Pairwise, all_pairs, rank_intervals
 from tlbench.stats.resolution import resolution_floor
 from tlbench.stats.scores import fewest_seeds
-from tlbench.stats.wins import Wins, wins
+from tlbench.stats.wins import Wins, count_wins
 
 Row = tuple[str, str]
 MOST_COMPARED = 40
@@ -187,8 +187,8 @@ def _row(
         remark=remark,
         cost=cost(group),
         is_bound=remark == _BOUND,
-        wins=None if rival is None else wins(ours, rival),
-        across=paired_across(ours, rival) if rival is not None and several else None,
+        wins=None if rival is None else count_wins(ours, rival),
+        across=paired_contrast_across_datasets(ours, rival) if rival is not None and several else None,
         scores=ours,
     )
 

@@ -11,7 +11,7 @@ from tlbench.report.rows import baseline as baselines
 from tlbench.report.rows.baseline import Baseline
 from tlbench.report.rows.cost import Cost, cost
 from tlbench.report.rows.differences import Difference, differences
-from tlbench.stats.intervals import Estimate, pooled_episode_reach
+from tlbench.stats.intervals import Estimate, pooled_episode_half_width
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _rows(together: Sequence[Measured], baseline: Baseline) -> list[SettingRow]:
             shots=group[0].shots,
             is_baseline=method == baseline.label,
             accuracy=accuracy(found[method]),
-            episodes=_pooled(pooled_episode_reach, [cell.reach for cell in group]),
+            episodes=_pooled(pooled_episode_half_width, [cell.reach for cell in group]),
             difference=difference,
             macro_f1=_pooled(fmean, [cell.macro_f1 for cell in group]),
             nll=_pooled(fmean, [cell.nll for cell in group]),

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from tlbench.report.rows.leaderboard import Board
 from tlbench.report.table import Part, Sheet, Value
-from tlbench.stats.orderings import kendall
+from tlbench.stats.orderings import kendall_tau
 
 _LEAST = 3  # methods that make an order
 _NOTE = (
@@ -29,7 +29,7 @@ def orderings_sheet(boards: Iterable[Board]) -> Sheet:
             means.setdefault(row.backbone, {})[row.method] = row.accuracy.mean
         for first, second in combinations(sorted(means), 2):
             shared = len(means[first].keys() & means[second].keys())
-            tau = kendall(means[first], means[second]) if shared >= _LEAST else None
+            tau = kendall_tau(means[first], means[second]) if shared >= _LEAST else None
             if tau is not None:
                 records.append(
                     {"protocol": board.protocol, "first": first, "second": second, "methods": shared, "tau": tau}

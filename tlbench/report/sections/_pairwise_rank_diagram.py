@@ -11,7 +11,7 @@ import pandas as pd
 from tlbench.report import chart_style as look
 from tlbench.report.rows.leaderboard import Board
 from tlbench.stats.scores import common_cells, dataset_means
-from tlbench.stats.wilcoxon import diagram, enough_datasets
+from tlbench.stats.wilcoxon import critical_difference_diagram, required_datasets
 
 CAPTION = (
     "Mean rank over datasets, 1 is best. A bar joins rows that signed-rank tests with Holm's correction over all pairs "
@@ -32,7 +32,7 @@ def frame(boards: Iterable[Board]) -> pd.DataFrame:
         means = {name: dataset_means(scores) for name, scores in common_cells(leading).rows.items()}
         datasets = sorted(set.intersection(*map(set, means.values()))) if means else []
         table = np.array([[means[name][dataset] for name in means] for dataset in datasets])
-        found = diagram(table, list(means)) if datasets else None
+        found = critical_difference_diagram(table, list(means)) if datasets else None
         if found is None:
             continue
         place = dict(zip(found.names, found.ranks, strict=True))
@@ -48,7 +48,7 @@ def frame(boards: Iterable[Board]) -> pd.DataFrame:
 def absence(boards: Iterable[Board]) -> str:
     """Say why there is no diagram."""
     told = [
-        f"{board.title} has {len(board.datasets)} and needs {enough_datasets(min(len(board.ranked), _MOST))}"
+        f"{board.title} has {len(board.datasets)} and needs {required_datasets(min(len(board.ranked), _MOST))}"
         for board in boards
         if len(board.ranked) > 1
     ]
