@@ -45,10 +45,8 @@ def _skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
 
 def _declare(kind: Kind, name: str) -> Declaration:
     protocols, skip = (("classification",), _skip) if kind == "methods" else ((), None)
-    settings = Config if kind == "methods" else Settings
-    return Declaration(
-        name, name, Path(name), "", "", protocols, ("image",), ("fit",), {"VERSION": 1}, settings, skip, digest(name)
-    )
+    facts = (protocols, ("image",), ("fit",), {"VERSION": 1}, Config if kind == "methods" else Settings, skip)
+    return Declaration(name, name, Path(name), "", "", *facts, lambda: digest(name))
 
 
 def _describe(name: str, params: dict[str, object], weights: dict[str, object]) -> BackboneInfo:

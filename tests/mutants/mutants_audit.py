@@ -6,7 +6,8 @@ from mutant import Mutant
 
 AUDIT = "tests/audit/test_audit.py"
 COPIES = "tests/data/test_duplicates.py"
-CODE = "tests/plugins/test_code_mark_old.py"
+CODE = "tests/plugins/test_code_mark.py"
+REAL = "tests/plugins/test_code_mark_of_package.py"
 
 MUTANTS = (
     Mutant(
@@ -117,8 +118,8 @@ MUTANTS = (
     Mutant(
         "audit: earlier cells of older code are kept",
         "tlbench.audit.run_audit:_kept",
-        "same_code(getattr(cell, name), mark)",
-        "True or same_code(getattr(cell, name), mark)",
+        "code.has_changed",
+        "(lambda *_: False)",
         f"{AUDIT}::test_an_audit_is_kept_and_joined_by_later_ones_of_the_same_code",
     ),
     Mutant(
@@ -193,45 +194,94 @@ MUTANTS = (
     ),
     Mutant(
         "code: imports are not followed",
-        "tlbench.plugins.code_mark:reached",
-        "_find(name, module, path)",
-        "None",
-        f"{CODE}::test_a_change_of_what_is_reached_is_another_mark",
-    ),
-    Mutant(
-        "code: all of a file is reached",
-        "tlbench.plugins.code_mark:_File.wanted",
-        "self.defined.get(symbol, [])",
-        "(each for found in self.defined.values() for each in found)",
-        f"{CODE}::test_a_change_of_anything_else_is_the_same_code",
+        "tlbench.plugins.definitions:Sources._find",
+        "top not in self._folders",
+        "top not in self._folders or len(inner) > 1",
+        f"{REAL}::test_a_change_marks_what_reaches_it_and_nothing_else",
     ),
     Mutant(
         "code: docstrings count",
-        "tlbench.plugins.code_mark:_text",
-        "not _says_nothing(each)",
-        "",
-        f"{CODE}::test_a_change_of_anything_else_is_the_same_code",
+        "tlbench.plugins.definitions:says_nothing",
+        "isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)",
+        "False",
+        f"{CODE}::test_how_code_is_written_is_no_part_of_its_mark",
     ),
     Mutant(
         "code: names that are passed on are lost",
-        "tlbench.plugins.code_mark:reached",
-        "file.imports[symbol].leads_to if symbol in file.imports else ()",
-        "()",
-        f"{CODE}::test_a_change_of_what_is_reached_is_another_mark",
-    ),
-    Mutant(
-        "code: a mark with fewer parts is the same",
-        "tlbench.plugins.code_mark:same_code",
-        "len(old) == len(new)",
-        "",
-        f"{CODE}::test_marks_are_compared_part_by_part",
+        "tlbench.plugins.definitions:Sources.attribute",
+        "owner, name = through, imported.symbol",
+        'return f"{through.name}.{imported.symbol}"',
+        f"{CODE}::test_re_exports_are_followed",
     ),
     Mutant(
         "code: what runs on import is left out",
-        "tlbench.plugins.code_mark:_File.wanted",
-        "[*self.loose, *self.defined.get(symbol, [])]",
-        "self.defined.get(symbol, [])",
-        f"{CODE}::test_a_change_of_what_is_reached_is_another_mark",
+        "tlbench.plugins.definitions:Module.add",
+        "self.loose.append(len(self.statements))",
+        "pass",
+        f"{CODE}::test_what_code_does_is",
+    ),
+    Mutant(
+        "code: parameters are taken for definitions of their name",
+        "tlbench.plugins.scopes:function_scope",
+        "bound.names[each.arg] = None",
+        "pass",
+        f"{CODE}::test_a_local_name_is_no_reference",
+    ),
+    Mutant(
+        "code: functions see the names of the class around them",
+        "tlbench.plugins.scopes:Scope.find",
+        "not scope.is_class or scope is self",
+        "True",
+        f"{CODE}::test_any_use_of_a_name_is_a_reference",
+    ),
+    Mutant(
+        "code: annotations of functions count",
+        "tlbench.plugins.normal_form:_Writer._arguments",
+        "*(each.arg for each in args.args)",
+        "*(ast.dump(each) for each in args.args)",
+        f"{CODE}::test_how_code_is_written_is_no_part_of_its_mark",
+    ),
+    Mutant(
+        "code: names of definitions count",
+        "tlbench.plugins.normal_form:_Writer._bound",
+        'f"={self._own[name]}" if scope is None else repr(name)',
+        "repr(name)",
+        f"{CODE}::test_how_code_is_written_is_no_part_of_its_mark",
+    ),
+    Mutant(
+        "code: names bound together are one",
+        "tlbench.plugins.normal_form:node_of",
+        "str(module.bound[positions[0]][name])",
+        '""',
+        f"{CODE}::test_names_bound_together_are_told_apart",
+    ),
+    Mutant(
+        "code: of a group only the text of each function counts",
+        "tlbench.plugins.merkle:Merkle._hash_together",
+        "for _ in component:",
+        "for _ in component[:0]:",
+        f"{CODE}::test_a_change_within_a_group_changes_every_mark_that_reaches_the_group",
+    ),
+    Mutant(
+        "code: the walk goes on in infrastructure",
+        "tlbench.plugins.definitions:Sources._find",
+        "return INFRASTRUCTURE",
+        "pass",
+        f"{CODE}::test_infrastructure_is_not_followed",
+    ),
+    Mutant(
+        "code: a change of the code that all cells share is none",
+        "tlbench.plugins.staleness:InstalledCode.has_changed",
+        "or not _all_known(shared, lambda: iter(execution_mark(text=True).split(AND)))",
+        "or False",
+        "tests/plugins/test_staleness.py",
+    ),
+    Mutant(
+        "code: other pre-training is the same",
+        "tlbench.plugins.staleness:InstalledCode.has_changed",
+        "or not _all_known(learnt_from, self._of_methods)",
+        "or False",
+        "tests/plugins/test_staleness.py",
     ),
     Mutant(
         "pre-training: labels for what reads none",

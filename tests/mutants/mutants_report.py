@@ -213,13 +213,6 @@ MUTANTS = [
         "tests/report/test_tables.py::test_incomplete_rows_stand_below_however_good",
     ),
     Mutant(
-        "report: stale pre-training goes unseen",
-        "tlbench.report.staleness:_changed",
-        "if not any(others):",
-        "if True:",
-        f"{GATHERED}::test_a_result_is_stale_when_any_of_its_code_has_changed",
-    ),
-    Mutant(
         "report: stale cells count as done too",
         "tlbench.report.report_data:Report.coverage",
         "done - old",

@@ -59,10 +59,13 @@ def test_a_declaration_is_read_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert found.version == 1
 
 
-def test_the_source_hash_follows_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    first = registry.declaration("methods", _put(monkeypatch, tmp_path, METHOD)).source
-    second = registry.declaration("methods", _put(monkeypatch, tmp_path, METHOD + "# changed\n")).source
-    assert first != second
+def test_the_mark_of_the_code_is_computed_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+    monkeypatch.setattr(registry, "code_mark", lambda module, path: asked.append(module) or "m2:0")
+    found = registry.declaration("methods", _put(monkeypatch, tmp_path, METHOD + "# marked\n"))
+    assert not asked
+    assert [found.code_mark, found.code_mark] == ["m2:0"] * 2
+    assert asked == ["mine"]
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,9 @@ from tlbench.report.staleness import stale
 from tlbench.report.trials import spent
 from tlbench.suite.selector import select
 
-PROBE = registry.declaration("methods", "linear_probe").source
+PROBE = registry.declaration("methods", "linear_probe").code_mark
 SIMCLR = registry.declaration("methods", "simclr")
-HERE = registry.declaration("protocols", "classification").source
+HERE = registry.declaration("protocols", "classification").code_mark
 
 
 def marked(method: str, protocol: str = HERE) -> dict[str, str]:
@@ -41,7 +41,7 @@ def marked(method: str, protocol: str = HERE) -> dict[str, str]:
         ("", "", False),
         ("0123456789abcdef", HERE, True),
         (PROBE, "0123456789abcdef", True),
-        (f"{PROBE}+{SIMCLR.file}", HERE, False),
+        (f"{PROBE}+{SIMCLR.code_mark}", HERE, False),
         (f"{PROBE}+0123456789abcdef", HERE, True),
         (f"{PROBE}+", HERE, False),
     ],

@@ -74,11 +74,11 @@ def declare_fake(name: str, settings: type[Settings], **facts: Any) -> Declarati
     return Declaration(
         name=name,
         module=name,
-        path=Path(name),
+        path=Path(__file__),
         summary="",
         paper="",
         settings=settings,
-        source=digest(name),
+        read_code_mark=lambda: digest(name),
         **given,
     )
 

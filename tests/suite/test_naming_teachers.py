@@ -202,8 +202,9 @@ def test_a_change_of_the_code_behind_a_teacher_makes_its_cells_stale(
 ) -> None:
     plan = plan_text(GOOD)
     cell = taught(plan)[0]
-    names = ("distillation", "finetune", "supervised")
-    marks, protocol = [plan.sources["methods", name] for name in names], plan.sources["protocols", "classification"]
-    assert cell in plan.status({cell.id: Known("done", "+".join(marks), protocol)}).done
+    today, protocol = plan.code.marks(cell)
+    assert cell in plan.status({cell.id: Known("done", today, protocol)}).done
+    marks = today.split("+")
+    assert len(marks) == 3, "of distillation, finetune and supervised"
     marks[1 if part == "teacher" else 2] = "older"
     assert plan.status({cell.id: Known("done", "+".join(marks), protocol)}).stale == [cell]

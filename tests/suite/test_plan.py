@@ -14,6 +14,7 @@ import pytest
 
 from tlbench.core.cell import cell_id
 from tlbench.core.errors import UserError
+from tlbench.core.hashing import digest
 from tlbench.core.record import Known
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.plan import Plan, expand
@@ -142,7 +143,7 @@ def test_reasons_are_few_lines_that_count_every_cell(plan_text: Callable[[str], 
 def test_progress_sorts_every_cell_into_one_list(plan_text: Callable[[str], Plan], catalog: Catalog) -> None:
     plan = plan_text(suite(("classification", "[lora]", "[conv4]", "[digits]", "[1]", "6")))
     ids = [cell.id for cell in plan.cells]
-    method, protocol = (catalog.declare(*at).source for at in (("methods", "lora"), ("protocols", "classification")))
+    method, protocol = plan.code.marks(plan.cells[0])
     known = {
         ids[0]: Known("done", method, protocol),
         ids[1]: Known("done", "older", protocol),
@@ -218,10 +219,11 @@ def test_a_changed_pre_training_method_makes_its_cells_stale(plan_text: Callable
     plan = plan_text(suite(("classification", "[linear_probe]", backbone, "[digits]", "[5]", "[0]")))
     (cell,) = plan.cells
     assert cell.backbone.pretrain is not None
-    marks, protocol = plan.sources, plan.sources["protocols", "classification"]
-    today = f"{marks['methods', 'linear_probe']}+{marks['methods', 'supervised']}"
+    today, protocol = plan.code.marks(cell)
+    method, pretraining = today.split("+")
+    assert (method, pretraining) == (digest("linear_probe"), digest("supervised"))
     assert plan.status({cell.id: Known("done", today, protocol)}).done == [cell]
-    older = f"{marks['methods', 'linear_probe']}+{marks['methods', 'linear_probe']}"
+    older = f"{method}+{digest('older')}"
     assert plan.status({cell.id: Known("done", older, protocol)}).stale == [cell]
 
 

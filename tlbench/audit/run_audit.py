@@ -16,13 +16,13 @@ from tlbench.audit.storage import read_audit, write_audit
 from tlbench.core.cell import Cell
 from tlbench.core.cost import Timings
 from tlbench.planning.prepare import Prepared
-from tlbench.plugins.code_mark import same_code
+from tlbench.plugins.staleness import InstalledCode, Marks
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.workspace import Workspace
 from tlbench.suite.selector import select
 from tlbench.worker.artifact_jobs import PretrainingJob, required_artifacts
 from tlbench.worker.cache import WorkerCache
-from tlbench.worker.provenance import machine_facts, sources
+from tlbench.worker.provenance import machine_facts
 
 Tell = Callable[[str], None]
 
@@ -113,11 +113,13 @@ def _kept(earlier: Audit | None, found: list[AuditedCell], cells: list[Cell]) ->
     """Return the cells of an earlier audit that the suite still has, that were not audited again, by today's code."""
     if earlier is None:
         return []
-    again, today = {cell.id for cell in found}, {cell.id: cell for cell in cells}
+    again, today, code = {cell.id for cell in found}, {cell.id: cell for cell in cells}, InstalledCode()
     return [
         cell
         for cell in earlier.cells
         if cell.id in today
         and cell.id not in again
-        and all(same_code(getattr(cell, name), mark) for name, mark in sources(today[cell.id]).items())
+        and not code.has_changed(
+            today[cell.id].method.name, today[cell.id].protocol.name, Marks(cell.method_source, cell.protocol_source)
+        )
     ]

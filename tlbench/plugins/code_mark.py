@@ -1,276 +1,188 @@
-"""Which code a result comes from: the mark by which a result is known to be stale.
+"""The code mark: by which a result is known to be stale, and which no renaming and no moving changes.
 
-A mark is ``FILE~REACH``. FILE hashes the bytes of a method's or protocol's file. REACH hashes the code that this file
-reaches: all of its own definitions, and of the other files of the package those functions, classes and constants that
-its imports lead to, one through the other. A result is stale when REACH is another one today. So it is stale when a
-training loop that its method calls has changed, and not when another function was added to the file of that loop: what
-is never reached cannot have changed the result. Comments, docstrings, formatting, and in which file a definition
-stands, are no part of REACH either.
+A mark is ``m2:`` and a hash of a plug-in's file together with all that it calls, directly or through others. It is a
+Merkle hash over definitions: each top-level function, class or constant is hashed in its normal form
+(:mod:`tlbench.plugins.normal_form`), in which every name of another definition of the package is replaced by the hash
+of that definition. So neither the name of a definition, nor the file in which it stands, nor the way in which it is
+imported is part of any mark; what it does is. Definitions that refer to one another are hashed as one group.
 
-Imports are followed into the rooms that compute: ``training``, ``backbones``, ``data``, ``stats``, ``protocols``. They
-are not followed into ``core`` and ``store``, which name things and keep them: whatever in them could change a result
-changes the cells' ids. Nor is a network's own file reached through its name in a suite; ids hold its recipe. What is
-reached may matter or not: a method that says ``x: Split`` is stale when the class ``Split`` changes in any way. Too
-many stale results cost time; a stale result that looks fresh costs the reader's trust.
+What counts:
 
-Pre-trained weights take hours, and every method of a table is to start from the same. They are named and marked by the
-FILE of their method alone, and keep their name when shared code changes. Whoever changes a shared loop so that
-pre-training comes out differently says so in the files of the methods that pre-train, as by a constant ``REVISION``.
+* Of the plug-in's file, its interface: the names that other code finds by name, as ``fit``, ``Config`` or
+  ``FROZEN_BACKBONE``, together with these names; and all that they reach. Constants that only decide which cells there
+  are, or how the plug-in is tested, do not count (``NO_PART``).
+* Of all other files of the package (for a third party's plug-in also of its own package): what is reached, in whatever
+  room, ``core`` included. Imports are followed inside functions too, and through re-exports.
+* Of every module from which anything is reached, and of the packages around it: the statements that run on import and
+  are no definitions.
+* A class counts whole, and so does a module that is used as a value. All branches of a conditional definition count,
+  and all assignments to one name.
+
+What does not count:
+
+* ``INFRASTRUCTURE``: rooms and modules that decide what runs, where, and what is kept of it.
+* What is found by its name at run time, as plug-ins are. Datasets and backbone families are covered by the versions and
+  fingerprints in cells' ids.
+* Methods of an argument whose class is not reached in another way, since the annotations of functions are left out.
+  What the worker hands to every method and protocol is covered by :func:`execution_mark`, which is a part of every
+  result's mark beside those of its method and its protocol.
+* Names of classes. Code must not decide by ``type(x).__name__`` over classes of the package, only over those of other
+  libraries.
 """
 
 from __future__ import annotations
 
 import ast
-import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
-from typing import Any
 
-_BETWEEN, _AND = "~", "+"
+from tlbench.plugins.definitions import Definition, Module, Sources
+from tlbench.plugins.merkle import Merkle, digest
+from tlbench.plugins.normal_form import Key, node_of, normal_form
+
+FORM = "m2:"
+"""Begins every mark; results made before marks had this form count as stale."""
+
+INFRASTRUCTURE = (
+    *("store", "planning", "runner", "audit", "report", "cli", "suite", "testing", "plugins"),
+    *("core.errors", "core.record", "core.cost"),
+    *("worker.artifact_jobs", "worker.artifact_transfer", "worker.build_artifact", "worker.build_once", "worker.cache"),
+    *("worker.cost_meter", "worker.memory_allocator", "worker.pretrain", "worker.process", "worker.process_group"),
+    *("worker.provenance", "worker.teacher", "worker.training_observer", "worker.worker_resources"),
+)
+"""Rooms and modules that decide what runs, where and when, and what is kept of it. The walk stops at them."""
+
+EXECUTION = (
+    ("tlbench.worker.fit_cell", "fit_cell"),
+    ("tlbench.data.dataset", "Dataset"),
+    ("tlbench.backbones.backbone", "Backbone"),
+)
+"""What every cell passes through whatever its method and protocol, and what it hands to these."""
+
+TEXT_EXECUTION = (("tlbench.worker.text_reading", "tokenizer_for"), ("tlbench.worker.text_reading", "read_texts"))
+"""What cells of text backbones pass through besides."""
+
+NO_PART = frozenset(("PROTOCOLS", "MODALITIES", "QUICK", "skip"))
+"""Names of a plug-in's interface that decide which cells there are, or how it is tested, and no result."""
+
+_ALWAYS = ("Config", "Options")
+AND = "+"
 _LENGTH = 16
 _PACKAGE = __name__.partition(".")[0]
-_HOME = Path(__file__).parents[2]
-_ROOMS = ("training", "backbones", "data", "stats", "protocols", "methods")
-_EVERYTHING = "*"
+_FOLDER = Path(__file__).parents[1]
 
 
-def mark(module: str, path: Path) -> str:
-    """Return the mark of a module's code.
+def code_mark(module: str, path: Path) -> str:
+    """Return the mark of a plug-in's code, as it is when its files are first read.
 
     Args:
         module: Dotted name.
         path: Its file.
     """
-    return _hash(path.read_bytes()) + _BETWEEN + _hash("\n".join(sorted(reached(module, path))).encode())
-
-
-def file_part(mark: str) -> str:
-    """Return the hash of the file alone."""
-    return mark.partition(_BETWEEN)[0]
-
-
-def same_code(before: str, today: str) -> bool:
-    """Say whether a result with one mark comes from code that today has another.
-
-    Args:
-        before: The result's mark, or several with ``+`` between; empty where none was kept, which counts as the same.
-            A mark that is no more than FILE is compared as such.
-        today: Today's mark, or marks.
-    """
-    if before in ("", today):
-        return True
-    old, new = before.split(_AND), today.split(_AND)
-    return len(old) == len(new) and all(
-        mark.rpartition(_BETWEEN)[2] in now.split(_BETWEEN) for mark, now in zip(old, new, strict=True)
-    )
-
-
-def reached(module: str, path: Path) -> set[str]:
-    """Return every definition that a module's code leads to, as text without comments, docstrings and line numbers.
-
-    Args:
-        module: Dotted name.
-        path: Its file.
-    """
-    texts: set[str] = set()
-    files: dict[str, _File | None] = {module: _read(path, path.stat().st_mtime_ns, module)}
-    seen = {(module, _EVERYTHING)}
-    todo = [(module, _EVERYTHING)]
-    while todo:
-        name, symbol = todo.pop()
-        if name not in files:
-            files[name] = _find(name, module, path)
-        file = files[name]
-        if file is None:
-            continue
-        statements = file.wanted(symbol)
-        texts.update(text for statement in statements for text in statement.texts)
-        passed_on = file.imports[symbol].leads_to if symbol in file.imports else ()
-        new = {*passed_on, *(at for statement in statements for at in statement.leads_to)} - seen
-        seen |= new
-        todo += new
-    return texts
-
-
-@dataclass(frozen=True)
-class _Import:
-    """What an import brings: a symbol of a module, or the module itself."""
-
-    module: str
-    symbol: str = ""
-
-    def text(self, name: str) -> str:
-        """Return what the import itself says, unless that is no more than where a definition of the name stands."""
-        if self.module.split(".")[0] == _PACKAGE and self.symbol in ("", name):
-            return ""
-        return f"{name} is {self.module} {self.symbol}"
-
-    @property
-    def leads_to(self) -> list[tuple[str, str]]:
-        """Where it may be defined, as (module, symbol)."""
-        if not self.symbol:
-            return [(self.module, _EVERYTHING)]
-        return [(self.module, self.symbol), (f"{self.module}.{self.symbol}", _EVERYTHING)]
-
-
-class _Statement:
-    """A statement at the top of a module.
-
-    Args:
-        node: The statement.
-        file: The module.
-    """
-
-    def __init__(self, node: ast.stmt, file: _File) -> None:
-        self._node = node
-        self._file = file
-
-    @cached_property
-    def texts(self) -> list[str]:
-        """What it says, and what the imports that it uses say."""
-        imports = self._file.imports
-        return [_text(self._node), *(imports[name].text(name) for name in self._names if name in imports)]
-
-    @cached_property
-    def leads_to(self) -> set[tuple[str, str]]:
-        """Where the names that it uses may be defined, as (module, symbol)."""
-        found = set()
-        for name in self._names:
-            if name in self._file.defined:
-                found.add((self._file.name, name))
-            elif name in self._file.imports:
-                found.update(self._file.imports[name].leads_to)
-        return found
-
-    @cached_property
-    def _names(self) -> set[str]:
-        return {node.id for node in ast.walk(self._node) if isinstance(node, ast.Name)}
-
-
-@dataclass(frozen=True)
-class _File:
-    """A parsed module.
-
-    Attributes:
-        name: Dotted name.
-        defined: Statements by the names that they define.
-        loose: Statements that define nothing, and so run whatever is wanted of the module.
-        imports: What imports anywhere in the file bring, by the name they give it.
-    """
-
-    name: str
-    defined: dict[str, list[_Statement]] = field(default_factory=dict)
-    loose: list[_Statement] = field(default_factory=list)
-    imports: dict[str, _Import] = field(default_factory=dict)
-
-    def wanted(self, symbol: str) -> list[_Statement]:
-        """Return the statements that whoever imports a symbol runs."""
-        if symbol == _EVERYTHING:
-            return [*self.loose, *(each for found in self.defined.values() for each in found)]
-        return [*self.loose, *self.defined.get(symbol, [])]
-
-
-def _find(wanted: str, module: str, path: Path) -> _File | None:
-    """Return a module if it belongs to a room that computes, or to the package of the file where all began."""
-    parts = wanted.split(".")
-    own = module.split(".")
-    if parts[0] == _PACKAGE:
-        if len(parts) < 2 or parts[1] not in _ROOMS:
-            return None
-        root = _HOME
-    elif parts[0] == own[0]:
-        root = path.parents[len(own) - (path.name != "__init__.py")]
-    else:
-        return None
-    place = root.joinpath(*parts)
-    for file in (place.with_suffix(".py"), place / "__init__.py"):
-        if file.is_file():
-            return _read(file, file.stat().st_mtime_ns, wanted)
-    return None
+    parts = module.split(".")
+    inner = parts[1:] if path.name != "__init__.py" else [*parts[1:], "__init__"]
+    folder = path.with_suffix("") if not inner else path.parents[len(inner) - 1]
+    return _marks(parts[0], folder).of_plugin(module)
 
 
 @cache
-def _read(path: Path, changed: int, name: str) -> _File:
-    """Parse a file; ``changed`` is when it was, so that one that changes is read again."""
-    tree = ast.parse(path.read_bytes(), filename=str(path))
-    file = _File(name)
-    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
-    for node in _statements(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            file.imports.update(_brought(node, package))
-    for node in tree.body:
-        if isinstance(node, ast.Import | ast.ImportFrom) or _says_nothing(node):
-            continue
-        statement, names = _Statement(node, file), set(_defined(node))
-        for defined in names:
-            file.defined.setdefault(defined, []).append(statement)
-        if not names and not _only_imports(node):
-            file.loose.append(statement)
-    return file
+def execution_mark(*, text: bool) -> str:
+    """Return the mark of the code that cells share: fitting under a protocol, seeds, segments, the context of methods.
+
+    Args:
+        text: Whether the cell's backbone reads text.
+    """
+    marks = _marks(_PACKAGE, _FOLDER)
+    return AND.join(marks.of_definitions(names) for names in ((EXECUTION, TEXT_EXECUTION) if text else (EXECUTION,)))
 
 
-def _statements(node: ast.AST) -> Iterator[ast.stmt]:
-    """Yield the statements in a node, at any depth."""
-    for part in ("body", "handlers", "orelse", "finalbody", "cases"):
-        for inner in getattr(node, part, ()):
-            yield inner
-            yield from _statements(inner)
+class CodeMarks:
+    """Marks of the code of some packages, as their files are when they are first read.
+
+    Args:
+        folders: The folder of each top-level package; of a package that is a single file, its path without ``.py``.
+    """
+
+    def __init__(self, folders: dict[str, Path]) -> None:
+        self._sources = Sources(folders, frozenset(f"{_PACKAGE}.{each}" for each in INFRASTRUCTURE))
+        self._graph: Merkle[Key] = Merkle(lambda key: normal_form(key, self._sources))
+
+    def of_plugin(self, module: str) -> str:
+        """Return the mark of a plug-in's file: of its interface and all that this reaches."""
+        return self._mark(self._interface(self.module(module)))
+
+    def of_definitions(self, names: Iterable[tuple[str, str]]) -> str:
+        """Return one mark of some definitions, given as (module, name), and of all that they reach."""
+        found = []
+        for number, (module, name) in enumerate(names):
+            target = self._sources.attribute(self.module(module), name)
+            if not isinstance(target, Definition):
+                raise ValueError(f"{module} defines no {name}")
+            found.append((str(number), target))
+        return self._mark(found)
+
+    def reached(self, module: str) -> set[Key]:
+        """Return what a plug-in's mark depends on."""
+        return self._reach(node_of(each.module, each.name)[0] for _, each in self._interface(self.module(module)))
+
+    def _mark(self, roots: Iterable[tuple[str, Definition]]) -> str:
+        parts, keys = [], []
+        for name, root in roots:
+            key, which = node_of(root.module, root.name)
+            keys.append(key)
+            parts.append(f"{name}={self._graph.hash(key)}:{which}")
+        loose = {self._graph.hash(key) for key in self._reach(keys) if self._is_loose(key)}
+        return FORM + digest("\n".join([*sorted(parts), *sorted(loose)]))[:_LENGTH]
+
+    def _reach(self, keys: Iterable[Key]) -> set[Key]:
+        """Return some definitions, all that they reach, and what runs when the modules of all of these are imported."""
+        reached = self._graph.reach(keys)
+        modules: set[str] = set()
+        while new := {each for name in {key[0] for key in reached} for each in _with_packages(name)} - modules:
+            modules |= new
+            reached = self._graph.reach(reached | {key for name in new for key in self._loose(name)})
+        return reached
+
+    def _loose(self, name: str) -> list[Key]:
+        module = self._sources.module(name)
+        return [(name, position) for position in module.loose] if isinstance(module, Module) else []
+
+    def _is_loose(self, key: Key) -> bool:
+        return key in self._loose(key[0])
+
+    def _interface(self, module: Module) -> Iterator[tuple[str, Definition]]:
+        """Yield what other code finds in a plug-in's file by name: what nothing in the file itself uses."""
+        users: dict[str, set[int]] = {}
+        for position, statement in enumerate(module.statements):
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                    users.setdefault(node.id, set()).add(position)
+        for name in (*module.defined, *module.imports):
+            if name.startswith("_") or name in NO_PART:
+                continue
+            if name in _ALWAYS or users.get(name, set()).issubset(module.defined.get(name, ())):
+                target = self._sources.attribute(module, name)
+                if isinstance(target, Definition):
+                    yield name, target
+
+    def module(self, name: str) -> Module:
+        """Return a module of the packages.
+
+        Raises:
+            ValueError: There is none of that name, or it counts as infrastructure.
+        """
+        module = self._sources.module(name)
+        if not isinstance(module, Module):
+            raise ValueError(f"{name} is no module of the packages whose marks are taken")
+        return module
 
 
-def _brought(node: ast.Import | ast.ImportFrom, package: list[str]) -> Iterator[tuple[str, _Import]]:
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            whole = alias.name if alias.asname else alias.name.partition(".")[0]
-            yield alias.asname or whole, _Import(whole)
-        return
-    above = package[: len(package) - node.level + 1] if node.level else []
-    module = ".".join([*above, *([node.module] if node.module else [])])
-    for alias in node.names:
-        yield alias.asname or alias.name, _Import(module, alias.name)
+def _with_packages(module: str) -> list[str]:
+    parts = module.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
 
 
-def _defined(statement: ast.stmt) -> Iterator[str]:
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        yield statement.name
-        return
-    for node in ast.walk(statement):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield node.name
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
-
-
-def _only_imports(statement: ast.stmt) -> bool:
-    inner = [node for node in ast.iter_child_nodes(statement) if isinstance(node, ast.stmt)]
-    return bool(inner) and all(isinstance(node, ast.Import | ast.ImportFrom) for node in inner)
-
-
-def _says_nothing(statement: Any) -> bool:
-    """Say whether a statement is a text that stands by itself, as docstrings do."""
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
-
-
-def _text(node: Any) -> str:
-    """Return one text for one meaning, under any version of Python: what is absent or empty is left out."""
-    if isinstance(node, list):
-        return f"[{','.join(_text(each) for each in node if not _says_nothing(each))}]"
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    fields = ((name, getattr(node, name, None)) for name in node._fields if name not in ("ctx", "kind", "type_comment"))
-    return f"{type(node).__name__}({','.join(_told(fields))})"
-
-
-def _told(fields: Iterable[tuple[str, Any]]) -> Iterator[str]:
-    for name, value in fields:
-        if value is not None and value != []:
-            yield f"{name}={_text(value)}"
-
-
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:_LENGTH]
+@cache
+def _marks(package: str, folder: Path) -> CodeMarks:
+    return CodeMarks({_PACKAGE: _FOLDER, package: folder})

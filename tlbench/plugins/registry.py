@@ -14,7 +14,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, cast, get_args
@@ -22,7 +22,7 @@ from typing import Any, Literal, cast, get_args
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.info import Modality
-from tlbench.plugins.code_mark import mark
+from tlbench.plugins.code_mark import code_mark
 from tlbench.plugins.discovery import find
 
 Kind = Literal["methods", "protocols"]
@@ -45,7 +45,7 @@ class Declaration:
         constants: All upper-case constants of the file.
         settings: The file's ``Config`` (method) or ``Options`` (protocol).
         skip: The file's ``skip`` function, or None.
-        source: Mark of the code (:mod:`tlbench.plugins.code_mark`), by which results are known to be stale.
+        read_code_mark: Computes :attr:`code_mark`.
     """
 
     name: str
@@ -59,12 +59,17 @@ class Declaration:
     constants: dict[str, Any]
     settings: type[Settings]
     skip: Callable[..., str | None] | None
-    source: str
+    read_code_mark: Callable[[], str]
 
     @property
     def version(self) -> int:
         """The constant ``VERSION``, raised when the same settings come to mean something else; part of ids."""
         return int(self.constants.get("VERSION", 1))
+
+    @cached_property
+    def code_mark(self) -> str:
+        """Mark of the code (:mod:`tlbench.plugins.code_mark`), by which results are known to be stale."""
+        return self.read_code_mark()
 
     def load(self) -> ModuleType:
         """Import the whole module (torch and all)."""
@@ -106,7 +111,7 @@ def declaration(kind: Kind, name: str) -> Declaration:
         constants={key: value for key, value in namespace.items() if key.isupper()},
         settings=cast("type[Settings]", namespace.get("Config") or namespace.get("Options") or Settings),
         skip=namespace.get("skip"),
-        source=mark(module, path),
+        read_code_mark=partial(code_mark, module, path),
     )
 
 

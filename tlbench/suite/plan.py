@@ -13,8 +13,6 @@ from tlbench.core.cell import (
     MethodChoice,
     ProtocolChoice,
     cell_id,
-    method_mark,
-    methods_behind,
     task_info,
 )
 from tlbench.core.config import Settings
@@ -22,8 +20,8 @@ from tlbench.core.description import Execution
 from tlbench.core.info import DatasetInfo, Shots, TaskInfo
 from tlbench.core.label_provenance import labels_shared
 from tlbench.core.record import Known
-from tlbench.plugins.code_mark import same_code
 from tlbench.plugins.registry import Declaration
+from tlbench.plugins.staleness import InstalledCode, Marks
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.resolve import choose_listed, choose_protocol
 from tlbench.suite.spec import Grid, Suite
@@ -66,12 +64,12 @@ class Plan:
     Attributes:
         cells: Unique by id; cells that share weights, then a dataset, stand together.
         not_applicable: Combinations that make no sense, with reasons.
-        sources: Today's mark of each method's and protocol's code, by kind and name.
+        code: What methods and protocols are today.
     """
 
     cells: list[Cell]
     not_applicable: list[NotApplicable]
-    sources: dict[tuple[str, str], str]
+    code: InstalledCode
 
     def status(self, known: Mapping[str, Known]) -> PlanStatus:
         """Sort the cells by what is known of them.
@@ -86,16 +84,13 @@ class Plan:
                 status.todo.append(cell)
             elif before.status == "failed":
                 status.failed.append(cell)
-            elif self._unchanged(cell, before):
-                status.done.append(cell)
-            else:
+            elif self.code.has_changed(
+                cell.method.name, cell.protocol.name, Marks(before.method_source, before.protocol_source)
+            ):
                 status.stale.append(cell)
+            else:
+                status.done.append(cell)
         return status
-
-    def _unchanged(self, cell: Cell, before: Known) -> bool:
-        method = method_mark(cell.method, cell.backbone, lambda name: self.sources["methods", name])
-        protocol = self.sources["protocols", cell.protocol.name]
-        return same_code(before.method_source, method) and same_code(before.protocol_source, protocol)
 
     def reasons(self) -> list[dict[str, Any]]:
         """Return what is not applicable in few lines: ``{"count", "reason", "what"}`` for each method and reason."""
@@ -164,10 +159,8 @@ def expand(
     """
     cells: dict[str, Cell] = {}
     refused: dict[tuple[Any, ...], NotApplicable] = {}
-    sources: dict[tuple[str, str], str] = {}
     for grid in suite.grids:
         protocol = choose_protocol(grid, catalog)
-        sources["protocols", protocol.name] = catalog.declare("protocols", protocol.name).source
         contenders = _contenders(grid, backbones, catalog)
         for backbone, dataset, shots, task, obstacle in _tasks(grid, protocol, catalog, datasets, backbones):
             for contender in contenders:
@@ -187,10 +180,9 @@ def expand(
                 )
                 at = (protocol.key, contender.choice.key, backbone.key, dataset.info.fingerprint, shots)
                 refused.setdefault(at, entry)
-    behind = {(cell.method.key, cell.backbone.key): cell for cell in cells.values()}.values()
-    methods = {name for cell in behind for name in methods_behind(cell.method, cell.backbone)}
-    sources.update({("methods", name): catalog.declare("methods", name).source for name in methods})
-    return Plan(_together(cells.values()), list(refused.values()), sources)
+    return Plan(
+        _together(cells.values()), list(refused.values()), InstalledCode(catalog.declare, lambda: catalog.methods)
+    )
 
 
 def _contenders(grid: Grid, backbones: Mapping[str, BackboneChoice], catalog: Catalog) -> list[_Contender]:

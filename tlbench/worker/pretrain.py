@@ -73,7 +73,7 @@ def _train(run: Pretrain, key: str, resources: WorkerResources, folder: Path | N
     """Train, alone or as one process of a group; write the weights file where a folder is given."""
     declared = registry.declaration("methods", run.method.name)
     # Another version of the method must not continue from this one's checkpoint.
-    scratch = resources.artifacts.root / "running" / f"pretrain-{key}-{declared.source}"
+    scratch = resources.artifacts.root / "running" / f"pretrain-{key}-{declared.code_mark}"
     if folder is not None:
         scratch.mkdir(parents=True, exist_ok=True)
     dataset = resources.read(run.dataset, run.start)

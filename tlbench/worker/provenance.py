@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from tlbench.core.cell import Cell, method_mark
-from tlbench.plugins import registry
+from tlbench.core.cell import Cell
+from tlbench.plugins.staleness import InstalledCode
 from tlbench.worker.worker_resources import WorkerResources
 
 
@@ -69,10 +69,5 @@ def _commit() -> str:
 
 
 def sources(cell: Cell) -> dict[str, str]:
-    """Return the marks of the method's and the protocol's code, by which a result is known to be stale."""
-    return {
-        "method_source": method_mark(
-            cell.method, cell.backbone, lambda name: registry.declaration("methods", name).source
-        ),
-        "protocol_source": registry.declaration("protocols", cell.protocol.name).source,
-    }
+    """Return the marks of the code behind a cell, by which a result is known to be stale."""
+    return InstalledCode().marks(cell).as_provenance
