@@ -255,9 +255,10 @@ def test_a_run_anywhere_in_the_chain_spends_labels_and_makes_stale(plan_text: Ca
     plan = plan_text(suite(("classification", "[linear_probe]", chained, "[glyphs]", "[full]", "[0]")))
     (cell,) = plan.cells
     assert cell.backbone.pretrain is not None
-    marks, protocol = plan.sources, plan.sources["protocols", "classification"]
-    behind = [marks["methods", "linear_probe"], *(marks["methods", run.method.name] for run in cell.backbone.runs)]
-    assert plan.status({cell.id: Known("done", "+".join(behind), protocol)}).done == [cell]
+    today, protocol = plan.code.marks(cell)
+    behind = today.split("+")
+    assert len(behind) == 3
+    assert plan.status({cell.id: Known("done", today, protocol)}).done == [cell]
     behind[1] = "older"
     assert plan.status({cell.id: Known("done", "+".join(behind), protocol)}).stale == [cell]
 
