@@ -73,7 +73,7 @@ def test_a_log_that_ends_or_breaks_at_any_byte_leaves_a_prefix_of_whole_records(
     with Ledger(path) as ledger:
         for number in range(40):
             if number == 10:
-                ledger._database.link.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                ledger._database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             attempt = ledger.lease([name(number)], "me", 60)[name(number)]
             assert ledger.commit(make_record(name(number)), attempt)
         shutil.copytree(tmp_path, tmp_path / "dead")
@@ -87,7 +87,7 @@ def test_a_log_that_ends_or_breaks_at_any_byte_leaves_a_prefix_of_whole_records(
         harmed = log[:place] if harm == "cut" else log[:place] + random.randbytes(50) + log[place + 50 :]
         (copy / "ledger.sqlite-wal").write_bytes(harmed)
         with Ledger(copy / "ledger.sqlite") as ledger:
-            assert ledger._database.link.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            assert ledger._database.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             counts.add(assert_prefix(ledger, at_least=10))
             attempt = ledger.lease([name(99)], "me", 60)[name(99)]
             assert ledger.commit(make_record(name(99)), attempt)
@@ -187,8 +187,8 @@ def test_retracted_results_stay_readable_and_make_room_for_new_ones(tmp_path: Pa
         assert ledger.commit(make_record("b", accuracy=0.5), 2)
         first, second = ledger.attempts("b")
         assert first.record == make_record("b")
-        assert first.retracted is not None
-        assert (second.number, second.record, second.retracted) == (2, make_record("b", accuracy=0.5), None)
+        assert first.retracted_at is not None
+        assert (second.number, second.record, second.retracted_at) == (2, make_record("b", accuracy=0.5), None)
         assert [record.id for record in ledger.records()] == ["c", "b"]
         assert list(ledger.records(["b", "x"])) == [make_record("b", accuracy=0.5)]
 
@@ -216,39 +216,14 @@ def test_a_record_is_found_by_the_start_of_its_id(tmp_path: Path) -> None:
             ledger.record("x")
 
 
-def test_what_a_tracking_store_lacks_is_known_by_suite_and_store(tmp_path: Path) -> None:
-    with Ledger(tmp_path / "l") as ledger:
-        attempts = ledger.lease("abc", "me", 60)
-        ledger.claim("one", "ab", {"k": "v"})
-        ledger.claim("two", "bc", {})
-        ledger.commit_many([(make_record(cell), attempts[cell]) for cell in "ab"])
-        assert list(ledger.unsynced("one", "here")) == ["a", "b"]
-        assert list(ledger.unsynced("two", "here")) == ["b"]
-        ledger.mark_synced("one", "here", ledger.unsynced("one", "here"))
-        assert ledger.unsynced("one", "here") == {}
-        assert len(ledger.unsynced("one", "there")) == 2
-        ledger.forget(["b"])
-        assert ledger.unsynced("one", "here") == {}
-        ledger.commit(make_record("b"), ledger.lease(["b"], "me", 60)["b"])
-        assert list(ledger.unsynced("one", "here")) == ["b"]
-        assert ledger.suites() == {"one": '{"k":"v"}', "two": "{}"}
-        assert ledger.untagged("one", "here")
-        ledger.mark_tagged("one", "here", '{"k":"v"}')
-        assert not ledger.untagged("one", "here")
-        ledger.claim("one", "ab", {"k": "w"})
-        assert ledger.untagged("one", "here")
-        ledger.forget_synced("one", "here")
-        assert len(ledger.unsynced("one", "here")) == 2
-
-
 def test_a_hundred_thousand_cells_are_looked_up_within_a_second(tmp_path: Path) -> None:
     ids = [name(number) for number in range(100_000)]
     with Ledger(tmp_path / "l") as ledger:
-        with ledger._database.write() as link:  # committing them one by one is not what is timed
-            link.executemany(
+        with ledger._database.write() as connection:  # committing them one by one is not what is timed
+            connection.executemany(
                 "INSERT INTO records VALUES (?, ?, 1, 'done', 0, 'm', 'b', 'd', 'p', 5, 2.0, '', '')", enumerate(ids)
             )
-            link.executemany("INSERT INTO standing VALUES (?, ?, 'done')", zip(ids, range(100_000), strict=True))
+            connection.executemany("INSERT INTO standing VALUES (?, ?, 'done')", zip(ids, range(100_000), strict=True))
         began = time.process_time()
         assert len(ledger.done(ids)) == 100_000
         asked = time.process_time() - began
@@ -308,9 +283,9 @@ def test_a_full_disk_is_said_and_what_was_committed_stays(tmp_path: Path) -> Non
     path = tmp_path / "l"
     with Ledger(path) as ledger:
         attempts = ledger.lease([name(number) for number in range(200)], "me", 60)
-        link = ledger._database.link
-        pages = link.execute("PRAGMA page_count").fetchone()[0]
-        link.execute(f"PRAGMA max_page_count = {pages + 8}")
+        connection = ledger._database.connection
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages + 8}")
 
         def commit_all() -> None:
             for cell, attempt in attempts.items():
@@ -319,7 +294,7 @@ def test_a_full_disk_is_said_and_what_was_committed_stays(tmp_path: Path) -> Non
         with pytest.raises(UserError, match=r"l: database or disk is full\n  make room"):
             commit_all()
         kept = assert_prefix(ledger, at_least=1)
-        link.execute("PRAGMA max_page_count = 100000")
+        connection.execute("PRAGMA max_page_count = 100000")
         assert ledger.commit(make_record(name(kept)), attempts[name(kept)])
     with Ledger(path) as ledger:
         assert_prefix(ledger, at_least=kept + 1)

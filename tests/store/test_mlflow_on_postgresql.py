@@ -13,7 +13,7 @@ from test_mlflow_writer import assert_once, commit, runs, some, write
 
 from tlbench.core.record import Record
 from tlbench.report import results as data
-from tlbench.store.mlflow.sync import Backlog, Writer
+from tlbench.store.mlflow.background_writer import BackgroundWriter, Backlog
 from tlbench.store.mlflow.writer import _alone, prepare
 
 
@@ -43,7 +43,7 @@ def test_a_server_that_goes_delays_nothing_and_loses_nothing(postgresql: Postgre
     postgresql.stop()
     try:
         commit(tmp_path, records[2:])
-        writer = Writer(tmp_path / "ledger", uri, tmp_path, "demo")
+        writer = BackgroundWriter(tmp_path / "ledger", uri, tmp_path, "demo")
         writer.start()
         began = time.monotonic()
         backlog = writer.close(30)

@@ -27,7 +27,8 @@ from tlbench.report import results as data
 from tlbench.store.addresses import without_credentials
 from tlbench.store.ledger import Ledger
 from tlbench.store.mlflow import schema as layout
-from tlbench.store.mlflow.sync import Backlog, Writer, sync
+from tlbench.store.mlflow.background_writer import BackgroundWriter, Backlog
+from tlbench.store.mlflow.sync import sync
 from tlbench.store.mlflow.writer import prepare
 
 TAGS = layout.experiment_tags("linear_probe", "name: demo\n", 4, [{"count": 2, "reason": "no sense", "what": "x | y"}])
@@ -54,7 +55,7 @@ def some(count: int, **facts: Any) -> list[Record]:
 
 
 def write(workspace: Path, uri: str, suite: str = "demo") -> Backlog:
-    writer = Writer(workspace / "ledger", uri, workspace, suite)
+    writer = BackgroundWriter(workspace / "ledger", uri, workspace, suite)
     writer.start()
     return writer.close(30)
 
@@ -111,7 +112,8 @@ def test_a_suite_stands_in_mlflow_as_the_report_reads_it(tmp_path: Path, monkeyp
 
     other = f"sqlite:///{tmp_path / 'other.db'}"
     with Ledger(workspace / "ledger") as ledger:  # as if everything had been in a file that is lost
-        ledger.mark_synced("demo", other, ledger.unsynced("demo", other))
+        state = ledger.tracking_state("demo", other)
+        state.mark_written(state.missing())
     assert sync(workspace / "ledger", other, workspace) == {"demo": Backlog(0, "")}
     assert len(data.load("demo", other).done) == 4
 
@@ -140,7 +142,7 @@ def test_two_writers_on_one_ledger_share_the_work(tmp_path: Path, empty_database
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     records, uri = some(30), prepare(None, tmp_path)
     commit(tmp_path, records[:10])
-    writers = [Writer(tmp_path / "ledger", uri, tmp_path, "demo") for _ in range(2)]
+    writers = [BackgroundWriter(tmp_path / "ledger", uri, tmp_path, "demo") for _ in range(2)]
     for writer in writers:
         writer.start()
     commit(tmp_path, records[10:])
@@ -258,7 +260,7 @@ def test_a_server_killed_in_the_middle_delays_nothing_and_loses_nothing(server: 
     with proxy(server, kill) as uri:
         prepare(uri, tmp_path)
         os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
-        writer = Writer(tmp_path / "ledger", uri, tmp_path, "killed")
+        writer = BackgroundWriter(tmp_path / "ledger", uri, tmp_path, "killed")
         writer.start()
         deadline = time.monotonic() + 30
         while batches < 5:
@@ -289,7 +291,7 @@ def test_a_server_that_never_answers_holds_nobody_up(tmp_path: Path, empty_datab
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "3"
         os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
         commit(tmp_path, records[:1])
-        writer = Writer(tmp_path / "ledger", uri, tmp_path, "demo")
+        writer = BackgroundWriter(tmp_path / "ledger", uri, tmp_path, "demo")
         writer.start()
         slowest = 0.0
         for record in records[1:]:
@@ -340,6 +342,7 @@ def test_a_finished_suite_asks_nothing_of_mlflow(tmp_path: Path) -> None:
     uri = "http://127.0.0.1:1"  # nobody listens
     commit(tmp_path, some(2))
     with Ledger(tmp_path / "ledger") as ledger:
-        ledger.mark_synced("demo", uri, ledger.unsynced("demo", uri))
-        ledger.mark_tagged("demo", uri, json.dumps(TAGS, sort_keys=True, separators=(",", ":")))
+        state = ledger.tracking_state("demo", uri)
+        state.mark_written(state.missing())
+        state.mark_tagged(json.dumps(TAGS, sort_keys=True, separators=(",", ":")))
     assert write(tmp_path, uri) == Backlog(0, "")

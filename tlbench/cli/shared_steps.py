@@ -15,7 +15,7 @@ from tlbench.core.errors import UserError
 if TYPE_CHECKING:
     from tlbench.planning.prepare import Prepared
     from tlbench.report.page import Report
-    from tlbench.store.mlflow.sync import Backlog
+    from tlbench.store.mlflow.background_writer import Backlog
     from tlbench.store.workspace import Workspace
 
 _NOTES = 10  # about the data of a suite; more tell nobody anything

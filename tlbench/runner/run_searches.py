@@ -19,7 +19,7 @@ from tlbench.runner.graceful_stop import draining
 from tlbench.runner.progress import Progress
 from tlbench.search.objective import worth_of
 from tlbench.store.ledger import Ledger
-from tlbench.store.mlflow.sync import Writer
+from tlbench.store.mlflow.background_writer import BackgroundWriter
 from tlbench.store.workspace import Workspace, driver_name
 
 
@@ -57,7 +57,7 @@ def run_searches(
     prepared: Prepared,
     workspace: Workspace,
     ledger: Ledger,
-    writer: Writer,
+    writer: BackgroundWriter,
     console: Console,
     budget: Budget,
     address: str | None,

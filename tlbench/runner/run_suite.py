@@ -20,7 +20,8 @@ from tlbench.runner.scheduler import Drive
 from tlbench.runner.slot_pool import Slots
 from tlbench.store.ledger import Ledger
 from tlbench.store.mlflow import schema as layout
-from tlbench.store.mlflow.sync import Backlog, Writer, sync
+from tlbench.store.mlflow.background_writer import BackgroundWriter, Backlog
+from tlbench.store.mlflow.sync import sync
 from tlbench.store.mlflow.writer import prepare as prepare_tracking
 from tlbench.store.workspace import Workspace, driver_name
 from tlbench.suite.plan import PlanStatus
@@ -86,7 +87,7 @@ def run_suite(
     ended = (0, False, False)
     with workspace.ledger() as ledger:
         claim(prepared, ledger)
-        writer = Writer(ledger.path, uri, workspace.root, prepared.suite.name)
+        writer = BackgroundWriter(ledger.path, uri, workspace.root, prepared.suite.name)
         searched, search_capped = search(prepared, workspace, ledger, writer, console, request)
         prepared = prepared.with_winners(ledger)
         claim(prepared, ledger)
@@ -120,7 +121,12 @@ def run_suite(
 
 
 def search(
-    prepared: Prepared, workspace: Workspace, ledger: Ledger, writer: Writer, console: Console, request: RunRequest
+    prepared: Prepared,
+    workspace: Workspace,
+    ledger: Ledger,
+    writer: BackgroundWriter,
+    console: Console,
+    request: RunRequest,
 ) -> tuple[bool, bool]:
     """Run the searches that the cells a user asks for wait for.
 
@@ -153,7 +159,7 @@ def tune_suite(
     uri = prepare_tracking(tracking, workspace.root)
     with workspace.ledger() as ledger:
         claim(prepared, ledger)
-        writer = Writer(ledger.path, uri, workspace.root, prepared.suite.name)
+        writer = BackgroundWriter(ledger.path, uri, workspace.root, prepared.suite.name)
         ended, capped = search(prepared, workspace, ledger, writer, console, request)
         writer.start()
         return Tuned(ended, capped, findings(prepared.searches, ledger), writer.close())

@@ -25,14 +25,14 @@ _HINTS = {
 
 
 class Database:
-    """One connection to an SQLite file in write-ahead mode.
+    """One connection to an SQLite file in write-ahead mode, for one thread.
 
     Write-ahead with ``synchronous=NORMAL``: a process may be killed at any byte and the file keeps every committed
-    transaction; only a loss of power may take the last ones, whole.
+    transaction; only a loss of power may lose the last ones, each of them whole.
 
     Args:
-        path: The file; it is made when missing.
-        schema: Statements that make the tables of a new file.
+        path: The file; created when missing.
+        schema: Statements that create the tables of a new file.
         version: Version of that schema, kept in the file.
 
     Raises:
@@ -41,75 +41,79 @@ class Database:
 
     def __init__(self, path: Path, schema: str, version: int) -> None:
         self.path = path
-        with sensible(path):
-            self.link = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)
+        with sqlite_errors_of(path):
+            self.connection = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)
             try:
                 self._prepare(schema, version)
             except BaseException:
-                self.link.close()
+                self.connection.close()
                 raise
 
     def close(self) -> None:
         """Close the connection."""
-        self.link.close()
+        self.connection.close()
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection, every statement for itself."""
-        with sensible(self.path):
-            yield self.link
+        """Give the connection, each statement in a transaction of its own."""
+        with sqlite_errors_of(self.path):
+            yield self.connection
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection inside one transaction, committed at the end, undone by any exception."""
-        with sensible(self.path):
-            self.link.execute("BEGIN IMMEDIATE")
+        """Give the connection inside one transaction: committed at the end, rolled back by any exception."""
+        with sqlite_errors_of(self.path):
+            self.connection.execute("BEGIN IMMEDIATE")
             try:
-                yield self.link
-                self.link.execute("COMMIT")
+                yield self.connection
+                self.connection.execute("COMMIT")
             except BaseException:
-                if self.link.in_transaction:
-                    self.link.execute("ROLLBACK")
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
                 raise
 
     def _prepare(self, schema: str, version: int) -> None:
-        self.link.execute("BEGIN")  # one snapshot: another process may be making the tables
-        made = self._recognise(version)
-        self.link.execute("COMMIT")
-        _write_ahead(self.link)
-        self.link.execute("PRAGMA synchronous = NORMAL")
-        self.link.execute("PRAGMA temp_store = MEMORY")
-        if not made:
+        self.connection.execute("BEGIN")  # one snapshot: another process may be creating the tables
+        has_tables = self._has_tables(version)
+        self.connection.execute("COMMIT")
+        _set_write_ahead_mode(self.connection)
+        self.connection.execute("PRAGMA synchronous = NORMAL")
+        self.connection.execute("PRAGMA temp_store = MEMORY")
+        if not has_tables:
             with self.write():
-                if not self._recognise(version):  # another process may have been faster
+                if not self._has_tables(version):  # another process may have been faster
                     for statement in filter(str.strip, schema.split(";")):
-                        self.link.execute(statement)
-                    self.link.execute(f"PRAGMA user_version = {version}")
+                        self.connection.execute(statement)
+                    self.connection.execute(f"PRAGMA user_version = {version}")
 
-    def _recognise(self, version: int) -> bool:
-        """Say whether the file has the tables; refuse one that is something else."""
-        (found,) = self.link.execute("PRAGMA user_version").fetchone()
-        (tables,) = self.link.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if tables and found != version:
-            raise self._foreign(found, version)
+    def _has_tables(self, version: int) -> bool:
+        """Say whether the file has the tables.
+
+        Raises:
+            UserError: It has others.
+        """
+        (own,) = self.connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = self.connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if tables and own != version:
+            raise self._other_version(own, version)
         return bool(tables)
 
-    def _foreign(self, found: int, version: int) -> UserError:
-        if found == 0:
+    def _other_version(self, own: int, version: int) -> UserError:
+        if own == 0:
             return UserError(f"{self.path}: a database, but not one of tlbench", "give another workspace")
-        age, mend = ("a newer", "update tlbench") if found > version else ("an older", "use that tlbench")
+        age, remedy = ("a newer", "update tlbench") if own > version else ("an older", "use that tlbench")
         return UserError(
-            f"{self.path}: written by {age} tlbench (format {found}, this one reads {version})",
-            f"{mend}, or give another workspace",
+            f"{self.path}: written by {age} tlbench (format {own}, this one reads {version})",
+            f"{remedy}, or give another workspace",
         )
 
 
-def _write_ahead(link: sqlite3.Connection) -> None:
+def _set_write_ahead_mode(connection: sqlite3.Connection) -> None:
     """Turn write-ahead mode on; while another process does the same, SQLite says "locked" without waiting."""
     deadline = time.monotonic() + WAIT_S
     while True:
         try:
-            link.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as error:
             if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > deadline:
@@ -118,7 +122,7 @@ def _write_ahead(link: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def sensible(path: Path) -> Iterator[None]:
+def sqlite_errors_of(path: Path) -> Iterator[None]:
     """Turn what SQLite says about a file into a :class:`UserError` that names it and what to do."""
     try:
         yield

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from tlbench.core.record import Record
 from tlbench.store.ledger import Ledger
+from tlbench.store.tracking_state import TrackingState
 
 BATCH = 20
 ABANDONED_S = 3600.0
@@ -25,14 +26,35 @@ class Run:
         status: ``RUNNING``, ``FINISHED``, ``FAILED``, ...
         cell: Id of the cell.
         digest: Of the record.
-        sync: Who wrote it and when (:func:`sync_mark`).
+        written_by: Who wrote it and when (:func:`writer_tag`).
     """
 
     id: str
     status: str
     cell: str
     digest: str
-    sync: str
+    written_by: str
+
+    @property
+    def writer(self) -> str:
+        """Name of the writer."""
+        return self.written_by.rpartition(" ")[0]
+
+    def is_abandoned(self, writer: str) -> bool:
+        """Say whether nobody will end this run.
+
+        Args:
+            writer: Name of the writer that asks. It works alone, so that a running run of its own is an earlier
+                process's; a run of another writer is given up after an hour.
+        """
+        moment = self.written_by.rpartition(" ")[2]
+        old = moment.isdecimal() and time.time() - int(moment) > ABANDONED_S
+        return self.status == "RUNNING" and (self.writer == writer or old)
+
+
+def writer_tag(writer: str) -> str:
+    """Return the tag of a run that this writer begins now: its name and the time in seconds since the epoch."""
+    return f"{writer} {time.time():.0f}"
 
 
 class RefusedError(Exception):
@@ -56,13 +78,13 @@ class Experiment(Protocol):
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What is to become of a cell's runs.
+class Decision:
+    """What is to be done with the runs of a cell.
 
     Attributes:
         keep: The run that stands for the record, or None when it is still to be written.
-        delete: Runs that must go, once there is one to keep.
-        conflict: Another result for the same cell, which nobody took back; nothing is written or deleted then.
+        delete: Runs to delete, once there is one to keep.
+        conflict: Another result of the same cell, which nobody retracted; nothing is written or deleted then.
     """
 
     keep: Run | None
@@ -70,76 +92,65 @@ class Verdict:
     conflict: Run | None = None
 
 
-def judge(record: Record, found: Iterable[Run], taken_back: Collection[str]) -> Verdict:
+def decide(record: Record, runs: Iterable[Run], retracted: Collection[str]) -> Decision:
     """Compare a record with the ended runs of its cell.
 
     Args:
-        record: The result that stands.
-        found: Runs of the cell.
-        taken_back: Digests of the cell's earlier results that the ledger retracted.
+        record: The result of the cell.
+        runs: Runs of the cell.
+        retracted: Digests of the cell's earlier results, which the ledger retracted.
     """
-    ended = sorted((run for run in found if run.status in _ENDED.values()), key=lambda run: run.id)
+    ended = sorted((run for run in runs if run.status in _ENDED.values()), key=lambda run: run.id)
     equal = [run for run in ended if run.digest == record.digest and run.status == _ENDED[record.status]]
-    rivals = [run for run in ended if run not in equal and run.status == "FINISHED" and run.digest not in taken_back]
-    if rivals and record.status == "failed":  # somebody else's success outweighs our failure
-        return Verdict(rivals[0], tuple(equal))
-    if rivals:
-        return Verdict(None, conflict=rivals[0])
+    others = [run for run in ended if run not in equal and run.status == "FINISHED" and run.digest not in retracted]
+    if others and record.status == "failed":  # somebody else's success outweighs our failure
+        return Decision(others[0], tuple(equal))
+    if others:
+        return Decision(None, conflict=others[0])
     keep = equal[0] if equal else None
-    return Verdict(keep, tuple(run for run in ended if run is not keep))
-
-
-def sync_mark(writer: str) -> str:
-    """Return the mark of a run that this writer begins now."""
-    return f"{writer} {time.time():.0f}"
-
-
-def abandoned(run: Run, writer: str) -> bool:
-    """Say whether nobody will end a run: this writer's own from before (it works alone), or anybody's of long ago."""
-    who, _, moment = run.sync.rpartition(" ")
-    old = moment.isdecimal() and time.time() - int(moment) > ABANDONED_S
-    return run.status == "RUNNING" and (who == writer or old)
+    return Decision(keep, tuple(run for run in ended if run is not keep))
 
 
 @dataclass
-class Replay:
-    """The work on one suite and one tracking store. Only one process at a time may do it (see the writer's lock).
+class Reconciler:
+    """Brings one suite's experiment in one store up to date. One process at a time may do it (see ``sync``'s lock).
 
     Args:
-        ledger: The truth.
-        experiment: Where it goes.
-        suite: Name of the suite.
-        tracking: Address of the store, without credentials.
+        ledger: Holds the results.
+        experiment: Where they are written.
+        state: What the experiment has, as the ledger remembers it.
         writer: Name that the runs written from this ledger on this machine carry.
-        on_settled: Called with the number of cells settled after each batch.
-        troubles: What is wrong with cells that were left alone, by cell.
+        on_settled: Called after each batch with the number of cells settled so far.
+        problems: What is wrong with the cells that are left alone, by cell; cells in it are not tried again.
     """
 
     ledger: Ledger
     experiment: Experiment
-    suite: str
-    tracking: str
+    state: TrackingState
     writer: str
     on_settled: Callable[[int], None] = lambda count: None
-    troubles: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
 
-    def sweep(self) -> None:
+    def delete_abandoned(self) -> None:
         """Delete runs that a writer began and never ended."""
         for run in self.experiment.running():
-            if abandoned(run, self.writer):
+            if run.is_abandoned(self.writer):
                 self.experiment.delete(run.id)
 
-    def withdraw(self) -> None:
+    def delete_unlisted(self) -> None:
         """Delete the runs that this writer wrote for cells that the suite no longer lists; the ledger keeps them."""
-        pending = iter(self.ledger.disowned(self.suite, self.tracking))
-        while batch := list(islice(pending, BATCH)):
+        unlisted = iter(self.state.unlisted())
+        while batch := list(islice(unlisted, BATCH)):
             for run in self.experiment.find(batch):
-                if run.sync.rpartition(" ")[0] == self.writer:
+                if run.writer == self.writer:
                     self.experiment.delete(run.id)
-            self.ledger.mark_withdrawn(self.suite, self.tracking, batch)
+            self.state.mark_deleted(batch)
 
-    def run(self) -> int:
-        """Settle what is unsynced now, in batches; return the number of cells settled."""
+    def write_pending(self) -> int:
+        """Settle what the store lacks now, in batches; return the number of cells settled.
+
+        A cell is settled when exactly one run stands for its result and the ledger remembers that.
+        """
         pending = iter(self.pending().items())
         settled = 0
         while batch := dict(islice(pending, BATCH)):
@@ -148,55 +159,57 @@ class Replay:
         return settled
 
     def pending(self) -> dict[str, int]:
-        """Return the unsynced cells, less those in trouble."""
-        unsynced = self.ledger.unsynced(self.suite, self.tracking)
-        return {cell: number for cell, number in unsynced.items() if cell not in self.troubles}
+        """Return the cells whose result the store lacks, less those with problems; numbers of records by cell."""
+        return {cell: number for cell, number in self.state.missing().items() if cell not in self.problems}
 
     def _settle(self, batch: Mapping[str, int]) -> int:
+        """Write the records of a batch that have no run; return the number of cells settled."""
         records = list(self.ledger.numbered(batch.values()))
-        before = self._found(batch)
-        taken_back = {record.id: self._taken_back(record.id, before[record.id]) for record in records}
+        runs = self._runs(batch)
+        retracted = {record.id: self._retracted(record.id) if runs[record.id] else set() for record in records}
         for record in records:
-            verdict = judge(record, before[record.id], taken_back[record.id])
-            if verdict.conflict is not None:
-                self._conflict(record, verdict.conflict)
-            elif verdict.keep is None:
-                try:
-                    self.experiment.write(record)
-                except RefusedError as error:
-                    self.troubles[record.id] = f"cell {record.id}: MLflow refuses the record: {error}"
+            self._write(record, decide(record, runs[record.id], retracted[record.id]))
         # Only now is it known whether another writer, or a request whose answer was lost, wrote the same.
-        after = self._found(batch)
+        runs = self._runs(batch)
         settled = {}
         for record in records:
-            verdict = judge(record, after[record.id], taken_back[record.id])
-            if record.id in self.troubles or verdict.keep is None:
-                if verdict.conflict is not None and record.id not in self.troubles:
-                    self._conflict(record, verdict.conflict)
+            decision = decide(record, runs[record.id], retracted[record.id])
+            if decision.conflict is not None:
+                self._note_conflict(record, decision.conflict)
+            if record.id in self.problems or decision.keep is None:
                 continue
-            for run in verdict.delete:
+            for run in decision.delete:
                 self.experiment.delete(run.id)
             settled[record.id] = batch[record.id]
-        self.ledger.mark_synced(self.suite, self.tracking, settled)
+        self.state.mark_written(settled)
         return len(settled)
 
-    def _found(self, cells: Collection[str]) -> dict[str, list[Run]]:
-        found: dict[str, list[Run]] = {cell: [] for cell in cells}
+    def _write(self, record: Record, decision: Decision) -> None:
+        if decision.conflict is not None:
+            self._note_conflict(record, decision.conflict)
+        elif decision.keep is None:
+            try:
+                self.experiment.write(record)
+            except RefusedError as error:
+                self.problems[record.id] = f"cell {record.id}: MLflow refuses the record: {error}"
+
+    def _runs(self, cells: Collection[str]) -> dict[str, list[Run]]:
+        """Return the runs of each cell, after those that were abandoned have been deleted."""
+        runs: dict[str, list[Run]] = {cell: [] for cell in cells}
         for run in self.experiment.find(cells):
-            if abandoned(run, self.writer):
+            if run.is_abandoned(self.writer):
                 self.experiment.delete(run.id)
             else:
-                found[run.cell].append(run)
-        return found
+                runs[run.cell].append(run)
+        return runs
 
-    def _taken_back(self, cell: str, found: list[Run]) -> set[str]:
-        if not found:
-            return set()
-        attempts = self.ledger.attempts(cell)
-        return {attempt.record.digest for attempt in attempts if attempt.record and attempt.retracted}
+    def _retracted(self, cell: str) -> set[str]:
+        """Return the digests of a cell's retracted results."""
+        return {each.record.digest for each in self.ledger.attempts(cell) if each.record and each.retracted_at}
 
-    def _conflict(self, record: Record, run: Run) -> None:
-        self.troubles[record.id] = (
+    def _note_conflict(self, record: Record, run: Run) -> None:
+        self.problems.setdefault(
+            record.id,
             f"cell {record.id}: MLflow has another result (run {run.id}, digest {run.digest[:8]}; the ledger's is "
-            f"{record.digest[:8]}): delete the run in MLflow if the ledger is right, then `tlbench sync`"
+            f"{record.digest[:8]}): delete the run in MLflow if the ledger is right, then `tlbench sync`",
         )

@@ -18,9 +18,9 @@ from tlbench.core.errors import UserError
 from tlbench.core.record import Record
 from tlbench.store import postgresql
 from tlbench.store.addresses import SQLITE, without_credentials
-from tlbench.store.database import WAIT_S, sensible
+from tlbench.store.database import WAIT_S, sqlite_errors_of
 from tlbench.store.mlflow import schema as layout
-from tlbench.store.mlflow.reconcile import RefusedError, Run, sync_mark
+from tlbench.store.mlflow.reconcile import RefusedError, Run, writer_tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -71,7 +71,7 @@ def prepare(uri: str | None, workspace: Path) -> str:
     if path is None:
         return uri
     if path.exists():
-        with sensible(path), closing(sqlite3.connect(path, timeout=WAIT_S)) as link:
+        with sqlite_errors_of(path), closing(sqlite3.connect(path, timeout=WAIT_S)) as link:
             link.execute("SELECT count(*) FROM sqlite_schema")
     return f"{SQLITE}{path}"
 
@@ -85,7 +85,7 @@ def analyze(uri: str) -> None:
     """Let SQLite count its rows, without which MLflow's pages sort large experiments for minutes."""
     path = sqlite_path(uri)
     if path is not None:
-        with sensible(path), closing(sqlite3.connect(path, timeout=WAIT_S)) as link:
+        with sqlite_errors_of(path), closing(sqlite3.connect(path, timeout=WAIT_S)) as link:
             link.execute("PRAGMA analysis_limit = 1000")
             link.execute("ANALYZE")
 
@@ -97,7 +97,7 @@ class Experiment:
         uri: From :func:`prepare`.
         workspace: tlbench's folder, where artifacts go unless a server keeps them.
         suite: Name of the suite and of the experiment.
-        writer: Put on every run (see :func:`tlbench.store.mlflow.reconcile.sync_mark`).
+        writer: Put on every run (see :func:`tlbench.store.mlflow.reconcile.writer_tag`).
 
     Attributes:
         is_new: The experiment was not there before.
@@ -153,7 +153,7 @@ class Experiment:
         from mlflow.exceptions import MlflowException
 
         start, end = layout.times(record)
-        tags = layout.tags(record) | {layout.SYNC_TAG: sync_mark(self._writer)}
+        tags = layout.tags(record) | {layout.SYNC_TAG: writer_tag(self._writer)}
         if record.cell.trial is not None:
             tags[_PARENT_TAG] = self._parent(record, record.cell.trial)
         try:
@@ -245,14 +245,14 @@ class Experiment:
 
     def _select(self, condition: str, values: Mapping[str, str]) -> list[Run]:
         """Ask the database itself: a hundred times as fast as the client."""
-        values = {**values, "experiment": int(self._id)}
+        bound: dict[str, str | int] = {**values, "experiment": int(self._id)}
         if self._path is not None:
             with closing(sqlite3.connect(self._path, timeout=WAIT_S)) as link:
-                return [Run(*row) for row in link.execute(_RUNS + condition, values)]
+                return [Run(*row) for row in link.execute(_RUNS + condition, bound)]
         from sqlalchemy import text
 
         with postgresql.engine(self._uri).connect() as link:
-            return [Run(*row) for row in link.execute(text(_RUNS + condition), values)]
+            return [Run(*row) for row in link.execute(text(_RUNS + condition), bound)]
 
 
 def _run(name: str, status: str, tags: Mapping[str, Any]) -> Run:

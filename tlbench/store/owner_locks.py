@@ -1,4 +1,4 @@
-"""Says which owners of leases live: an owner holds a lock on a file, which its process cannot take to the grave."""
+"""Which owners of leases are alive: each holds a lock on a file, which the system lets go when its process ends."""
 
 from __future__ import annotations
 
@@ -8,37 +8,38 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 
-class Owners:
-    """Owners of leases, each a locked file in one folder.
+class OwnerLocks:
+    """The locks of owners, each a file in one folder.
 
-    The system lets go of a lock when its process ends, however it ends: a killed driver's cells are free at once.
+    An owner lives in the process that acquired its lock, until that process calls :meth:`release_all` or ends, however
+    it ends: so the leases of a killed driver are free at once.
 
     Args:
-        folder: Where the files lie; made when the first owner comes.
+        folder: Where the files lie; created with the first owner.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._mine: dict[str, FileLock] = {}
+        self._acquired: dict[str, FileLock] = {}
 
-    def enter(self, owner: str) -> None:
-        """Let an owner live in this process until :meth:`close`.
+    def acquire(self, owner: str) -> None:
+        """Let an owner live in this process; nothing happens when it does already.
 
         Raises:
             ValueError: Another process has an owner of this name.
         """
-        if owner not in self._mine:
+        if owner not in self._acquired:
             self._folder.mkdir(exist_ok=True)
             lock = self._lock(owner)
             try:
                 lock.acquire(timeout=0)
             except Timeout as error:
                 raise ValueError(f"owner {owner!r} lives in another process") from error
-            self._mine[owner] = lock
+            self._acquired[owner] = lock
 
-    def lives(self, owner: str) -> bool:
-        """Say whether an owner's process is there."""
-        if owner in self._mine:
+    def is_alive(self, owner: str) -> bool:
+        """Say whether an owner lives, in this process or another."""
+        if owner in self._acquired:
             return True
         lock = self._lock(owner)
         if not Path(lock.lock_file).exists():
@@ -51,12 +52,12 @@ class Owners:
         lock.release()
         return False
 
-    def close(self) -> None:
-        """Let the owners of this process go."""
-        for lock in self._mine.values():
+    def release_all(self) -> None:
+        """End the owners of this process."""
+        for lock in self._acquired.values():
             Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()
-        self._mine.clear()
+        self._acquired.clear()
 
     def _lock(self, owner: str) -> FileLock:
         name = hashlib.sha256(owner.encode()).hexdigest()[:20]
