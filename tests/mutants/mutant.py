@@ -66,8 +66,9 @@ class Mutant:
             raise self._error(f"there is no {definition} in {module}", self._moved(root) or nearest(definition, known))
         found = self._places(known[definition])
         if len(found) < (self.nth or 1) or (self.nth is None and len(found) > 1):
-            elsewhere = [name for name, slots in known.items() if name and self._places(slots)]
-            raise self._error(f"{self.old!r} stands there {len(found)} times", ", ".join(elsewhere))
+            elsewhere = ", ".join(name for name, slots in known.items() if name and self._places(slots))
+            hint = elsewhere or similar(self.old, known[definition])
+            raise self._error(f"{self.old!r} stands there {len(found)} times", hint)
         try:
             place = found[(self.nth or 1) - 1]
             place.exchange(self._readings[1].get(place.kind, ()))
@@ -147,4 +148,11 @@ def modules(root: Path) -> list[str]:
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return the most alike of some names, first of all one with the same last part."""
     last = [each for each in names if each and each.rpartition(".")[2] == name.rpartition(".")[2]]
-    return ", ".join(last or difflib.get_close_matches(name, list(names), 1))
+    return ", ".join(last or difflib.get_close_matches(name, list(names), 1, 0.3))
+
+
+def similar(snippet: str, slots: Sequence[Slot]) -> str:
+    """Return the piece of a definition that is the most like a snippet; empty if none is."""
+    nodes = (slot.node for slot in walk(slots))
+    texts = {ast.unparse(node) for node in nodes if isinstance(node, ast.expr | ast.stmt | ast.keyword)}
+    return "".join(difflib.get_close_matches(snippet, texts, 1))

@@ -167,6 +167,7 @@ def test_statements_may_be_several_and_parts_of_the_next_definition_are_not_amon
         ({"module": "tlbench.toys"}, "there is no tlbench.toys; see tlbench.toy"),
         ({"module": "tlbench.here.toy"}, "there is no tlbench.here.toy; see tlbench.toy"),
         ({"old": "first * second", "new": "first"}, "'first * second' stands there 0 times; see outer, outer.inner"),
+        ({"old": "thing > LIMIT", "new": "False"}, "'thing > LIMIT' stands there 0 times; see item > LIMIT"),
         ({"old": "not Python", "new": "1 +"}, "'not Python' and '1 +' are no Python of the same kind"),
         ({"old": "loud=True", "new": "if True:"}, "'loud=True' and 'if True:' are no Python of the same kind"),
         ({"old": "total += item", "new": "total  +=  item"}, "it changes nothing"),
