@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from snippets import Nodes, Place, Slot, children, places, readings, same
+from snippets import Nodes, Place, Slot, children, places, readings, same, walk
 from splice import spliced
 
 ROOT = Path(__file__).resolve().parents[2]
