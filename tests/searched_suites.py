@@ -9,12 +9,12 @@ from typing import Any
 from small_suites import suite
 
 from tlbench.core.record import Cost, Outcome, Record
-from tlbench.planning.prepare import Prepared, prepare
+from tlbench.planning.prepare import PreparedSuite, prepare
 from tlbench.search.problem import SearchProblem
 from tlbench.store.artifacts import Artifacts
 
 
-def prepared(folder: Path, artifacts: Path, grid: dict[str, Any] | None = None, **search: Any) -> Prepared:
+def prepared(folder: Path, artifacts: Path, grid: dict[str, Any] | None = None, **search: Any) -> PreparedSuite:
     path = folder / "searched.yaml"
     few = {"methods": ["finetune", "linear_probe"], **(grid or {})}
     path.write_text(json.dumps(suite("searched", few, search={"trials": 6, "scheduler": "none", **search})))

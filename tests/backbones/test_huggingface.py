@@ -24,7 +24,7 @@ from tlbench.cli.listing import listing
 from tlbench.core.errors import UserError
 from tlbench.data.dataset import Split
 from tlbench.data.tokenizer import encode
-from tlbench.planning.prepare import catalog as names
+from tlbench.planning.catalog import full_catalog as names
 from tlbench.plugins import registry
 from tlbench.suite.json_schema import schema
 from tlbench.suite.load import loads

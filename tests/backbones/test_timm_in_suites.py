@@ -9,7 +9,7 @@ import pytest
 
 from tlbench.cli.listing import listing
 from tlbench.core.errors import UserError
-from tlbench.planning.prepare import catalog
+from tlbench.planning.catalog import full_catalog
 from tlbench.suite.json_schema import schema
 from tlbench.suite.load import loads
 from tlbench.suite.spec import Suite, Weights
@@ -29,7 +29,7 @@ grids:
 
 
 def read(backbone: str) -> Suite:
-    return loads(SUITE.replace("BACKBONE", backbone), catalog(), "s.yaml")
+    return loads(SUITE.replace("BACKBONE", backbone), full_catalog(), "s.yaml")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def read(backbone: str) -> Suite:
 def test_a_suite_names_a_network_and_its_weights(backbone: str, weights: Weights) -> None:
     spec = read(backbone).grids[0].backbones[0]
     assert (spec.name, spec.weights) == ("timm:test_resnet", weights)
-    validator = jsonschema.Draft202012Validator(schema(catalog()))
+    validator = jsonschema.Draft202012Validator(schema(full_catalog()))
     assert not list(validator.iter_errors(parse(SUITE.replace("BACKBONE", backbone), "s.yaml").value))
 
 
@@ -74,7 +74,7 @@ def test_mistakes_are_told_with_their_line(backbone: str, message: str, hint: st
 
 @pytest.mark.parametrize("name", ["timm:", "tim:resnet18"])
 def test_editors_know_the_prefix(name: str) -> None:
-    validator = jsonschema.Draft202012Validator(schema(catalog()))
+    validator = jsonschema.Draft202012Validator(schema(full_catalog()))
     suite: Any = parse(SUITE.replace("BACKBONE", f'"{name}"'), "s.yaml").value
     assert list(validator.iter_errors(suite))
 

@@ -20,7 +20,7 @@ import torch
 
 from tlbench.core.record import Record
 from tlbench.planning.budget import Budget
-from tlbench.planning.prepare import Prepared, prepare
+from tlbench.planning.prepare import PreparedSuite, prepare
 from tlbench.planning.search_plan import studies
 from tlbench.runner.tune_experiment import tune_all
 from tlbench.search.study import Study
@@ -57,7 +57,7 @@ def suite(folder: Path, args: argparse.Namespace) -> Path:
     return path
 
 
-def bare(prepared: Prepared, workspace: Workspace, count: int) -> float:
+def bare(prepared: PreparedSuite, workspace: Workspace, count: int) -> float:
     """Return the seconds of a trial in a plain loop."""
     torch.set_num_threads(CPUS)
     cache = WorkerCache(workspace.artifacts, torch.device("cpu"))
@@ -73,7 +73,7 @@ def bare(prepared: Prepared, workspace: Workspace, count: int) -> float:
     return (time.perf_counter() - start) / count
 
 
-def searched(prepared: Prepared, workspace: Workspace) -> tuple[float, list[float], list[float]]:
+def searched(prepared: PreparedSuite, workspace: Workspace) -> tuple[float, list[float], list[float]]:
     """Return seconds from one trial to the next, of the trials themselves, and MB of the driver after each tenth."""
     ends: list[float] = []
     took: list[float] = []

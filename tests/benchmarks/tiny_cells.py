@@ -23,7 +23,7 @@ import torch
 from tlbench.core.cell import Cell, task_info
 from tlbench.core.resources import Limits
 from tlbench.planning.budget import Budget
-from tlbench.planning.prepare import Prepared, prepare
+from tlbench.planning.prepare import PreparedSuite, prepare
 from tlbench.plugins import registry
 from tlbench.runner.run_suite import send
 from tlbench.runner.scheduler import Drive
@@ -78,7 +78,7 @@ def bare(cells: list[Cell], cache: WorkerCache) -> list[float]:
     return seconds
 
 
-def through_slots(cells: list[Cell], prepared: Prepared, workspace: Workspace, slots: Slots) -> float:
+def through_slots(cells: list[Cell], prepared: PreparedSuite, workspace: Workspace, slots: Slots) -> float:
     """Run the cells through slots into the ledger and return the seconds from first to last."""
     with workspace.ledger() as ledger:
         start = time.perf_counter()

@@ -13,7 +13,7 @@ import pytest
 
 import tlbench
 from tlbench.core.record import Cost, Outcome, Record
-from tlbench.planning.prepare import Prepared, prepare
+from tlbench.planning.prepare import PreparedSuite, prepare
 from tlbench.planning.run_request import RunRequest, command_to_continue, requested
 from tlbench.store.workspace import Workspace
 
@@ -46,7 +46,7 @@ def file(here: Path) -> Callable[..., Path]:
     return write
 
 
-def commit(file: Path, count: int, seconds: float = 1.0, error: str = "") -> Prepared:
+def commit(file: Path, count: int, seconds: float = 1.0, error: str = "") -> PreparedSuite:
     """Commit results of the first cells of a suite that have none."""
     workspace = Workspace.at(None)
     prepared = prepare(file, workspace.artifacts)
@@ -236,7 +236,7 @@ def test_the_command_that_continues_forces_and_retries_nothing_twice() -> None:
 
 
 def test_of_many_notes_a_few_are_told(command: Any, file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    def noted(*args: Any) -> Prepared:
+    def noted(*args: Any) -> PreparedSuite:
         return replace(prepare(*args), warnings=tuple(f"pair {number}" for number in range(13)))
 
     monkeypatch.setattr("tlbench.planning.prepare.prepare", noted)

@@ -63,7 +63,7 @@ def _model(seed: int = 0) -> LanguageModel:
 
 
 def _ids() -> Tensor:
-    """Prepared texts of unequal length."""
+    """PreparedSuite texts of unequal length."""
     return torch.from_numpy(fake_texts().x[::20]).long()
 
 

@@ -415,7 +415,7 @@ MUTANTS = (
     ),
     Mutant(
         "adaptation: the suite's check reserves validation",
-        "tlbench.planning.prepare:check_tasks",
+        "tlbench.planning.check_tasks:_too_few_examples",
         "adapting=adapting",
         "",
         f"{OF_LEAKS}::test_one_labelled_image_a_class_is_all_there_is",

@@ -504,7 +504,7 @@ MUTANTS = (
     ),
     Mutant(
         "deciding: the file is not asked",
-        "tlbench.suite.load:_checked",
+        "tlbench.suite.load:load_source",
         "if problems := list(undecided(suite, catalog)):",
         "if False:",
         OF_DECIDING,
@@ -520,8 +520,8 @@ MUTANTS = (
     Mutant("deciding: medians are not noted", f"{DECIDING}:_ENDING", '"median"', "", OF_DECIDING),
     Mutant(
         "deciding: nobody reads the note",
-        "tlbench.planning.prepare:prepare",
-        "*ends_no_trial(suite, names)",
+        "tlbench.planning.prepare:_plan",
+        "*ends_no_trial(suite, catalog)",
         "",
         OF_DECIDING,
     ),

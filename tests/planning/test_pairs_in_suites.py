@@ -11,7 +11,7 @@ from small_suites import PLAIN, planned, suite
 
 from tlbench.core.errors import UserError
 from tlbench.core.record import Record
-from tlbench.planning.prepare import Prepared, prepare
+from tlbench.planning.prepare import PreparedSuite, prepare
 from tlbench.stats.validators import VALIDATORS
 from tlbench.store.artifacts import Artifacts
 from tlbench.worker.cache import WorkerCache
@@ -38,7 +38,7 @@ grids:
 """
 
 
-def prepared(text: str, folder: Path, artifacts: Path) -> Prepared:
+def prepared(text: str, folder: Path, artifacts: Path) -> PreparedSuite:
     path = folder / "pairs.yaml"
     path.write_text(text)
     return prepare(path, Artifacts(artifacts))

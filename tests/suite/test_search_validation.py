@@ -10,7 +10,8 @@ import pytest
 from small_suites import PLAIN
 
 from tlbench.core.errors import UserError
-from tlbench.planning.prepare import catalog, prepare
+from tlbench.planning.catalog import full_catalog
+from tlbench.planning.prepare import prepare
 from tlbench.stats.validators import VALIDATORS
 from tlbench.store.artifacts import Artifacts
 from tlbench.suite.load import loads
@@ -36,7 +37,7 @@ def text(validator: str = "information", more: str = PLAINLY, **search: Any) -> 
 
 
 def suite(*args: Any, **search: Any) -> Suite:
-    return loads(text(*args, **search), catalog(), "s.yaml")
+    return loads(text(*args, **search), full_catalog(), "s.yaml")
 
 
 def refused(*args: Any, **search: Any) -> str:
@@ -50,7 +51,7 @@ def test_what_says_the_same_of_every_trial_decides_no_search() -> None:
     assert said.startswith("s.yaml:7: validator: last says the same of every trial")
     assert said.endswith("with search: source_accuracy, entropy, information, nuclear_norm")
     assert "s.yaml:10" not in refused("last", objective="accuracy_and_cost")
-    assert loads(text("last").partition("search:")[0], catalog(), "s.yaml").search is None
+    assert loads(text("last").partition("search:")[0], full_catalog(), "s.yaml").search is None
     fixed = suite("last", declared=False, space={"finetune": {"lr": {"choice": [0.1, 0.2]}}})
     assert fixed.grids[0].options == {"validator": "last"}, "nothing of that grid is searched"
 
@@ -70,7 +71,7 @@ def test_cost_is_weighed_against_points_of_accuracy_only(validator: str) -> None
 def test_the_validator_that_nobody_named_counts() -> None:
     unnamed = text(objective="accuracy_and_cost").replace("    validator: information\n", "")
     with pytest.raises(UserError) as caught:
-        loads(unnamed, catalog(), "s.yaml")
+        loads(unnamed, full_catalog(), "s.yaml")
     assert "s.yaml:10: objective" in str(caught.value)
     assert "information decides in adaptation" in str(caught.value)
 
@@ -78,12 +79,12 @@ def test_the_validator_that_nobody_named_counts() -> None:
 @pytest.mark.parametrize("scheduler", ["asha", "median", None])
 def test_a_scheduler_that_can_end_no_trial_is_noted_once(scheduler: str | None) -> None:
     search = {} if scheduler is None else {"scheduler": scheduler}
-    (note,) = ends_no_trial(suite("entropy", ADAPTING.replace("VALIDATOR", "information"), **search), catalog())
+    (note,) = ends_no_trial(suite("entropy", ADAPTING.replace("VALIDATOR", "information"), **search), full_catalog())
     assert note.startswith(f"adaptation: scheduler: {scheduler or 'asha'} ends no trial early")
 
 
 def test_there_is_no_such_note_where_none_is_needed() -> None:
-    names = catalog()
+    names = full_catalog()
     for scheduler in ("none", "pbt"):
         assert ends_no_trial(suite(scheduler=scheduler), names) == ()
     assert ends_no_trial(suite(declared=False, space={"finetune": {"lr": {"choice": [0.1]}}}), names) == ()

@@ -15,7 +15,7 @@ from tlbench.audit.results import Audit, AuditedCell
 from tlbench.audit.storage import read_audit, write_audit
 from tlbench.core.cell import Cell
 from tlbench.core.cost import Timings
-from tlbench.planning.prepare import Prepared
+from tlbench.planning.prepare import PreparedSuite
 from tlbench.plugins.staleness import InstalledCode, Marks
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.workspace import Workspace
@@ -28,7 +28,7 @@ Tell = Callable[[str], None]
 
 
 def audit(
-    prepared: Prepared,
+    prepared: PreparedSuite,
     workspace: Workspace,
     only: str = "",
     starting: Tell = lambda what: None,
@@ -98,7 +98,7 @@ def sample(cells: list[Cell], timings: Timings, artifacts: Artifacts) -> list[Ce
     return list(cheapest.values())
 
 
-def _cache(prepared: Prepared, workspace: Workspace) -> WorkerCache:
+def _cache(prepared: PreparedSuite, workspace: Workspace) -> WorkerCache:
     """Return the shared pieces that a slot of the suite would have."""
     resources = prepared.suite.resources
     torch.set_num_threads(max(1, int(resources.cpus)))

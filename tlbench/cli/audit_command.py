@@ -10,12 +10,12 @@ from rich.markup import escape
 from tlbench.audit.results import Audit, AuditedCell
 from tlbench.audit.run_audit import audit
 from tlbench.cli.audit_table import cell_lines, examples, overlap_table
-from tlbench.planning.prepare import Prepared
+from tlbench.planning.prepare import PreparedSuite
 from tlbench.planning.run_request import RunRequest, refuse_idle_selectors
 from tlbench.store.workspace import Workspace
 
 
-def run_audit(prepared: Prepared, workspace: Workspace, only: str, console: Console | None) -> Audit:
+def run_audit(prepared: PreparedSuite, workspace: Workspace, only: str, console: Console | None) -> Audit:
     """Audit a suite and tell of it.
 
     Args:

@@ -33,10 +33,10 @@ def list_(
 
 def schema() -> None:
     """Print the JSON Schema of suite files, for editors."""
-    from tlbench.planning.prepare import catalog
+    from tlbench.planning.catalog import full_catalog
     from tlbench.suite.json_schema import schema as suite_schema
 
-    typer.echo(json.dumps(suite_schema(catalog()), indent=2))
+    typer.echo(json.dumps(suite_schema(full_catalog()), indent=2))
 
 
 def check(suite: SuitePath, workspace: WorkspacePath = None) -> None:

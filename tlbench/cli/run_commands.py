@@ -15,7 +15,7 @@ from tlbench.cli.shared_steps import prepare, tell_backlog, workspace_at, write_
 from tlbench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from tlbench.planning.prepare import Prepared
+    from tlbench.planning.prepare import PreparedSuite
     from tlbench.store.workspace import Workspace
 
 
@@ -121,7 +121,7 @@ def audit(
         raise typer.Exit(1)
 
 
-def _halted(capped: bool, prepared: Prepared, workspace: Workspace, suite: Path) -> tuple[str, str]:
+def _halted(capped: bool, prepared: PreparedSuite, workspace: Workspace, suite: Path) -> tuple[str, str]:
     """Say why something ended before its end, and what to do before the command that continues; empty if nothing."""
     from tlbench.planning.status import suite_status
 

@@ -13,7 +13,7 @@ from tlbench.cli.output import err, out
 from tlbench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from tlbench.planning.prepare import Prepared
+    from tlbench.planning.prepare import PreparedSuite
     from tlbench.report.page import Report
     from tlbench.store.mlflow.background_writer import Backlog
     from tlbench.store.workspace import Workspace
@@ -28,7 +28,7 @@ def workspace_at(path: Path | None) -> Workspace:
     return Workspace.at(path)
 
 
-def prepare(suite: Path, workspace: Workspace) -> Prepared:
+def prepare(suite: Path, workspace: Workspace) -> PreparedSuite:
     """Return a suite that is ready to run, with what its finished searches found."""
     from tlbench.planning import prepare as preparing
 
@@ -68,10 +68,10 @@ def suite_name(text: str) -> str:
     if path.suffix not in (".yaml", ".yml"):
         return text
     _must_exist(path)
-    from tlbench.planning.prepare import catalog
+    from tlbench.planning.catalog import full_catalog
     from tlbench.suite.load import load
 
-    return load(path, catalog()).name
+    return load(path, full_catalog()).name
 
 
 def tell_backlog(backlog: Backlog, suite: Path) -> None:

@@ -22,6 +22,10 @@ class UserError(Exception):
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
 
+    def at(self, line: str) -> UserError:
+        """Return the same error with a file and line before the message; itself where they are empty."""
+        return UserError(f"{line}: {self.message}", self.hint) if line else self
+
     def __reduce__(self) -> tuple[type[UserError], tuple[str, str]]:
         return type(self), (self.message, self.hint)
 

@@ -12,7 +12,7 @@ from tlbench.core.cost import Timings, Total
 from tlbench.core.record import Record
 from tlbench.planning.budget import Budget
 from tlbench.planning.cell_text import clock, counted
-from tlbench.planning.prepare import Prepared
+from tlbench.planning.prepare import PreparedSuite
 from tlbench.planning.search_plan import studies
 from tlbench.store.ledger import Ledger
 from tlbench.suite.plan import PlanStatus
@@ -32,7 +32,7 @@ class SuiteStatus:
         tried: Trials that have ended in the searches under way, and how many these can come to.
     """
 
-    prepared: Prepared
+    prepared: PreparedSuite
     cells: PlanStatus
     cost: Total
     used: dict[str, float]
@@ -107,7 +107,7 @@ class SuiteStatus:
         ]
 
 
-def suite_status(prepared: Prepared, ledger: Ledger) -> SuiteStatus:
+def suite_status(prepared: PreparedSuite, ledger: Ledger) -> SuiteStatus:
     """Hold a suite's plan against the ledger."""
     status = prepared.plan.status(ledger.known(cell.id for cell in prepared.plan.cells))
     open_ones = [study for study in studies(prepared.searches.of(status.todo), ledger).values() if not study.ended]
@@ -117,7 +117,7 @@ def suite_status(prepared: Prepared, ledger: Ledger) -> SuiteStatus:
     return SuiteStatus(prepared, status, cost, budget_of(prepared, ledger).spent, (done, most))
 
 
-def budget_of(prepared: Prepared, ledger: Ledger) -> Budget:
+def budget_of(prepared: PreparedSuite, ledger: Ledger) -> Budget:
     """Return what the suite may use and what its finished trials and cells took; 0 where no limit asks for it."""
     budget = Budget(prepared.suite.limits)
     if budget.limits.gpu_hours is not None or budget.limits.cpu_hours is not None:
@@ -126,7 +126,7 @@ def budget_of(prepared: Prepared, ledger: Ledger) -> Budget:
     return budget
 
 
-def failures(prepared: Prepared, ledger: Ledger) -> list[str]:
+def failures(prepared: PreparedSuite, ledger: Ledger) -> list[str]:
     """Return why cells failed: each reason with its count, the most frequent first, then a few of its cells."""
     reasons: dict[str, list[Record]] = {}
     for record in ledger.records(cell.id for cell in prepared.plan.cells):

@@ -13,7 +13,7 @@ from tlbench.core.cell import Cell
 from tlbench.core.record import Record
 from tlbench.core.segments import Segments
 from tlbench.planning.budget import Budget
-from tlbench.planning.prepare import Prepared
+from tlbench.planning.prepare import PreparedSuite
 from tlbench.planning.search_plan import Searches, studies
 from tlbench.runner.graceful_stop import draining
 from tlbench.runner.progress import Progress
@@ -54,7 +54,7 @@ class Found:
 
 def run_searches(
     cells: Iterable[Cell],
-    prepared: Prepared,
+    prepared: PreparedSuite,
     workspace: Workspace,
     ledger: Ledger,
     writer: BackgroundWriter,

@@ -10,7 +10,7 @@ from rich.console import Console
 from tlbench.core.cell import Cell
 from tlbench.core.cost import Timings
 from tlbench.core.record import Record
-from tlbench.planning.prepare import Prepared
+from tlbench.planning.prepare import PreparedSuite
 from tlbench.planning.run_request import WORDS, RunRequest, requested
 from tlbench.planning.status import budget_of
 from tlbench.runner.graceful_stop import draining
@@ -69,7 +69,7 @@ class Tuned:
 
 
 def run_suite(
-    prepared: Prepared, workspace: Workspace, request: RunRequest, tracking: str | None, console: Console
+    prepared: PreparedSuite, workspace: Workspace, request: RunRequest, tracking: str | None, console: Console
 ) -> Summary:
     """Run what the user asks for and is not done yet; results go to the ledger at once and to MLflow behind it.
 
@@ -121,7 +121,7 @@ def run_suite(
 
 
 def search(
-    prepared: Prepared,
+    prepared: PreparedSuite,
     workspace: Workspace,
     ledger: Ledger,
     writer: BackgroundWriter,
@@ -142,7 +142,7 @@ def search(
 
 
 def tune_suite(
-    prepared: Prepared, workspace: Workspace, request: RunRequest, tracking: str | None, console: Console
+    prepared: PreparedSuite, workspace: Workspace, request: RunRequest, tracking: str | None, console: Console
 ) -> Tuned:
     """Run the searches of a suite and nothing else.
 
@@ -165,7 +165,7 @@ def tune_suite(
         return Tuned(ended, capped, findings(prepared.searches, ledger), writer.close())
 
 
-def send(prepared: Prepared, workspace: Workspace, tracking: str | None) -> tuple[str, Backlog]:
+def send(prepared: PreparedSuite, workspace: Workspace, tracking: str | None) -> tuple[str, Backlog]:
     """Write to MLflow what it lacks of a suite; return the store and what is left."""
     uri = prepare_tracking(tracking, workspace.root)
     with workspace.ledger() as ledger:
@@ -174,7 +174,7 @@ def send(prepared: Prepared, workspace: Workspace, tracking: str | None) -> tupl
     return uri, sync(path, uri, workspace.root, [prepared.suite.name])[prepared.suite.name]
 
 
-def claim(prepared: Prepared, ledger: Ledger) -> None:
+def claim(prepared: PreparedSuite, ledger: Ledger) -> None:
     """Note in the ledger which cells the suite has, and what MLflow is to say of the suite."""
     tags = layout.experiment_tags(prepared.baseline, prepared.text, len(prepared.plan.cells), prepared.plan.reasons())
     ids = (*(cell.id for cell in prepared.plan.cells), *prepared.searches.trial_ids)
@@ -204,7 +204,7 @@ def choose(status: PlanStatus, request: RunRequest) -> tuple[list[Cell], list[Ce
 
 def run_cells(
     cells: list[Cell],
-    prepared: Prepared,
+    prepared: PreparedSuite,
     workspace: Workspace,
     ledger: Ledger,
     console: Console,

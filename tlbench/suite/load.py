@@ -28,7 +28,7 @@ def load(path: Path, catalog: Catalog) -> Suite:
     Raises:
         UserError: With one line ``file:line: what`` for each mistake.
     """
-    return _checked(read(path), path.absolute().parent, catalog)
+    return load_source(read(path), path.absolute().parent, catalog)
 
 
 def loads(text: str, catalog: Catalog, name: str = "suite", folder: Path | None = None) -> Suite:
@@ -40,11 +40,16 @@ def loads(text: str, catalog: Catalog, name: str = "suite", folder: Path | None 
         name: What stands for the file in messages.
         folder: Where relative paths start; the working directory by default.
     """
-    return _checked(parse(text, name), folder or Path.cwd(), catalog)
+    return load_source(parse(text, name), folder or Path.cwd(), catalog)
 
 
-def _checked(source: Source, folder: Path, catalog: Catalog) -> Suite:
-    """Return the suite that a YAML text describes.
+def load_source(source: Source, folder: Path, catalog: Catalog) -> Suite:
+    """Do what :func:`load` does with a YAML text that was parsed before.
+
+    Args:
+        source: The text.
+        folder: Where relative paths start.
+        catalog: What a suite may name.
 
     Raises:
         UserError: It describes none; mistakes of spelling and form come first, and those of meaning only without them.
@@ -64,7 +69,7 @@ def _checked(source: Source, folder: Path, catalog: Catalog) -> Suite:
     try:
         _check_baseline(suite, catalog)
     except UserError as error:
-        raise UserError(f"{source.at(('baseline',))}: {error.message}", error.hint) from error
+        raise error.at(source.at(("baseline",))) from error
     return suite
 
 

@@ -41,11 +41,13 @@ class Source:
 
     Attributes:
         name: File name, for messages.
+        text: The text itself.
         value: Mappings, lists, texts, finite numbers, booleans and None.
         lines: Line (from 1) of each value by its location: keys and list positions from the top.
     """
 
     name: str
+    text: str = field(repr=False)
     value: Any
     lines: dict[Location, int] = field(repr=False)
 
@@ -103,7 +105,7 @@ def parse(text: str, name: str) -> Source:
     except (ValueError, RecursionError, AssertionError, AttributeError, TypeError, IndexError) as error:
         # ruamel.yaml itself trips over a few malformed texts (odd escapes and directives).
         raise UserError(f"{name}:{composer.line}: is not valid YAML: {error}") from error
-    return Source(name, value, composer.lines)
+    return Source(name, text, value, composer.lines)
 
 
 def _events(text: str) -> Iterator[Any]:

@@ -37,7 +37,7 @@ class LanguageModel(nn.Module):
         """Return logits (M, tokens) at M positions only; those of all positions would be several times as many.
 
         Args:
-            ids: Prepared token ids (B, L).
+            ids: PreparedSuite token ids (B, L).
             rows: The text of each position (M,).
             columns: Its place in the text (M,).
         """
