@@ -18,10 +18,16 @@ from pupils import install as install_pupils
 from small_suites import CORPUS, FINETUNE, PLAIN, planned, suite
 from torch import nn
 
-from tlbench.audit import leak_checks as proofs
+from tlbench.audit import leak_checks
+from tlbench.audit.changed_labels import (
+    permute_labels_beyond_budget,
+    permute_test_labels,
+    scored_rows,
+    separate_artifacts,
+)
 from tlbench.audit.fit_traces import difference, model_trace
-from tlbench.audit.leak_checks import prove
-from tlbench.audit.overlaps import Comparing, unseen
+from tlbench.audit.leak_checks import check_cell
+from tlbench.audit.overlaps import OverlapSearch, unknown_corpora
 from tlbench.audit.results import (
     BATCHES,
     BEYOND_THE_BUDGET,
@@ -34,9 +40,8 @@ from tlbench.audit.results import (
     Pair,
 )
 from tlbench.audit.results import CORPUS as PRE_TRAINING
-from tlbench.audit.run_audit import audit, sample
+from tlbench.audit.run_audit import audit, cheapest_cells
 from tlbench.audit.storage import audit_file, read_audit, write_audit
-from tlbench.audit.tampered_data import lend, relabel_beyond_budget, scored_rows, scramble_tests
 from tlbench.cli.audit_table import cell_lines, examples, overlap_table
 from tlbench.core.cell import Cell
 from tlbench.core.class_splits import deal_classes
@@ -55,7 +60,7 @@ from tlbench.worker.cache import WorkerCache
 TINY = {"name": "conv4", "width": 4}
 PAIR = {"name": "pair", "source": CORPUS, "target": "digits"}
 EPISODES = {"protocol": "episodic", "ways": 3, "episodes": 5, "queries": 3, "shots": [1], "datasets": ["glyphs"]}
-Proofs = dict[str, tuple[str, str]]
+Results = dict[str, tuple[str, str]]
 
 
 @pytest.fixture
@@ -83,19 +88,19 @@ def worker_cache(decoded: Path) -> WorkerCache:
 
 
 @pytest.fixture
-def audited(tmp_path: Path, decoded: Path, worker_cache: WorkerCache) -> Callable[..., Proofs]:
-    """Audit the one cell of a grid; return verdict and detail of each proof."""
+def audited(tmp_path: Path, decoded: Path, worker_cache: WorkerCache) -> Callable[..., Results]:
+    """Audit the one cell of a grid; return verdict and detail of each check."""
 
-    def run(**grid: Any) -> Proofs:
+    def run(**grid: Any) -> Results:
         usual = {"backbones": [TINY], "seeds": 1, "shots": [2]}
         (cell,) = planned(suite("audited", usual | grid), tmp_path, decoded)
-        return {proof.check: (proof.verdict, proof.detail) for proof in prove(cell, worker_cache).proofs}
+        return {each.check: (each.verdict, each.detail) for each in check_cell(cell, worker_cache).checks}
 
     return run
 
 
-def verdicts(proofs: Proofs) -> dict[str, str]:
-    return {check: verdict for check, (verdict, _) in proofs.items()}
+def verdicts(results: Results) -> dict[str, str]:
+    return {check: verdict for check, (verdict, _) in results.items()}
 
 
 HONEST = {TEST_LABELS: "passed", BATCHES: "passed"}
@@ -103,7 +108,7 @@ HONEST = {TEST_LABELS: "passed", BATCHES: "passed"}
 
 @pytest.mark.parametrize("method", [FINETUNE, "linear_probe", "fair", "selects"])
 def test_an_honest_method_passes_every_check(
-    installed: None, audited: Callable[..., Proofs], decoded: Path, method: object
+    installed: None, audited: Callable[..., Results], decoded: Path, method: object
 ) -> None:
     before = sorted(path.name for path in decoded.iterdir())
     assert verdicts(audited(methods=[method])) == HONEST | {BEYOND_THE_BUDGET: "passed"}
@@ -111,24 +116,26 @@ def test_an_honest_method_passes_every_check(
     assert left <= {"datasets", "features", "pretrained", "tokens"}, "nothing else is left behind"
 
 
-def test_test_labels_behind_a_back_door_are_found(installed: None, audited: Callable[..., Proofs]) -> None:
+def test_test_labels_behind_a_back_door_are_found(installed: None, audited: Callable[..., Results]) -> None:
     found = audited(methods=["peeks"])
     assert found[TEST_LABELS] == ("failed", "differs in model.head.hint")
     assert verdicts(found)[BATCHES] == verdicts(found)[BEYOND_THE_BUDGET] == "passed"
 
 
-def test_labels_beyond_the_budget_behind_a_back_door_are_found(installed: None, audited: Callable[..., Proofs]) -> None:
+def test_labels_beyond_the_budget_behind_a_back_door_are_found(
+    installed: None, audited: Callable[..., Results]
+) -> None:
     found = audited(methods=["hoards"])
     assert found[BEYOND_THE_BUDGET] == ("failed", "differs in curves/seen")
     assert verdicts(found)[TEST_LABELS] == "passed"
 
 
-def test_a_protocol_that_hands_out_test_labels_is_found(installed: None, audited: Callable[..., Proofs]) -> None:
+def test_a_protocol_that_hands_out_test_labels_is_found(installed: None, audited: Callable[..., Results]) -> None:
     found = audited(protocol="generous", methods=["selects"])
     assert found[TEST_LABELS] == ("failed", "differs in validation/accuracy")
 
 
-def test_a_protocol_that_hands_out_target_labels_is_found(installed: None, audited: Callable[..., Proofs]) -> None:
+def test_a_protocol_that_hands_out_target_labels_is_found(installed: None, audited: Callable[..., Results]) -> None:
     grid = {"datasets": [PAIR], "shots": [0], "methods": ["uses_target"]}
     assert verdicts(audited(protocol="adaptation", **grid)) == HONEST | {TARGET_LABELS: "passed"}
     found = audited(protocol="open_target", **grid)
@@ -138,7 +145,7 @@ def test_a_protocol_that_hands_out_target_labels_is_found(installed: None, audit
 
 
 def test_target_labels_within_the_shots_may_be_used_and_an_oracle_may_use_all(
-    installed: None, audited: Callable[..., Proofs]
+    installed: None, audited: Callable[..., Results]
 ) -> None:
     grid = {"protocol": "adaptation", "datasets": [PAIR]}
     assert verdicts(audited(methods=["uses_target"], shots=[3], **grid)) == HONEST | {TARGET_LABELS: "passed"}
@@ -149,11 +156,16 @@ def test_target_labels_within_the_shots_may_be_used_and_an_oracle_may_use_all(
 
 
 def test_predictions_that_hang_on_the_batch_are_found_unless_that_is_declared(
-    installed: None, audited: Callable[..., Proofs]
+    installed: None, audited: Callable[..., Results]
 ) -> None:
     verdict, detail = audited(methods=["crowd"])[BATCHES]
     assert verdict == "failed"
-    for what in ("the order of the examples", "the size of the batch", "which others are asked", "being asked alone"):
+    for what in (
+        "the order of the examples",
+        "the size of the batch",
+        "which other examples are in the batch",
+        "being alone",
+    ):
         assert what in detail
     assert audited(methods=["honest_crowd"])[BATCHES] == ("declared", "")
 
@@ -168,7 +180,7 @@ def test_predictions_that_hang_on_the_batch_are_found_unless_that_is_declared(
     ],
 )
 def test_episodes_are_audited_too(
-    installed: None, audited: Callable[..., Proofs], method: str, check: str, verdict: str, detail: str
+    installed: None, audited: Callable[..., Results], method: str, check: str, verdict: str, detail: str
 ) -> None:
     found = audited(methods=[method], **EPISODES)
     assert found[check][0] == verdict
@@ -178,22 +190,24 @@ def test_episodes_are_audited_too(
 
 
 @pytest.mark.parametrize("method", ["nearest_centroid", {"name": "finetune", "params": {"epochs": 2}}])
-def test_honest_learners_of_episodes_pass(audited: Callable[..., Proofs], method: object) -> None:
+def test_honest_learners_of_episodes_pass(audited: Callable[..., Results], method: object) -> None:
     assert verdicts(audited(methods=[method], **EPISODES)) == HONEST
 
 
-def test_test_classes_reach_no_training(audited: Callable[..., Proofs]) -> None:
+def test_test_classes_reach_no_training(audited: Callable[..., Results]) -> None:
     params = {"episodes": 2, "check_every": 1, "checks": 2, "ways": 3, "queries": 2}
     assert verdicts(audited(methods=[{"name": "protonet", "params": params}], **EPISODES)) == HONEST
 
 
-def test_what_is_random_anyway_is_told_from_a_leak(installed: None, audited: Callable[..., Proofs]) -> None:
+def test_what_is_random_anyway_is_told_from_a_leak(installed: None, audited: Callable[..., Results]) -> None:
     verdict, detail = audited(methods=["restless"])[TEST_LABELS]
     assert verdict == "failed"
     assert detail.endswith("but so it does when nothing was changed, in model.head.noise: not reproducible here")
 
 
-def test_pre_training_on_the_target_is_audited(audited: Callable[..., Proofs], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pre_training_on_the_target_is_audited(
+    audited: Callable[..., Results], monkeypatch: pytest.MonkeyPatch
+) -> None:
     learnt = {**TINY, "pretrain": {"method": "supervised", "dataset": "digits", "params": {"epochs": 1}}}
     grid = {"methods": ["nearest_centroid"], "backbones": [learnt], "shots": ["full"]}
     found = audited(**grid)
@@ -203,13 +217,13 @@ def test_pre_training_on_the_target_is_audited(audited: Callable[..., Proofs], m
     def everything(dataset: Any, labelled: bool) -> Split:
         return Split(dataset.x, dataset.y, np.arange(len(dataset.y)))
 
-    monkeypatch.setattr(proofs, "corpus", everything)
+    monkeypatch.setattr(leak_checks, "corpus", everything)
     verdict, detail = audited(**grid)[PRE_TRAINING]
     assert (verdict, detail) == ("failed", "supervised(epochs=1) is given other examples of digits")
 
 
-def test_teachers_are_trained_anew_in_each_world_and_never_kept(
-    installed: None, audited: Callable[..., Proofs], decoded: Path, monkeypatch: pytest.MonkeyPatch
+def test_teachers_are_trained_anew_on_changed_labels_and_never_kept(
+    installed: None, audited: Callable[..., Results], decoded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teacher = {"method": "finetune", "params": {"epochs": 1}, "backbone": TINY}
     trained: list[str] = []
@@ -223,7 +237,7 @@ def test_teachers_are_trained_anew_in_each_world_and_never_kept(
 
 
 def test_texts_are_audited_with_a_tokeniser_of_their_own(
-    audited: Callable[..., Proofs], decoded: Path, tmp_path: Path
+    audited: Callable[..., Results], decoded: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "said.csv"
     words = {"food": "bread soup apple rice", "money": "bank card cash loan"}
@@ -238,7 +252,7 @@ def test_texts_are_audited_with_a_tokeniser_of_their_own(
     assert verdicts(found) == HONEST | {BEYOND_THE_BUDGET: "passed"}
 
 
-# Tampering
+# Changed labels
 
 
 @pytest.fixture
@@ -250,10 +264,10 @@ def cells(tmp_path: Path, decoded: Path) -> list[Cell]:
     return [*one, *two, *planned(suite("three", pair), tmp_path, decoded)]
 
 
-def test_scrambled_are_the_labels_of_what_is_scored_and_no_others(cells: list[Cell], worker_cache: WorkerCache) -> None:
+def test_permuted_are_the_labels_of_what_is_scored_and_no_others(cells: list[Cell], worker_cache: WorkerCache) -> None:
     for cell in cells:
         data = worker_cache.dataset(cell.dataset)
-        labels, rows = scramble_tests(cell, data), scored_rows(cell, data)
+        labels, rows = permute_test_labels(cell, data), scored_rows(cell, data)
         changed = np.flatnonzero(labels != data.y)
         assert set(changed) <= set(rows)
         assert len(changed) > 0.8 * len(rows)
@@ -269,7 +283,7 @@ def test_relabelled_is_what_lies_beyond_the_budget_and_the_draw_stays(
 ) -> None:
     for cell in (cell for cell in cells if not cell.protocol.episodic):
         data = worker_cache.dataset(cell.dataset)
-        labels = relabel_beyond_budget(cell, data)
+        labels = permute_labels_beyond_budget(cell, data)
         changed = np.flatnonzero(labels != data.y)
         assert np.isin(data.part[changed], (TRAIN, VAL)).all()
         draws = [
@@ -289,7 +303,7 @@ def test_where_examples_come_in_groups_the_draw_stays_too(
     (cell,) = planned(suite("grouped", grid), tmp_path, decoded)
     data = worker_cache.dataset(cell.dataset)
     assert data.group is not None
-    labels = relabel_beyond_budget(cell, data)
+    labels = permute_labels_beyond_budget(cell, data)
     draws = [
         draw_shots(y, data.rows(TRAIN), cell.shots, cell.seed, data.info.fingerprint, groups=data.group)
         for y in (data.y, labels)
@@ -299,9 +313,9 @@ def test_where_examples_come_in_groups_the_draw_stays_too(
     assert (labels != data.y).sum() > 0.2 * len(draws[0].unlabeled)
 
 
-def test_a_lent_folder_shares_what_labels_cannot_change_and_keeps_the_rest(tmp_path: Path) -> None:
+def test_a_separate_folder_shares_what_labels_cannot_change_and_keeps_the_rest(tmp_path: Path) -> None:
     whole = Artifacts(tmp_path / "whole")
-    own = lend(whole, tmp_path / "whole" / "audit" / "1")
+    own = separate_artifacts(whole, tmp_path / "whole" / "audit" / "1")
     for kind in ("features", "pretrained", "teachers", "tokenizers", "running"):
         own.get(kind, "made", lambda folder: None)
     shared = {
@@ -364,10 +378,10 @@ def test_the_sample_is_the_cheapest_of_each_method_and_protocol(tmp_path: Path, 
     names = [(cell.method.name, cell.backbone.info.label, cell.shots) for cell in cells]
     slow = [Timing(*names[place][:2], "digits", "classification", names[place][2], 9.0) for place in range(len(names))]
     measured = [t if "width=8" not in t.backbone else t._replace(seconds=1.0 + (t.shots != 5)) for t in slow]
-    chosen = sample(cells, Timings(measured), Artifacts(tmp_path))
+    chosen = cheapest_cells(cells, Timings(measured), Artifacts(tmp_path))
     told = [(cell.method.name, cell.backbone.info.label, cell.shots, cell.seed) for cell in chosen]
     assert told == [("knn", "conv4(width=8)/random", 5, 0), ("linear_probe", "conv4(width=8)/random", 5, 0)]
-    unmeasured = sample(cells, Timings(), Artifacts(tmp_path))
+    unmeasured = cheapest_cells(cells, Timings(), Artifacts(tmp_path))
     assert {(cell.backbone.info.weights, cell.shots) for cell in unmeasured} == {("random", 1)}
 
 
@@ -390,7 +404,7 @@ def test_test_data_are_compared_with_all_that_was_trained_on(
         return replace(data, x=x)
 
     monkeypatch.setattr(WorkerCache, "dataset", copied)
-    found = list(Comparing(worker_cache).overlaps(cells))
+    found = list(OverlapSearch(worker_cache).overlaps(cells))
     assert [(each.test, each.against, each.exact, each.near) for each in found] == [
         ("digits: test part", "digits: training part", 3, 0),
         ("digits: test part", "rendered_digits(images=600): pre-training corpus", 0, 0),
@@ -414,7 +428,7 @@ def test_test_data_are_compared_with_all_that_was_trained_on(
     assert (found[0].tests, found[0].trained, found[0].share) == (897, 900, 3 / 897)
     same = (data.y[data.rows(TEST)[:3]] == data.y[data.rows(TRAIN)[5:8]]).sum()
     assert found[0].same_class == same
-    assert unseen(cells) == ()
+    assert unknown_corpora(cells) == ()
 
 
 def test_an_audit_is_kept_and_joined_by_later_ones_of_the_same_code(
@@ -447,13 +461,13 @@ def test_an_audit_is_kept_and_joined_by_later_ones_of_the_same_code(
 
 
 def test_an_audit_tells_what_failed_and_escapes_what_users_name() -> None:
-    proofs_ = [
+    checks = [
         {"check": TEST_LABELS, "verdict": "failed", "detail": "differs in [bold]model"},
         {"check": BATCHES, "verdict": "declared"},
     ]
     cell = AuditedCell(
         id="0" * 20, protocol="classification", method="m[red]", backbone="b", dataset="d", shots=1, seed=0,
-        method_source="m", protocol_source="p", proofs=proofs_,  # type: ignore[arg-type]
+        method_source="m", protocol_source="p", checks=checks,  # type: ignore[arg-type]
     )  # fmt: skip
     lines = list(cell_lines(cell))
     assert "m\\[red] | b | d | 1 shot | seed 0" in lines[0]
@@ -473,3 +487,24 @@ def test_an_audit_tells_what_failed_and_escapes_what_users_name() -> None:
     assert overlap_table(found.model_copy(update={"overlaps": (overlap,)})).row_count == 1
     (line,) = examples(overlap)
     assert line == "  row 3 (a) of t: test part and row 5 (b) of [red], 0.05 apart: 'Go!' | 'go'"
+
+
+def test_an_audit_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    check = {"check": TEST_LABELS, "verdict": "passed", "detail": ""}
+    cell = {
+        "id": "0" * 20, "protocol": "classification", "method": "m", "backbone": "b", "dataset": "d", "shots": "full",
+        "seed": 0, "method_source": "m", "protocol_source": "p", "proofs": [check],
+    }  # fmt: skip
+    audit_of_old = {
+        "suite": "s", "finished": 0.0, "version": "0", "commit": "", "device": "cpu", "planned": 1, "cells": [cell],
+        "overlaps": [], "unseen": ["b"],
+    }  # fmt: skip
+    file = audit_file(tmp_path, "s")
+    file.parent.mkdir()
+    file.write_text(json.dumps(audit_of_old))
+    found = read_audit(tmp_path, "s")
+    assert found is not None
+    assert [result.check for result in found.cells[0].checks] == [TEST_LABELS]
+    assert found.unknown_corpora == ("b",)
+    write_audit(tmp_path, found)
+    assert read_audit(tmp_path, "s") == found

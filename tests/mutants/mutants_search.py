@@ -422,8 +422,8 @@ MUTANTS = (
     Mutant(
         "states: the newest, whatever came before",
         f"{STATES}:_key",
-        "segments_before(cell.segments, mark)",
-        "mark",
+        "segments_before(cell.segments, ninth)",
+        "ninth",
         OF_SEGMENTS,
     ),
     Mutant("states: kept for ever", f"{STATES}:delete_states", "> _ABANDONED", "> 99 * _ABANDONED", OF_SEGMENTS),

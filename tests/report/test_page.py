@@ -15,7 +15,7 @@ import pytest
 from demo_suite import BONUS, BOOM, FOLLY, SEEDS, accuracy
 from rich.console import Console
 
-from tlbench.audit.results import Audit, AuditedCell, Overlap, Proof
+from tlbench.audit.results import Audit, AuditedCell, CheckResult, Overlap
 from tlbench.cli.leaderboard_table import terminal_table
 from tlbench.report import html as rendered
 from tlbench.report import page, trials
@@ -211,10 +211,10 @@ def test_names_break_behind_their_marks_and_are_escaped() -> None:
 
 
 def test_an_audit_is_shown_and_its_names_stay_text() -> None:
-    proof = Proof(check="test labels", verdict="failed", detail="<i>differ</i>")
+    failed = CheckResult(check="test labels", verdict="failed", detail="<i>differ</i>")
     cell = AuditedCell(
         id="c", protocol="classification", method=FOLLY, backbone="b", dataset="d", shots="5", seed=0,
-        method_source="", protocol_source="", proofs=(proof,),
+        method_source="", protocol_source="", checks=(failed,),
     )  # fmt: skip
     overlap = Overlap(
         test="<u>digits</u>", tests=200, against="train", trained=900, exact=2, near=1, same_class=3, expected=0.25,

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from made_results import results, run
 
-from tlbench.audit.results import Audit, AuditedCell, Overlap, Proof
+from tlbench.audit.results import Audit, AuditedCell, CheckResult, Overlap
 from tlbench.plugins import registry
 from tlbench.report import report_data as gathered
 from tlbench.report.all_tables import sheets
@@ -107,10 +107,10 @@ def test_a_large_board_answers_for_all_its_rows() -> None:
 
 
 def test_an_audit_that_failed_and_copies_are_warned_of() -> None:
-    proof = Proof(check="test labels", verdict="failed", detail="the models differ")
+    failed = CheckResult(check="test labels", verdict="failed", detail="the models differ")
     cell = AuditedCell(
         id="c", protocol="classification", method="a", backbone="b", dataset="d", shots="5", seed=0, method_source="",
-        protocol_source="", proofs=(proof,),
+        protocol_source="", checks=(failed,),
     )  # fmt: skip
     overlap = Overlap(
         test="digits: test", tests=100, against="digits: train", trained=900, exact=2, near=1, same_class=3,

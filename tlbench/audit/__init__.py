@@ -1,1 +1,1 @@
-"""The audit: shows on chosen cells that nothing a method must not see reaches it. One question, one file."""
+"""The audit: checks on chosen cells that no label reaches a method which must not see it."""

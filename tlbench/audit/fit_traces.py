@@ -1,4 +1,4 @@
-"""What a fit leaves behind, piece by piece as hashes, so that two fits can be compared to the last bit."""
+"""Traces of a fit: a hash of each of its parts, so that two fits can be compared to the last bit."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from tlbench.training.frozen_features import Features
 
 Trace = dict[str, str]
 
-# What every method is handed, and what holds the data: no part of what was learnt.
-_GIVEN = (Context, Features, Dataset, Split, Task, Artifacts, ModuleType, type, Path)
-# What only an oracle says; it reads test labels, and is never ranked.
+# Arguments of every method, and holders of data: they are no part of what was learnt.
+_INPUTS = (Context, Features, Dataset, Split, Task, Artifacts, ModuleType, type, Path)
+# Values of oracles, which read test labels and are never ranked.
 _ORACLES = ("selected/step_by/oracle", "curves/oracle_accuracy")
 _SHOWN = 3
 
 
 def model_trace(fitted: Any) -> Trace:
-    """Return the hash of every tensor, number and text that a fitted method holds, by its place in it.
+    """Return the hash of every tensor, number and text in a fitted method, by its path in the object.
 
     Closures are looked into: heads on frozen features are functions that hold their weights.
     """
-    found: Trace = {}
-    _walk(fitted, "model", found, {})
-    return found
+    trace: Trace = {}
+    _walk(fitted, "model", trace, {})
+    return trace
 
 
 def outcome_trace(outcome: Outcome, *, scores: bool, predictions: bool) -> Trace:
@@ -44,8 +44,8 @@ def outcome_trace(outcome: Outcome, *, scores: bool, predictions: bool) -> Trace
 
     Args:
         outcome: The outcome.
-        scores: Whether its scores and what an oracle chose are a part; they depend on test labels.
-        predictions: Whether its test logits are a part.
+        scores: Whether to include its scores and the choices of oracles; they depend on test labels.
+        predictions: Whether to include its test logits.
     """
     parts: dict[str, Any] = {f"selected/{name}": value for name, value in outcome.selected.items()}
     parts |= {f"validation/{name}": value for name, value in outcome.validation.items()}
@@ -61,34 +61,35 @@ def outcome_trace(outcome: Outcome, *, scores: bool, predictions: bool) -> Trace
 
 
 def difference(before: Trace, after: Trace) -> str:
-    """Return in words which pieces differ; nothing where none does."""
+    """Return in words which parts differ; nothing where none does."""
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 
 
-def _walk(value: Any, at: str, found: Trace, seen: dict[int, Any]) -> None:
-    if isinstance(value, _GIVEN) or id(value) in seen:
+def _walk(value: Any, path: str, trace: Trace, seen: dict[int, Any]) -> None:
+    """Add the hashes of a value's parts to a trace."""
+    if isinstance(value, _INPUTS) or id(value) in seen:
         return
     if isinstance(value, str | int | float | bool | complex | bytes | torch.dtype | torch.device | None):
-        found[at] = digest(repr(value))
+        trace[path] = digest(repr(value))
         return
-    seen[id(value)] = value  # held, so that nothing else can get its id
+    seen[id(value)] = value  # kept, so that no other object can get its id
     if isinstance(value, Tensor):
-        found[at] = _array(
+        trace[path] = _array(
             value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy(), value.dtype, value.shape
         )
     elif isinstance(value, np.ndarray | np.generic):
-        found[at] = _array(np.asarray(value), value.dtype, value.shape)
+        trace[path] = _array(np.asarray(value), value.dtype, value.shape)
     elif isinstance(value, torch.Generator):
-        _walk(value.get_state(), at, found, seen)
+        _walk(value.get_state(), path, trace, seen)
     else:
         for name, inner in _parts(value):
-            _walk(inner, f"{at}.{name}", found, seen)
+            _walk(inner, f"{path}.{name}", trace, seen)
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what an object is made of, in an order that is the same in every run."""
+    """Yield the named parts of an object, in an order that is the same in every run."""
     if isinstance(value, nn.Module):
         for group in ("_parameters", "_buffers", "_modules"):
             yield from getattr(value, group).items()
@@ -96,9 +97,9 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, Mapping):
         yield from ((str(key), inner) for key, inner in value.items())
     elif isinstance(value, list | tuple):
-        yield from ((str(place), inner) for place, inner in enumerate(value))
+        yield from ((str(number), inner) for number, inner in enumerate(value))
     elif isinstance(value, set | frozenset):
-        yield from ((str(place), inner) for place, inner in enumerate(sorted(value, key=repr)))
+        yield from ((str(number), inner) for number, inner in enumerate(sorted(value, key=repr)))
     elif isinstance(value, partial):
         yield from (("function", value.func), ("arguments", value.args), ("keywords", value.keywords))
     elif isinstance(value, MethodType):
@@ -115,5 +116,5 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _array(value: Any, dtype: Any, shape: Any) -> str:
-    told = f"{dtype} {tuple(shape)} ".encode()
-    return hashlib.sha256(told + np.ascontiguousarray(value).tobytes()).hexdigest()[:16]
+    header = f"{dtype} {tuple(shape)} ".encode()
+    return hashlib.sha256(header + np.ascontiguousarray(value).tobytes()).hexdigest()[:16]

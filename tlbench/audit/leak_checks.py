@@ -1,4 +1,4 @@
-"""Proves the leak checks on one cell: fits it again on data in which only labels differ that it must not read."""
+"""Checks one cell for leaks: fits it again on data in which only labels differ that it must not read."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from tlbench.audit.changed_labels import (
+    ChangedLabelsCache,
+    LabelChange,
+    permute_labels_beyond_budget,
+    permute_test_labels,
+    separate_artifacts,
+)
 from tlbench.audit.fit_traces import Trace, difference, model_trace, outcome_trace
-from tlbench.audit.inductive_check import answers, declares, dependence
+from tlbench.audit.inductive_check import batch_dependence, declares_transductive, sample_logits
 from tlbench.audit.results import (
     BATCHES,
     BEYOND_THE_BUDGET,
@@ -22,9 +28,8 @@ from tlbench.audit.results import (
     TARGET_LABELS,
     TEST_LABELS,
     AuditedCell,
-    Proof,
+    CheckResult,
 )
-from tlbench.audit.tampered_data import Tamper, TamperedCache, lend, relabel_beyond_budget, scramble_tests
 from tlbench.core.cell import Cell, Pretrain
 from tlbench.core.record import Outcome
 from tlbench.data.dataset import SOURCE, Dataset
@@ -32,29 +37,33 @@ from tlbench.plugins import registry
 from tlbench.training.context import Context
 from tlbench.worker.artifact_jobs import TeacherJob, required_artifacts
 from tlbench.worker.build_artifact import build_artifact
+from tlbench.worker.cache import WorkerCache
 from tlbench.worker.fit_cell import fit_cell
 from tlbench.worker.paired_tokens import join_tokens
 from tlbench.worker.pretrain import corpus
 from tlbench.worker.provenance import sources
 
-if TYPE_CHECKING:
-    from tlbench.worker.cache import WorkerCache
-
 
 @dataclass(frozen=True)
 class _Fit:
-    """A cell that was fitted and scored: what the method returned, its trace then, and what the protocol said."""
+    """A cell that was fitted and scored.
 
-    fitted: Any
+    Attributes:
+        fitted: What the method returned.
+        model: Its trace, taken at once, because later predictions may change the object.
+        outcome: What the protocol found.
+    """
+
+    fitted: object
     model: Trace
     outcome: Outcome
 
 
-def prove(cell: Cell, cache: WorkerCache) -> AuditedCell:
-    """Fit a cell as it is and with labels changed that nothing but scoring may read, and compare.
+def check_cell(cell: Cell, cache: WorkerCache) -> AuditedCell:
+    """Fit a cell as it is, and with labels changed that nothing but scoring may read, and compare the fits.
 
-    No result is written, nor any teacher or checkpoint that a cell could find; what is missing of pre-trained weights,
-    features and tokens is made from data as they are, and kept.
+    No result is written, nor any teacher or checkpoint that a cell could read later. Pre-trained weights, features and
+    token ids that are missing are built from the data as they are, and stay.
 
     Args:
         cell: The cell.
@@ -62,153 +71,157 @@ def prove(cell: Cell, cache: WorkerCache) -> AuditedCell:
     """
     cache.artifacts.root.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="audit-", dir=cache.artifacts.root) as folder:
-        proofs = tuple(_Proofs(cell, cache, Path(folder)).all())
-    facts = cell.describe()
+        results = tuple(_LeakChecks(cell, cache, Path(folder)).results())
     return AuditedCell(
         id=cell.id,
         protocol=cell.protocol.name,
-        method=facts.method_label,
-        backbone=facts.backbone_label,
-        dataset=facts.dataset,
+        method=cell.method.label,
+        backbone=cell.backbone.info.label,
+        dataset=cell.dataset.info.name,
         shots=cell.shots,
         seed=cell.seed,
         **sources(cell),
-        proofs=proofs,
+        checks=results,
     )
 
 
-class _Proofs:
+class _LeakChecks:
     """The checks of one cell.
 
     Args:
         cell: The cell.
         cache: What this process keeps between cells.
-        folder: An empty folder of its own.
+        folder: An empty folder, for artifacts of the fits on changed labels.
     """
 
     def __init__(self, cell: Cell, cache: WorkerCache, folder: Path) -> None:
         self._cell = cell
         self._cache = cache
         self._folder = folder
-        self._worlds = 0
+        self._variants = 0
 
-    def all(self) -> Iterator[Proof]:
-        """Yield what came of each check that the cell's protocol knows."""
+    def results(self) -> Iterator[CheckResult]:
+        """Yield the result of each check that the cell's protocol knows."""
         try:
-            self._make_weights()
-            fitted = self._plain.fitted
+            self._build_weights()
+            fitted = self._plain_fit.fitted
         except Exception as error:
-            yield Proof(check=RUNS, verdict="failed", detail=_said(error))
+            yield CheckResult(check=RUNS, verdict="failed", detail=_error_line(error))
             return
         yield self._test_labels()
-        found = dependence(fitted, self._cell, self._dataset, self._context)
-        if found:
-            yield Proof(check=BATCHES, verdict="failed", detail=f"predictions depend on {found}")
+        dependence = batch_dependence(fitted, self._cell, self._dataset, self._context)
+        if dependence:
+            yield CheckResult(check=BATCHES, verdict="failed", detail=f"predictions depend on {dependence}")
         else:
-            yield Proof(check=BATCHES, verdict="declared" if declares(fitted) else "passed")
+            yield CheckResult(check=BATCHES, verdict="declared" if declares_transductive(fitted) else "passed")
         if not self._cell.protocol.episodic:
             yield self._hidden_labels()
-        if runs := self._runs_on_the_target():
+        if runs := self._pretraining_on_target():
             yield self._corpus(runs)
 
-    def _make_weights(self) -> None:
-        """Make what is missing of pre-trained weights, from data as they are."""
-        for make in required_artifacts(self._cell):
-            for each in required_artifacts(make) if isinstance(make, TeacherJob) else [make]:
-                build_artifact(each, self._cache)
+    def _build_weights(self) -> None:
+        """Build pre-trained weights that are missing, from data as they are; teachers are built with each variant."""
+        for job in required_artifacts(self._cell):
+            for weights in required_artifacts(job) if isinstance(job, TeacherJob) else [job]:
+                build_artifact(weights, self._cache)
 
-    def _test_labels(self) -> Proof:
-        if self._unchanged_by(scramble_tests):
-            return Proof(check=TEST_LABELS, verdict="not applicable", detail="there is one class to score only")
-        return self._compared(TEST_LABELS, scramble_tests, scores=False)
+    def _test_labels(self) -> CheckResult:
+        if self._unchanged_by(permute_test_labels):
+            return CheckResult(check=TEST_LABELS, verdict="not applicable", detail="there is one class to score only")
+        return self._compared(TEST_LABELS, permute_test_labels, scores=False)
 
-    def _hidden_labels(self) -> Proof:
+    def _hidden_labels(self) -> CheckResult:
         check = TARGET_LABELS if len(self._dataset.rows(SOURCE)) else BEYOND_THE_BUDGET
-        why = ""
+        reason = ""
         if registry.declaration("methods", self._cell.method.name).constants.get("ORACLE", False):
-            why = "an oracle is given these labels, as it declares"
+            reason = "an oracle is given these labels, as it declares"
         elif self._cell.shots == "full":
-            why = "every training label is in the budget"
-        elif self._unchanged_by(relabel_beyond_budget):
-            why = "no label lies beyond the budget"
-        if why:
-            return Proof(check=check, verdict="not applicable", detail=why)
-        return self._compared(check, relabel_beyond_budget, scores=True)
+            reason = "every training label is in the budget"
+        elif self._unchanged_by(permute_labels_beyond_budget):
+            reason = "no label lies beyond the budget"
+        if reason:
+            return CheckResult(check=check, verdict="not applicable", detail=reason)
+        return self._compared(check, permute_labels_beyond_budget, scores=True)
 
-    def _corpus(self, runs: list[Pretrain]) -> Proof:
-        other = self._world(scramble_tests)
+    def _corpus(self, runs: list[Pretrain]) -> CheckResult:
+        changed = self._variant(permute_test_labels)
         for run in runs:
-            plain, tampered = (corpus(cache.dataset(run.dataset), run.labels) for cache in (self._untouched, other))
-            alike = not run.labels or np.array_equal(plain.labels, tampered.labels)
-            if not (alike and np.array_equal(plain.rows, tampered.rows)):
-                told = f"{run.method.label} is given other examples of {run.dataset.info.name}"
-                return Proof(check=CORPUS, verdict="failed", detail=told)
-        return Proof(check=CORPUS, verdict="passed")
+            plain, other = (corpus(cache.dataset(run.dataset), run.labels) for cache in (self._plain_cache, changed))
+            same_labels = not run.labels or np.array_equal(plain.labels, other.labels)
+            if not (same_labels and np.array_equal(plain.rows, other.rows)):
+                detail = f"{run.method.label} is given other examples of {run.dataset.info.name}"
+                return CheckResult(check=CORPUS, verdict="failed", detail=detail)
+        return CheckResult(check=CORPUS, verdict="passed")
 
-    def _compared(self, check: str, tamper: Tamper, *, scores: bool) -> Proof:
-        """Compare the cell with itself on tampered data.
+    def _compared(self, check: str, change: LabelChange, *, scores: bool) -> CheckResult:
+        """Compare the cell's fit with its fit on changed labels.
 
         Args:
             check: What is checked.
-            tamper: How the data are tampered with.
-            scores: Whether test scores may not change either.
+            change: How labels are changed.
+            scores: Whether test scores must stay the same, too.
         """
         try:
-            other = self._fit(self._world(tamper))
+            other = self._fit(self._variant(change))
         except Exception as error:
-            return Proof(check=check, verdict="failed", detail=f"the cell fails on the other labels: {_said(error)}")
-        found = self._difference(other, scores)
-        if not found:
-            return Proof(check=check, verdict="passed")
-        noise = self._difference(self._fit(self._world(None)), scores)
-        told = f"; but so it does when nothing was changed, in {noise}: not reproducible here" if noise else ""
-        return Proof(check=check, verdict="failed", detail=f"differs in {found}{told}")
+            detail = f"the cell fails on the other labels: {_error_line(error)}"
+            return CheckResult(check=check, verdict="failed", detail=detail)
+        changes = self._difference(other, scores)
+        if not changes:
+            return CheckResult(check=check, verdict="passed")
+        noise = self._difference(self._fit(self._variant(None)), scores)
+        hint = f"; but so it does when nothing was changed, in {noise}: not reproducible here" if noise else ""
+        return CheckResult(check=check, verdict="failed", detail=f"differs in {changes}{hint}")
 
     def _difference(self, other: _Fit, scores: bool) -> str:
+        """Return in words in what a fit differs from the plain one; nothing where it does not."""
         episodic = self._cell.protocol.episodic
         traces = [
             fit.model | outcome_trace(fit.outcome, scores=scores, predictions=not episodic)
-            for fit in (self._plain, other)
+            for fit in (self._plain_fit, other)
         ]
-        if found := difference(*traces):
-            return found
-        asked = [answers(fit.fitted, self._cell, self._dataset, self._context) for fit in (self._plain, other)]
-        return "" if torch.equal(*asked) else "predictions"
+        if changes := difference(*traces):
+            return changes
+        logits = [
+            sample_logits(fit.fitted, self._cell, self._dataset, self._context) for fit in (self._plain_fit, other)
+        ]
+        return "" if torch.equal(*logits) else "predictions"
 
-    def _unchanged_by(self, tamper: Tamper) -> bool:
-        return bool(np.array_equal(tamper(self._cell, self._raw), self._raw.y))
+    def _unchanged_by(self, change: LabelChange) -> bool:
+        return bool(np.array_equal(change(self._cell, self._raw_dataset), self._raw_dataset.y))
 
-    def _runs_on_the_target(self) -> list[Pretrain]:
-        taught = self._cell.method.teacher
-        runs = [*self._cell.backbone.runs, *(taught.backbone.runs if taught is not None else ())]
+    def _pretraining_on_target(self) -> list[Pretrain]:
+        """Return the pre-training runs behind the cell that read the cell's own dataset."""
+        teacher = self._cell.method.teacher
+        runs = [*self._cell.backbone.runs, *(teacher.backbone.runs if teacher is not None else ())]
         return [run for run in runs if run.dataset.info.fingerprint == self._cell.dataset.info.fingerprint]
 
     @cached_property
-    def _plain(self) -> _Fit:
-        return self._fit(self._untouched)
+    def _plain_fit(self) -> _Fit:
+        return self._fit(self._plain_cache)
 
     @cached_property
-    def _untouched(self) -> TamperedCache:
-        return self._world(None)
+    def _plain_cache(self) -> ChangedLabelsCache:
+        return self._variant(None)
 
     @cached_property
-    def _raw(self) -> Dataset:
-        """The dataset as it is."""
-        return self._untouched.dataset(self._cell.dataset)
+    def _raw_dataset(self) -> Dataset:
+        """The dataset as it was decoded."""
+        return self._plain_cache.dataset(self._cell.dataset)
 
     @cached_property
     def _dataset(self) -> Dataset:
         """The dataset as the fitted method reads it."""
-        cell, cache = self._cell, self._untouched
+        cell, cache = self._cell, self._plain_cache
         dataset = cache.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)
         if cell.method.teacher is None:
             return dataset
-        taught, backbone = cache.read_by_teacher(cell), cache.backbone(cell.backbone, cell.seed)
-        return join_tokens(dataset, taught, backbone, cache.own_teacher(cell))[0]
+        backbone = cache.backbone(cell.backbone, cell.seed)
+        return join_tokens(dataset, cache.read_by_teacher(cell), backbone, cache.own_teacher(cell))[0]
 
     @cached_property
     def _context(self) -> Context:
-        cell, cache = self._cell, self._untouched
+        cell, cache = self._cell, self._plain_cache
         dataset = cache.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)
         features = cache.features(cell.backbone, cell.seed, dataset)
         return Context(cell=cell.id, device=cache.device, features=features, precision=cache.precision)
@@ -218,12 +231,12 @@ class _Proofs:
         assert result.outcome is not None
         return _Fit(result.fitted, model_trace(result.fitted), result.outcome)
 
-    def _world(self, tamper: Tamper | None) -> TamperedCache:
-        """Return shared pieces of a world where labels may differ, and teachers and tokenisers are made anew."""
-        self._worlds += 1
-        own = lend(self._cache.artifacts, self._folder / str(self._worlds))
-        return TamperedCache(own, self._cache.device, self._cache.precision, self._cell, tamper)
+    def _variant(self, change: LabelChange | None) -> ChangedLabelsCache:
+        """Return a new cache in which labels may differ, and in which teachers and tokenisers are built anew."""
+        self._variants += 1
+        artifacts = separate_artifacts(self._cache.artifacts, self._folder / str(self._variants))
+        return ChangedLabelsCache(artifacts, self._cache.device, self._cache.precision, self._cell, change)
 
 
-def _said(error: Exception) -> str:
+def _error_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

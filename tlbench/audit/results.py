@@ -1,10 +1,10 @@
-"""Audit: what was proved of a suite's results, and which test examples resemble what was trained on."""
+"""Results of an audit: the checks of each cell, and which test examples resemble training examples."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from tlbench.core.config import Settings
 from tlbench.core.description import setting_label
@@ -20,17 +20,17 @@ BEYOND_THE_BUDGET = "labels beyond the budget"
 CORPUS = "pre-training corpus"
 
 CHECKS = {
-    RUNS: "the cell runs to its end, and its protocol accepts what the method returns; told where it does not",
-    TEST_LABELS: "with scrambled test labels: the same model, validation, curves, choices and predictions, bit for bit",
-    BATCHES: "test examples in another order, number and company: the same predictions, up to rounding",
+    RUNS: "the cell runs to its end, and its protocol accepts what the method returns; listed only where it fails",
+    TEST_LABELS: "with permuted test labels: the same model, validation, curves, choices and predictions, bit for bit",
+    BATCHES: "with test examples in another order, number and company: the same predictions, up to rounding",
     TARGET_LABELS: "with permuted labels of the target's training examples: the same in everything, bit for bit",
     BEYOND_THE_BUDGET: "with other labels of all examples beyond the shots: the same in everything, bit for bit",
-    CORPUS: "with scrambled test labels: pre-training on the same data is given the same examples and labels",
+    CORPUS: "with permuted test labels: pre-training on the same data is given the same examples and labels",
 }
 
 
-class Proof(Settings):
-    """What came of one check on one cell.
+class CheckResult(Settings):
+    """The result of one check on one cell.
 
     Attributes:
         check: One of :data:`CHECKS`.
@@ -44,7 +44,20 @@ class Proof(Settings):
 
 
 class AuditedCell(Settings):
-    """A cell with its proofs; labels, not names, and marks as in a record's provenance."""
+    """A cell with the results of its checks.
+
+    Attributes:
+        id: Id of the cell.
+        protocol: Name of the protocol.
+        method: Label of the method.
+        backbone: Label of the backbone.
+        dataset: Name of the dataset.
+        shots: Label budget.
+        seed: Seed.
+        method_source: Mark of the method's code, as in a record's provenance.
+        protocol_source: Mark of the protocol's code.
+        checks: What was checked; ``proofs`` in files of earlier versions.
+    """
 
     id: str
     protocol: str
@@ -55,7 +68,7 @@ class AuditedCell(Settings):
     seed: int
     method_source: str
     protocol_source: str
-    proofs: tuple[Proof, ...]
+    checks: tuple[CheckResult, ...] = Field(validation_alias=AliasChoices("checks", "proofs"))
 
     @property
     def label(self) -> str:
@@ -65,11 +78,11 @@ class AuditedCell(Settings):
     @property
     def passed(self) -> bool:
         """Whether no check failed."""
-        return all(proof.verdict != "failed" for proof in self.proofs)
+        return all(result.verdict != "failed" for result in self.checks)
 
 
 class Pair(Settings):
-    """A test example and the trained example that it resembles most.
+    """A test example and the training example that it resembles most.
 
     Attributes:
         test_row: Row in the tested dataset.
@@ -94,16 +107,16 @@ class Overlap(Settings):
     """The test examples of a dataset, compared with examples that something was trained on.
 
     Attributes:
-        test: What is tested.
+        test: What is tested, in words.
         tests: Number of its examples.
-        against: What was trained on.
+        against: What was trained on, in words.
         trained: Number of its examples.
         exact: Test examples that have an exact copy there.
         near: Further test examples that have a near copy there.
         same_class: Of both, those whose copy is of a class of the same name.
-        expected: Share of the trained examples that have a copy among the other trained ones: what such examples
-            have in common anyway.
-        measure: How near copies were found.
+        expected: Share of the training examples that have a copy among the other training examples: how alike such
+            examples are anyway.
+        measure: How near copies are defined.
         pairs: Some of them, the nearest first.
     """
 
@@ -132,11 +145,12 @@ class Audit(Settings):
         finished: When, seconds since the epoch.
         version: Of tlbench.
         commit: Of tlbench, or empty.
-        device: Where cells were fitted.
+        device: Device type that cells were fitted on.
         planned: Number of cells of the suite.
         cells: Those that were audited.
         overlaps: Test data against training and pre-training data.
-        unseen: Backbones whose weights were trained elsewhere, on data that cannot be compared.
+        unknown_corpora: Labels of backbones whose weights were trained elsewhere, on data that cannot be compared;
+            ``unseen`` in files of earlier versions.
     """
 
     suite: str
@@ -147,7 +161,7 @@ class Audit(Settings):
     planned: int
     cells: tuple[AuditedCell, ...]
     overlaps: tuple[Overlap, ...]
-    unseen: tuple[str, ...] = ()
+    unknown_corpora: tuple[str, ...] = Field((), validation_alias=AliasChoices("unknown_corpora", "unseen"))
 
     @property
     def passed(self) -> bool:
@@ -156,7 +170,7 @@ class Audit(Settings):
 
     @property
     def summary(self) -> str:
-        """The cells and how they came out, in a line."""
+        """How many cells were audited and how many failed, in a line."""
         failed = sum(not cell.passed for cell in self.cells)
         cells = f"{self.planned} cell" + "s" * (self.planned != 1)
         return f"audited: {len(self.cells)} of {cells}, {f'{failed} failed' if failed else 'all passed'}"

@@ -1,16 +1,16 @@
-"""Audits a suite: which cells, where, and what is kept of it."""
+"""Audits a suite: chooses cells, checks them, compares data, and stores the results."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
 import tlbench
-from tlbench.audit.leak_checks import prove
-from tlbench.audit.overlaps import Comparing, unseen
+from tlbench.audit.leak_checks import check_cell
+from tlbench.audit.overlaps import OverlapSearch, unknown_corpora
 from tlbench.audit.results import Audit, AuditedCell
 from tlbench.audit.storage import read_audit, write_audit
 from tlbench.core.cell import Cell
@@ -21,30 +21,33 @@ from tlbench.store.artifacts import Artifacts
 from tlbench.store.workspace import Workspace
 from tlbench.suite.selector import select
 from tlbench.worker.artifact_jobs import PretrainingJob, required_artifacts
-from tlbench.worker.cache import WorkerCache
+from tlbench.worker.process import start_worker_process
 from tlbench.worker.provenance import machine_facts
 
-Tell = Callable[[str], None]
+
+class AuditObserver(Protocol):
+    """Called by :func:`audit` as it goes on."""
+
+    def on_step(self, label: str) -> None:
+        """Called when a step begins: a cell, or the comparison of data; the label says which."""
+
+    def on_cell(self, cell: AuditedCell) -> None:
+        """Called when a cell has been checked."""
 
 
 def audit(
-    prepared: PreparedSuite,
-    workspace: Workspace,
-    only: str = "",
-    starting: Tell = lambda what: None,
-    proved: Callable[[AuditedCell], None] = lambda cell: None,
+    prepared: PreparedSuite, workspace: Workspace, only: str = "", observer: AuditObserver | None = None
 ) -> tuple[Audit, Path]:
-    """Audit a suite in this process, and keep what comes of it in the workspace.
+    """Audit a suite in this process, and store the audit in the workspace.
 
     Args:
         prepared: The suite.
-        workspace: Where results and artifacts are kept; no result is read or written.
-        only: Selector of the cells to audit; the cheapest of each method and protocol where it is empty.
-        starting: Told what begins.
-        proved: Told each cell that was audited.
+        workspace: Where artifacts and audits are kept; no result is read or written.
+        only: Selector of the cells to audit; where it is empty, the cheapest of each method and protocol.
+        observer: Follows the audit.
 
     Returns:
-        The audit, with those cells of an earlier one that nothing has changed, and its file.
+        The audit, with those cells of an earlier one that still hold, and its file.
 
     Raises:
         UserError: The selector, or the file of an earlier audit, is not understood.
@@ -52,37 +55,42 @@ def audit(
     plan, suite = prepared.plan, prepared.suite
     with workspace.ledger() as ledger:
         timings = Timings(ledger.durations())
-    cells = select(only).of(plan.cells) if only else sample(plan.cells, timings, workspace.artifacts)
+    cells = select(only).of(plan.cells) if only else cheapest_cells(plan.cells, timings, workspace.artifacts)
     earlier = read_audit(workspace.root, suite.name)
-    cache = _cache(prepared, workspace)
-    found = []
+    gpu = suite.resources.gpus > 0 and torch.cuda.is_available()
+    device = "cuda" if gpu else "cpu"
+    cache = start_worker_process(workspace.artifacts.root, suite.resources, device=device, preload=())
+    checked = []
     for cell in cells:
-        starting(cell.describe().label)
-        found.append(prove(cell, cache))
-        proved(found[-1])
-    starting("test data against training and pre-training data")
-    overlaps = tuple(Comparing(cache).overlaps(plan.cells))
-    made = Audit(
+        if observer is not None:
+            observer.on_step(cell.describe().label)
+        checked.append(check_cell(cell, cache))
+        if observer is not None:
+            observer.on_cell(checked[-1])
+    if observer is not None:
+        observer.on_step("test data against training and pre-training data")
+    overlaps = tuple(OverlapSearch(cache).overlaps(plan.cells))
+    result = Audit(
         suite=suite.name,
         finished=time.time(),
         version=tlbench.__version__,
         commit=machine_facts()["commit"],
         device=cache.device.type,
         planned=len(plan.cells),
-        cells=(*_kept(earlier, found, plan.cells), *found),
+        cells=(*_still_valid(earlier, checked, plan.cells), *checked),
         overlaps=overlaps,
-        unseen=unseen(plan.cells),
+        unknown_corpora=unknown_corpora(plan.cells),
     )
-    return made, write_audit(workspace.root, made)
+    return result, write_audit(workspace.root, result)
 
 
-def sample(cells: list[Cell], timings: Timings, artifacts: Artifacts) -> list[Cell]:
-    """Return one cell of each method and protocol: the one that takes least time, the weights it lacks included.
+def cheapest_cells(cells: list[Cell], timings: Timings, artifacts: Artifacts) -> list[Cell]:
+    """Return one cell of each method and protocol: the one that takes least time, with the pre-training it lacks.
 
     Args:
-        cells: All of a suite.
+        cells: All cells of a suite.
         timings: What cells took so far.
-        artifacts: Where weights are that are made.
+        artifacts: Tells which weights exist.
     """
 
     def cost(cell: Cell) -> tuple[float, float, float]:
@@ -92,34 +100,25 @@ def sample(cells: list[Cell], timings: Timings, artifacts: Artifacts) -> list[Ce
 
     cheapest: dict[tuple[str, str], Cell] = {}
     for cell in cells:
-        at = (cell.protocol.name, cell.method.name)
-        if at not in cheapest or cost(cell) < cost(cheapest[at]):
-            cheapest[at] = cell
+        key = (cell.protocol.name, cell.method.name)
+        if key not in cheapest or cost(cell) < cost(cheapest[key]):
+            cheapest[key] = cell
     return list(cheapest.values())
 
 
-def _cache(prepared: PreparedSuite, workspace: Workspace) -> WorkerCache:
-    """Return the shared pieces that a slot of the suite would have."""
-    resources = prepared.suite.resources
-    torch.set_num_threads(max(1, int(resources.cpus)))
-    gpu = resources.gpus > 0 and torch.cuda.is_available()
-    if gpu:
-        torch.backends.cudnn.deterministic = True
-    device = torch.device("cuda" if gpu else "cpu")
-    return WorkerCache(workspace.artifacts, device, precision=resources.precision)
-
-
-def _kept(earlier: Audit | None, found: list[AuditedCell], cells: list[Cell]) -> list[AuditedCell]:
-    """Return the cells of an earlier audit that the suite still has, that were not audited again, by today's code."""
+def _still_valid(earlier: Audit | None, checked: list[AuditedCell], cells: list[Cell]) -> list[AuditedCell]:
+    """Return the cells of an earlier audit that the suite still has, were not checked again, and ran today's code."""
     if earlier is None:
         return []
-    again, today, code = {cell.id for cell in found}, {cell.id: cell for cell in cells}, InstalledCode()
+    again, planned, code = {cell.id for cell in checked}, {cell.id: cell for cell in cells}, InstalledCode()
     return [
         cell
         for cell in earlier.cells
-        if cell.id in today
+        if cell.id in planned
         and cell.id not in again
         and not code.has_changed(
-            today[cell.id].method.name, today[cell.id].protocol.name, Marks(cell.method_source, cell.protocol_source)
+            planned[cell.id].method.name,
+            planned[cell.id].protocol.name,
+            Marks(cell.method_source, cell.protocol_source),
         )
     ]

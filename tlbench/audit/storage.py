@@ -1,4 +1,4 @@
-"""Where audits are kept: one JSON file a suite, in the workspace."""
+"""Stores audits: one JSON file a suite, in the workspace."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tlbench.store.atomic_write import write_file
 
 
 def audit_file(root: Path, suite: str) -> Path:
-    """Return where the audit of a suite is kept, made or not.
+    """Return the path of the audit of a suite, whether it exists or not.
 
     Args:
         root: The workspace's folder.
@@ -22,7 +22,7 @@ def audit_file(root: Path, suite: str) -> Path:
 
 
 def read_audit(root: Path, suite: str) -> Audit | None:
-    """Return the audit of a suite; None where there was none.
+    """Return the audit of a suite; None where the suite was never audited.
 
     Args:
         root: The workspace's folder.
@@ -38,12 +38,17 @@ def read_audit(root: Path, suite: str) -> Audit | None:
         return None
     except ValidationError as error:
         raise UserError(
-            f"{file}: is no audit of this version of tlbench", "delete it; `tlbench audit` makes it anew"
+            f"{file}: is no audit of this version of tlbench", "delete it; `tlbench audit` writes a new one"
         ) from error
 
 
 def write_audit(root: Path, audit: Audit) -> Path:
-    """Keep an audit, in the place of an earlier one; a reader sees the old or the new one, whole."""
+    """Write an audit over an earlier one and return its path; a reader sees the old or the new one, whole.
+
+    Args:
+        root: The workspace's folder.
+        audit: The audit.
+    """
     file = audit_file(root, audit.suite)
     file.parent.mkdir(parents=True, exist_ok=True)
     return write_file(file, audit.model_dump_json(indent=1))

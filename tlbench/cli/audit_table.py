@@ -22,12 +22,12 @@ _MARKS = {
 def cell_lines(cell: AuditedCell) -> Iterator[str]:
     """Yield what came of a cell, with rich's markup: the cell, then a line for each check that did not simply pass."""
     words = []
-    for proof in cell.proofs:
-        word, style = _MARKS[proof.verdict]
-        words.append(f"{proof.check} [{style}]{word}[/]" if style else f"{proof.check} {word}")
+    for result in cell.checks:
+        word, style = _MARKS[result.verdict]
+        words.append(f"{result.check} [{style}]{word}[/]" if style else f"{result.check} {word}")
     yield f"{cell.id[:8]}  {escape(f'{cell.protocol}: {cell.label}')}"
     yield f"          {' · '.join(words)}"
-    yield from (f"          {escape(f'{proof.check}: {proof.detail}')}" for proof in cell.proofs if proof.detail)
+    yield from (f"          {escape(f'{result.check}: {result.detail}')}" for result in cell.checks if result.detail)
 
 
 def overlap_table(audit: Audit) -> Table:

@@ -12,12 +12,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tlbench.core.cell import Cell
 from tlbench.core.description import Trial
 from tlbench.core.hashing import digest
-from tlbench.core.segments import GENERATIONS, WHOLE, segments_before
+from tlbench.core.segments import GENERATIONS, WHOLE, Segment, segments_before
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.atomic_write import write_file
 from tlbench.worker.provenance import sources
@@ -26,8 +25,8 @@ STATES = "states"  # kind of artifact; each setting that is searched has a folde
 _ABANDONED = 7 * 86400.0  # seconds without a change after which no search continues from a setting's states
 
 
-def remaining_segments(cell: Cell, artifacts: Artifacts, scratch: Path) -> list[tuple[int, dict[str, Any]]]:
-    """Return the segments to train in this process, as the mark where each ends and all its parameters.
+def remaining_segments(cell: Cell, artifacts: Artifacts, scratch: Path) -> list[Segment]:
+    """Return the segments to train in this process, with the values of all parameters of the method.
 
     The checkpoints that the first of them continues from are copied into the folder, unless it has some of its own.
 
@@ -37,11 +36,11 @@ def remaining_segments(cell: Cell, artifacts: Artifacts, scratch: Path) -> list[
         scratch: Folder of the cell's checkpoints.
     """
     if not cell.segments:
-        return [(WHOLE, cell.method.params)]
+        return [Segment(WHOLE, cell.method.params)]
     start = 0
     if cell.trial is not None and not list(scratch.glob("*.ckpt")):
         start = _copy_latest_state(cell, cell.trial, artifacts, scratch)
-    return [(until, cell.method.params | values) for until, values in cell.segments if until > start]
+    return [Segment(until, cell.method.params | values) for until, values in cell.segments if until > start]
 
 
 def store_state(cell: Cell, artifacts: Artifacts, scratch: Path) -> None:
@@ -79,14 +78,14 @@ def delete_states(finished: Iterable[str], artifacts: Artifacts) -> None:
 
 
 def _copy_latest_state(cell: Cell, trial: Trial, artifacts: Artifacts, scratch: Path) -> int:
-    """Copy the latest state that exists into a folder and return its mark; 0 where there is none."""
-    for mark in reversed(GENERATIONS):
-        folder = artifacts.path(_kind(trial.setting), _key(cell, mark))
-        if mark < cell.segments[-1].until and folder.is_dir():
+    """Copy the latest state that exists into a folder; return its position in ninths, 0 where there is none."""
+    for ninth in reversed(GENERATIONS):
+        folder = artifacts.path(_kind(trial.setting), _key(cell, ninth))
+        if ninth < cell.segments[-1].until and folder.is_dir():
             for file in folder.iterdir():
                 with file.open("rb") as stored:
                     write_file(scratch / file.name, partial(shutil.copyfileobj, stored), durable=False)
-            return mark
+            return ninth
     return 0
 
 
@@ -94,6 +93,6 @@ def _kind(setting: str) -> str:
     return f"{STATES}/{setting}"
 
 
-def _key(cell: Cell, mark: int) -> str:
-    """Return the key of a trial's state at a mark; trials that have the same segments up to there share it."""
-    return digest([segments_before(cell.segments, mark), sources(cell)["method_source"]], length=32)
+def _key(cell: Cell, ninth: int) -> str:
+    """Return the key of a trial's state at a position; trials that have the same segments up to there share it."""
+    return digest([segments_before(cell.segments, ninth), sources(cell)["method_source"]], length=32)
