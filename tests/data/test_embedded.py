@@ -13,9 +13,8 @@ import pytest
 
 from tlbench.data.catalog import open_dataset
 from tlbench.data.dataset import TEST, TRAIN, Dataset
-from tlbench.data.rendering import DEJAVU, code_points, random_maps, warp
+from tlbench.data.rendering import DEJAVU, code_points, counts_to_bytes, random_maps, warp
 from tlbench.data.sources import glyphs, rendered_digits
-from tlbench.data.sources.digits import to_bytes
 from tlbench.store.artifacts import Artifacts
 
 
@@ -51,7 +50,7 @@ def test_digits_are_scikit_learns_split_900_to_897(digits: Dataset) -> None:
 
 
 def test_counts_become_bytes_by_the_stated_map() -> None:
-    assert to_bytes(np.arange(17)).tolist() == [int(n * 255 / 16 + 0.5) for n in range(17)]
+    assert counts_to_bytes(np.arange(17)).tolist() == [int(n * 255 / 16 + 0.5) for n in range(17)]
 
 
 def test_digits_hold_no_duplicates(digits: Dataset) -> None:
@@ -62,7 +61,7 @@ def test_printed_digits_transfer_as_a_real_shift_does(printed: Dataset, digits: 
     from sklearn.linear_model import LogisticRegression
 
     assert printed.x.shape == (6000, 1, 8, 8)
-    assert set(np.unique(printed.x)) == set(to_bytes(np.arange(17)).tolist())
+    assert set(np.unique(printed.x)) == set(counts_to_bytes(np.arange(17)).tolist())
     assert len(printed.info.domains) == 21
     assert set(Counter(zip(printed.y.tolist(), printed.domain.tolist(), strict=True)).values()) <= {28, 29}
     train, test = printed.rows(TRAIN), printed.rows(TEST)
@@ -184,7 +183,8 @@ def test_random_maps_stay_within_their_bounds() -> None:
 
 def test_decoding_is_the_same_in_another_process(printed: Dataset, tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path; from tlbench.data import rendered_digits as r, decoded as d;"
+        "from pathlib import Path; from tlbench.data import decoded as d;"
+        "from tlbench.data.sources import rendered_digits as r;"
         f"print(d.fingerprint(r.decode(r.Params(), Path({str(tmp_path)!r}))))"
     )
     env = {"PYTHONHASHSEED": "3", "HOME": str(tmp_path)}

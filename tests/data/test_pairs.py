@@ -145,7 +145,8 @@ def test_a_folder_of_domains_by_a_relative_path(tmp_path: Path) -> None:
     sides = {"source": {"name": "folder", "path": "pets", "domain": "day"}}
     sides["target"] = {**sides["source"], "domain": "night"}
     validated = catalog.validate("pair", sides)
-    paths = catalog.from_base(validated, tmp_path)
+    assert validated["source"]["params"] == {"path": "pets"}
+    paths = catalog.validate("pair", sides, tmp_path)
     assert paths["source"]["params"]["path"] == paths["target"]["params"]["path"] == str(tmp_path / "pets")
     dataset = catalog.open_dataset("pair", paths, Artifacts(tmp_path / "a"))
     assert dataset.info.name == "folder(pets): day -> night"

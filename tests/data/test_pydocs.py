@@ -17,7 +17,10 @@ from tlbench.core.errors import UserError
 from tlbench.data.catalog import open_dataset, validate
 from tlbench.data.dataset import TEST, TRAIN, Dataset
 from tlbench.data.decoded import Decoded, fingerprint
+from tlbench.data.docstring_texts import MASK, comparison_key, make_mask, pack_passages
 from tlbench.data.docstrings import docstrings
+from tlbench.data.python_library import PACKAGES
+from tlbench.data.python_library import library as library_folder
 from tlbench.data.sampling import check_shots, hold_out
 from tlbench.data.sources import pydocs
 from tlbench.data.tokenizer import PAD, Design, encode, train
@@ -56,7 +59,7 @@ def test_counts_are_those_of_a_whole_library(task: Dataset) -> None:
     whole(task)
     assert task.info.name == "pydocs"
     assert task.info.modality == "text"
-    assert task.info.classes == pydocs.PACKAGES == tuple(sorted(pydocs.PACKAGES))
+    assert task.info.classes == PACKAGES == tuple(sorted(PACKAGES))
     assert task.info.domains == ()
     assert 2500 < len(task.y) < 3600
     assert 0.2 < np.bincount(task.y).max() / len(task.y) < 0.26
@@ -74,18 +77,18 @@ def test_a_fifth_of_each_package_is_for_testing(task: Dataset) -> None:
 
 def test_no_file_has_docstrings_on_both_sides(task: Dataset) -> None:
     """Files are told by the docstrings that stand in one of them only."""
-    root, written = pydocs.library(), {}
+    root, written = library_folder(), {}
     for package in task.info.classes:
         for file in (root / package).rglob("*.py"):
             if not {"test", "tests", "idle_test"} & set(file.relative_to(root).parts):
                 written[file.relative_to(root).as_posix()] = docstrings(file)
     homes = defaultdict(set)
-    mask = pydocs.masking(written)
+    mask = make_mask(written)
     for name, texts in written.items():
         for text in texts:
-            homes[pydocs.key(mask(text))].add(name)
+            homes[comparison_key(mask(text))].add(name)
     of_side = [
-        {file for text in texts_of(task, part) if len(found := homes[pydocs.key(text)]) == 1 for file in found}
+        {file for text in texts_of(task, part) if len(found := homes[comparison_key(text)]) == 1 for file in found}
         for part in (TRAIN, TEST)
     ]
     assert len(of_side[0]) > 100
@@ -98,16 +101,16 @@ def test_no_file_has_docstrings_on_both_sides(task: Dataset) -> None:
 def test_no_text_stands_twice(kind: str, request: pytest.FixtureRequest) -> None:
     dataset = request.getfixturevalue(kind)
     assert len({plain(text) for text in dataset.x}) == len(dataset.x)
-    assert min(len(re.findall(r"\w+", text.replace(pydocs.MASK, ""))) for text in dataset.x) == 3
+    assert min(len(re.findall(r"\w+", text.replace(MASK, ""))) for text in dataset.x) == 3
     assert not any(text != text.strip() for text in dataset.x)
 
 
 @pytest.mark.parametrize("kind", ["task", "corpus"])
 def test_no_text_names_a_package_or_a_telling_module(kind: str, request: pytest.FixtureRequest) -> None:
     said = "\n".join(request.getfixturevalue(kind).x)
-    assert not re.findall("|".join(pydocs.PACKAGES), said, re.IGNORECASE)
+    assert not re.findall("|".join(PACKAGES), said, re.IGNORECASE)
     assert not re.findall(r"\b(?:pyshell|minidom|robotparser|forkserver|iso8859_15|cp1250)\b", said, re.IGNORECASE)
-    assert said.count(pydocs.MASK) > 300
+    assert said.count(MASK) > 300
     for kept in ("parser", "message", "request", "server", "events"):
         assert len(re.findall(rf"\b{kept}\b", said)) > 20
 
@@ -138,12 +141,12 @@ def test_the_corpus_holds_out_the_same_files(task: Dataset, corpus: Dataset) -> 
     assert "a corpus for pre-training, not a task" in corpus.info.warnings[-1]
     tested = {label: [] for label in range(len(task.info.classes))}
     for row in task.rows(TEST):
-        tested[int(task.y[row])].append(pydocs.key(task.x[row]))
+        tested[int(task.y[row])].append(comparison_key(task.x[row]))
     for row in corpus.rows(TEST):
-        piece = pydocs.key(corpus.x[row])
+        piece = comparison_key(corpus.x[row])
         assert any(piece.split("\n")[0] in text for text in tested[int(corpus.y[row])]), piece
-    found = " ".join(pydocs.key(text) for text in texts_of(corpus, TEST))
-    starts = [pydocs.key(text)[:40] for text in texts_of(task, TEST)]
+    found = " ".join(comparison_key(text) for text in texts_of(corpus, TEST))
+    starts = [comparison_key(text)[:40] for text in texts_of(task, TEST)]
     assert np.mean([start in found for start in starts]) > 0.98
 
 
@@ -156,8 +159,8 @@ def test_the_corpus_never_trains_on_a_test_text(task: Dataset, corpus: Dataset) 
         for paragraph in re.split(r"\n\s*\n", text):
             assert plain(paragraph) not in lines
     # What is left of the task's own training texts is nearly all of them.
-    own = [pydocs.key(text)[:40] for text in texts_of(task, TRAIN)]
-    said = " ".join(pydocs.key(text) for text in texts_of(corpus, TRAIN))
+    own = [comparison_key(text)[:40] for text in texts_of(task, TRAIN)]
+    said = " ".join(comparison_key(text) for text in texts_of(corpus, TRAIN))
     assert np.mean([start in said for start in own]) > 0.97
 
 
@@ -179,7 +182,8 @@ def test_the_warnings_name_the_version(task: Dataset) -> None:
 ALONE = """
 import sys
 from pathlib import Path
-from tlbench.data import decoded, pydocs
+from tlbench.data import decoded
+from tlbench.data.sources import pydocs
 before = set(sys.modules)
 one = pydocs.decode(pydocs.Params(texts="all"), Path())
 new = {name for name in set(sys.modules) - before if not name.startswith("encodings.")}  # which open() itself needs
@@ -205,7 +209,7 @@ FILES = ("one", "two", "three", "four", "five")
 
 def source(package: str, name: str, *more: str) -> str:
     """Return a file of four docstrings that tell where they stand, and more."""
-    documents = [f"Document {n} of number {pydocs.PACKAGES.index(package)}, file {name}." for n in range(4)]
+    documents = [f"Document {n} of number {PACKAGES.index(package)}, file {name}." for n in range(4)]
     return "\n".join(f"def f():\n    '''{text}'''" for text in (*documents, *more))
 
 
@@ -216,7 +220,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Library:
     def write(more: dict[str, str | bytes], without: tuple[str, ...] = ()) -> Path:
         root = tmp_path / "lib"
         files: dict[str, str | bytes] = {}
-        for package in pydocs.PACKAGES:
+        for package in PACKAGES:
             if package not in without:
                 files |= {f"{package}/{name}.py": source(package, name) for name in FILES}
         for name, content in (files | more).items():
@@ -239,7 +243,7 @@ def parts(found: Decoded) -> dict[str, int]:
 
 def file_for_testing(found: Decoded, package: str) -> str:
     """Return the one file of a package of :func:`library` that is for testing."""
-    name = re.compile(rf"of number {pydocs.PACKAGES.index(package)}, file (\w+)")
+    name = re.compile(rf"of number {PACKAGES.index(package)}, file (\w+)")
     (file,) = {hit[1] for text, part in parts(found).items() if part == TEST and (hit := name.search(text))}
     return file
 
@@ -366,7 +370,7 @@ def test_nested_definitions_are_read(library: Library) -> None:
 def test_missing_packages_are_named_and_too_few_refused(library: Library) -> None:
     root = library({"tkinter/lonely.py": "'''One file makes no package.'''"}, without=("tkinter", "idlelib", "urllib"))
     found = decode()
-    assert found.classes == tuple(p for p in pydocs.PACKAGES if p not in ("tkinter", "idlelib", "urllib"))
+    assert found.classes == tuple(p for p in PACKAGES if p not in ("tkinter", "idlelib", "urllib"))
     assert "lacks idlelib, tkinter, urllib: 8 packages instead of 11" in found.warnings[1]
     assert "One file makes no package." not in found.x
     assert decode("all").classes == (*found.classes, "other", "topics")
@@ -405,19 +409,19 @@ def test_damaged_topics_are_named(library: Library) -> None:
 
 def test_passages_lose_no_word_and_prefer_paragraphs() -> None:
     paragraphs = ["a b c", "d " * 30, "efg", "h" * 25]
-    found = pydocs.passages(paragraphs, 20)
+    found = pack_passages(paragraphs, 20)
     assert all(len(piece) <= 20 for piece in found)
     assert "".join("".join(found).split()) == "".join(paragraphs).replace(" ", "")
-    assert pydocs.passages(["one two", "three", "four five"], 13) == ["one two\nthree", "four five"]
-    assert pydocs.passages([]) == []
+    assert pack_passages(["one two", "three", "four five"], 13) == ["one two\nthree", "four five"]
+    assert pack_passages([]) == []
 
 
 def test_a_file_that_is_most_of_its_package_is_trained_on() -> None:
     texts = {f"http/{n}.py": ["x"] * size for n, size in enumerate((60, 9, 8, 12, 11))}
-    assert sum(len(texts[name]) for name in pydocs.held_out(texts, ["http"])) == 20
+    assert sum(len(texts[name]) for name in pydocs.choose_test_files(texts, ["http"])) == 20
     uneven = {"http/big.py": ["x"] * 50, "http/small.py": ["x"] * 40}
-    assert pydocs.held_out(uneven, ["http"]) == {"http/small.py"}
-    assert pydocs.held_out(uneven | {"http/none.py": [], "xml/a.py": ["x"]}, ["http"]) == {"http/small.py"}
+    assert pydocs.choose_test_files(uneven, ["http"]) == {"http/small.py"}
+    assert pydocs.choose_test_files(uneven | {"http/none.py": [], "xml/a.py": ["x"]}, ["http"]) == {"http/small.py"}
 
 
 def test_its_one_parameter_is_checked() -> None:

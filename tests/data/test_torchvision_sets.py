@@ -22,7 +22,7 @@ from PIL import Image
 from tlbench.core.errors import UserError
 from tlbench.data.catalog import open_dataset
 from tlbench.data.dataset import TEST, TRAIN, VAL, Dataset
-from tlbench.data.torchvision_index import signatures
+from tlbench.data.torchvision_classes import dataset_classes
 from tlbench.store.artifacts import Artifacts
 
 datasets = pytest.importorskip("torchvision.datasets")
@@ -248,14 +248,14 @@ def test_a_damaged_image_is_named(tmp_path: Path) -> None:
 def test_the_signatures_read_from_source_are_those_of_the_classes() -> None:
     import inspect
 
-    for name, found in signatures().items():
+    for name, found in dataset_classes().items():
         made = getattr(datasets, name)
         lineage = [inspect.signature(base.__init__).parameters for base in made.__mro__ if "__init__" in vars(base)]
         known = {argument for parameters in lineage for argument in parameters}
         assert {"root", *([found.argument] if found.argument else []), *found.options} <= known, name
         assert found.downloads <= ("download" in known), name
-    assert signatures()["OxfordIIITPet"].splits == {"train": "trainval", "test": "test"}
-    assert signatures()["Country211"].splits == {"train": "train", "val": "valid", "test": "test"}
-    assert signatures()["SVHN"].splits == {"train": "train", "test": "test"}
-    assert signatures()["EuroSAT"].splits == {}
-    assert not {"CocoCaptions", "Kitti", "VOCDetection", "Sintel", "Kinetics", "CelebA"} & set(signatures())
+    assert dataset_classes()["OxfordIIITPet"].splits == {"train": "trainval", "test": "test"}
+    assert dataset_classes()["Country211"].splits == {"train": "train", "val": "valid", "test": "test"}
+    assert dataset_classes()["SVHN"].splits == {"train": "train", "test": "test"}
+    assert dataset_classes()["EuroSAT"].splits == {}
+    assert not {"CocoCaptions", "Kitti", "VOCDetection", "Sintel", "Kinetics", "CelebA"} & set(dataset_classes())

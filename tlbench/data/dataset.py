@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,11 @@ class Dataset:
     def rows(self, part: int) -> NDArray[np.int64]:
         """Return the row numbers of one example split."""
         return np.flatnonzero(self.part == part)
+
+
+def with_origin(dataset: Dataset, origin: str) -> Dataset:
+    """Return a dataset whose facts say where its labelled examples come from (see :class:`DatasetInfo`)."""
+    return replace(dataset, info=replace(dataset.info, origin=origin))
 
 
 class Split:

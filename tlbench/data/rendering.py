@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +77,11 @@ def draw(face: str, characters: Sequence[str], em: int, cell: int, baseline: int
         ImageDraw.Draw(page).text((cell // 2, baseline), character, fill=255, font=font, anchor="ms")
         ink[row] = np.asarray(page)
     return ink
+
+
+def counts_to_bytes(counts: NDArray[np.integer[Any] | np.floating[Any]]) -> NDArray[np.uint8]:
+    """Map counts 0 ... 16 of inked pixels in blocks of 4x4 to bytes: count * 255 / 16, halves up, so 16 becomes 255."""
+    return ((np.asarray(counts, np.int64) * 255 + 8) // 16).astype(np.uint8)
 
 
 def random_maps(

@@ -96,7 +96,7 @@ class DatasetOpener:
                 yield number, pair
 
     def _open(self, spec: DatasetSpec, line: str) -> DatasetChoice:
-        params = data.from_base(data.validate(spec.name, spec.params), self._folder)
+        params = data.validate(spec.name, spec.params, self._folder)
         try:
             return DatasetChoice(spec.name, params, data.open_dataset(spec.name, params, self._artifacts).info)
         except UserError as error:

@@ -12,6 +12,7 @@ from tlbench.core.config import Settings
 from tlbench.core.hashing import derive_seed
 from tlbench.data.dataset import TEST, TRAIN
 from tlbench.data.decoded import Decoded
+from tlbench.data.rendering import counts_to_bytes
 
 VERSION = 1
 _TRAIN = 900
@@ -33,16 +34,11 @@ def decode(params: Params, folder: Path) -> Decoded:
     found = load_digits()
     y = found.target.astype(np.int64)
     return Decoded(
-        x=to_bytes(found.images)[:, None],
+        x=counts_to_bytes(found.images)[:, None],
         y=y,
         part=_split(y),
         classes=tuple(str(digit) for digit in range(10)),
     )
-
-
-def to_bytes(counts: NDArray[Any]) -> NDArray[np.uint8]:
-    """Map counts 0 ... 16 of inked pixels to bytes: count * 255 / 16, halves up, so 16 becomes 255."""
-    return ((np.asarray(counts, np.int64) * 255 + 8) // 16).astype(np.uint8)
 
 
 def _split(y: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -22,6 +22,7 @@ from tlbench.data.example_splits import SPLITS, divide
 from tlbench.data.file_tree import Entry, Tree
 from tlbench.data.image_decoding import look, read, sizes_differ
 from tlbench.data.rotated_classes import TURNS, with_rotations
+from tlbench.data.source import DataPath
 
 VERSION = 1
 Layout = Literal["classes", "domains", "groups"]
@@ -33,7 +34,7 @@ _BATCH = 256
 class Params(Settings):
     """Where the images are and how their folders are meant."""
 
-    path: str = Field(description="a folder, or a .zip of one")
+    path: DataPath = Field(description="a folder, or a .zip of one")
     layout: Literal["auto", "classes", "domains", "groups"] = Field(
         "auto", description="classes: class/img; domains: domain/class/img; groups: group/class/img"
     )

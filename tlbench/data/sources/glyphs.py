@@ -22,8 +22,8 @@ from tlbench.data.rendering import DEJAVU, code_points, draw, random_maps, versi
 from tlbench.data.sampling import hold_out
 
 VERSION = 2
-EXPECTED_CLASSES = 525
-ALIKE = 0.02
+_EXPECTED_CLASSES = 525
+_ALIKE = 0.02
 _EM, _CELL, _BASELINE, _SIDE = 22, 32, 23, 28
 _LETTERS = ("Lu", "Ll", "Lt", "Lo")
 _SPLIT = {"latin": "train", "cyrillic": "train", "armenian": "val", "greek": "test", "georgian": "test"}
@@ -90,7 +90,7 @@ def draw_all(characters: list[str]) -> NDArray[np.uint8]:
 def merge(ink: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Group characters that coincide in any face, directly or through others.
 
-    Two coincide where the squared distance of their drawings is below ``ALIKE`` of the larger one's squared norm.
+    Two coincide where the squared distance of their drawings is below ``_ALIKE`` of the larger one's squared norm.
 
     Args:
         ink: Drawings (faces, n, h, w).
@@ -107,7 +107,7 @@ def merge(ink: NDArray[np.uint8]) -> NDArray[np.int64]:
         flat = drawings.reshape(len(drawings), -1).astype(np.float64)
         norm = (flat**2).sum(1)
         distance = norm[:, None] + norm - 2 * flat @ flat.T
-        alike |= distance < ALIKE * np.maximum(norm[:, None], norm)
+        alike |= distance < _ALIKE * np.maximum(norm[:, None], norm)
     _, found = connected_components(csr_array(alike), directed=False)
     _, first, member = np.unique(found, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[member].astype(np.int64)
@@ -136,9 +136,9 @@ def _split(classes: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
 
 
 def _warnings(count: int) -> tuple[str, ...]:
-    if count == EXPECTED_CLASSES:
+    if count == _EXPECTED_CLASSES:
         return ()
     return (
-        f"{count} classes instead of {EXPECTED_CLASSES}: these versions of matplotlib's fonts, FreeType or Unicode "
+        f"{count} classes instead of {_EXPECTED_CLASSES}: these versions of matplotlib's fonts, FreeType or Unicode "
         "draw or sort letters differently, so compare only with results of the same fingerprint",
     )

@@ -1,8 +1,8 @@
 """Two datasets with one label set, or two domains of one dataset, as source and target of an adaptation.
 
-What the source holds out for testing validates here, since no method has trained on it, a pre-training on the source
-included. The target keeps its own split, for the same reason. Every part that other protocols read is the target's: to
-them a pair is its target.
+The test examples of the source are for validation here, since nothing has trained on them, a pre-training on the
+source included. The target keeps its own split, for the same reason. The parts that other protocols read (TRAIN, VAL,
+TEST) are the target's: to them a pair is its target.
 """
 
 from __future__ import annotations
@@ -21,52 +21,70 @@ from tlbench.core.config import Settings
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.info import DatasetInfo
 from tlbench.core.label_provenance import labels_shared, within
-from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, Dataset
+from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, Dataset, with_origin
 from tlbench.data.decoded import Decoded, canvas
+from tlbench.data.source import Member, Opener
 
 VERSION = 2
+JOINS = ("source", "target")
+PAIR = True
 _CHUNK = 1024
 _SHOWN = 5
 Rows = NDArray[np.int64]
 
 
-def _texts(value: Any) -> Any:
+def _names_as_texts(value: Any) -> Any:
     """Return a mapping whose whole numbers, as YAML reads a name like 3, are texts."""
     if not isinstance(value, dict):
         return value
     return {key: str(name) if type(name) is int else name for key, name in value.items()}
 
 
-class Side(Settings):
-    """A dataset, or one domain of it; its own parameters stand beside the name."""
+class Side(Member):
+    """A dataset, or one domain of it, with names for its classes."""
 
-    name: str
-    domain: str | None = None
-    classes: Annotated[dict[str, str], BeforeValidator(_texts)] = Field(
+    classes: Annotated[dict[str, str], BeforeValidator(_names_as_texts)] = Field(
         default_factory=dict,
         description="the target's names of classes of the source that have others: {own: target's}",
     )
-    params: dict[str, Any] = Field(default_factory=dict)
-
-
-def _side(value: Any) -> Any:
-    if isinstance(value, str):
-        return {"name": value}
-    if not isinstance(value, dict):
-        return value
-    given = {key: item for key, item in value.items() if key not in Side.model_fields}
-    return {key: item for key, item in value.items() if key in Side.model_fields} | ({"params": given} if given else {})
 
 
 class Params(Settings):
     """The two sides."""
 
-    source: Annotated[Side, BeforeValidator(_side)]
-    target: Annotated[Side, BeforeValidator(_side)]
+    source: Side
+    target: Side
+
+
+def check(params: Params) -> None:
+    """Refuse other names for the classes of the target.
+
+    Raises:
+        UserError: Naming the target.
+    """
+    if params.target.classes:
+        raise UserError("classes of the target keep their names, as 'target'", "give classes to the source")
+
+
+def open(params: Params, opener: Opener) -> Dataset:
+    """Open source and target and join them. The result comes from where the target does.
+
+    Raises:
+        UserError: One of them cannot be opened, or :func:`join` refuses them.
+    """
+    source, target = opener.dataset(params.source), opener.dataset(params.target)
+    content = [
+        [dataset.info.name, dataset.info.fingerprint, dataset.info.origin, side.domain, side.classes]
+        for dataset, side in ((source, params.source), (target, params.target))
+    ]
+    dataset = opener.decode_once(
+        label(source, target, params), [content], lambda folder: join(source, target, params, folder)
+    )
+    return with_origin(dataset, within(target.info.origin, params.target.domain))
 
 
 def label(source: Dataset, target: Dataset, params: Params) -> str:
-    """Return what people read: the two names, or the one name and the two domains."""
+    """Return how people call the pair: by the two names, or by the one name and the two domains."""
     domains = params.source.domain, params.target.domain
     if source.info.name == target.info.name and None not in domains:
         return f"{source.info.name}: {domains[0]} -> {domains[1]}"
@@ -89,15 +107,15 @@ def join(source: Dataset, target: Dataset, params: Params, folder: Path) -> Deco
         UserError: A domain or class is unknown, the two are the same, differ in their classes or in what they hold, a
             class has no example to learn it from in the source, or the target has too few examples.
     """
-    ours, theirs = (_domain(side, said.domain) for side, said in ((source, params.source), (target, params.target)))
-    if labels_shared(_part(source, params.source), _part(target, params.target)):
+    ours, theirs = _rows(source, params.source), _rows(target, params.target)
+    if labels_shared(_facts(source, params.source), _facts(target, params.target)):
         raise UserError(f"{source.info.name}: source and target share examples", "give each side a domain of its own")
     if source.info.modality != target.info.modality:
         raise UserError(
             f"{source.info.name} is {source.info.modality} data, but {target.info.name} {target.info.modality} data"
         )
-    position = _matched(source, target, params.source.classes)
-    y = np.concatenate([position[source.y[ours]], target.y[theirs]])
+    label_in_target = _match_classes(source, target, params.source.classes)
+    y = np.concatenate([label_in_target[source.y[ours]], target.y[theirs]])
     part = np.concatenate([np.where(source.part[ours] == TRAIN, SOURCE, SOURCE_VAL), target.part[theirs]])
     classes = target.info.classes
     names = _name(source, params.source), _name(target, params.target)
@@ -123,7 +141,7 @@ def join(source: Dataset, target: Dataset, params: Params, folder: Path) -> Deco
         if absent:
             warnings.append(f"{absent} of {len(classes)} classes have no {name} example in the target")
     return Decoded(
-        x=_inputs(source, ours, target, theirs, folder),
+        x=_join_inputs(source, ours, target, theirs, folder),
         y=y,
         part=part.astype(np.uint8),
         classes=classes,
@@ -136,15 +154,19 @@ def join(source: Dataset, target: Dataset, params: Params, folder: Path) -> Deco
     )
 
 
-def _part(dataset: Dataset, side: Side) -> DatasetInfo:
-    """Return the facts of what one side takes: all classes of its domain."""
+def _facts(dataset: Dataset, side: Side) -> DatasetInfo:
+    """Return the facts of one side: of all classes of its domain."""
     facts, domain = dataset.info, side.domain
-    places = {"fingerprint": within(facts.fingerprint, domain), "origin": within(facts.origin, domain)}
-    return replace(facts, class_splits={}, **places)
+    return replace(
+        facts,
+        class_splits={},
+        fingerprint=within(facts.fingerprint, domain),
+        origin=within(facts.origin, domain),
+    )
 
 
 def _name(dataset: Dataset, side: Side) -> str:
-    """Return what people read of one side: the dataset's name, and the domain if there is one."""
+    """Return how people call one side: by the dataset's name, and the domain if there is one."""
     return dataset.info.name if side.domain is None else f"{dataset.info.name}/{side.domain}"
 
 
@@ -153,8 +175,9 @@ def _beside(groups: Rows, count: int) -> Rows:
     return np.concatenate([groups.max() + 1 + np.arange(count), groups])
 
 
-def _domain(dataset: Dataset, domain: str | None) -> Rows:
-    """Return the rows of a domain, or all."""
+def _rows(dataset: Dataset, side: Side) -> Rows:
+    """Return the rows of a side's domain, or all."""
+    domain = side.domain
     if domain is None:
         return np.arange(len(dataset.y))
     known = dataset.info.domains
@@ -164,12 +187,18 @@ def _domain(dataset: Dataset, domain: str | None) -> Rows:
     return np.flatnonzero(dataset.domain == known.index(domain))
 
 
-def _matched(source: Dataset, target: Dataset, said: Mapping[str, str]) -> Rows:
-    """Return the target's label of each label of the source."""
-    ours, theirs = _renamed(source, target, said), target.info.classes
+def _match_classes(source: Dataset, target: Dataset, other_names: Mapping[str, str]) -> Rows:
+    """Return the target's label of each label of the source.
+
+    Args:
+        source: The source.
+        target: The target.
+        other_names: The target's name of each class of the source that the source calls otherwise.
+    """
+    ours, theirs = _renamed(source, target, other_names), target.info.classes
     if set(ours) != set(theirs):
         missing = [sorted(set(ours) - set(theirs)), sorted(set(theirs) - set(ours))]
-        told = [
+        differences = [
             f"only {side.info.name} has {', '.join(map(repr, names[:_SHOWN]))}"
             + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
             for side, names in zip((source, target), missing, strict=True)
@@ -182,24 +211,24 @@ def _matched(source: Dataset, target: Dataset, said: Mapping[str, str]) -> Rows:
                 f"; if some are only called otherwise, give the source classes, e.g. classes: {{{own!r}: {other!r}}}"
             )
         raise UserError(
-            f"{source.info.name} and {target.info.name} must have the same classes: {'; '.join(told)}", hint
+            f"{source.info.name} and {target.info.name} must have the same classes: {'; '.join(differences)}", hint
         )
     return np.array([theirs.index(name) for name in ours])
 
 
-def _renamed(source: Dataset, target: Dataset, said: Mapping[str, str]) -> list[str]:
+def _renamed(source: Dataset, target: Dataset, other_names: Mapping[str, str]) -> list[str]:
     """Return the names of the source's classes as the target has them."""
     ours, theirs = source.info.classes, target.info.classes
-    for side, role, names in ((source, "source", said), (target, "target", said.values())):
+    for side, role, names in ((source, "source", other_names), (target, "target", other_names.values())):
         unknown = next((name for name in names if name not in side.info.classes), None)
         if unknown is not None:
             hint = nearest(unknown, side.info.classes)
             raise UserError(f"classes of the source: the {role} {side.info.name} has no class {unknown!r}", hint)
-    renamed = [said.get(name, name) for name in ours]
+    renamed = [other_names.get(name, name) for name in ours]
     twice = next((name for name, count in Counter(renamed).items() if count > 1), None)
     if twice is not None:
         both = [repr(name) for name, new in zip(ours, renamed, strict=True) if new == twice]
-        own = next(name for name in ours if said.get(name) == twice)
+        own = next(name for name in ours if other_names.get(name) == twice)
         free = set(theirs) - set(renamed)
         raise UserError(
             f"classes of the source: {' and '.join(both)} of {source.info.name} become one, {twice!r}",
@@ -211,7 +240,7 @@ def _renamed(source: Dataset, target: Dataset, said: Mapping[str, str]) -> list[
 def _refuse_unlearnable(name: str, labels: Rows, classes: Sequence[str]) -> None:
     count = np.bincount(labels, minlength=len(classes))
     if count.min() == 0:
-        few = [classes[label] for label in np.flatnonzero(count == 0)]
+        few = [classes[label] for label in np.flatnonzero(count == 0).tolist()]
         more = f" (nor have {len(few) - 1} more classes)" if len(few) > 1 else ""
         raise UserError(
             f"class {few[0]!r} has no training example in the source {name}{more}",
@@ -219,15 +248,20 @@ def _refuse_unlearnable(name: str, labels: Rows, classes: Sequence[str]) -> None
         )
 
 
-def _inputs(source: Dataset, ours: Rows, target: Dataset, theirs: Rows, folder: Path) -> Any:
-    if not isinstance(source.x, np.ndarray) or not isinstance(target.x, np.ndarray):
-        return [side.x[int(row)] for side, rows in ((source, ours), (target, theirs)) for row in rows]
+def _join_inputs(
+    source: Dataset, ours: Rows, target: Dataset, theirs: Rows, folder: Path
+) -> NDArray[np.uint8] | list[str]:
+    """Return texts, or images in the target's shape: the source's first."""
+    sides = ((source, ours), (target, theirs))
+    if target.info.modality == "text":
+        return [str(side.x[row]) for side, rows in sides for row in rows.tolist()]
     channels, height, width = target.info.shape
     x = canvas(folder, len(ours) + len(theirs), (channels, height, width))
     start = 0
-    for side, rows in ((source, ours), (target, theirs)):
+    for side, rows in sides:
+        images = np.asarray(side.x)
         for piece in np.split(rows, range(_CHUNK, len(rows), _CHUNK)):
-            x[start : start + len(piece)] = _fitted(side.x[piece], target.info.shape, source.info.name)
+            x[start : start + len(piece)] = _fitted(images[piece], target.info.shape, source.info.name)
             start += len(piece)
     return x
 

@@ -17,12 +17,11 @@ from tlbench.core.config import Settings
 from tlbench.core.hashing import derive_seed
 from tlbench.data.dataset import TEST, TRAIN
 from tlbench.data.decoded import Decoded
-from tlbench.data.rendering import DEJAVU, draw, random_maps, versions, warp
+from tlbench.data.rendering import DEJAVU, counts_to_bytes, draw, random_maps, versions, warp
 from tlbench.data.sampling import hold_out
-from tlbench.data.sources.digits import to_bytes
 
 VERSION = 1
-FACES = (
+_FACES = (
     *DEJAVU,
     *("STIXGeneral", "STIXGeneralItalic", "STIXGeneralBol", "STIXGeneralBolIta"),
     *("cmr10", "cmb10", "cmss10", "cmti10", "cmtt10"),
@@ -46,20 +45,20 @@ def signature(params: Params) -> Any:
 def decode(params: Params, folder: Path) -> Decoded:
     """Return the images, a fifth of each digit held out for testing; faces are domains."""
     number = np.arange(params.images)
-    y, face = number % 10, (number // 10) % len(FACES)
+    y, face = number % 10, (number // 10) % len(_FACES)
     return Decoded(
-        x=to_bytes(_counts(y, face))[:, None],
+        x=counts_to_bytes(_counts(y, face))[:, None],
         y=y,
         part=np.where(hold_out([str(label) for label in y], 0.2), TEST, TRAIN).astype(np.uint8),
         classes=tuple(str(digit) for digit in range(10)),
         domain=face,
-        domains=FACES,
+        domains=_FACES,
     )
 
 
 def _counts(y: NDArray[np.int64], face: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return inked pixels (n, 8, 8), 0 ... 16, of digits y (n,) in faces (n,)."""
-    ink = np.stack([draw(name, "0123456789", _EM, _CELL, _BASELINE) for name in FACES])
+    ink = np.stack([draw(name, "0123456789", _EM, _CELL, _BASELINE) for name in _FACES])
     centres, extents = _boxes(ink)
     generator = np.random.Generator(np.random.PCG64(derive_seed("rendered_digits", VERSION)))
     maps = random_maps(generator, len(y), degrees=15, scale=0.1, shear=0.3)

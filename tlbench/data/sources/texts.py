@@ -16,6 +16,7 @@ from tlbench.core.config import Settings
 from tlbench.core.errors import UserError, nearest
 from tlbench.data.decoded import Decoded
 from tlbench.data.example_splits import SPLITS, divide
+from tlbench.data.source import DataPath
 
 VERSION = 1
 _REQUIRED, _OPTIONAL = ("text", "label"), ("split", "domain")
@@ -27,7 +28,7 @@ _LONGEST = 2**31 - 1  # characters of a field; more than a C long holds is refus
 class Params(Settings):
     """Where the texts are."""
 
-    path: str = Field(description="a .csv or .jsonl file with text, label[, split][, domain]")
+    path: DataPath = Field(description="a .csv or .jsonl file with text, label[, split][, domain]")
 
 
 @dataclass(frozen=True)
@@ -151,24 +152,26 @@ def _jsonl(path: Path) -> Iterator[Line]:
 
 
 def _record(line: Line) -> tuple[str, ...]:
-    found = []
+    fields = []
     for name in _FIELDS:
         value = line.value.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and name != "text":
             value = str(value)
         if value is not None and not isinstance(value, str):
-            shown = {list: "a list", dict: "an object"}.get(type(value)) or json.dumps(value)
+            shown = (
+                "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else json.dumps(value)
+            )
             raise UserError(f"{line.at}: {name} must be a text, not {shown}")
         value = value or ""
         _check_whole(line.at, name, value)
         if name in _REQUIRED and not value.strip():
             hint = nearest(name, line.value) if name not in line.value and line.value else ""
             raise UserError(f"{line.at}: {name} is missing or empty", hint)
-        found.append(value if name == "text" else value.strip())
-    found[2] = _ALIASES.get(found[2].lower(), found[2].lower())
-    if found[2] and found[2] not in SPLITS:
-        raise UserError(f"{line.at}: unknown split {found[2]!r}", nearest(found[2], SPLITS))
-    return tuple(found)
+        fields.append(value if name == "text" else value.strip())
+    fields[2] = _ALIASES.get(fields[2].lower(), fields[2].lower())
+    if fields[2] and fields[2] not in SPLITS:
+        raise UserError(f"{line.at}: unknown split {fields[2]!r}", nearest(fields[2], SPLITS))
+    return tuple(fields)
 
 
 def _check_whole(at: str, name: str, value: str) -> None:

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,29 +22,32 @@ from tlbench.data.decoded import Decoded, canvas
 from tlbench.data.example_splits import divide
 from tlbench.data.image_decoding import fit, sizes_differ
 from tlbench.data.rotated_classes import TURNS, with_rotations
-from tlbench.data.torchvision_index import Signature, signatures
+from tlbench.data.source import DownloadPath
+from tlbench.data.torchvision_classes import DatasetClass, dataset_classes
 
 VERSION = 2
-_PATIENCE = 30.0  # seconds without an answer before a download is given up
+_TIMEOUT = 30.0  # seconds without an answer before a download is given up
 _GREY = ("1", "L", "LA", "I;16")
 
-# These list their files in the order of the file system, which differs between machines: what to sort them by.
-_PLACES: dict[str, Callable[[Any], list[str]]] = {
+# These list their files in the order of the file system, which differs between machines: paths to sort them by.
+_PATHS: dict[str, Callable[[Any], list[str]]] = {
     "Omniglot": lambda opened: [f"{opened._characters[c]}/{file}" for file, c in opened._flat_character_images],
     "SUN397": lambda opened: [str(file) for file in opened._image_files],
 }
 
-# How some sets of digits call their classes, which others call by the digit alone.
+# Class names of some sets of digits, and what other sets call the same classes.
 _DIGITS = {
     f"{digit} - {word}": str(digit)
     for digit, word in enumerate(("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"))
 }
 
 
-class Params(Settings):
+class TorchvisionParams(Settings):
     """Where the files lie, and how to read them."""
 
-    root: str | None = Field(None, description="folder of downloads; by default $TLBENCH_DATA or ~/.cache/tlbench")
+    root: DownloadPath | None = Field(
+        None, description="folder of downloads; by default $TLBENCH_DATA or ~/.cache/tlbench"
+    )
     image_size: int | None = Field(None, ge=4, le=1024, description="side to scale to; by default the images' own")
     invert: bool = Field(False, description="dark strokes on white become bright ones on black")
     rotations: bool = Field(False, description="each class turned by 90, 180 and 270 degrees is a class of its own")
@@ -52,64 +56,101 @@ class Params(Settings):
     )
 
 
-def check(name: str, params: Params) -> None:
-    """Refuse options that the class does not take.
+def sources() -> dict[str, TorchvisionDataset]:
+    """Return the classification datasets of the installed torchvision by class name. Imports no torch."""
+    return {name: TorchvisionDataset(one) for name, one in dataset_classes().items()}
 
-    Raises:
-        UserError: Naming the option.
+
+@dataclass(frozen=True)
+class TorchvisionDataset:
+    """One classification dataset of torchvision."""
+
+    dataset_class: DatasetClass
+    Params = TorchvisionParams
+
+    @property
+    def summary(self) -> str:
+        """First sentence of the class's docstring."""
+        return self.dataset_class.summary
+
+    def check(self, params: TorchvisionParams) -> None:
+        """Refuse options that the class does not take.
+
+        Raises:
+            UserError: Naming the option.
+        """
+        name, known = self.dataset_class.name, self.dataset_class.options
+        for option in params.options:
+            if option not in known:
+                hint = nearest(option, known) if known else f"{name} takes no options"
+                raise UserError(f"{name}: 'options': unknown option {option!r}", hint)
+
+    def signature(self, params: TorchvisionParams) -> Any:
+        """Return torchvision's version and the folder; the files themselves are published and do not change."""
+        return [version("torchvision"), version("pillow"), str(_root(params).resolve())]
+
+    def decode(self, params: TorchvisionParams, folder: Path) -> Decoded:
+        """Return the dataset with its official split, or a fifth of each class held out where it has none.
+
+        Args:
+            params: Folder, image size, options.
+            folder: Where to put the images.
+
+        Raises:
+            UserError: It cannot be downloaded or read, its images differ in size, or its targets are no classes.
+        """
+        splits = _open_splits(self.dataset_class, params)
+        x, targets = _read_images(splits, params, folder)
+        names = {split: _class_names(part, targets[split]) for split, part in splits.parts.items()}
+        classes = tuple(dict.fromkeys(name for of_split in names.values() for name in of_split.values()))
+        if splits.sorted:
+            classes = tuple(sorted(classes))
+        label = {name: position for position, name in enumerate(classes)}
+        y = np.asarray([label[names[split][target]] for split in splits.parts for target in targets[split]], np.int64)
+        of_example = [split for split in splits.parts for _ in targets[split]] if self.dataset_class.splits else None
+        parts = divide(splits.name, of_example, y, classes)
+        decoded = Decoded(x, y, parts.part, classes, class_splits=parts.class_splits, warnings=parts.warnings)
+        return with_rotations(decoded, splits.name) if params.rotations else decoded
+
+
+@dataclass(frozen=True)
+class _Splits:
+    """The opened splits of a dataset.
+
+    Attributes:
+        name: Name of the dataset.
+        parts: torchvision's dataset of each split, by ``train``, ``val`` and ``test``; by the empty name where the
+            dataset has one part only.
+        order: Positions of the examples of each split, in the order in which they are decoded.
+        sorted: Whether that order is by path, because torchvision's own differs between machines.
     """
-    known = signatures()[name].options
-    for option in params.options:
-        if option not in known:
-            hint = nearest(option, known) if known else f"{name} takes no options"
-            raise UserError(f"{name}: 'options': unknown option {option!r}", hint)
+
+    name: str
+    parts: dict[str, Any]
+    order: dict[str, list[int]]
+    sorted: bool
 
 
-def root(params: Params) -> Path:
+def _open_splits(found: DatasetClass, params: TorchvisionParams) -> _Splits:
+    parts = {
+        split: _open(found, params, {found.argument: value} if found.argument else {})
+        for split, value in (found.splits or {"": None}).items()
+    }
+    paths = _PATHS.get(found.name)
+    order = {
+        split: sorted(range(len(part)), key=paths(part).__getitem__) if paths else list(range(len(part)))
+        for split, part in parts.items()
+    }
+    return _Splits(found.name, parts, order, paths is not None)
+
+
+def _root(params: TorchvisionParams) -> Path:
     """Return the folder of downloads: as given, else $TLBENCH_DATA, else ~/.cache/tlbench/downloads."""
     given = params.root or os.environ.get("TLBENCH_DATA")
     return Path(given).expanduser() if given else Path.home() / ".cache" / "tlbench" / "downloads"
 
 
-def signature(params: Params) -> Any:
-    """Return torchvision's version and the folder; the files themselves are published and do not change."""
-    return [version("torchvision"), version("pillow"), str(root(params).resolve())]
-
-
-def decode(name: str, params: Params, folder: Path) -> Decoded:
-    """Return the dataset with its official split, or a fifth of each class held out where it has none.
-
-    Args:
-        name: The class's name.
-        params: Folder, image size, options.
-        folder: Where to put the images.
-
-    Raises:
-        UserError: It cannot be had or read, its images differ in size, or its targets are no classes.
-    """
-    found = signatures()[name]
-    opened = {
-        split: _open(found, params, {found.argument: value} if found.argument else {})
-        for split, value in (found.splits or {"": None}).items()
-    }
-    sorted_by = _PLACES.get(name)
-    order = {
-        split: sorted(range(len(part)), key=sorted_by(part).__getitem__) if sorted_by else list(range(len(part)))
-        for split, part in opened.items()
-    }
-    x, targets = _paint(name, opened, order, params, folder)
-    named = {split: _named(part, targets[split]) for split, part in opened.items()}
-    classes = tuple(dict.fromkeys(label for known in named.values() for label in known.values()))
-    if sorted_by:
-        classes = tuple(sorted(classes))
-    position = {label: at for at, label in enumerate(classes)}
-    y = np.asarray([position[named[split][target]] for split in opened for target in targets[split]], np.int64)
-    parts = divide(name, [split for split in opened for _ in targets[split]] if found.splits else None, y, classes)
-    decoded = Decoded(x, y, parts.part, classes, class_splits=parts.class_splits, warnings=parts.warnings)
-    return with_rotations(decoded, name) if params.rotations else decoded
-
-
-def _named(part: Any, targets: list[int]) -> dict[int, str]:
+def _class_names(part: Any, targets: list[int]) -> dict[int, str]:
     """Return the names of the targets that occur, in their order; a number where the dataset has no name."""
     known: Any = ()
     for attribute in ("classes", "categories", "all_categories", "_characters"):
@@ -124,44 +165,42 @@ def _named(part: Any, targets: list[int]) -> dict[int, str]:
     return names
 
 
-class _ColourMetError(Exception):
-    """A dataset that began in grey has a coloured image."""
+class _ColourImageError(Exception):
+    """A dataset whose first image is grey has a coloured image."""
 
 
-def _paint(
-    name: str, opened: dict[str, Any], order: dict[str, list[int]], params: Params, folder: Path
+def _read_images(
+    splits: _Splits, params: TorchvisionParams, folder: Path
 ) -> tuple[NDArray[np.uint8], dict[str, list[int]]]:
-    """Write all images to the folder's canvas and return it with the targets of each split."""
-    first, _ = _item(name, next(iter(opened.values())), 0)
-    channels = 1 if first.mode in _GREY else 3
+    """Write all images to the folder's canvas and return it with the targets of each split.
+
+    Images are grey (one channel) if all of them are.
+    """
+    first, _ = _item(splits.name, next(iter(splits.parts.values())), 0)
+    shape = (first.height, first.width) if params.image_size is None else (params.image_size,) * 2
     try:
-        return _paint_as(name, opened, order, params, folder, first, channels)
-    except _ColourMetError:
-        return _paint_as(name, opened, order, params, folder, first, 3)
+        return _read_images_as((1 if first.mode in _GREY else 3, *shape), splits, params, folder)
+    except _ColourImageError:
+        return _read_images_as((3, *shape), splits, params, folder)
 
 
-def _paint_as(
-    name: str,
-    opened: dict[str, Any],
-    order: dict[str, list[int]],
-    params: Params,
-    folder: Path,
-    first: Any,
-    channels: int,
+def _read_images_as(
+    shape: tuple[int, int, int], splits: _Splits, params: TorchvisionParams, folder: Path
 ) -> tuple[NDArray[np.uint8], dict[str, list[int]]]:
-    size, turns = params.image_size, TURNS if params.rotations else 1
-    height, width = (first.height, first.width) if size is None else (size, size)
-    x = canvas(folder, turns * sum(map(len, order.values())), (channels, height, width))
-    targets: dict[str, list[int]] = {split: [] for split in opened}
+    """Do the work of :func:`_read_images` for images (channels, height, width)."""
+    channels, height, width = shape
+    x = canvas(folder, (TURNS if params.rotations else 1) * sum(map(len, splits.order.values())), shape)
+    targets: dict[str, list[int]] = {split: [] for split in splits.parts}
     row = 0
-    for split, part in opened.items():
-        for index in order[split]:
-            image, target = _item(name, part, index)
+    for split, part in splits.parts.items():
+        for index in splits.order[split]:
+            image, target = _item(splits.name, part, index)
             if channels == 1 and image.mode not in _GREY:
-                raise _ColourMetError
-            if size is None and (image.height, image.width) != (height, width):
-                raise sizes_differ(name, [(height, width), (image.height, image.width)])
-            pixels = fit(image, f"{name}: image {index} of {split or 'the set'}", channels, size)
+                raise _ColourImageError
+            if params.image_size is None and (image.height, image.width) != (height, width):
+                raise sizes_differ(splits.name, [(height, width), (image.height, image.width)])
+            place = f"{splits.name}: image {index} of {split or 'the set'}"
+            pixels = fit(image, place, channels, params.image_size)
             x[row] = 255 - pixels if params.invert else pixels
             targets[split].append(target)
             row += 1
@@ -179,28 +218,28 @@ def _item(name: str, part: Any, index: int) -> tuple[Any, int]:
         raise UserError(f"{name}: the target of image {index} is no class: {target!r}") from None
 
 
-def _open(found: Signature, params: Params, split: dict[str, Any]) -> Any:
+def _open(found: DatasetClass, params: TorchvisionParams, split: dict[str, Any]) -> Any:
     """Open one split: the files that are there, else download them."""
     from torchvision import datasets
 
-    folder = root(params)
+    folder = _root(params)
     arguments = {"root": str(folder), **split, **params.options}
-    make = getattr(datasets, found.name)
+    construct = getattr(datasets, found.name)
     if not found.downloads:
-        return _attempt(found.name, folder, lambda: make(**arguments))
+        return _construct(found.name, folder, lambda: construct(**arguments))
     try:
-        return make(**arguments, download=False)
+        return construct(**arguments, download=False)
     except (RuntimeError, OSError):
         pass  # the files are not there, or not whole
     except (TypeError, ValueError, AssertionError, EOFError) as error:
         raise UserError(f"{found.name}: cannot be read from {folder}: {error}", "check options and files") from error
-    with _downloading(found.name, folder):
-        return _attempt(found.name, folder, lambda: make(**arguments, download=True))
+    with _exclusive_download(found.name, folder):
+        return _construct(found.name, folder, lambda: construct(**arguments, download=True))
 
 
-def _attempt(name: str, folder: Path, make: Callable[[], Any]) -> Any:
+def _construct(name: str, folder: Path, construct: Callable[[], Any]) -> Any:
     try:
-        return make()
+        return construct()
     except Exception as error:  # the network, the server, the disk or the format
         text = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
@@ -210,8 +249,8 @@ def _attempt(name: str, folder: Path, make: Callable[[], Any]) -> Any:
 
 
 @contextmanager
-def _downloading(name: str, folder: Path) -> Iterator[None]:
-    """Let one process download at a time, and no server keep it waiting for ever."""
+def _exclusive_download(name: str, folder: Path) -> Iterator[None]:
+    """Let one process download at a time, and end a download whose server does not answer."""
     before = socket.getdefaulttimeout()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -219,7 +258,7 @@ def _downloading(name: str, folder: Path) -> Iterator[None]:
         lock.acquire()
     except OSError as error:
         raise UserError(f"{name}: {folder} cannot be written: {error.strerror}", "give another root") from error
-    socket.setdefaulttimeout(_PATIENCE)
+    socket.setdefaulttimeout(_TIMEOUT)
     try:
         yield
     finally:

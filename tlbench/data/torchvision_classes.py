@@ -40,8 +40,8 @@ _SPLITS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @dataclass(frozen=True)
-class Signature:
-    """How a dataset class is called.
+class DatasetClass:
+    """How a dataset class of torchvision is called.
 
     Attributes:
         name: The class's name.
@@ -61,7 +61,7 @@ class Signature:
 
 
 @cache
-def signatures() -> dict[str, Signature]:
+def dataset_classes() -> dict[str, DatasetClass]:
     """Return the classification datasets by class name; empty where torchvision is not installed."""
     spec = importlib.util.find_spec("torchvision")
     if spec is None or not spec.submodule_search_locations:
@@ -72,8 +72,8 @@ def signatures() -> dict[str, Signature]:
     for module in sorted(set(exported.values())):
         tree = ast.parse((folder / f"{module}.py").read_text(encoding="utf-8"))
         known.update({node.name: node for node in tree.body if isinstance(node, ast.ClassDef)})
-    found = (_signature(name, known) for name in sorted(exported) if name in known and name not in _OTHER_TASKS)
-    return {signature.name: signature for signature in found if signature is not None}
+    read = (_read_class(name, known) for name in sorted(exported) if name in known and name not in _OTHER_TASKS)
+    return {one.name: one for one in read if one is not None}
 
 
 def _exports(file: Path) -> Iterator[tuple[str, str]]:
@@ -83,13 +83,13 @@ def _exports(file: Path) -> Iterator[tuple[str, str]]:
             yield from ((alias.name, node.module) for alias in node.names)
 
 
-def _signature(name: str, known: dict[str, ast.ClassDef]) -> Signature | None:
+def _read_class(name: str, known: dict[str, ast.ClassDef]) -> DatasetClass | None:
     lineage = list(_lineage(name, known))
     accepted = _accepted(lineage)
     argument, splits = _split_argument(name, accepted, lineage)
     if "root" not in accepted or (not splits and "split" in accepted):
         return None
-    return Signature(
+    return DatasetClass(
         name=name,
         summary=_summary(lineage[0]),
         argument=argument,
