@@ -20,7 +20,7 @@ from tlbench.core.record import STOPPED, Record
 from tlbench.planning.prepare import prepare
 from tlbench.report.results import load
 from tlbench.runner.run_searches import findings
-from tlbench.search.objective import RUNGS, winner
+from tlbench.search.objective import VALUE_CURVE, best_record
 from tlbench.search.study import Study
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.ledger import Ledger
@@ -138,14 +138,14 @@ def check_what_is_stored(workspace: Path) -> None:
     assert early, "successive halving ends some trials"
     for record in early:
         assert record.outcome is not None
-        assert [share for share, _ in record.outcome.curves[RUNGS]] in ([1], [1, 3])
+        assert [share for share, _ in record.outcome.curves[VALUE_CURVE]] in ([1], [1, 3])
         assert len(record.outcome.curves["val_accuracy"]) in (1, 2, 6)
     for record in cells:
         if record.cell.method == "linear_probe" or record.cell.shots == 1:
             assert record.cell.winner is None
             continue
         found = record.cell.winner
-        best = winner(sorted(by_setting[found.setting], key=lambda each: each.cell.trial.number), "accuracy")
+        best = best_record(sorted(by_setting[found.setting], key=lambda each: each.cell.trial.number), "accuracy")
         assert best is not None
         assert best.cell.trial == found
         assert found.values.items() <= record.cell.params.items()

@@ -6,28 +6,33 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from plausible import make_record
 from ray.tune.schedulers import TrialScheduler
 
+from tlbench.core.description import Trial
 from tlbench.core.record import Cost, Outcome, Record
-from tlbench.runner.tune_scheduler import Judges
-from tlbench.search.objective import RUNGS
+from tlbench.runner.tune_scheduler import TuneScheduler
+from tlbench.search.objective import VALUE_CURVE
+from tlbench.search.sampler import sampler
+from tlbench.search.scheduler import scheduler
 from tlbench.search.study import Study
 
-SETTING: Any = SimpleNamespace(search=SimpleNamespace(searcher="optuna"))
+PROBLEM: Any = SimpleNamespace(sampler=sampler("optuna"), scheduler=scheduler("none"))
 
 
 def trial(number: int, name: str = "") -> Any:
     return SimpleNamespace(trial_id=name or f"t{number}", config={"setting": "s", "number": number})
 
 
-def told(judges: Judges, number: int, share: int, value: float, name: str = "") -> str:
-    return judges.on_trial_result(None, trial(number, name), {"share": share, "value": value})
+def told(tune: TuneScheduler, number: int, share: int, value: float, name: str = "") -> str:
+    return tune.on_trial_result(None, trial(number, name), {"share": share, "value": value})
 
 
 def record(rungs: list[tuple[int, float]]) -> Record:
     cost = Cost(seconds=1, train_seconds=1, cpu_seconds=1, peak_memory=0, gpus=0, cpus=1, started=0)
-    outcome = Outcome(scores={}, validation={"accuracy": rungs[-1][1]}, curves={RUNGS: rungs})
-    return Record(cell={"id": "c", "trial": {}}, status="done", outcome=outcome, cost=cost)
+    outcome = Outcome(scores={}, validation={"accuracy": rungs[-1][1]}, curves={VALUE_CURVE: rungs})
+    cell = make_record("c" * 20).cell.model_copy(update={"trial": Trial("s", 1, {})})
+    return Record(cell=cell, status="done", outcome=outcome, cost=cost)
 
 
 EARLIER = {
@@ -42,17 +47,17 @@ ENDS = {"asha": 3, "median": 2}
 def verdicts(kind: str, *deaths: int) -> list[str]:
     """Run trials 3 and 4; one process more dies in trial 3 for each of the shares that it had come to."""
     before = {number: record(rungs) for number, rungs in enumerate(EARLIER[kind], start=1)}
-    judges = Judges({"s": Study(SETTING, before)}, kind)
+    tune = TuneScheduler({"s": Study(PROBLEM, before)}, scheduler(kind))
     for attempt, last in enumerate((*deaths, 9)):
         name = f"attempt-{attempt}"
-        judges.on_trial_add(None, trial(3, name))
-        found = [told(judges, 3, share, value, name) for share, value in enumerate(DYING[kind], 1) if share <= last]
-    judges.on_trial_complete(None, trial(3, name), {"share": 9, "value": 0.9})
+        tune.on_trial_add(None, trial(3, name))
+        found = [told(tune, 3, share, value, name) for share, value in enumerate(DYING[kind], 1) if share <= last]
+    tune.on_trial_complete(None, trial(3, name), {"share": 9, "value": 0.9})
     assert found == [TrialScheduler.CONTINUE] * 3
-    judges.on_trial_add(None, trial(4))
+    tune.on_trial_add(None, trial(4))
     found = []
     while TrialScheduler.STOP not in found:
-        found.append(told(judges, 4, len(found) + 1, NEXT[kind][len(found)]))
+        found.append(told(tune, 4, len(found) + 1, NEXT[kind][len(found)]))
     return found
 
 

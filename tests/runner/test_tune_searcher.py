@@ -53,7 +53,7 @@ class Play:
         return f"t{self.count}", self.proposals.suggest(f"t{self.count}")
 
     def setting(self, config: dict[str, Any]) -> SearchProblem:
-        return self.studies[config["setting"]].setting
+        return self.studies[config["setting"]].problem
 
     def end(self, trial: str, config: dict[str, Any], accuracy: float = 0.5) -> None:
         cell = self.setting(config).trial(config["number"], config["values"])
@@ -137,7 +137,7 @@ def test_another_driver_leaves_a_setting_to_the_one_that_searches_it(play: Play,
     _, mine = play.ask()
     second = Play.__new__(Play)
     second.__dict__.update(play.__dict__)
-    second.studies = {key: Study(study.setting, {}) for key, study in play.studies.items()}
+    second.studies = {key: Study(study.problem, {}) for key, study in play.studies.items()}
     theirs = second.other("they").suggest("x1")
     assert theirs["setting"] != mine["setting"]
 

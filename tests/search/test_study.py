@@ -39,7 +39,7 @@ def score(values: dict[str, Any]) -> float:
 def run(study: Study, until: int | None = None) -> list[dict[str, Any]]:
     """Run a study's trials one after another; return their values."""
     while (trial := study.propose()) is not None:
-        study.take(trial.number, ended(study.setting, trial.number, trial.values, score(trial.values)))
+        study.take(trial.number, ended(study.problem, trial.number, trial.values, score(trial.values)))
         if trial.number == until:
             break
     return [study.records[number].cell.trial.values for number in sorted(study.records)]
@@ -74,7 +74,7 @@ def test_independent_trials_do_not_look_at_results(setting: Any) -> None:
     assert first is not None
     assert first.number == 1
     assert study.propose() is None  # not before it is known whether there is anything to choose by
-    study.take(1, ended(study.setting, 1, first.values, 0.5))
+    study.take(1, ended(study.problem, 1, first.values, 0.5))
     started = [study.propose() for _ in range(5)]
     assert [each.number for each in started if each] == [2, 3, 4, 5, 6]
     assert [each.values for each in started if each] == run(Study(setting(), {}))[1:]
@@ -88,7 +88,7 @@ def test_trials_that_depend_on_others_run_one_after_another(setting: Any, search
         assert proposed is not None
         assert proposed.number == number
         assert study.propose() is None
-        study.take(number, ended(study.setting, number, proposed.values, 0.5))
+        study.take(number, ended(study.problem, number, proposed.values, 0.5))
     wide = Study(setting(**search, parallel=2), {1: study.records[1]})
     assert [wide.propose() is None for _ in range(3)] == [False, False, True]
 
@@ -98,7 +98,7 @@ def test_a_budget_of_seconds_counts_failures_too(setting: Any) -> None:
     for number, accuracy in ((1, 0.5), (2, None)):
         proposed = study.propose()
         assert proposed is not None
-        study.take(number, ended(study.setting, number, proposed.values, accuracy, seconds=6.0))
+        study.take(number, ended(study.problem, number, proposed.values, accuracy, seconds=6.0))
     assert study.spent == 12.0
     assert study.propose() is None
     assert study.ended
@@ -109,7 +109,7 @@ def test_without_validation_there_is_no_search(setting: Any) -> None:
     study = Study(setting(), {})
     proposed = study.propose()
     assert proposed is not None
-    study.take(1, ended(study.setting, 1, proposed.values, -1.0))
+    study.take(1, ended(study.problem, 1, proposed.values, -1.0))
     assert study.blind
     assert study.ended
     assert study.winner is None
@@ -121,7 +121,7 @@ def test_a_small_space_ends_before_the_budget(setting: Any, searcher: str) -> No
     study = Study(setting(searcher=searcher, declared=False, space=space), {})
     assert run(study) == [{"lr": 1e-3}, {"lr": 1e-2}]
     assert study.ended
-    assert Study(study.setting, study.records).ended, "whoever looks at it later sees that it is over"
+    assert Study(study.problem, study.records).ended, "whoever looks at it later sees that it is over"
 
 
 def test_who_wins(setting: Any) -> None:

@@ -30,6 +30,14 @@ class UserError(Exception):
         return type(self), (self.message, self.hint)
 
 
+class UnknownNameError(ValueError):
+    """A value that is none of some names, raised by validators; the hint names the nearest one."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
 def together(errors: Iterable[UserError]) -> UserError:
     """Return one error that says what each of several says, equal ones once."""
     found = list({str(error): error for error in errors}.values())

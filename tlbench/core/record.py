@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field
 
 from tlbench.core.config import Settings
-from tlbench.core.description import CellDescription
+from tlbench.core.description import CellDescription, Trial
 from tlbench.core.hashing import digest
 
 Status = Literal["done", "failed"]
@@ -110,6 +110,17 @@ class Record(Settings):
     def id(self) -> str:
         """The cell's id."""
         return self.cell.id
+
+    @property
+    def trial(self) -> Trial:
+        """The trial of a search that it belongs to.
+
+        Raises:
+            ValueError: It is the record of a cell of a grid.
+        """
+        if self.cell.trial is None:
+            raise ValueError(f"{self.cell.label} is no trial")
+        return self.cell.trial
 
     @property
     def digest(self) -> str:

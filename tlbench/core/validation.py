@@ -107,8 +107,9 @@ def _problem(model: type[Settings], detail: ErrorDetails, within: Location, sibl
         choices = {*_keys_at(model, location[:-1]), *(siblings if len(location) == 1 else ())}
         hint = nearest(key, choices) if choices else "there are no keys here"
         return Problem(where, f"unknown key {key!r}", hint)
+    hint = ""
     if detail["type"] == "value_error":
-        message = str(context["error"])
+        message, hint = str(context["error"]), getattr(context["error"], "hint", "")
     elif detail["type"] in _KINDS:
         message = f"must be {_KINDS[detail['type']]}, not {show(detail['input'])}"
     elif detail["type"] == "too_short":
@@ -116,7 +117,6 @@ def _problem(model: type[Settings], detail: ErrorDetails, within: Location, sibl
     else:
         message = re.sub(r"^(Input|Value|String|List|Tuple|Dictionary) should ", "must ", detail["msg"])
         message += f", not {show(detail['input'])}"
-    hint = ""
     if detail["type"] in ("literal_error", "enum") and isinstance(detail["input"], str):
         hint = nearest(detail["input"], re.findall(r"'([^']*)'", str(context.get("expected", ""))))
     return Problem(where, f"{key}: {message}" if key and location else message, hint)

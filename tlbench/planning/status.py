@@ -111,8 +111,8 @@ def suite_status(prepared: PreparedSuite, ledger: Ledger) -> SuiteStatus:
     """Hold a suite's plan against the ledger."""
     status = prepared.plan.status(ledger.known(cell.id for cell in prepared.plan.cells))
     open_ones = [study for study in studies(prepared.searches.of(status.todo), ledger).values() if not study.ended]
-    done, most = (sum(each) for each in ((len(s.records) for s in open_ones), (s.most for s in open_ones)))
-    trials = [study.setting.trial(n, {}) for study in open_ones for n in range(len(study.records), study.most)]
+    done, most = (sum(each) for each in ((len(s.records) for s in open_ones), (s.max_trials for s in open_ones)))
+    trials = [study.problem.trial(n, {}) for study in open_ones for n in range(len(study.records), study.max_trials)]
     cost = Timings(ledger.durations()).total([*status.todo, *trials], prepared.suite.resources)
     return SuiteStatus(prepared, status, cost, budget_of(prepared, ledger).spent, (done, most))
 

@@ -17,7 +17,7 @@ from tlbench.planning.prepare import PreparedSuite
 from tlbench.planning.search_plan import Searches, studies
 from tlbench.runner.graceful_stop import draining
 from tlbench.runner.progress import Progress
-from tlbench.search.objective import worth_of
+from tlbench.search.objective import value_of
 from tlbench.store.ledger import Ledger
 from tlbench.store.mlflow.background_writer import BackgroundWriter
 from tlbench.store.workspace import Workspace, driver_name
@@ -86,7 +86,9 @@ def run_searches(
         return False
     from tlbench.runner.tune_experiment import tune_all
 
-    before, most = (sum(each) for each in ((len(s.records) for s in todo.values()), (s.most for s in todo.values())))
+    before, most = (
+        sum(each) for each in ((len(s.records) for s in todo.values()), (s.max_trials for s in todo.values()))
+    )
     with draining(console) as drained, ExitStack() as stack:
         shown: list[Progress] = []
 
@@ -123,12 +125,12 @@ def findings(searches: Searches, ledger: Ledger) -> list[Found]:
         best, first, chosen = study.winner, study.default, study.best_trial
         found.append(
             Found(
-                setting=study.setting.label,
-                trials=len(records) / study.setting.trials_per_training,
+                setting=study.problem.label,
+                trials=len(records) / study.problem.trials_per_training,
                 failed=sum(record.status == "failed" for record in records),
                 seconds=study.spent,
-                start=None if first is None else worth_of(first.outcome),
-                best=None if best is None else worth_of(best.outcome),
+                start=None if first is None else value_of(first.outcome),
+                best=None if best is None else value_of(best.outcome),
                 number=0 if chosen is None else chosen.number,
                 values={} if chosen is None else chosen.values,
                 segments=() if chosen is None else chosen.segments,

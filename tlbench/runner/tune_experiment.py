@@ -15,6 +15,7 @@ from tlbench.core.record import Record
 from tlbench.core.resources import Resources
 from tlbench.planning.budget import Budget
 from tlbench.runner.session import capacity, connect
+from tlbench.search.scheduler import scheduler as named_scheduler
 from tlbench.search.study import Study
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.ledger import Ledger
@@ -104,12 +105,13 @@ def _fit(
 ) -> None:
     from ray import tune
 
-    from tlbench.runner.tune_scheduler import MARKS, Judges
+    from tlbench.runner.tune_scheduler import TuneScheduler
     from tlbench.runner.tune_searcher import Proposals
     from tlbench.runner.tune_trial import Jobs, run_trial
 
-    settings = {key: study.setting for key, study in studies.items()}
-    jobs = Jobs(str(root), resources, settings, MARKS[scheduler], budget.limits.cell_minutes)
+    plugin = named_scheduler(scheduler)
+    settings = {key: study.problem for key, study in studies.items()}
+    jobs = Jobs(str(root), resources, settings, plugin.checkpoints, budget.limits.cell_minutes)
     held: dict[str, float] = {"cpu": resources.cpus, "gpu": resources.gpus}
     trainable: Any = tune.with_resources(tune.with_parameters(run_trial, jobs=jobs), held)
     device = (float(resources.cpus), resources.gpus)
@@ -117,7 +119,7 @@ def _fit(
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=Proposals(studies, ledger, owner, device, budget, on_record, stopping),
-            scheduler=Judges(studies, scheduler),
+            scheduler=TuneScheduler(studies, plugin),
             num_samples=-1,
             max_concurrent_trials=slots,
             reuse_actors=True,

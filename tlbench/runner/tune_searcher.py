@@ -93,10 +93,10 @@ class Proposals(Searcher):
             trial = study.propose()
             if trial is None:
                 continue
-            cell = study.setting.trial_id(trial.number)
+            cell = study.problem.trial_id(trial.number)
             lease = self._ledger.lease([cell], self._owner, LEASE_SECONDS)
             if cell not in lease:  # another driver searches this setting
-                study.give_back(trial.number)
+                study.withdraw(trial.number)
                 del self._open[key]
                 return self.suggest(trial_id)
             return self._start(trial_id, _Started(study, trial, lease[cell], time.time()))
@@ -148,7 +148,7 @@ class Proposals(Searcher):
         """Return the record of a trial that ended outside its own code."""
         cpus, gpus = self._device
         return Record(
-            cell=started.study.setting.trial_cell(started.trial).describe(),
+            cell=started.study.problem.trial_cell(started.trial).describe(),
             status="failed",
             cost=Cost(
                 seconds=time.time() - started.began,
@@ -164,8 +164,8 @@ class Proposals(Searcher):
 
 
 def _first(study: Study) -> Cell:
-    return study.setting.trial(1, study.setting.space.start)
+    return study.problem.trial(1, study.problem.space.start)
 
 
 def _progress(study: Study) -> float:
-    return (len(study.records) + len(study.running)) / study.setting.max_trials
+    return (len(study.records) + len(study.running)) / study.problem.max_trials

@@ -21,7 +21,7 @@ from tlbench.core.resources import Resources
 from tlbench.core.segments import WHOLE, epochs_until
 from tlbench.runner.slot_actor import HEAVY, read_artifact
 from tlbench.runner.train_group import artifact_folder
-from tlbench.search.objective import RUNGS, worth, worth_of
+from tlbench.search.objective import VALUE_CURVE, validation_value, value_of
 from tlbench.search.problem import SearchProblem
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.context import Context
@@ -113,7 +113,7 @@ class _Judged:
             if epochs > done or epochs == total:
                 return
             scores = zip(accuracy[:epochs], nll[:epochs], strict=False)
-            best = max(worth({"accuracy": a, "nll": n}) or 0.0 for (_, a), (_, n) in scores)
+            best = max(validation_value({"accuracy": a, "nll": n}) or 0.0 for (_, a), (_, n) in scores)
             self._rungs.append((mark, best))
             self._report(_report(mark, self._partial(ctx, mark, best)))
 
@@ -121,7 +121,7 @@ class _Judged:
         """Return a trial's record with the values at the marks."""
         if record.outcome is None or not self._rungs:
             return record
-        curves = record.outcome.curves | {RUNGS: list(self._rungs)}
+        curves = record.outcome.curves | {VALUE_CURVE: list(self._rungs)}
         return record.model_copy(update={"outcome": record.outcome.model_copy(update={"curves": curves})})
 
     def _partial(self, ctx: Context, mark: int, best: float) -> Record:
@@ -132,7 +132,7 @@ class _Judged:
             outcome=Outcome(
                 scores={},
                 validation={"accuracy": best},
-                curves=dict(ctx.curves) | {RUNGS: list(self._rungs)},
+                curves=dict(ctx.curves) | {VALUE_CURVE: list(self._rungs)},
                 selected={STOPPED: round(mark / WHOLE, 4)},
             ),
             cost=self._watch.cost(resources.cpus, resources.gpus),
@@ -162,7 +162,7 @@ def _end_after(minutes: float | None) -> None:
 
 
 def _report(mark: int, record: Record) -> dict[str, Any]:
-    value = worth_of(record.outcome)
+    value = value_of(record.outcome)
     from ray import get_runtime_context
 
     return {

@@ -1,4 +1,4 @@
-"""What a trial is worth, and which of them wins. Imports no torch, no Ray."""
+"""The objective of a search: the value of a trial on validation, and which trial is the best."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterable, Mapping
 
 from tlbench.core.record import STOPPED, Outcome, Record
 
-RUNGS = "search/value"
-"""Name of the curve of what a trial was worth at each share of its training (see :mod:`.worker`)."""
-_TIE = 1e-6  # what a nat of the loss weighs against accuracy: it decides between equal ones only
-_CLOSE = 0.01
+VALUE_CURVE = "search/value"
+"""Name of the curve of a trial's best value at each checkpoint of its scheduler, by ninths of the training."""
+_TIE = 1e-6  # weight of a nat of the loss against accuracy: it decides between equal accuracies only
+_CLOSE = 0.01  # of accuracy: trials within it compete by cost
 
 
-def worth(validation: Mapping[str, float], key: str = "accuracy") -> float | None:
+def validation_value(validation: Mapping[str, float], key: str = "accuracy") -> float | None:
     """Return the value of validation scores, larger is better; None where there are none.
 
-    Of equal accuracies the smaller loss is better, which few validation examples make frequent.
+    Of equal accuracies the smaller loss is better: with few validation examples, equal ones are frequent.
 
     Args:
         validation: Scores by name.
-        key: Which of them decides: ``accuracy``, or the validator of an adaptation.
+        key: The score that decides: ``accuracy``, or the validator of an adaptation.
     """
     value = validation.get(key)
     if value is None or not math.isfinite(value):
@@ -29,24 +29,24 @@ def worth(validation: Mapping[str, float], key: str = "accuracy") -> float | Non
     return value - _TIE * min(max(nll, 0.0) if math.isfinite(nll) else math.inf, 1 / _TIE / 1e4)
 
 
-def worth_of(outcome: Outcome | None) -> float | None:
-    """Return the value of what a trial found on validation; None where it found nothing."""
+def value_of(outcome: Outcome | None) -> float | None:
+    """Return the value of an outcome on validation; None where it has none."""
     if outcome is None:
         return None
-    return worth(outcome.validation, str(outcome.selected.get("validator", "accuracy")))
+    return validation_value(outcome.validation, str(outcome.selected.get("validator", "accuracy")))
 
 
-def finished(record: Record) -> bool:
-    """Say whether a trial was trained to its end and has a value."""
-    return record.status == "done" and not stopped(record) and worth_of(record.outcome) is not None
+def is_complete(record: Record) -> bool:
+    """Return whether a trial was trained to its end and has a value."""
+    return record.status == "done" and not is_stopped(record) and value_of(record.outcome) is not None
 
 
-def stopped(record: Record) -> bool:
-    """Say whether the scheduler ended a trial early."""
+def is_stopped(record: Record) -> bool:
+    """Return whether the scheduler ended a trial early."""
     return record.outcome is not None and STOPPED in record.outcome.selected
 
 
-def winner(
+def best_record(
     records: Iterable[Record],
     objective: str,
     seconds: Callable[[Record], float] = lambda record: record.cost.train_seconds,
@@ -56,10 +56,10 @@ def winner(
     Args:
         records: Trials of one setting, in order of their numbers.
         objective: ``accuracy``; or ``accuracy_and_cost``, the quickest of those within a point of the best.
-        seconds: What a trial's training took.
+        seconds: Returns the seconds that a trial's training took.
     """
     known = [
-        (value, record) for record in records if finished(record) and (value := worth_of(record.outcome)) is not None
+        (value, record) for record in records if is_complete(record) and (value := value_of(record.outcome)) is not None
     ]
     if not known:
         return None

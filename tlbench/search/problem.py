@@ -12,6 +12,8 @@ from tlbench.core.description import DEFAULT_EXECUTION, Execution, Trial, settin
 from tlbench.core.hashing import digest
 from tlbench.core.info import Shots
 from tlbench.core.segments import GENERATIONS
+from tlbench.search.sampler import SamplerPlugin, sampler
+from tlbench.search.scheduler import SchedulerPlugin, scheduler
 from tlbench.search.space import Space
 from tlbench.search.spec import Search
 
@@ -46,8 +48,8 @@ class SearchProblem:
     @cached_property
     def key(self) -> str:
         """Hash of what decides the trials; a larger budget has the same first ones, unless they are a population."""
-        scheduler = "none" if self.search.scheduler == "pbt" and not self.segmented else self.search.scheduler
-        how: tuple[Any, ...] = (self.search.searcher, scheduler, self.search.objective, self.space.key)
+        name = "none" if self.scheduler.population is not None and not self.segmented else self.search.scheduler
+        how: tuple[Any, ...] = (self.search.searcher, name, self.search.objective, self.space.key)
         how += (self.search.trials, self.space.lasting) if self.segmented else ()
         how += (self.execution.key,) if self.execution.key else ()
         parts = (self.protocol.key, self.method.key, self.backbone.key, self.dataset.info.fingerprint, self.shots)
@@ -57,7 +59,17 @@ class SearchProblem:
     def segmented(self) -> bool:
         """Whether a trial is one segment of a training: where it may be cut, and some value may change there."""
         changing = len(self.space.lasting) < len(self.space.dimensions)
-        return self.search.scheduler == "pbt" and self.protocol.name in self.space.segmentable and changing
+        return self.scheduler.population is not None and self.protocol.name in self.space.segmentable and changing
+
+    @property
+    def sampler(self) -> SamplerPlugin:
+        """What proposes its configurations."""
+        return sampler(self.search.searcher)
+
+    @property
+    def scheduler(self) -> SchedulerPlugin:
+        """What stops or changes its trials."""
+        return scheduler(self.search.scheduler)
 
     @property
     def trials_per_training(self) -> int:

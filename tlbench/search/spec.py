@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from tlbench.core.config import Settings
 from tlbench.core.config import choice as choice_of
 from tlbench.core.config import log_uniform as log_uniform_over
 from tlbench.core.config import uniform as uniform_over
+from tlbench.core.errors import UnknownNameError, nearest
+from tlbench.search.sampler import sampler, sampler_names
+from tlbench.search.scheduler import scheduler, scheduler_names
 
 _CONDITION: dict[str, Any] = {
     "description": "values of other parameters under which this one is searched",
@@ -63,6 +67,18 @@ class Distribution(Settings):
         return log_uniform_over(*self.log_uniform)
 
 
+def _known(names: Callable[[], tuple[str, ...]]) -> Callable[[str], str]:
+    """Return a validator that refuses what is not among some names."""
+
+    def check(name: str) -> str:
+        if name in names():
+            return name
+        *others, last = map(repr, names())
+        raise UnknownNameError(f"must be {', '.join(others)} or {last}, not {name!r}", nearest(name, names()))
+
+    return check
+
+
 class Search(Settings):
     """Hyper-parameter search, with the same budget for every method."""
 
@@ -70,13 +86,16 @@ class Search(Settings):
     gpu_seconds: float | None = Field(
         None, gt=0, description="no further trial starts in a setting that has used so many (of CPUs without a GPU)"
     )
-    scheduler: Literal["none", "asha", "median", "pbt"] = Field(
+    scheduler: Annotated[str, AfterValidator(_known(scheduler_names))] = Field(
         "asha",
         description="which trials end early: none, successive halving, those below the median; with pbt none, but at "
         "each third of the training the worst go on from the best, with other values",
+        json_schema_extra=lambda schema: schema.update(enum=list(scheduler_names())),
     )
-    searcher: Literal["random", "grid", "optuna"] = Field(
-        "random", description="what proposes the configurations; optuna learns from the trials before"
+    searcher: Annotated[str, AfterValidator(_known(sampler_names))] = Field(
+        "random",
+        description="what proposes the configurations; optuna learns from the trials before",
+        json_schema_extra=lambda schema: schema.update(enum=list(sampler_names())),
     )
     objective: Literal["accuracy", "accuracy_and_cost"] = Field(
         "accuracy", description="with cost: the quickest of those within one point of the best"
@@ -95,4 +114,4 @@ class Search(Settings):
     @property
     def independent(self) -> bool:
         """Whether no trial depends on the result of another that could run beside it."""
-        return self.searcher != "optuna" and self.scheduler in ("none", "pbt")
+        return not sampler(self.searcher).learns and not scheduler(self.scheduler).checkpoints

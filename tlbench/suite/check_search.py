@@ -8,6 +8,8 @@ from typing import Any
 from tlbench.core.config import Settings
 from tlbench.core.errors import nearest
 from tlbench.core.validation import Location, Problem, check
+from tlbench.search.sampler import sampler, sampler_names
+from tlbench.search.scheduler import scheduler, scheduler_names
 from tlbench.search.spec import Distribution
 from tlbench.suite.catalog import Catalog
 
@@ -22,15 +24,25 @@ def check_search(search: Any, listed: set[str], catalog: Catalog) -> Iterator[Pr
     """
     if not isinstance(search, dict):
         return
-    if (search.get("scheduler"), search.get("searcher")) == ("pbt", "optuna"):
-        what = "searcher: optuna learns from one trial after another, and scheduler: pbt starts with many at once"
-        yield Problem(("search", "searcher"), what, "valid: random, grid")
+    yield from _check_pair(search.get("searcher"), search.get("scheduler"))
     space = search.get("space")
     for name, params in space.items() if isinstance(space, dict) else ():
         if name not in listed:
             yield Problem(("search", "space", name), f"no grid lists a method {name!r}", nearest(name, listed))
         elif isinstance(params, dict):
             yield from _check_space(name, params, catalog.declare("methods", name).settings)
+
+
+def _check_pair(searcher: object, name: object) -> Iterator[Problem]:
+    """Check that a sampler can propose all trials with which a population starts."""
+    if searcher not in sampler_names() or name not in scheduler_names():
+        return
+    if sampler(str(searcher)).learns and scheduler(str(name)).population is not None:
+        what = (
+            f"searcher: {searcher} learns from one trial after another, and scheduler: {name} starts with many at once"
+        )
+        fitting = ", ".join(each for each in sampler_names() if not sampler(each).learns)
+        yield Problem(("search", "searcher"), what, f"valid: {fitting}")
 
 
 def _check_space(method: str, params: dict[str, Any], settings: type[Settings]) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import get_args
 
 from tlbench.core.validation import Problem
+from tlbench.search.scheduler import scheduler
 from tlbench.search.space import Space, space_of
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.resolve import choose_method, choose_protocol
@@ -16,7 +17,6 @@ VALIDATOR = "validator"
 SHARES = frozenset({"accuracy", "source_accuracy"})
 """Scores that are shares of examples, and so are told in percent; others have units of their own."""
 _BLIND = frozenset({"last"})  # they say the same of every trial
-_ENDING = frozenset({"asha", "median"})  # schedulers that end trials early
 
 
 def searched_space(spec: MethodSpec, suite: Suite, catalog: Catalog) -> Space | None:
@@ -56,7 +56,7 @@ def undecided(suite: Suite, catalog: Catalog) -> Iterator[Problem]:
 
 def ends_no_trial(suite: Suite, catalog: Catalog) -> tuple[str, ...]:
     """Return a note for each protocol in which the suite's scheduler has nothing to end a trial early by."""
-    if suite.search is None or suite.search.scheduler not in _ENDING:
+    if suite.search is None or not scheduler(suite.search.scheduler).checkpoints:
         return ()
     protocols = dict.fromkeys(grid.protocol for _, grid, _ in _validated(suite, catalog))
     told = f"scheduler: {suite.search.scheduler} ends no trial early: what one is worth is not known before its end"

@@ -1,1 +1,1 @@
-"""Samplers: how the configurations of a search are proposed. One sampler, one file."""
+"""Samplers: what proposes the configurations of a search. One sampler, one file (see :mod:`tlbench.search.sampler`)."""

@@ -18,8 +18,8 @@ from tlbench.core.hashing import canonical
 from tlbench.core.record import Record
 from tlbench.core.segments import append_segment, describe_course, extend_to_end, segments_before
 from tlbench.runner.run_searches import Found
-from tlbench.search.population import next_generation
 from tlbench.search.problem import SearchProblem
+from tlbench.search.schedulers.pbt import next_generation
 from tlbench.search.study import Study
 
 UNFREEZING = {"methods": ["gradual_unfreezing"]}
@@ -44,8 +44,8 @@ def setting(tmp_path: Path, artifacts: Path) -> Any:
 
 def end(study: Study, trial: Trial, accuracy: float | None, **more: Any) -> None:
     """Let a trial come to its end; a score of None is a failure."""
-    like = ended(study.setting, trial.number, trial.values, accuracy, **more)
-    study.take(trial.number, Record(**{**vars(like), "cell": study.setting.trial_cell(trial).describe()}))
+    like = ended(study.problem, trial.number, trial.values, accuracy, **more)
+    study.take(trial.number, Record(**{**vars(like), "cell": study.problem.trial_cell(trial).describe()}))
 
 
 def generation(study: Study, score: Scores) -> list[Trial]:
@@ -80,7 +80,7 @@ def test_the_worst_quarter_goes_on_from_the_best_and_the_others_as_they_are(sett
     study = Study(setting(), {})
     first, second = generation(study, by_number), generation(study, by_number)
     assert [trial.number for trial in (*first, *second)] == list(range(1, 17))
-    assert first[0].values == study.setting.space.start
+    assert first[0].values == study.problem.space.start
     assert len({canonical(trial.values) for trial in first}) == 8
     for old, new in zip(first, second, strict=True):
         if old.number in (1, 8):  # worth 0.51 and 0.5
@@ -152,11 +152,11 @@ def test_whoever_failed_is_replaced_and_where_all_did_the_search_is_over(setting
     assert {trial.parent for trial in second[1:6]} <= {1, 7}, "two of eight are the best quarter"
     assert study.ended
     assert study.propose() is None
-    assert (len(study.records), study.most) == (16, 16)
+    assert (len(study.records), study.max_trials) == (16, 16)
     found = study.best_trial
     assert found is not None
     assert found.number == 7, "the best of the generation before, which trained"
-    assert Study(study.setting, study.records).ended
+    assert Study(study.problem, study.records).ended
     hopeless = Study(setting(), {})
     generation(hopeless, lambda number: None)
     assert hopeless.ended
@@ -239,7 +239,7 @@ def test_the_quickest_is_told_by_all_that_it_was_trained(setting: Any) -> None:
 def test_cells_are_trained_as_the_winner_was_and_their_ids_say_so(setting: Any) -> None:
     study = Study(setting(), {})
     whole_search(study, lambda number: 0.9 if number in (1, 2, 17) else 0.6 + number / 1000)
-    here, best = study.setting, study.best_trial
+    here, best = study.problem, study.best_trial
     assert best is not None
     trials = {number: record.cell.trial for number, record in study.records.items()}
     child = next(trial for trial in trials.values() if len(trial.segments) > 1 and trial.number > 16)
@@ -317,10 +317,10 @@ def test_without_validation_there_is_no_second_generation(setting: Any) -> None:
     assert first is not None
     end(study, first, -1.0)
     assert study.ended
-    assert (study.best_trial, study.most) == (None, 1)
+    assert (study.best_trial, study.max_trials) == (None, 1)
 
 
 def test_nothing_follows_the_last_generation(setting: Any) -> None:
     study = Study(setting(trials=2), {})
     whole_search(study, by_number)
-    assert next_generation(study.setting, [study.records[5], study.records[6]]) == []
+    assert next_generation(study.problem, [study.records[5], study.records[6]]) == []

@@ -1,8 +1,9 @@
-"""Population-based training: what the members of a generation go on with, as a function of the one before.
+"""Population-based training: after each third of the training, the worst quarter continues from the best quarter.
 
-Jaderberg et al. 2017, arXiv:1711.09846, with truncation selection and perturbed values (section 4), but in step: a
+Jaderberg et al. 2017, arXiv:1711.09846, with truncation selection and perturbed values (section 4), but synchronous: a
 generation begins when the one before has ended, so that the same suite has the same trials on any cluster. A generation
-is a third of the training, and a trial a member's part of it; so a population costs what as many whole trainings do.
+is a third of the training, and a trial is one member's segment of it, so a population costs as much as that many whole
+trainings.
 """
 
 from __future__ import annotations
@@ -14,32 +15,32 @@ from tlbench.core.description import Trial
 from tlbench.core.hashing import canonical, derive_seed
 from tlbench.core.record import Record
 from tlbench.core.segments import GENERATIONS, Values, append_segment
-from tlbench.search.objective import finished, worth_of
+from tlbench.search.objective import is_complete, value_of
 from tlbench.search.problem import SearchProblem
 
 QUARTER = 4  # one of so many is replaced, at least one of a population of two or more
 _DRAWS = 50  # in search of values that no other member has
 
 
-class Population:
-    """The generations of a setting's trials, each of which is known when the one before has ended.
+class Generations:
+    """The generations of a population; each is known when the one before has ended.
 
     Args:
-        setting: The setting, whose trials are segments of trainings.
+        problem: A search problem whose trials are segments of trainings.
         first: The configurations of the first generation.
-        records: Trials that have ended, by number; :meth:`grow` is told when there are more.
+        records: Trials that have ended, by number; :meth:`extend` is called when there are more.
     """
 
-    def __init__(self, setting: SearchProblem, first: Sequence[Values], records: Mapping[int, Record]) -> None:
-        self._setting = setting
+    def __init__(self, problem: SearchProblem, first: Sequence[Values], records: Mapping[int, Record]) -> None:
+        self._problem = problem
         self._records = records
-        self._generations = [[_member(setting, number, each, None) for number, each in enumerate(first, start=1)]]
-        self.grow()
+        self._generations = [[_member(problem, number, each, None) for number, each in enumerate(first, start=1)]]
+        self.extend()
 
-    def grow(self) -> None:
+    def extend(self) -> None:
         """Add the generations that follow from those that have ended."""
         while (ended := self._ended(self._generations[-1])) is not None:
-            following = next_generation(self._setting, ended)
+            following = next_generation(self._problem, ended)
             if not following:
                 return
             self._generations.append(following)
@@ -50,10 +51,10 @@ class Population:
         return self._generations[generation][place] if generation < len(self._generations) else None
 
     @property
-    def most(self) -> int:
+    def max_trials(self) -> int:
         """Number of trials: of all generations, or of those up to one of which no member was trained."""
         last = self._ended(self._generations[-1])
-        over = last is not None and not any(map(finished, last))
+        over = last is not None and not any(map(is_complete, last))
         return len(self._generations[0]) * (len(self._generations) if over else len(GENERATIONS))
 
     @property
@@ -61,7 +62,7 @@ class Population:
         """The trials to choose among: of the last generation that is whole and has any trained, else of the first."""
         for generation in reversed(self._generations):
             ended = self._ended(generation)
-            if ended is not None and any(map(finished, ended)):
+            if ended is not None and any(map(is_complete, ended)):
                 return ended
         return [self._records[number] for number in sorted(self._records)]
 
@@ -72,64 +73,52 @@ class Population:
         return [self._records[trial.number] for trial in generation]
 
 
-def next_generation(setting: SearchProblem, ended: Sequence[Record]) -> list[Trial]:
+def population(problem: SearchProblem, first: Sequence[Values], records: Mapping[int, Record]) -> Generations:
+    """Return the population of a search problem."""
+    return Generations(problem, first, records)
+
+
+def next_generation(problem: SearchProblem, ended: Sequence[Record]) -> list[Trial]:
     """Return the trials that follow a generation; none after the last one, or where no member was trained.
 
     The worst quarter, and whoever failed, goes on from the training of a member of the best quarter, with values near
     that one's. The others go on as they are.
 
     Args:
-        setting: The setting.
+        problem: The search problem.
         ended: The trials of the generation, in order of their numbers.
     """
-    trained = sorted(filter(finished, ended), key=lambda record: -(worth_of(record.outcome) or 0.0))
-    if not trained or trial_of(ended[0]).segments[-1].until == GENERATIONS[-1]:
+    trained = sorted(filter(is_complete, ended), key=lambda record: -(value_of(record.outcome) or 0.0))
+    if not trained or ended[0].trial.segments[-1].until == GENERATIONS[-1]:
         return []
     quarter = max(1, len(ended) // QUARTER) if len(ended) > 1 else 0
     kept = {record.id for record in trained[: len(ended) - quarter]}
-    numbered = list(enumerate(ended, start=trial_of(ended[-1]).number + 1))
+    numbered = list(enumerate(ended, start=ended[-1].trial.number + 1))
     trials = {
-        number: _member(setting, number, trial_of(record).values, record)
+        number: _member(problem, number, record.trial.values, record)
         for number, record in numbered
         if record.id in kept
     }
     for number in (number for number, _ in numbered if number not in trials):
-        trials[number] = _child(setting, number, trained[:quarter], trials.values())
+        trials[number] = _child(problem, number, trained[:quarter], trials.values())
     return [trials[number] for number in sorted(trials)]
 
 
-def train_seconds(record: Record, records: Mapping[int, Record]) -> float:
-    """Return the seconds of training behind a trial, those of the trials that it goes on from among them."""
-    parent = trial_of(record).parent
-    return record.cost.train_seconds + (0.0 if parent is None else train_seconds(records[parent], records))
-
-
-def trial_of(record: Record) -> Trial:
-    """Return the trial that a record belongs to.
-
-    Raises:
-        ValueError: It is the record of a cell of a grid.
-    """
-    if record.cell.trial is None:
-        raise ValueError(f"{record.cell.label} is no trial")
-    return record.cell.trial
-
-
-def _child(setting: SearchProblem, number: int, best: Sequence[Record], others: Collection[Trial]) -> Trial:
+def _child(problem: SearchProblem, number: int, best: Sequence[Record], others: Collection[Trial]) -> Trial:
     """Return a trial that goes on from one of the best with other values, which no other trial has where possible."""
-    generator = Random(derive_seed(setting.key, "member", number))
+    generator = Random(derive_seed(problem.key, "member", number))
     parent = generator.choice(best)
     taken = {canonical(other.segments) for other in others}
     for _ in range(_DRAWS):
-        found = _member(setting, number, setting.space.near(trial_of(parent).values, generator), parent)
+        found = _member(problem, number, problem.space.near(parent.trial.values, generator), parent)
         if canonical(found.segments) not in taken:
             break
     return found
 
 
-def _member(setting: SearchProblem, number: int, values: Values, parent: Record | None) -> Trial:
-    continued = None if parent is None else trial_of(parent)
+def _member(problem: SearchProblem, number: int, values: Values, parent: Record | None) -> Trial:
+    continued = None if parent is None else parent.trial
     before = () if continued is None else continued.segments
     until = next(ninth for ninth in GENERATIONS if not before or ninth > before[-1].until)
-    segments = append_segment(before, until, setting.space.complete(values))
-    return Trial(setting.key, number, dict(values), segments, None if continued is None else continued.number)
+    segments = append_segment(before, until, problem.space.complete(values))
+    return Trial(problem.key, number, dict(values), segments, None if continued is None else continued.number)

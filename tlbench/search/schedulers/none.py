@@ -1,0 +1,1 @@
+"""No trial stops early."""
