@@ -5,7 +5,7 @@ from __future__ import annotations
 from mutant import Mutant
 
 SPACE, SETTING, STUDY = "tlbench.search.space", "tlbench.search.problem", "tlbench.search.study"
-SEGMENTS, POPULATION, STATES = "tlbench.core.segments", "tlbench.search.population", "tlbench.worker.segment_states"
+SEGMENTS, POPULATION, STATES = "tlbench.core.segments", "tlbench.search.schedulers.pbt", "tlbench.worker.segment_states"
 EPOCHS, FIT, TRIALS = "tlbench.training.epoch_loop", "tlbench.worker.fit_cell", "tlbench.report.trials"
 WORTH, TUNED, OPTUNA = "tlbench.search.objective", "tlbench.planning.search_plan", "tlbench.search.samplers.optuna"
 OF_SPACE, OF_STUDIES = "tests/search/test_space.py", "tests/search/test_study.py"
