@@ -18,11 +18,11 @@ from tlbench.core.config import MethodConfig, Settings
 from tlbench.core.cost import Timing, Timings
 from tlbench.core.hashing import digest
 from tlbench.core.info import BackboneInfo, DatasetInfo, TaskInfo
-from tlbench.core.record import Known
+from tlbench.core.record import ResultInfo
 from tlbench.plugins.registry import Declaration, Kind
 from tlbench.suite.catalog import Catalog
+from tlbench.suite.expand import expand
 from tlbench.suite.load import loads
-from tlbench.suite.plan import expand
 from tlbench.suite.resolve import choose_backbone
 
 
@@ -69,7 +69,7 @@ def main() -> None:
         f"  methods: [{', '.join(methods)}]\n  backbones: [{', '.join(backbones)}]\n"
         f"  datasets: [{', '.join(datasets)}]\n  shots: [1, 2, 5, 10, full]\n  seeds: 10\n"
     )
-    known: dict[str, Known] = {}
+    known: dict[str, ResultInfo] = {}
     seconds = 0.0
     for _ in range(2):
         start = time.perf_counter()
@@ -84,7 +84,7 @@ def main() -> None:
         )
         total = timings.total(plan.cells, suite.resources)
         seconds = time.perf_counter() - start
-        known = {cell.id: Known("done", digest(cell.method.name), "") for cell in plan.cells}
+        known = {cell.id: ResultInfo("done", digest(cell.method.name), "") for cell in plan.cells}
     assert len(progress.done) == total.cells == len(plan.cells)
     figures = {
         "cells": len(plan.cells),

@@ -123,7 +123,7 @@ def test_a_record_comes_back_as_it_was_stored() -> None:
         mlflow_layout.tags(record),
         {point.key: point.value for point in mlflow_layout.metrics(record)},
     )
-    tags = mlflow_layout.experiment_tags("lora", "name: s", 9, [{"count": 2, "reason": "r", "what": "w"}])
+    tags = mlflow_layout.experiment_tags("lora", "name: s", 9, [data.NotApplicable(2, "r", "w")])
     results = data.tidy("s", "p", data.StoredExperiment(tags, (run,)))
     row = results.done.iloc[0]
     assert (row["cell"], row["shots"], row["seed"], row["ended"]) == ("c1", "full", 3, 102.5)

@@ -15,7 +15,7 @@ from plausible import make_record
 
 from tlbench.core.cost import Timing
 from tlbench.core.errors import UserError
-from tlbench.core.record import Known
+from tlbench.core.record import ResultInfo
 from tlbench.store.ledger import Ledger
 
 FORK = multiprocessing.get_context("fork")
@@ -200,8 +200,11 @@ def test_facts_are_read_without_the_records(tmp_path: Path) -> None:
             ledger.commit(make_record(cell, failed=cell == "b", seconds=ord(cell)), attempts[cell])
         ledger.forget(["c"])
         assert ledger.durations() == [Timing("linear_probe", "conv4/random", "digits", "classification", 5, 97.0)]
-        assert ledger.known("abc") == {"a": Known("done", "m" * 16, "p" * 16), "b": Known("failed", "m" * 16, "p" * 16)}
-        assert ledger.known() == ledger.known("abc")
+        assert ledger.result_infos("abc") == {
+            "a": ResultInfo("done", "m" * 16, "p" * 16),
+            "b": ResultInfo("failed", "m" * 16, "p" * 16),
+        }
+        assert ledger.result_infos() == ledger.result_infos("abc")
 
 
 def test_a_record_is_found_by_the_start_of_its_id(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plausible import STARTED, describe, make_record
 
+from tlbench.core.not_applicable import NotApplicable
 from tlbench.core.record import Outcome
 from tlbench.store.mlflow import schema as layout
 from tlbench.store.mlflow import stored_experiment as stored
@@ -106,13 +108,14 @@ def test_portions_hold_everything_once_and_little_enough() -> None:
 
 
 def test_a_plan_too_long_for_mlflow_counts_the_rest_together() -> None:
-    left_out = [{"count": 2, "reason": "r" * 50, "what": f"cell {number}"} for number in range(1000)]
-    tags = layout.experiment_tags("linear_probe", "s" * 30_000, 7, left_out)
+    entries = [NotApplicable(2, "r" * 50, f"cell {number}") for number in range(1000)]
+    left_out = [asdict(entry) for entry in entries]
+    tags = layout.experiment_tags("linear_probe", "s" * 30_000, 7, entries)
     assert max(map(len, tags.values())) <= layout.EXPERIMENT_TAG_LENGTH
     plan = json.loads(tags["tlbench.plan"])
     assert plan["cells"] == 7
     assert sum(each["count"] for each in plan["not_applicable"]) == 2000
     assert plan["not_applicable"][:-1] == left_out[: len(plan["not_applicable"]) - 1]
-    short = layout.experiment_tags("", "name: s", 1, left_out[:1])
+    short = layout.experiment_tags("", "name: s", 1, entries[:1])
     assert json.loads(short["tlbench.plan"])["not_applicable"] == left_out[:1]
     assert short["tlbench.suite"] == "name: s"

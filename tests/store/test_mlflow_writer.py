@@ -22,6 +22,7 @@ from plausible import STARTED, make_record
 from tracking_server import Server
 
 from tlbench.core.errors import UserError
+from tlbench.core.not_applicable import NotApplicable
 from tlbench.core.record import Record
 from tlbench.report import results as data
 from tlbench.store.addresses import without_credentials
@@ -31,7 +32,7 @@ from tlbench.store.mlflow.background_writer import BackgroundWriter, Backlog
 from tlbench.store.mlflow.sync import sync
 from tlbench.store.mlflow.writer import prepare
 
-TAGS = layout.experiment_tags("linear_probe", "name: demo\n", 4, [{"count": 2, "reason": "no sense", "what": "x | y"}])
+TAGS = layout.experiment_tags("linear_probe", "name: demo\n", 4, [NotApplicable(2, "no sense", "x | y")])
 
 
 CLAIMED: dict[tuple[Path, str], dict[str, None]] = {}

@@ -16,8 +16,9 @@ from tlbench.core.hashing import digest
 from tlbench.core.info import BackboneInfo, DatasetInfo, TaskInfo
 from tlbench.plugins.registry import Declaration
 from tlbench.suite.catalog import Catalog
+from tlbench.suite.expand import expand
 from tlbench.suite.load import loads
-from tlbench.suite.plan import Plan, expand
+from tlbench.suite.plan import Plan
 from tlbench.suite.resolve import choose_backbone
 from tlbench.suite.spec import Suite
 

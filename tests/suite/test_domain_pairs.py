@@ -13,8 +13,9 @@ from tlbench.core.cell import DatasetChoice, Pretrain
 from tlbench.core.errors import UserError
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.domain_pairs import every_pair, expand_datasets, one_pair, split_pair
+from tlbench.suite.expand import expand
 from tlbench.suite.json_schema import schema
-from tlbench.suite.plan import Plan, expand
+from tlbench.suite.plan import Plan
 from tlbench.suite.resolve import choose_method
 from tlbench.suite.spec import DatasetSpec, Suite
 from tlbench.suite.yaml_source import parse

@@ -11,7 +11,7 @@ import pytest
 
 from tlbench.core.cell import Cell
 from tlbench.core.errors import UserError
-from tlbench.core.record import Known
+from tlbench.core.record import ResultInfo
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.json_schema import schema
 from tlbench.suite.plan import Plan
@@ -203,8 +203,8 @@ def test_a_change_of_the_code_behind_a_teacher_makes_its_cells_stale(
     plan = plan_text(GOOD)
     cell = taught(plan)[0]
     today, protocol = plan.code.marks(cell)
-    assert cell in plan.status({cell.id: Known("done", today, protocol)}).done
+    assert cell in plan.status({cell.id: ResultInfo("done", today, protocol)}).done
     marks = today.split("+")
     assert len(marks) == 3, "of distillation, finetune and supervised"
     marks[1 if part == "teacher" else 2] = "older"
-    assert plan.status({cell.id: Known("done", "+".join(marks), protocol)}).stale == [cell]
+    assert plan.status({cell.id: ResultInfo("done", "+".join(marks), protocol)}).stale == [cell]

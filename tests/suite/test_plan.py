@@ -15,9 +15,10 @@ import pytest
 from tlbench.core.cell import cell_id
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import digest
-from tlbench.core.record import Known
+from tlbench.core.record import ResultInfo
 from tlbench.suite.catalog import Catalog
-from tlbench.suite.plan import Plan, expand
+from tlbench.suite.expand import expand
+from tlbench.suite.plan import Plan
 from tlbench.worker.artifact_jobs import PretrainingJob, required_artifacts
 
 HEAD = "name: x\ngrids:\n"
@@ -130,14 +131,10 @@ def test_what_makes_no_sense_is_listed_with_its_reason(plan_text: Callable[[str]
 
 def test_reasons_are_few_lines_that_count_every_cell(plan_text: Callable[[str], Plan]) -> None:
     plan = plan_text(suite(("classification", "[protonet]", "[conv4, resnet18]", "[digits]", "[1, 2, 3, 4]", "5")))
-    assert plan.reasons() == [
-        {
-            "count": 40,
-            "reason": "protonet does not take part in classification",
-            "what": "protonet in classification: conv4/random, resnet18/random; digits; shots 1, 2, 3 and 1 more",
-        }
-    ]
-    json.dumps(plan.reasons())
+    (entry,) = plan.summarize_not_applicable()
+    assert entry.count == 40
+    assert entry.reason == "protonet does not take part in classification"
+    assert entry.what == "protonet in classification: conv4/random, resnet18/random; digits; shots 1, 2, 3 and 1 more"
 
 
 def test_progress_sorts_every_cell_into_one_list(plan_text: Callable[[str], Plan], catalog: Catalog) -> None:
@@ -145,12 +142,12 @@ def test_progress_sorts_every_cell_into_one_list(plan_text: Callable[[str], Plan
     ids = [cell.id for cell in plan.cells]
     method, protocol = plan.code.marks(plan.cells[0])
     known = {
-        ids[0]: Known("done", method, protocol),
-        ids[1]: Known("done", "older", protocol),
-        ids[2]: Known("done", method, "older"),
-        ids[3]: Known("failed", "older", protocol),
-        ids[4]: Known("done"),
-        "another suite's": Known("done"),
+        ids[0]: ResultInfo("done", method, protocol),
+        ids[1]: ResultInfo("done", "older", protocol),
+        ids[2]: ResultInfo("done", method, "older"),
+        ids[3]: ResultInfo("failed", "older", protocol),
+        ids[4]: ResultInfo("done"),
+        "another suite's": ResultInfo("done"),
     }
     progress = plan.status(known)
     assert [cell.id for cell in progress.done] == [ids[0], ids[4]]
@@ -162,7 +159,7 @@ def test_progress_sorts_every_cell_into_one_list(plan_text: Callable[[str], Plan
 def test_adding_a_method_adds_only_its_cells(plan_text: Callable[[str], Plan]) -> None:
     before = plan_text(suite(("classification", "[lora]", "[conv4]", "[digits]", "[1, 5]", "2")))
     after = plan_text(suite(("classification", "[linear_probe, lora]", "[conv4]", "[digits]", "[1, 5]", "2")))
-    todo = after.status({cell.id: Known("done") for cell in before.cells}).todo
+    todo = after.status({cell.id: ResultInfo("done") for cell in before.cells}).todo
     assert {cell.method.name for cell in todo} == {"linear_probe"}
     assert len(todo) == 4
 
@@ -222,9 +219,9 @@ def test_a_changed_pre_training_method_makes_its_cells_stale(plan_text: Callable
     today, protocol = plan.code.marks(cell)
     method, pretraining = today.split("+")
     assert (method, pretraining) == (digest("linear_probe"), digest("supervised"))
-    assert plan.status({cell.id: Known("done", today, protocol)}).done == [cell]
+    assert plan.status({cell.id: ResultInfo("done", today, protocol)}).done == [cell]
     older = f"{method}+{digest('older')}"
-    assert plan.status({cell.id: Known("done", older, protocol)}).stale == [cell]
+    assert plan.status({cell.id: ResultInfo("done", older, protocol)}).stale == [cell]
 
 
 def test_a_chain_of_pre_training_runs_starts_where_the_weights_say(
@@ -258,9 +255,9 @@ def test_a_run_anywhere_in_the_chain_spends_labels_and_makes_stale(plan_text: Ca
     today, protocol = plan.code.marks(cell)
     behind = today.split("+")
     assert len(behind) == 3
-    assert plan.status({cell.id: Known("done", today, protocol)}).done == [cell]
+    assert plan.status({cell.id: ResultInfo("done", today, protocol)}).done == [cell]
     behind[1] = "older"
-    assert plan.status({cell.id: Known("done", "+".join(behind), protocol)}).stale == [cell]
+    assert plan.status({cell.id: ResultInfo("done", "+".join(behind), protocol)}).stale == [cell]
 
 
 def test_what_a_method_does_not_read_is_not_applicable(plan_text: Callable[[str], Plan]) -> None:

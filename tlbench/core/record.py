@@ -131,8 +131,8 @@ class Record(Settings):
         return digest(body, length=32)
 
 
-class Known(NamedTuple):
-    """What the ledger knows of a cell: its status, and the marks of the code it was run with."""
+class ResultInfo(NamedTuple):
+    """The facts of a cell's result: its status, and the marks of the code that it was computed with."""
 
     status: str
     method_source: str = ""

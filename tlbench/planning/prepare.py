@@ -17,8 +17,9 @@ from tlbench.search.problem import mark_tuned
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.ledger import Ledger
 from tlbench.suite.catalog import Catalog
+from tlbench.suite.expand import expand
 from tlbench.suite.load import load_source
-from tlbench.suite.plan import Plan, expand
+from tlbench.suite.plan import Plan
 from tlbench.suite.resolve import baseline_label, choose_listed
 from tlbench.suite.search_validation import ends_no_trial, searched_space
 from tlbench.suite.spec import MethodSpec, Suite

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.markup import escape
@@ -44,7 +44,7 @@ class SuiteStatus:
             "suite": self.prepared.suite.name,
             "cells": len(self.prepared.plan.cells),
             **{name: len(cells) for name, cells in self._lists()},
-            "not_applicable": self.prepared.plan.reasons(),
+            "not_applicable": [asdict(entry) for entry in self.prepared.plan.summarize_not_applicable()],
             "cpu_hours": self.cost.cpu_hours,
             "gpu_hours": self.cost.gpu_hours,
             "estimates": dict(self.cost.sources),
@@ -60,8 +60,8 @@ class SuiteStatus:
     def as_text(self) -> str:
         """Return everything for people, with rich's markup."""
         lines = [self.headline()]
-        for entry in self.prepared.plan.reasons():
-            lines.append(f"  not applicable ({entry['count']}): {escape(entry['what'])}: {escape(entry['reason'])}")
+        for entry in self.prepared.plan.summarize_not_applicable():
+            lines.append(f"  not applicable ({entry.count}): {escape(entry.what)}: {escape(entry.reason)}")
         if self.tried[1]:
             done, most = self.tried
             lines.append(f"  searching first: {done} of at most {most} trials done, for {self._waiting} cells")
@@ -109,7 +109,7 @@ class SuiteStatus:
 
 def suite_status(prepared: PreparedSuite, ledger: Ledger) -> SuiteStatus:
     """Hold a suite's plan against the ledger."""
-    status = prepared.plan.status(ledger.known(cell.id for cell in prepared.plan.cells))
+    status = prepared.plan.status(ledger.result_infos(cell.id for cell in prepared.plan.cells))
     open_ones = [study for study in studies(prepared.searches.of(status.todo), ledger).values() if not study.ended]
     done, most = (sum(each) for each in ((len(s.records) for s in open_ones), (s.max_trials for s in open_ones)))
     trials = [study.problem.trial(n, {}) for study in open_ones for n in range(len(study.records), study.max_trials)]

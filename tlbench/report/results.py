@@ -14,6 +14,7 @@ import pandas as pd
 
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import canonical
+from tlbench.core.not_applicable import NotApplicable
 from tlbench.report.trials import apart, none, of_runs
 from tlbench.store.addresses import SQLITE, for_pages, without_credentials
 from tlbench.store.mlflow import read_postgresql as from_postgresql
@@ -46,15 +47,6 @@ class Failure:
     what: str
     error: str
     traceback: str = ""
-
-
-@dataclass(frozen=True)
-class NotApplicable:
-    """Cells that make no sense, and why."""
-
-    count: int
-    reason: str
-    what: str
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def run_suite(
         searched, search_capped = search(prepared, workspace, ledger, writer, console, request)
         prepared = prepared.with_winners(ledger)
         claim(prepared, ledger)
-        status = prepared.plan.status(ledger.known(cell.id for cell in prepared.plan.cells))
+        status = prepared.plan.status(ledger.result_infos(cell.id for cell in prepared.plan.cells))
         again, fresh = choose(status, request)
         cells = [cell for cell in (*again, *fresh) if cell.id not in prepared.searches.waiting]
 
@@ -112,7 +112,7 @@ def run_suite(
             )
         writer.start()
         backlog = writer.close()
-        after = prepared.plan.status(ledger.known(cell.id for cell in prepared.plan.cells))
+        after = prepared.plan.status(ledger.result_infos(cell.id for cell in prepared.plan.cells))
     ran, interrupted, capped = ended
     wanted = {cell.id for cell in requested(request, prepared.plan.cells, cells)} | prepared.searches.waiting
     failed, left = (sum(cell.id in wanted for cell in found) for found in (after.failed, after.todo))
@@ -133,7 +133,7 @@ def search(
     Returns:
         Whether they came to their end, and whether a limit of the suite kept them from it.
     """
-    status = prepared.plan.status(ledger.known(cell.id for cell in prepared.plan.cells))
+    status = prepared.plan.status(ledger.result_infos(cell.id for cell in prepared.plan.cells))
     budget = budget_of(prepared, ledger)
     ended = run_searches(
         choose(status, request)[1], prepared, workspace, ledger, writer, console, budget, request.address
@@ -176,7 +176,9 @@ def send(prepared: PreparedSuite, workspace: Workspace, tracking: str | None) ->
 
 def claim(prepared: PreparedSuite, ledger: Ledger) -> None:
     """Note in the ledger which cells the suite has, and what MLflow is to say of the suite."""
-    tags = layout.experiment_tags(prepared.baseline, prepared.text, len(prepared.plan.cells), prepared.plan.reasons())
+    tags = layout.experiment_tags(
+        prepared.baseline, prepared.text, len(prepared.plan.cells), prepared.plan.summarize_not_applicable()
+    )
     ids = (*(cell.id for cell in prepared.plan.cells), *prepared.searches.trial_ids)
     ledger.claim(prepared.suite.name, ids, tags)
 

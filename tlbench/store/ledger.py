@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tlbench.core.cost import Timing
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import canonical
-from tlbench.core.record import Known, Record
+from tlbench.core.record import Record, ResultInfo
 from tlbench.store.ledger_tables import open_ledger_file, select_cells
 from tlbench.store.owner_locks import OwnerLocks
 from tlbench.store.tracking_state import TrackingState
@@ -172,7 +172,7 @@ class Ledger:
             select_cells(connection, ids)
             return dict(connection.execute("SELECT cell, status FROM selected JOIN standing USING (cell)"))
 
-    def known(self, ids: Iterable[str] | None = None) -> dict[str, Known]:
+    def result_infos(self, ids: Iterable[str] | None = None) -> dict[str, ResultInfo]:
         """Return status and code marks of the cells that have a result; of all such cells by default."""
         query = """
             SELECT cell, standing.status, method_source, protocol_source
@@ -183,7 +183,7 @@ class Ledger:
             else:
                 select_cells(connection, ids)
                 rows = connection.execute(query.format("selected JOIN standing USING (cell)"))
-            return {cell: Known(*facts) for cell, *facts in rows}
+            return {cell: ResultInfo(*facts) for cell, *facts in rows}
 
     def durations(self) -> list[Timing]:
         """Return how long each cell took that was done and not retracted."""

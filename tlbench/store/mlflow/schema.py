@@ -7,11 +7,13 @@ import json
 import math
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from tlbench.core.description import Execution
 from tlbench.core.hashing import canonical
+from tlbench.core.not_applicable import NotApplicable
 from tlbench.core.record import STOPPED, Record
 
 CELL_TAG = "tlbench.cell"
@@ -113,7 +115,7 @@ def metrics(record: Record) -> list[Point]:
 
 
 def experiment_tags(
-    baseline: str, suite_text: str, cells: int, not_applicable: Iterable[Mapping[str, Any]] = ()
+    baseline: str, suite_text: str, cells: int, not_applicable: Sequence[NotApplicable] = ()
 ) -> dict[str, str]:
     """Return the tags of a suite's experiment.
 
@@ -121,13 +123,12 @@ def experiment_tags(
         baseline: Label of the baseline, or empty.
         suite_text: The suite file; cut where it is longer than MLflow takes.
         cells: Number of cells of the plan.
-        not_applicable: ``count``, ``reason`` and ``what`` of the combinations left out; where they are too many for
-            MLflow, the last ones are counted together.
+        not_applicable: What the plan leaves out; where it is too long for MLflow, the last entries become one.
     """
     return {
         BASELINE_TAG: fit(baseline, EXPERIMENT_TAG_LENGTH),
         SUITE_TAG: fit(suite_text, EXPERIMENT_TAG_LENGTH),
-        PLAN_TAG: _plan(cells, [dict(each) for each in not_applicable]),
+        PLAN_TAG: _plan(cells, not_applicable),
     }
 
 
@@ -177,12 +178,13 @@ def _hash(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()[:16]
 
 
-def _plan(cells: int, left_out: list[dict[str, Any]]) -> str:
-    kept = list(left_out)
+def _plan(cells: int, not_applicable: Sequence[NotApplicable]) -> str:
+    """Return the number of cells and what is left out as JSON, as much of it as fits."""
+    named = list(not_applicable)
     while True:
-        rest = left_out[len(kept) :]
-        more = {"count": sum(each["count"] for each in rest), "reason": "further combinations", "what": "see the suite"}
-        plan = canonical({"cells": cells, "not_applicable": [*kept, *([more] if rest else [])]})
+        unnamed = sum(each.count for each in not_applicable[len(named) :])
+        more = [NotApplicable(unnamed, "further combinations", "see the suite")] if unnamed else []
+        plan = canonical({"cells": cells, "not_applicable": [asdict(each) for each in (*named, *more)]})
         if len(plan) <= EXPERIMENT_TAG_LENGTH:
             return plan
-        del kept[-max(1, len(kept) // 10) :]
+        del named[-max(1, len(named) // 10) :]

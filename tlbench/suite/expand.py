@@ -1,0 +1,108 @@
+"""Expands the grids of a suite into its plan: every combination is a setting with a cell a seed, or not applicable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from tlbench.core.cell import (
+    BackboneChoice,
+    Cell,
+    DatasetChoice,
+    MethodChoice,
+    ProtocolChoice,
+    cell_id,
+    task_info,
+)
+from tlbench.core.info import Shots
+from tlbench.plugins.staleness import InstalledCode
+from tlbench.suite.applicability import Candidate, backbone_obstacle
+from tlbench.suite.catalog import Catalog
+from tlbench.suite.plan import NotApplicableSetting, Plan
+from tlbench.suite.resolve import choose_listed, choose_protocol
+from tlbench.suite.spec import Grid, Suite
+
+
+class _Setting(NamedTuple):
+    protocol: ProtocolChoice
+    method: MethodChoice
+    backbone: BackboneChoice
+    dataset: DatasetChoice
+    shots: Shots
+
+
+def expand(
+    suite: Suite, catalog: Catalog, datasets: Mapping[str, DatasetChoice], backbones: Mapping[str, BackboneChoice]
+) -> Plan:
+    """Return the plan of a suite. What two grids list alike is planned once.
+
+    Args:
+        suite: The suite.
+        catalog: Declares its methods and protocols.
+        datasets: The opened datasets by ``DatasetSpec.key`` (see ``Suite.datasets``).
+        backbones: The resolved backbones by ``BackboneSpec.key`` (see ``Suite.backbones``).
+    """
+    execution = suite.resources.execution
+    cells: dict[str, Cell] = {}
+    left_out: dict[tuple[object, ...], NotApplicableSetting] = {}
+    for grid in suite.grids:
+        for setting, obstacle in _settings(grid, catalog, datasets, backbones):
+            if obstacle is None:
+                for seed in grid.seeds:
+                    name = cell_id(*setting, seed, execution=execution)
+                    cells[name] = Cell(name, *setting, seed, execution)
+            else:
+                left_out.setdefault(_key(setting), _not_applicable(setting, obstacle, len(grid.seeds)))
+    code = InstalledCode(catalog.declare, lambda: catalog.methods)
+    return Plan(_by_weights_and_data(cells.values()), list(left_out.values()), code)
+
+
+def _settings(
+    grid: Grid, catalog: Catalog, datasets: Mapping[str, DatasetChoice], backbones: Mapping[str, BackboneChoice]
+) -> Iterator[tuple[_Setting, str | None]]:
+    """Yield every setting of a grid, and why it is not applicable, if so."""
+    protocol = choose_protocol(grid, catalog)
+    forbids = catalog.declare("protocols", protocol.name).skip
+    candidates = _candidates(grid, backbones, catalog)
+    for backbone in (backbones[spec.key] for spec in grid.backbones):
+        for dataset in (datasets[spec.key] for spec in grid.datasets):
+            for shots in grid.shots:
+                task = task_info(protocol, dataset.info, shots)
+                obstacle = backbone_obstacle(task, backbone) or (forbids(task) if forbids is not None else None)
+                for candidate in candidates:
+                    setting = _Setting(protocol, candidate.choice, backbone, dataset, shots)
+                    yield setting, obstacle or candidate.obstacle(task, backbone)
+
+
+def _candidates(grid: Grid, backbones: Mapping[str, BackboneChoice], catalog: Catalog) -> list[Candidate]:
+    """Return the methods of a grid, each once."""
+    choices: dict[str, MethodChoice] = {}
+    for spec in grid.methods:
+        choice = choose_listed(spec, backbones, catalog)
+        choices.setdefault(choice.key, choice)
+    return [Candidate.of(choice, catalog) for choice in choices.values()]
+
+
+def _key(setting: _Setting) -> tuple[object, ...]:
+    dataset = setting.dataset.info.fingerprint
+    return setting.protocol.key, setting.method.key, setting.backbone.key, dataset, setting.shots
+
+
+def _not_applicable(setting: _Setting, reason: str, count: int) -> NotApplicableSetting:
+    return NotApplicableSetting(
+        setting.protocol.name,
+        setting.method.label,
+        setting.backbone.info.label,
+        setting.dataset.info.name,
+        setting.shots,
+        reason,
+        count,
+    )
+
+
+def _by_weights_and_data(cells: Iterable[Cell]) -> list[Cell]:
+    """Sort by weights, then dataset, each in order of first appearance; else keep the suite's order."""
+    groups: dict[str, dict[str, list[Cell]]] = {}
+    for cell in cells:
+        groups.setdefault(cell.backbone.key, {}).setdefault(cell.dataset.info.fingerprint, []).append(cell)
+    return [cell for by_dataset in groups.values() for group in by_dataset.values() for cell in group]
