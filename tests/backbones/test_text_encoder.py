@@ -304,12 +304,12 @@ def test_mistakes_are_named(
 def test_describing_and_reading_a_tokeniser_load_no_torch(tmp_path: Path) -> None:
     save_weights(encoder(), tmp_path / "w.safetensors", "{}")
     code = (
-        "import sys\nfrom pathlib import Path\nfrom tlbench.backbones import carried, catalog\n"
+        "import sys\nfrom pathlib import Path\nfrom tlbench.backbones import catalog, weights_metadata\n"
         "for name in ('text_tiny', 'text_mini', 'text_small', 'text_medium'):\n"
         "    assert name in catalog.names() and catalog.summaries()[name]\n"
         "    catalog.describe(name, {}, {'kind': 'random'})\n"
         "assert not {'torch', 'numpy', 'tokenizers'} & set(sys.modules), 'heavy'\n"
-        f"assert carried.read_tokenizer(Path({str(tmp_path / 'w.safetensors')!r})) == '{{}}'\n"
+        f"assert weights_metadata.read_tokenizer(Path({str(tmp_path / 'w.safetensors')!r})) == '{{}}'\n"
         "assert 'torch' not in sys.modules, 'heavy'"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)

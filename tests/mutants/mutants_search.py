@@ -7,14 +7,18 @@ from mutant import Mutant
 SPACE, SETTING, STUDY = "tlbench.search.space", "tlbench.search.problem", "tlbench.search.study"
 SEGMENTS, POPULATION, STATES = "tlbench.core.segments", "tlbench.search.schedulers.pbt", "tlbench.worker.segment_states"
 EPOCHS, FIT, TRIALS = "tlbench.training.epoch_loop", "tlbench.worker.fit_cell", "tlbench.report.trials"
-WORTH, TUNED, OPTUNA = "tlbench.search.objective", "tlbench.planning.search_plan", "tlbench.search.samplers.optuna"
+OBJECTIVE, TUNED, OPTUNA = (
+    "tlbench.search.objective",
+    "tlbench.planning.search_plan",
+    "tlbench.search.samplers._tree_parzen",
+)
 OF_SPACE, OF_STUDIES = "tests/search/test_space.py", "tests/search/test_study.py"
 OF_POPULATIONS, OF_SEGMENTS, OF_EPOCHS = (
     "tests/search/test_population.py",
     "tests/worker/test_segments.py",
     "tests/training/test_epoch_loop.py",
 )
-JUDGES, OF_JUDGES = "tlbench.runner.tune_scheduler", "tests/runner/test_tune_scheduler.py"
+STOPPING, OF_STOPPING = "tlbench.runner.tune_scheduler", "tests/runner/test_tune_scheduler.py"
 PROPOSALS, OF_PROPOSALS = "tlbench.runner.tune_searcher", "tests/runner/test_tune_searcher.py"
 OF_FIGURES = "tests/report/test_figures.py"
 DECIDING, OF_DECIDING = "tlbench.suite.search_validation", "tests/suite/test_search_validation.py"
@@ -71,7 +75,13 @@ MUTANTS = (
         "number == 2",
         OF_STUDIES,
     ),
-    Mutant("study: repeats itself", f"{STUDY}:_random", "if canonical(values) not in seen:", "if True:", OF_STUDIES),
+    Mutant(
+        "study: repeats itself",
+        "tlbench.search.samplers.random:configurations",
+        "if canonical(values) not in seen:",
+        "if True:",
+        OF_STUDIES,
+    ),
     Mutant("study: all at once", f"{STUDY}:Study.propose", "if search.independent else 1", "", OF_STUDIES),
     Mutant(
         "study: one after another",
@@ -98,29 +108,41 @@ MUTANTS = (
     Mutant(
         "study: learns nothing on resume",
         f"{STUDY}:Study._learner",
-        "learner.take(number, trial_of(self.records[number]).values, self.records[number])",
+        "learner.observe(number, self.records[number].trial.values, self.records[number])",
         "pass",
         OF_STUDIES,
     ),
-    Mutant("study: the default counts twice", f"{STUDY}:_grid", "canonical(values) != start", "", OF_STUDIES),
     Mutant(
-        "worth: loss ignored",
-        f"{WORTH}:worth",
+        "study: the default counts twice",
+        "tlbench.search.samplers.grid:configurations",
+        "canonical(values) != default",
+        "",
+        OF_STUDIES,
+    ),
+    Mutant(
+        "objective: loss ignored",
+        f"{OBJECTIVE}:validation_value",
         "_TIE * min(max(nll, 0.0) if math.isfinite(nll) else math.inf, 1 / _TIE / 1e4)",
         "0 * min(max(nll, 0.0) if math.isfinite(nll) else math.inf, 1 / _TIE / 1e4)",
         OF_STUDIES,
     ),
-    Mutant("worth: loss weighs more than accuracy", f"{WORTH}:_TIE", "1e-6", "1e-2", OF_STUDIES),
-    Mutant("worth: stopped ones win", f"{WORTH}:finished", "and not stopped(record)", "", OF_STUDIES),
+    Mutant("objective: loss weighs more than accuracy", f"{OBJECTIVE}:_TIE", "1e-6", "1e-2", OF_STUDIES),
+    Mutant("objective: stopped ones win", f"{OBJECTIVE}:is_complete", "and not is_stopped(record)", "", OF_STUDIES),
     Mutant(
-        "worth: the last of equal ones",
-        f"{WORTH}:winner",
+        "objective: the last of equal ones",
+        f"{OBJECTIVE}:best_record",
         "for value, record in known if value == top",
         "for value, record in known[::-1] if value == top",
         OF_STUDIES,
     ),
-    Mutant("worth: cost ignored", f"{WORTH}:winner", "min(close, key=seconds)", "max(close, key=seconds)", OF_STUDIES),
-    Mutant("worth: cost goes before all", f"{WORTH}:_CLOSE", "0.01", "1.0", OF_STUDIES),
+    Mutant(
+        "objective: cost ignored",
+        f"{OBJECTIVE}:best_record",
+        "min(close, key=seconds)",
+        "max(close, key=seconds)",
+        OF_STUDIES,
+    ),
+    Mutant("objective: cost goes before all", f"{OBJECTIVE}:_CLOSE", "0.01", "1.0", OF_STUDIES),
     Mutant(
         "tuned: cells do not wait",
         f"{TUNED}:with_winners.settled",
@@ -137,7 +159,7 @@ MUTANTS = (
     ),
     Mutant(
         "optuna: learns nothing",
-        f"{OPTUNA}:OnOptuna._ending",
+        f"{OPTUNA}:TreeParzenSampler._ending",
         "[value, record.cost.train_seconds]",
         "[0.0 * value, record.cost.train_seconds]",
         OF_STUDIES,
@@ -189,7 +211,7 @@ MUTANTS = (
     Mutant(
         "setting: uncut ones are searched anew",
         f"{SETTING}:SearchProblem.key",
-        'self.search.scheduler == "pbt"',
+        "self.scheduler.population is not None",
         "False",
         OF_POPULATIONS,
     ),
@@ -252,8 +274,8 @@ MUTANTS = (
     Mutant(
         "population: the best are replaced",
         f"{POPULATION}:next_generation",
-        "-(worth_of(record.outcome) or 0.0)",
-        "worth_of(record.outcome) or 0.0",
+        "-(value_of(record.outcome) or 0.0)",
+        "value_of(record.outcome) or 0.0",
         OF_POPULATIONS,
     ),
     Mutant(
@@ -287,7 +309,7 @@ MUTANTS = (
     Mutant(
         "population: failures go on",
         f"{POPULATION}:next_generation",
-        "filter(finished, ended)",
+        "filter(is_complete, ended)",
         "ended",
         OF_POPULATIONS,
     ),
@@ -301,41 +323,41 @@ MUTANTS = (
     Mutant(
         "population: children do not change",
         f"{POPULATION}:_child",
-        "setting.space.near(trial_of(parent).values, generator)",
-        "trial_of(parent).values",
+        "problem.space.near(parent.trial.values, generator)",
+        "parent.trial.values",
         OF_POPULATIONS,
     ),
     Mutant(
         "population: one seed for all",
         f"{POPULATION}:_child",
-        'derive_seed(setting.key, "member", number)',
-        'derive_seed(setting.key, "member")',
+        'derive_seed(problem.key, "member", number)',
+        'derive_seed(problem.key, "member")',
         OF_POPULATIONS,
     ),
     Mutant(
         "population: what does not count is forgotten",
         f"{POPULATION}:_member",
-        "setting.space.complete",
+        "problem.space.complete",
         "dict",
         OF_POPULATIONS,
     ),
     Mutant(
         "population: the last segment's seconds",
-        f"{POPULATION}:train_seconds",
-        "0.0 if parent is None else train_seconds(records[parent], records)",
+        f"{STUDY}:_train_seconds",
+        "0.0 if parent is None else _train_seconds(records[parent], records)",
         "0.0",
         OF_POPULATIONS,
     ),
     Mutant(
         "population: an unfinished generation wins",
-        f"{POPULATION}:Population.finalists",
-        ("if ended is not None and any(map(finished, ended)):\n    return ended"),
+        f"{POPULATION}:Generations.finalists",
+        "if ended is not None and any(map(is_complete, ended)):\n    return ended",
         "pass",
         OF_POPULATIONS,
     ),
     Mutant(
         "population: goes on without members",
-        f"{POPULATION}:Population.most",
+        f"{POPULATION}:Generations.max_trials",
         "len(self._generations) if over else len(GENERATIONS)",
         "len(GENERATIONS)",
         OF_POPULATIONS,
@@ -436,13 +458,19 @@ MUTANTS = (
     ),
     Mutant("report: the first segment of the default", f"{TRIALS}:of_default", '"max"', '"min"', OF_FIGURES),
     Mutant(
-        "judges: judged again after a death",
-        f"{JUDGES}:Judges.on_trial_result",
-        "self._judged.get(name, 0)",
+        "stopping: observed again after a death",
+        f"{STOPPING}:TuneScheduler.on_trial_result",
+        "self._observed.get(name, 0)",
         "0",
-        OF_JUDGES,
+        OF_STOPPING,
     ),
-    Mutant("judges: by Tune's own name", f"{JUDGES}:_Named.trial_id", "str(self.number)", "str(id(self))", OF_JUDGES),
+    Mutant(
+        "stopping: by Tune's own name",
+        f"{STOPPING}:TuneScheduler.on_trial_result",
+        'trial.config["number"]',
+        "trial.trial_id",
+        OF_STOPPING,
+    ),
     Mutant(
         "deaths: none is forgiven",
         f"{PROPOSALS}:Proposals.on_trial_complete",
@@ -513,11 +541,17 @@ MUTANTS = (
     Mutant(
         "deciding: a note without a judge",
         f"{DECIDING}:ends_no_trial",
-        "suite.search.scheduler not in _ENDING",
+        "not scheduler(suite.search.scheduler).checkpoints",
         "False",
         OF_DECIDING,
     ),
-    Mutant("deciding: medians are not noted", f"{DECIDING}:_ENDING", '"median"', "", OF_DECIDING),
+    Mutant(
+        "deciding: medians are not noted",
+        f"{DECIDING}:ends_no_trial",
+        "not scheduler(suite.search.scheduler).checkpoints",
+        'suite.search.scheduler != "asha"',
+        OF_DECIDING,
+    ),
     Mutant(
         "deciding: nobody reads the note",
         "tlbench.planning.prepare:_plan",
