@@ -418,7 +418,13 @@ MUTANTS = (
         "",
         OF_EPOCHS,
     ),
-    Mutant("fit: segments share a network", f"{FIT}:fit_cell.fit", "copy.deepcopy(backbone)", "backbone", OF_SEGMENTS),
+    Mutant(
+        "fit: segments share a network",
+        f"{FIT}:fit_cell.fit",
+        "copy.deepcopy(inputs.backbone)",
+        "backbone",
+        OF_SEGMENTS,
+    ),
     Mutant("fit: segments begin by chance", f"{FIT}:fit_cell", "cell=cell.random_root", "cell=cell.id", OF_SEGMENTS),
     Mutant(
         "fit: segments before are left out",

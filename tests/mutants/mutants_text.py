@@ -189,7 +189,7 @@ MUTANTS = (
     Mutant(
         "text: notes of a reading are lost",
         "tlbench.worker.fit_cell:fit_cell",
-        "*dataset.notes",
+        "*inputs.dataset.notes",
         "",
         _cells("test_a_note_says_that_a_tokeniser_does_not_know_the_texts"),
     ),

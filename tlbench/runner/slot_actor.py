@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tlbench.core.cell import Cell
 from tlbench.core.resources import Resources
-from tlbench.runner.train_group import artifact_folder, make_together, run_together
-from tlbench.store.artifacts import Artifacts
+from tlbench.runner.train_group import make_together, run_together
+from tlbench.store.artifacts import Artifacts, artifact_folder
 from tlbench.store.atomic_write import write_new_file
 from tlbench.worker.artifact_jobs import ArtifactJob
 from tlbench.worker.artifact_transfer import read_weights_file, store_weights_file

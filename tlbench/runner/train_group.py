@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlbench.core.cell import Cell
 from tlbench.core.resources import Resources
+from tlbench.store.artifacts import Artifacts, artifact_folder
 from tlbench.worker.artifact_jobs import ArtifactJob
 
 if TYPE_CHECKING:
@@ -30,11 +29,6 @@ class PartError(Exception):
     def __init__(self, record: Record) -> None:
         super().__init__(record)
         self.record = record
-
-
-def artifact_folder(root: str) -> Path:
-    """Return this machine's artifact folder: ``$TLBENCH_ARTIFACTS`` goes before what the driver said."""
-    return Path(os.environ.get("TLBENCH_ARTIFACTS") or root)
 
 
 def run_together(cell: Cell, root: str, resources: Resources, facts: dict[str, Any]) -> Record:
@@ -151,7 +145,6 @@ def _prepared(config: dict[str, Any]) -> WorkerCache:
     from ray.train import get_context
     from ray.train.torch import get_device
 
-    from tlbench.store.artifacts import Artifacts
     from tlbench.worker.cache import WorkerCache
     from tlbench.worker.process_group import ProcessGroup
 

@@ -20,10 +20,9 @@ from tlbench.core.record import STOPPED, Outcome, Record
 from tlbench.core.resources import Resources
 from tlbench.core.segments import WHOLE, epochs_until
 from tlbench.runner.slot_actor import HEAVY, read_artifact
-from tlbench.runner.train_group import artifact_folder
 from tlbench.search.objective import VALUE_CURVE, validation_value, value_of
 from tlbench.search.problem import SearchProblem
-from tlbench.store.artifacts import Artifacts
+from tlbench.store.artifacts import Artifacts, artifact_folder
 from tlbench.training.context import Context
 from tlbench.worker.artifact_jobs import required_artifacts
 from tlbench.worker.artifact_transfer import store_weights_file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,3 +46,12 @@ class Artifacts:
                 return final
             remove_drafts(final)
             return write_folder(final, build)
+
+
+def artifact_folder(default: Path | str) -> Path:
+    """Return this machine's artifact folder: ``$TLBENCH_ARTIFACTS`` where it is set, else the default.
+
+    Args:
+        default: The folder that the workspace, or the driver of a cluster, names for all machines.
+    """
+    return Path(os.environ.get("TLBENCH_ARTIFACTS") or default)

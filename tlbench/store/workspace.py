@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlbench.store.artifacts import Artifacts
+from tlbench.store.artifacts import Artifacts, artifact_folder
 from tlbench.store.ledger import Ledger
 
 
@@ -34,7 +34,7 @@ class Workspace:
     @property
     def artifacts(self) -> Artifacts:
         """Decoded datasets, pre-trained weights and features; ``$TLBENCH_ARTIFACTS`` puts them elsewhere."""
-        return Artifacts(Path(os.environ.get("TLBENCH_ARTIFACTS") or self.root / "artifacts"))
+        return Artifacts(artifact_folder(self.root / "artifacts"))
 
     def ledger(self) -> Ledger:
         """Open the results of every suite run here."""

@@ -9,13 +9,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from torch import nn
+
+from tlbench.backbones.backbone import Backbone
 from tlbench.core.cell import Cell, task_info
 from tlbench.core.hashing import derive_seed
 from tlbench.core.record import Outcome
 from tlbench.core.segments import WHOLE
-from tlbench.data.dataset import Task
+from tlbench.data.dataset import Dataset, Task
 from tlbench.plugins import registry
 from tlbench.training.context import Context
+from tlbench.training.frozen_features import Features
 from tlbench.training.seeding import reseed
 from tlbench.worker.paired_tokens import join_tokens
 from tlbench.worker.pretrain import pretraining_notes
@@ -35,6 +39,23 @@ class FitResult:
 
     outcome: Outcome | None
     fitted: object
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What a method is fitted on.
+
+    Attributes:
+        dataset: The dataset as the method reads it.
+        features: Its frozen features, as the backbone alone reads it.
+        backbone: The backbone; the shared instance where the method leaves it as it is.
+        teacher: The teacher, if the method has one.
+    """
+
+    dataset: Dataset
+    features: Features
+    backbone: Backbone
+    teacher: nn.Module | None
 
 
 def fit_cell(
@@ -59,14 +80,8 @@ def fit_cell(
     declared = registry.declaration("methods", cell.method.name)
     method = declared.load()
     protocol = registry.declaration("protocols", cell.protocol.name).load()
-    dataset = resources.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)
-    features = resources.features(cell.backbone, cell.seed, dataset)
     frozen = declared.constants.get("FROZEN_BACKBONE", False)
-    backbone = (resources.backbone if frozen else resources.own_backbone)(cell.backbone, cell.seed)
-    teacher = None
-    if cell.method.teacher is not None:
-        teacher_data, teacher = resources.read_by_teacher(cell), resources.own_teacher(cell)
-        dataset, backbone, teacher = join_tokens(dataset, teacher_data, backbone, teacher)
+    inputs = _inputs(cell, resources, frozen)
     group = resources.group
     checkpoints = group.is_first and (not frozen or bool(cell.segments))
     if checkpoints:
@@ -75,8 +90,8 @@ def fit_cell(
     ctx = Context(
         cell=cell.random_root,
         device=resources.device,
-        features=features,
-        teacher=teacher,
+        features=inputs.features,
+        teacher=inputs.teacher,
         precision=resources.precision,
         rank=group.rank,
         world=group.world,
@@ -94,16 +109,27 @@ def fit_cell(
             for until, values in earlier:
                 own = replace(ctx, until=until, curves={}, selected={}, validation={}, notes=[])
                 reseed(derive_seed(cell.random_root, "global"))
-                method.fit(task, copy.deepcopy(backbone), method.Config(**values), own)
+                method.fit(task, copy.deepcopy(inputs.backbone), method.Config(**values), own)
             reseed(derive_seed(cell.random_root, "global"))
-            results.append(method.fit(task, backbone, method.Config(**params), ctx))
+            results.append(method.fit(task, inputs.backbone, method.Config(**params), ctx))
         return results[0]
 
     task = task_info(cell.protocol, cell.dataset.info, cell.shots)
-    outcome: Outcome | None = protocol.run(task, dataset, cell.seed, fit, ctx)
+    outcome: Outcome | None = protocol.run(task, inputs.dataset, cell.seed, fit, ctx)
     if outcome is not None:
-        notes = (*pretraining_notes(cell.backbone, resources.artifacts), *dataset.notes, *outcome.notes)
+        notes = (*pretraining_notes(cell.backbone, resources.artifacts), *inputs.dataset.notes, *outcome.notes)
         outcome = outcome.model_copy(update={"notes": notes})
     if last != WHOLE:
         store_state(cell, resources.artifacts, scratch)
     return FitResult(outcome, results[0])
+
+
+def _inputs(cell: Cell, resources: WorkerResources, frozen: bool) -> _Inputs:
+    dataset = resources.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)
+    features = resources.features(cell.backbone, cell.seed, dataset)
+    backbone = (resources.backbone if frozen else resources.own_backbone)(cell.backbone, cell.seed)
+    if cell.method.teacher is None:
+        return _Inputs(dataset, features, backbone, None)
+    teacher_data, teacher = resources.read_by_teacher(cell), resources.own_teacher(cell)
+    dataset, backbone, teacher = join_tokens(dataset, teacher_data, backbone, teacher)
+    return _Inputs(dataset, features, backbone, teacher)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlbench.core.resources import Resources
-from tlbench.store.artifacts import Artifacts
+from tlbench.store.artifacts import Artifacts, artifact_folder
 from tlbench.worker.memory_allocator import keep_freed_memory
 from tlbench.worker.process_group import SINGLE_PROCESS, ProcessGroup
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import torch
 
     from tlbench.worker.cache import WorkerCache
-
-ARTIFACTS_VARIABLE = "TLBENCH_ARTIFACTS"
 
 # What the first cell would import otherwise, in its own measured time: the first optimiser imports torch._dynamo.
 SLOW_IMPORTS = ("torch._dynamo", "torchvision", "tlbench.worker.run_cell")
@@ -38,7 +36,7 @@ def start_worker_process(
     """Prepare this process for running cells; called once, before anything else in it imports torch where possible.
 
     Args:
-        artifact_root: Artifact folder of machines that do not name their own; see :func:`artifact_folder`.
+        artifact_root: Artifact folder of machines that do not name their own; ``$TLBENCH_ARTIFACTS`` goes before it.
         resources: CPUs and GPUs of this process, and the precision of training steps.
         device: Where to train; None is the GPU that the process sees if its resources have one, else the CPU.
         group: This process among those that train together.
@@ -68,15 +66,6 @@ def limit_threads(resources: Resources) -> None:
     import torch
 
     torch.set_num_threads(_threads(resources))
-
-
-def artifact_folder(artifact_root: Path | str) -> Path:
-    """Return this machine's artifact folder: ``$TLBENCH_ARTIFACTS`` where it is set, else the driver's choice.
-
-    Args:
-        artifact_root: The folder that the driver chose for all machines.
-    """
-    return Path(os.environ.get(ARTIFACTS_VARIABLE) or artifact_root)
 
 
 def _threads(resources: Resources) -> int:
