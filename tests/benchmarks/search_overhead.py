@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -22,7 +23,10 @@ from tlbench.core.record import Record
 from tlbench.planning.budget import Budget
 from tlbench.planning.prepare import PreparedSuite, prepare
 from tlbench.planning.search_plan import studies
-from tlbench.runner.tune_experiment import tune_all
+from tlbench.runner.observer import SilentObserver
+from tlbench.runner.run_context import RunContext
+from tlbench.runner.session import RaySession
+from tlbench.runner.tune_experiment import TrialSettings, run_trials
 from tlbench.search.study import Study
 from tlbench.store.workspace import Workspace, driver_name
 from tlbench.worker.cache import WorkerCache
@@ -80,27 +84,17 @@ def searched(prepared: PreparedSuite, workspace: Workspace) -> tuple[float, list
     memory: list[float] = []
     step = max(prepared.suite.search.trials // 10, 1) if prepared.suite.search else 1
 
-    def ended(record: Record) -> None:
-        ends.append(time.perf_counter())
-        took.append(record.cost.seconds)
-        if len(ends) % step == 0:
-            memory.append(psutil.Process().memory_info().rss / 2**20)
+    class Clock(SilentObserver):
+        def on_record(self, record: Record) -> None:
+            ends.append(time.perf_counter())
+            took.append(record.cost.seconds)
+            if len(ends) % step == 0:
+                memory.append(psutil.Process().memory_info().rss / 2**20)
 
-    with workspace.ledger() as ledger:
-        tune_all(
-            studies(prepared.searches, ledger),
-            prepared.suite.resources,
-            ledger,
-            workspace.root,
-            workspace.artifacts.root,
-            driver_name(),
-            scheduler="none",
-            budget=Budget(prepared.suite.limits),
-            address=None,
-            on_begin=lambda slots: None,
-            on_record=ended,
-            stopping=lambda: False,
-        )
+    with workspace.ledger() as ledger, RaySession(workspace.root) as session:
+        context = RunContext(workspace, ledger, session, Clock(), threading.Event(), driver_name())
+        budget, resources = Budget(prepared.suite.limits), prepared.suite.resources
+        run_trials(TrialSettings(studies(prepared.searches, ledger), "none", resources, budget), context)
     return (ends[-1] - ends[0]) / (len(ends) - 1), took[1:], memory
 
 

@@ -25,9 +25,10 @@ from tlbench.core.resources import Limits
 from tlbench.planning.budget import Budget
 from tlbench.planning.prepare import PreparedSuite, prepare
 from tlbench.plugins import registry
-from tlbench.runner.run_suite import send
 from tlbench.runner.scheduler import Drive
+from tlbench.runner.session import RaySession
 from tlbench.runner.slot_pool import Slots
+from tlbench.runner.tracking import sync_suite
 from tlbench.store.workspace import Workspace, driver_name
 from tlbench.training.context import Context
 from tlbench.worker.cache import WorkerCache
@@ -99,7 +100,10 @@ def main() -> None:
         warmup, cells = cells[: asked.slots * len(METHODS)], cells[-asked.cells :]
         cache = WorkerCache(workspace.artifacts, torch.device("cpu"))
         bare(warmup, cache)
-        with Slots(workspace.artifacts.root, prepared.suite.resources, most=asked.slots) as slots:
+        with (
+            RaySession(workspace.root) as session,
+            Slots(session, workspace.artifacts.root, prepared.suite.resources, most=asked.slots) as slots,
+        ):
             through_slots(warmup, prepared, workspace, slots)
             alone = bare(cells, cache)
             wall = through_slots(cells, prepared, workspace, slots)
@@ -110,7 +114,7 @@ def main() -> None:
         print(f"slots + ledger  {1e3 * wall / len(cells):7.2f} ms a cell of wall time")
         print(f"added           {1e3 * added:7.2f} ms a cell and slot   (target: at most 10)")
         start = time.perf_counter()
-        _, backlog = send(prepared, workspace, None)
+        _, backlog = sync_suite(prepared, workspace, None)
         seconds = time.perf_counter() - start
         print(f"MLflow          {len(cells) / seconds:7.1f} cells a second, written behind (target: at least 15)")
         assert backlog.count == 0, backlog

@@ -22,6 +22,7 @@ from small_suites import CORPUS, PLAIN, planned, suite
 from tlbench.core.cell import Cell, Teacher
 from tlbench.core.record import Outcome, Record
 from tlbench.core.resources import Resources
+from tlbench.runner.session import RaySession
 from tlbench.runner.slot_pool import Finished, Slots
 from tlbench.store.artifacts import Artifacts
 from tlbench.worker.artifact_jobs import Job, PretrainingJob, TeacherJob
@@ -54,7 +55,7 @@ def slots(place: Path) -> Iterator[Slots]:
     before = dict(os.environ)
     os.environ.pop("TLBENCH_ARTIFACTS", None)
     try:
-        with Slots(place / "artifacts", TWO, most=1) as slots:
+        with RaySession(place) as session, Slots(session, place / "artifacts", TWO, most=1) as slots:
             assert len(slots) == 1
             yield slots
     finally:

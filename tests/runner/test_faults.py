@@ -20,7 +20,7 @@ from tlbench.core.resources import Limits, Resources
 from tlbench.planning.budget import Budget
 from tlbench.runner import scheduler as driver
 from tlbench.runner.scheduler import MAX_DEATHS, Drive
-from tlbench.runner.session import _room
+from tlbench.runner.session import workers_that_fit
 from tlbench.runner.slot_pool import Died, Finished
 from tlbench.store.ledger import Ledger
 from tlbench.worker.artifact_jobs import Job, PretrainingJob, TeacherJob
@@ -430,7 +430,7 @@ def test_a_driver_without_a_slot_that_stands_waits_without_burning_the_processor
 def test_a_machine_has_room_for_as_many_workers_as_fit(
     machine: dict[str, float], resources: Resources, room: int
 ) -> None:
-    assert _room(machine, resources) == room
+    assert workers_that_fit(machine, resources) == room
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def sync(suite: SuitePath, workspace: WorkspacePath = None, tracking_uri: TrackingUri = None) -> None:
     """Send results to MLflow that a run could not send."""
-    from tlbench.runner.run_suite import send
+    from tlbench.runner.tracking import sync_suite
     from tlbench.store.addresses import without_credentials
 
     place = workspace_at(workspace)
@@ -31,7 +31,7 @@ def sync(suite: SuitePath, workspace: WorkspacePath = None, tracking_uri: Tracki
         if not ledger.done(cell.id for cell in prepared.plan.cells):
             out.print(f"nothing to send: no cell of {escape(prepared.suite.name)} has run")
             return
-    uri, backlog = send(prepared, place, tracking_uri)
+    uri, backlog = sync_suite(prepared, place, tracking_uri)
     tell_backlog(backlog, suite)
     if backlog.count:
         raise typer.Exit(1)

@@ -37,6 +37,7 @@ def run(
     reports: Reports = Path("reports"),
 ) -> None:
     """Run what a suite lists and is not done yet; the same command continues after any interruption."""
+    from tlbench.cli.progress import ConsoleObserver
     from tlbench.planning.cell_text import counted
     from tlbench.planning.run_request import RunRequest, command_to_continue, refuse_idle_selectors
     from tlbench.planning.status import suite_status
@@ -49,14 +50,14 @@ def run(
     refuse_idle_selectors(request, prepared.plan.cells)
     with place.ledger() as ledger:
         out.print(suite_status(prepared, ledger).headline())
-    summary = run_suite(prepared, place, request, tracking_uri, out)
+    summary = run_suite(prepared, place, request, tracking_uri, ConsoleObserver(out))
     if not summary.ran and not summary.left:
         out.print("nothing left to run")
     tell_backlog(summary.backlog, suite)
     if prepared.plan.cells:
         write_report([prepared.suite.name], summary.tracking, reports, place, must=not summary.backlog.count)
     if summary.left:
-        why, then = _halted(summary.capped, prepared, place, suite)
+        why, then = _halted(summary.over_budget, prepared, place, suite)
         elsewhere = reports if reports != Path("reports") else None
         told_uri = tracking_uri and without_credentials(tracking_uri)
         options = {"--workspace": workspace, "--tracking-uri": told_uri, "--reports": elsewhere}
@@ -79,6 +80,7 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Run the searches of a suite only; `run` goes on with what they found."""
+    from tlbench.cli.progress import ConsoleObserver
     from tlbench.cli.search_table import as_rows, as_table
     from tlbench.planning.run_request import RunRequest, refuse_idle_selectors
     from tlbench.runner.run_suite import tune_suite
@@ -89,14 +91,14 @@ def tune(
         raise UserError(f"{suite} has no search", "add `search: {trials: 16}`")
     request = RunRequest(only=only, address=address)
     refuse_idle_selectors(request, prepared.plan.cells)
-    tuned = tune_suite(prepared, place, request, tracking_uri, err if as_json else out)
+    tuned = tune_suite(prepared, place, request, tracking_uri, ConsoleObserver(err if as_json else out))
     if as_json:
         typer.echo(json.dumps(as_rows(tuned.found), indent=2))
     else:
         out.print(as_table(tuned.found))
     tell_backlog(tuned.backlog, suite)
-    if not tuned.ended:
-        why, then = _halted(tuned.capped, prepared, place, suite)
+    if not tuned.complete:
+        why, then = _halted(tuned.over_budget, prepared, place, suite)
         err.print(f"[yellow]{escape(why)}[/]: {escape(then)} the same command continues")
         raise typer.Exit(1)
 

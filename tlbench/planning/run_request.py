@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tlbench.core.cell import Cell
 from tlbench.core.errors import UserError, nearest
+from tlbench.suite.plan import PlanStatus
 from tlbench.suite.selector import FIELDS, select
 
 WORDS = ("failed", "stale")
@@ -56,6 +57,31 @@ def refuse_idle_selectors(request: RunRequest, cells: list[Cell]) -> None:
         if idle is None:
             raise UserError(f"{option} {text!r}: no cell of the suite fits all of it")
         raise UserError(f"{option} {text!r}: no cell of the suite fits {idle!r}", _what_there_is(idle, cells))
+
+
+def choose(status: PlanStatus, request: RunRequest) -> tuple[list[Cell], list[Cell]]:
+    """Return the cells to run again, whose results are to be taken back first, and those to run that have none.
+
+    Args:
+        status: The cells of the suite, sorted by how they stand.
+        request: What the user asks.
+
+    Raises:
+        UserError: A selector is not understood.
+    """
+    only, skip = select(request.only, WORDS), select(request.skip)
+    force = select(request.force) if request.force else None
+    again = list(status.failed) if request.retry_failed or "failed" in only.words else []
+    if "stale" in only.words:
+        again += status.stale
+    fresh = [] if only.words else status.todo
+    if force is not None:
+        chosen = {cell.id for cell in again}
+        everything = [*status.done, *status.stale, *status.failed]
+        again += [cell for cell in force.of(everything) if cell.id not in chosen]
+    skipped = {cell.id for cell in skip.of([*fresh, *again])} if request.skip else set()
+    again, fresh = ([cell for cell in only.of(cells) if cell.id not in skipped] for cells in (again, fresh))
+    return again, fresh
 
 
 def requested(request: RunRequest, cells: list[Cell], chosen: list[Cell]) -> list[Cell]:

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-
 from tlbench.core.cell import Cell
-from tlbench.core.record import Record
 from tlbench.core.segments import Segments
-from tlbench.planning.budget import Budget
 from tlbench.planning.prepare import PreparedSuite
 from tlbench.planning.search_plan import Searches, studies
-from tlbench.runner.graceful_stop import draining
-from tlbench.runner.progress import Progress
+from tlbench.planning.status import budget_of
+from tlbench.runner.run_context import RunContext, StageEnd
 from tlbench.search.objective import value_of
 from tlbench.store.ledger import Ledger
-from tlbench.store.mlflow.background_writer import BackgroundWriter
-from tlbench.store.workspace import Workspace, driver_name
 
 
 @dataclass(frozen=True)
@@ -52,69 +45,33 @@ class Found:
     note: str = ""
 
 
-def run_searches(
-    cells: Iterable[Cell],
-    prepared: PreparedSuite,
-    workspace: Workspace,
-    ledger: Ledger,
-    writer: BackgroundWriter,
-    console: Console,
-    budget: Budget,
-    address: str | None,
-) -> bool:
-    """Run the searches that some cells of a suite wait for; say whether they came to their end.
+def run_searches(cells: Iterable[Cell], prepared: PreparedSuite, context: RunContext) -> StageEnd:
+    """Run the searches that some cells of a suite wait for, until all have ended or the user or a limit stops them.
 
     Args:
-        cells: The cells; those that wait for nothing do no harm.
+        cells: The cells; those that wait for no search do no harm.
         prepared: The suite.
-        workspace: Where results and artifacts are kept.
-        ledger: Where trials are committed.
-        writer: Told of each.
-        console: Where progress is shown.
-        budget: What the suite may use, and has used before.
-        address: A running Ray cluster, or None for one of this machine's own.
+        context: What the stages of this run share.
 
     Raises:
         UserError: Trials cannot run, or no cluster answers.
     """
-    wanted = prepared.suite.search
-    searches = prepared.searches.of(cells)
-    todo = {key: study for key, study in studies(searches, ledger).items() if not study.ended}
-    if wanted is None or not todo:
-        return True
+    search = prepared.suite.search
+    open_ones = {
+        key: study for key, study in studies(prepared.searches.of(cells), context.ledger).items() if not study.ended
+    }
+    if search is None or not open_ones:
+        return StageEnd()
+    budget = budget_of(prepared, context.ledger)
     if budget.reached:
-        return False
-    from tlbench.runner.tune_experiment import tune_all
+        return StageEnd(over_budget=True)
+    from tlbench.runner.tune_experiment import TrialSettings, run_trials
 
-    before, most = (
-        sum(each) for each in ((len(s.records) for s in todo.values()), (s.max_trials for s in todo.values()))
-    )
-    with draining(console) as drained, ExitStack() as stack:
-        shown: list[Progress] = []
-
-        def begin(slots: int) -> None:
-            shown.append(stack.enter_context(Progress(console, most, before, None, slots, "trials")))
-            writer.start()
-
-        def committed(record: Record) -> None:
-            shown[0].add(record)
-            writer.notify()
-
-        tune_all(
-            todo,
-            prepared.suite.resources,
-            ledger,
-            workspace.root,
-            workspace.artifacts.root,
-            driver_name(),
-            scheduler=wanted.scheduler,
-            budget=budget,
-            address=address,
-            on_begin=begin,
-            on_record=committed,
-            stopping=drained.is_set,
-        )
-    return not drained.is_set() and all(study.ended for study in todo.values())
+    settings = TrialSettings(open_ones, search.scheduler, prepared.suite.resources, budget)
+    committed = run_trials(settings, context)
+    complete = not context.stop.is_set() and all(study.ended for study in open_ones.values())
+    over_budget = budget.reached and not complete
+    return StageEnd(committed, interrupted=not (complete or over_budget), over_budget=over_budget)
 
 
 def findings(searches: Searches, ledger: Ledger) -> list[Found]:

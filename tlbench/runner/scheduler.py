@@ -44,6 +44,7 @@ class Drive:
     on_record: Callable[[Record], None] = lambda record: None
     stopping: Callable[[], bool] = lambda: False
     capped: bool = False
+    committed: int = 0
     _brief: bool = False
     _queue: Queue = field(init=False)
     _attempts: dict[str, int] = field(default_factory=dict)
@@ -102,6 +103,7 @@ class Drive:
         for record, kept in zip(records, self._commit(records), strict=True):
             self.budget.take(record.cost)
             if kept:
+                self.committed += 1
                 self.on_record(record)
 
     def _commit(self, records: list[Record]) -> list[bool]:

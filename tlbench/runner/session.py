@@ -1,43 +1,172 @@
-"""The Ray cluster that slots live on: one of this machine's own on the loopback address, or one that is running."""
+"""The Ray cluster of one run: started or joined once, used by searches and cells alike, and shut down once."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from unittest import mock
 
 from tlbench.core.errors import UserError
 from tlbench.core.resources import Resources
 
-_KNOCK_SECONDS = 5.0
+_CONNECT_SECONDS = 5.0
+_IDLE_SECONDS = 10.0
+_POLL_SECONDS = 0.05
 _START_ONE = "start one with `ray start --head`, or leave --address out"
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray would print this among our results; the record of the cell or trial says what became of it.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^A worker died or was killed",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # Workers use this very environment; without this, `uv run` would make Ray rebuild it for each of them.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+# Ray's switch for a machine that stands alone, whatever its system: every port on the loopback address.
+_LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
-def connect(workspace: Path, address: str | None) -> None:
-    """Start a cluster of this machine's own on the loopback address, or join the one at ``address``.
+class RaySession:
+    """A connection to Ray that is made when it is first needed; use it as a context manager around a whole run.
 
-    Raises:
-        UserError: No cluster answers at the address.
+    Lifecycle: entering does nothing. :meth:`start` starts a cluster of this machine's own on the loopback address, or
+    joins the one at ``address``, when it is first called, and does nothing afterwards. Leaving shuts down what was
+    started. A session is entered once.
+
+    Args:
+        workspace: tlbench's folder, which keeps the token of a cluster of this machine's own.
+        address: A running cluster, or None for one of this machine's own.
     """
-    if address is not None:
-        _knock(address)
-    _prepare_environment(workspace, own=address is None)
-    import ray
 
-    if address is None:
-        with _without_tracking():
-            _start()
-        return
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
-        raise UserError(f"no Ray cluster at {address!r}: {first_line(error)}", _START_ONE) from error
+    def __init__(self, workspace: Path, address: str | None = None) -> None:
+        self._workspace = workspace
+        self._address = address
+        self._start_attempted = False
+        self._free_at_start: dict[str, float] | None = None  # None before the start has succeeded
+
+    def __enter__(self) -> RaySession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._start_attempted:
+            import ray
+
+            ray.shutdown()
+            self._free_at_start = None
+
+    def start(self) -> None:
+        """Start or join the cluster, unless this session has done so.
+
+        Raises:
+            UserError: No cluster answers at the address, or none could be started here in time.
+        """
+        if self._free_at_start is not None:
+            return
+        if self._address is not None:
+            _refuse_silent_address(self._address)
+        self._prepare_environment()
+        self._start_attempted = True
+        with _kept_termination_handler():
+            import ray  # not before: Ray reads its environment when it is imported
+
+            if self._address is None:
+                with _without_tracking():
+                    _start_cluster()
+            else:
+                _join_cluster(self._address)
+        self._free_at_start = _sizes(ray.available_resources())
+
+    def capacity(self, resources: Resources) -> int:
+        """Return how many cells the cluster can run at once: what fits on each machine, for a worker cannot span two.
+
+        Args:
+            resources: What one cell needs.
+
+        Raises:
+            UserError: Not even one.
+        """
+        import ray
+
+        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        workers = sum(workers_that_fit(machine, resources) for machine in machines)
+        if workers < resources.workers:
+            sizes = (f"{machine.get('CPU', 0):g} CPUs and {machine.get('GPU', 0):g} GPUs" for machine in machines)
+            raise UserError(
+                f"one cell needs {resources.workers} times {resources.cpus:g} CPUs and {resources.gpus:g} GPUs; "
+                f"the cluster has room for {workers} (a machine has up to {max(sizes, default='nothing')})",
+                "lower `resources` in the suite, or give --address of a larger cluster",
+            )
+        return workers // resources.workers
+
+    def machines(self) -> frozenset[str]:
+        """Return Ray's ids of the machines that are alive."""
+        import ray
+
+        return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
+
+    def wait_until_idle(self, seconds: float = _IDLE_SECONDS) -> bool:
+        """Wait until the processes that this run has ended have given their CPUs and GPUs back.
+
+        Args:
+            seconds: How long at most; on a shared cluster somebody else may have taken what was free at the start.
+
+        Returns:
+            Whether as much is free as when the session started, less what machines lost since then had.
+        """
+        import ray
+
+        deadline = time.monotonic() + seconds
+        while True:
+            present, free = _sizes(ray.cluster_resources()), _sizes(ray.available_resources())
+            before = self._free_at_start or {}
+            if all(free.get(kind, 0.0) >= min(size, present.get(kind, 0.0)) for kind, size in before.items()):
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+
+    def _prepare_environment(self) -> None:
+        """Set what Ray and its workers read from the environment, unless the user did."""
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        if self._address is not None:
+            return
+        os.environ.setdefault(_LOOPBACK_ONLY, "0")
+        if "RAY_AUTH_MODE" not in os.environ:
+            self._workspace.mkdir(parents=True, exist_ok=True)
+            token = self._workspace / "ray.token"
+            if not token.exists():
+                with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+                    stream.write(secrets.token_hex(32))
+            os.environ["RAY_AUTH_MODE"] = "token"
+            os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
 
 
-def _start() -> None:
+def workers_that_fit(machine: Mapping[str, float], resources: Resources) -> int:
+    """Return how many workers with these CPUs and GPUs fit on a machine with so many, as Ray names them."""
+    wanted = {"CPU": resources.cpus, "GPU": resources.gpus}
+    # A share such as 0.2 is a little more in binary: 1 // 0.2 is 4.
+    return min(int(machine.get(kind, 0) / share + 1e-9) for kind, share in wanted.items() if share)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its type where it has none."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _start_cluster() -> None:
     """Start a cluster here, once more where a busy machine took longer than Ray waits.
 
     Raises:
@@ -58,13 +187,22 @@ def _start() -> None:
                 raise UserError("Ray could not start here in time, twice", hint) from error
 
 
-def _knock(address: str) -> None:
+def _join_cluster(address: str) -> None:
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
+        raise UserError(f"no Ray cluster at {address!r}: {first_line(error)}", _START_ONE) from error
+
+
+def _refuse_silent_address(address: str) -> None:
     """Refuse an address where nothing listens: Ray would try for ten minutes before it says so."""
     host, _, port = address.rpartition("/")[2].rpartition(":")
     if not port.isdigit():
         return  # "auto", or another name that Ray looks up at once
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"no Ray cluster at {address!r}: {reason}", _START_ONE) from error
@@ -80,56 +218,25 @@ def _without_tracking() -> Iterator[None]:
         os.environ.update(kept)
 
 
-def _prepare_environment(workspace: Path, own: bool) -> None:
-    """Set what Ray reads when it is imported, unless the user did."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray would print this among our results; who runs the cell or trial says what became of it.
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "^A worker died or was killed")
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
-    os.environ.setdefault("RAY_TRAIN_METRICS_ENABLED", "0")
-    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
-    # Workers use this very environment; without this, `uv run` would make Ray rebuild it for each of them.
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if own:
-        # Ray's switch for a machine that stands alone, whatever its system: every port on the loopback address.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    if own and "RAY_AUTH_MODE" not in os.environ:
-        workspace.mkdir(parents=True, exist_ok=True)
-        token = workspace / "ray.token"
-        if not token.exists():
-            with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-                stream.write(secrets.token_hex(32))
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+@contextmanager
+def _kept_termination_handler() -> Iterator[None]:
+    """Keep a handler of SIGTERM that was set before (see :mod:`.graceful_stop`).
 
-
-def capacity(resources: Resources) -> int:
-    """Return how many cells the cluster can run at once: what fits on each machine, for a worker cannot span two.
-
-    Raises:
-        UserError: Not even one.
+    Ray sets handlers of its own while it starts, which end the process at once, and has no option against that. Where
+    its function for it has another name one day, the handler is lost during the start only.
     """
-    import ray
+    before = signal.getsignal(signal.SIGTERM)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    from ray._private import utils
 
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    workers = sum(_room(machine, resources) for machine in machines)
-    if workers < resources.workers:
-        largest = max((f"{m.get('CPU', 0):g} CPUs and {m.get('GPU', 0):g} GPUs" for m in machines), default="nothing")
-        raise UserError(
-            f"one cell needs {resources.workers} times {resources.cpus:g} CPUs and {resources.gpus:g} GPUs; "
-            f"the cluster has room for {workers} (a machine has up to {largest})",
-            "lower `resources` in the suite, or give --address of a larger cluster",
-        )
-    return workers // resources.workers
-
-
-def _room(machine: dict[str, float], resources: Resources) -> int:
-    wanted = {"CPU": resources.cpus, "GPU": resources.gpus}
-    # A share such as 0.2 is a little more in binary: 1 // 0.2 is 4.
-    return min(int(machine.get(kind, 0) / share + 1e-9) for kind, share in wanted.items() if share)
+    with mock.patch.object(utils, "set_sigterm_handler", create=True):
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or its type where it has none."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+def _sizes(resources: Mapping[str, float]) -> dict[str, float]:
+    return {kind: resources.get(kind, 0.0) for kind in ("CPU", "GPU")}

@@ -6,12 +6,13 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tlbench.core.cell import Cell
 from tlbench.core.errors import UserError
 from tlbench.core.resources import Resources
-from tlbench.runner.session import capacity, connect, first_line
+from tlbench.runner.session import RaySession, first_line
 from tlbench.runner.slot_actor import Place, Slot, read_artifact
 from tlbench.worker.artifact_jobs import ArtifactJob, Job, required_artifacts
 
@@ -65,28 +66,31 @@ class _Seat:
 
 
 class Slots:
-    """A pool of slots on a local or remote Ray cluster; use it as a context manager.
+    """A pool of slots on the cluster of a session; use it as a context manager.
+
+    Lifecycle: entering starts the session, unless it has been, and asks Ray for the slots; leaving kills them, and
+    leaves the session as it is.
 
     Args:
+        session: The cluster.
         root: The artifact folder.
         resources: What one cell needs.
-        address: A running cluster's address, or None for one of this machine's own.
         facts: Provenance for every record.
         most: Number of slots beyond which more would stand idle.
     """
 
     def __init__(
         self,
+        session: RaySession,
         root: Path,
         resources: Resources,
         *,
-        address: str | None = None,
         facts: dict[str, Any] | None = None,
         most: int | None = None,
     ) -> None:
         self.resources = resources
+        self._session = session
         self._root = root
-        self._address = address
         self._facts = facts or {}
         self._most = most
         self._seats: dict[int, _Seat] = {}
@@ -95,24 +99,20 @@ class Slots:
         self._false_starts = 0
 
     def __enter__(self) -> Slots:
-        connect(self._root.parent, self._address)
-        import ray  # not before: Ray reads its environment when it is imported
-
-        try:
-            fits = capacity(self.resources)
-            for _ in range(fits if self._most is None else max(1, min(fits, self._most))):
-                self._seat()
-        except BaseException:
-            ray.shutdown()
-            raise
+        self._session.start()
+        fits = self._session.capacity(self.resources)
+        for _ in range(fits if self._most is None else max(1, min(fits, self._most))):
+            self._seat()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         import ray
 
         for seat in self._seats.values():
             ray.kill(seat.actor)
-        ray.shutdown()
+        self._seats.clear()
 
     def __len__(self) -> int:
         return len(self._seats)
