@@ -31,7 +31,7 @@ def ray_folder() -> Iterator[Path]:
 
 def sessions(folder: Path) -> int:
     """The number of clusters that Ray has started; each has a folder."""
-    return len([path for path in folder.glob("**/session_*") if path.is_dir() and not path.is_symlink()])
+    return len([path for path in folder.glob("ray/session_*") if path.is_dir() and not path.is_symlink()])
 
 
 def kinds_of_workers(driver: int) -> set[str]:

@@ -116,7 +116,7 @@ def test_a_search_that_is_killed_again_and_again_finds_the_same(
     found = {each["setting"]: each for each in json.loads(again.stdout)}
     assert len(found) == 4
     for each in found.values():
-        assert bool(each["note"]) == each["setting"].endswith("1 shots")
+        assert bool(each["note"]) == each["setting"].endswith("1 shot")
 
 
 def check_what_is_stored(workspace: Path) -> None:
