@@ -31,7 +31,7 @@ from tlbench.suite.load import loads
 from tlbench.suite.spec import Weights
 from tlbench.suite.yaml_source import parse
 from tlbench.training.context import Context
-from tlbench.training.efficient.bottleneck_adapters import Design, add_adapters, remove_adapters
+from tlbench.training.parameter_efficient.bottleneck_adapters import AdapterDesign, add_adapters, remove_adapters
 from tlbench.training.selfsupervised.language_head import LanguageModel
 
 transformers = pytest.importorskip("transformers")
@@ -151,7 +151,7 @@ def test_adapters_stand_before_the_sums_and_read_what_sublayers_read(
     backbone = built(saved[kind])
     ids = ids_of(backbone)
     before = backbone(ids)
-    added = add_adapters(backbone, ids, Design(placement, 4, 1.0, "relu"), torch.Generator().manual_seed(0))
+    added = add_adapters(backbone, ids, AdapterDesign(placement, 4, 1.0, "relu"), torch.Generator().manual_seed(0))
     assert len(added) == (4 if placement == "houlsby" else 2)
     assert {(one.adapter.down.in_features, one.adapter.up.out_features) for one in added.values()} == {(32, 32)}
     assert torch.equal(backbone(ids), before)
@@ -169,7 +169,7 @@ def test_adapters_stand_before_the_sums_and_read_what_sublayers_read(
 def test_a_parallel_adapter_of_bert_reads_what_the_perceptron_reads(saved: dict[str, Path]) -> None:
     backbone = built(saved["bert"])
     ids = ids_of(backbone)
-    added = add_adapters(backbone, ids, Design("parallel", 4, 2.0, "relu"), torch.Generator().manual_seed(0))
+    added = add_adapters(backbone, ids, AdapterDesign("parallel", 4, 2.0, "relu"), torch.Generator().manual_seed(0))
     for one in added.values():
         torch.nn.init.normal_(one.adapter.up.weight, generator=torch.Generator().manual_seed(1))
     layer = backbone.body.model.encoder.layer[0]

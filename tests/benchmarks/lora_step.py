@@ -31,8 +31,8 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 from tlbench.backbones.backbone import Backbone, Sublayers
 from tlbench.core.info import BackboneInfo
 from tlbench.plugins import registry
-from tlbench.training.efficient.low_rank import add_low_rank
-from tlbench.training.efficient.low_rank_layers import Design
+from tlbench.training.parameter_efficient.low_rank import add_low_rank
+from tlbench.training.parameter_efficient.low_rank_layers import LowRankDesign
 
 WIDTH, HEADS, TOKENS = 768, 12, 197
 RANK, ALPHA = 8, 16
@@ -110,7 +110,7 @@ def ours(body: nn.Sequential, kind: str, x: Tensor) -> nn.Module:
     backbone = Backbone(info, nn.Identity(), body, WIDTH, [[name] for name in names], names, pairs)
     choose = registry.declaration("methods", "lora").load().choose_layers
     sites, _ = choose(backbone, "attention" if kind == "preset" else PATTERNS[kind])
-    add_low_rank(backbone, sites, Design(RANK, ALPHA), x, torch.Generator().manual_seed(0))
+    add_low_rank(backbone, sites, LowRankDesign(RANK, ALPHA), x, torch.Generator().manual_seed(0))
     return backbone.train()
 
 

@@ -38,19 +38,19 @@ from torch.nn.functional import cross_entropy
 from torch.profiler import ProfilerActivity, profile
 
 from tlbench.backbones.catalog import build, describe
-from tlbench.methods.maml import Config, Descent, Start
-from tlbench.training.fewshot.inner_loop import step_weights
+from tlbench.methods.maml import Config, GradientDescentLearner, MetaInitialisation
+from tlbench.training.fewshot.inner_loop import multi_step_loss_weights
 
 WAYS, SHOTS, QUERIES, EPISODES, RATE = 5, 1, 15, 4, 0.1
 Parts = tuple[Tensor, Tensor, Tensor, Tensor]
 Step = Callable[[], float]
 
 
-def start(steps: int, device: torch.device) -> Start:
+def start(steps: int, device: torch.device) -> MetaInitialisation:
     """Return the start of all episodes, always the same."""
     info = describe("conv4", {"width": 32}, {"kind": "random"})
     cfg = Config(inner_lr=RATE, inner_steps=steps)
-    return Start(build(info, 0, None), WAYS, cfg, torch.Generator().manual_seed(0)).to(device).train()
+    return MetaInitialisation(build(info, 0, None), WAYS, cfg, torch.Generator().manual_seed(0)).to(device).train()
 
 
 def episodes(device: torch.device) -> Parts:
@@ -62,12 +62,12 @@ def episodes(device: torch.device) -> Parts:
     return support, labels, query, truth
 
 
-def ours(begin: Start, steps: int, parts: Parts) -> Step:
+def ours(begin: MetaInitialisation, steps: int, parts: Parts) -> Step:
     """Return the step of this package."""
-    solver = Descent(begin, Config(inner_lr=RATE, inner_steps=steps))
+    solver = GradientDescentLearner(begin, Config(inner_lr=RATE, inner_steps=steps))
     if parts[0].is_cuda:
         solver.vectorise(parts[0][0])
-    weights = step_weights(steps, 1.0)
+    weights = multi_step_loss_weights(steps, 1.0)
 
     def gradients() -> float:
         seen = 0.0
@@ -80,7 +80,7 @@ def ours(begin: Start, steps: int, parts: Parts) -> Step:
     return _stepping(begin.network, gradients)
 
 
-def theirs(begin: Start, steps: int, parts: Parts) -> Step:
+def theirs(begin: MetaInitialisation, steps: int, parts: Parts) -> Step:
     """Return the step of higher."""
     net, prepare = begin.network, begin.network.backbone.prepare
     inner = torch.optim.SGD(net.parameters(), lr=RATE)
@@ -112,7 +112,7 @@ def _stepping(net: nn.Module, gradients: Callable[[], float]) -> Step:
     return step
 
 
-SIDES: dict[str, Callable[[Start, int, Parts], Step]] = {"higher": theirs, "tlbench": ours}
+SIDES: dict[str, Callable[[MetaInitialisation, int, Parts], Step]] = {"higher": theirs, "tlbench": ours}
 
 
 def times(steps: int, repeats: int, device: torch.device) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from tlbench.backbones.backbone import Backbone
 from tlbench.backbones.catalog import build, describe
 from tlbench.training.length_buckets import length_buckets
 from tlbench.training.selfsupervised.language_head import LanguageModel
-from tlbench.training.selfsupervised.masking import IGNORED, Masked, mask_tokens, ordinary_tokens
+from tlbench.training.selfsupervised.masking import IGNORE_INDEX, MaskedTexts, mask_tokens, non_special_tokens
 
 LENGTH, MEAN = 128, 40
 Step = Callable[[], Tensor]
@@ -70,25 +70,25 @@ def bert(backbone: Backbone) -> nn.Module:
     return BertForMaskedLM(config)
 
 
-def gathered(model: LanguageModel, batch: Masked) -> Tensor:
+def gathered(model: LanguageModel, batch: MaskedTexts) -> Tensor:
     """Return the loss by this package's way."""
-    rows, columns = (batch.labels != IGNORED).nonzero(as_tuple=True)
+    rows, columns = (batch.labels != IGNORE_INDEX).nonzero(as_tuple=True)
     return cross_entropy(model(batch.inputs, rows, columns).float(), batch.labels[rows, columns])
 
 
-def projected(model: LanguageModel, batch: Masked) -> Tensor:
+def projected(model: LanguageModel, batch: MaskedTexts) -> Tensor:
     """Return the loss by way of all logits."""
     states = model.transform(model.backbone.body.states(batch.inputs))
     logits = linear(states, model.backbone.body.embedding.weight, model.bias)
-    return cross_entropy(logits.float().flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED)
+    return cross_entropy(logits.float().flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORE_INDEX)
 
 
-def of_library(model: nn.Module, batch: Masked) -> Tensor:
+def of_library(model: nn.Module, batch: MaskedTexts) -> Tensor:
     """Return the loss of transformers."""
     return model(input_ids=batch.inputs, attention_mask=(batch.inputs != 0).long(), labels=batch.labels).loss
 
 
-def trainer(model: nn.Module, loss: Callable[[Any, Masked], Tensor], batches: list[Masked]) -> Step:
+def trainer(model: nn.Module, loss: Callable[[Any, MaskedTexts], Tensor], batches: list[MaskedTexts]) -> Step:
     """Return what trains on some batches, one after the other, and returns the last loss."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     device = next(model.parameters()).device
@@ -141,19 +141,19 @@ def steps(name: str, tokens: int, batch: int, repeats: int, device: torch.device
     sides = {side: trainer(model, losses[side], [masked]) for side, model in models.items()}
     return {
         "parameters": {side: sum(p.numel() for p in model.parameters()) for side, model in models.items()},
-        "selected": int((masked.labels != IGNORED).sum()),
+        "selected": int((masked.labels != IGNORE_INDEX).sum()),
         "positions": masked.labels.numel(),
         "initial_loss": first,
         **compare(alternate(sides, repeats, device), "own"),
     }
 
 
-def mask(ids: Tensor, backbone: Backbone, device: torch.device) -> Masked:
+def mask(ids: Tensor, backbone: Backbone, device: torch.device) -> MaskedTexts:
     """Return masked texts, cut to the longest of them."""
     assert backbone.vocabulary is not None
-    ordinary = ordinary_tokens(ids, backbone.vocabulary)
+    ordinary = non_special_tokens(ids, backbone.vocabulary)
     drawn = mask_tokens(backbone.prepare(ids), backbone.vocabulary, ordinary, 0.15, torch.Generator().manual_seed(0))
-    return Masked(*(part.to(device) for part in drawn))
+    return MaskedTexts(*(part.to(device) for part in drawn))
 
 
 def buckets(name: str, tokens: int, batch: int, repeats: int, device: torch.device) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def buckets(name: str, tokens: int, batch: int, repeats: int, device: torch.devi
         model = LanguageModel(encoder(name, tokens), torch.Generator().manual_seed(0)).to(device).train()
         drawn = [mask(ids[rows], model.backbone, device) for rows in chosen]
         if side == "full":
-            drawn = [Masked(widen(one.inputs, 0), widen(one.labels, IGNORED)) for one in drawn]
+            drawn = [MaskedTexts(widen(one.inputs, 0), widen(one.labels, IGNORE_INDEX)) for one in drawn]
         padded[side] = round(1 - int(lengths.sum()) / sum(one.inputs.numel() for one in drawn), 3)
         sides[side] = trainer(model, gathered, drawn)
     return {"padding": padded, **compare(alternate(sides, max(3, repeats // 3), device), "own")}

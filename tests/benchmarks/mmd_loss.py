@@ -28,7 +28,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from torch import Tensor
 
-from tlbench.training.adaptation.mmd import discrepancy, gaussian_kernels, squared_distances
+from tlbench.training.adaptation.mmd import gaussian_kernels, squared_distances, squared_mmd
 
 KERNELS = 5
 
@@ -36,7 +36,7 @@ KERNELS = 5
 def ours(source: Tensor, target: Tensor) -> Tensor:
     """The loss of this package."""
     kernel = gaussian_kernels(squared_distances(torch.cat([source, target])), KERNELS)
-    return discrepancy(kernel, len(source))
+    return squared_mmd(kernel, len(source))
 
 
 def naive(source: Tensor, target: Tensor) -> Tensor:

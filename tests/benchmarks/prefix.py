@@ -28,10 +28,10 @@ from tlbench.data.dataset import Split, Task
 from tlbench.plugins import registry
 from tlbench.training import supervised_loop as loop
 from tlbench.training.context import Context
-from tlbench.training.frozen_prefix import keep_prefix
+from tlbench.training.frozen_prefix import cache_prefix
 
 CLASSES = 10
-SIDES = {"kept": keep_prefix, "run every time": lambda *_: None}
+SIDES = {"kept": cache_prefix, "run every time": lambda *_: None}
 
 
 def main() -> None:
@@ -59,7 +59,7 @@ def _compare(info: BackboneInfo, task: Task, pace: int, repeats: int, device: to
     times: dict[str, list[float]] = {name: [] for name in SIDES}
     for repeat in range(repeats + 1):
         for name, keep in SIDES.items():
-            with patch.object(loop, "keep_prefix", keep):
+            with patch.object(loop, "cache_prefix", keep):
                 seconds = _thaw(info, task, pace, device)
             if repeat:  # the first round warms up
                 times[name].append(seconds)

@@ -48,7 +48,7 @@ from tlbench.plugins import registry
 from tlbench.training.batches import Examples
 from tlbench.training.context import Context
 from tlbench.training.selfsupervised.projection_head import projection_head
-from tlbench.training.selfsupervised.views import POLICIES, ViewBatch, ViewBatches
+from tlbench.training.selfsupervised.views import VIEW_POLICIES, ViewBatch, ViewBatches
 from tlbench.worker.memory_allocator import keep_freed_memory
 
 BACKBONES: dict[str, tuple[str, dict[str, Any], Views]] = {
@@ -130,7 +130,7 @@ def measure_views(name: str, batch: int, repeats: int, ctx: Context) -> dict[str
     x = np.random.default_rng(0).integers(0, 256, (batch, channels, size, size), dtype=np.uint8)
     images = Examples(Split(x, np.zeros(batch, np.int64), np.arange(batch)), ctx.device)
     batches = ViewBatches(images, batch, policy, 1.0, ctx, "benchmark")
-    p = POLICIES[policy]
+    p = VIEW_POLICIES[policy]
     transform = SimCLRTransform(
         input_size=size,
         cj_strength=p.strength,

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from tlbench.backbones.backbone import Backbone, Sublayers
 from tlbench.core.info import BackboneInfo
 from tlbench.plugins import registry
-from tlbench.training.efficient.low_rank import Added, add_low_rank
-from tlbench.training.efficient.low_rank_layers import Design, LowRank
+from tlbench.training.parameter_efficient.low_rank import AddedUpdates, add_low_rank
+from tlbench.training.parameter_efficient.low_rank_layers import LowRank, LowRankDesign
 
 PRESETS = ("qv", "attention", "all_linear", "all")
 CASES = [(name, targets) for name in BODIES for targets in PRESETS]
@@ -43,10 +43,10 @@ def stir(parameters: list[nn.Parameter]) -> None:
             p.add_(0.1 * torch.randn(p.shape, generator=generator, dtype=p.dtype))
 
 
-def adapt(backbone: Backbone, targets: Any, x: Tensor | None = None, **design: Any) -> Added:
+def adapt(backbone: Backbone, targets: Any, x: Tensor | None = None, **design: Any) -> AddedUpdates:
     """Add updates to the targets of the method, with the example ``x`` or images."""
     sites, _ = method().choose_layers(backbone, targets)
-    settings = Design(**{"rank": RANK, "alpha": 6.0, **design})
+    settings = LowRankDesign(**{"rank": RANK, "alpha": 6.0, **design})
     return add_low_rank(backbone, sites, settings, images() if x is None else x, seeded())
 
 

@@ -19,7 +19,13 @@ from tlbench.plugins import registry
 from tlbench.testing.contract import Case, Fitted, run
 from tlbench.testing.fakes import CPU, fake_task
 from tlbench.training.context import Context
-from tlbench.training.efficient.bottleneck_adapters import Adapted, Bottleneck, Design, add_adapters, remove_adapters
+from tlbench.training.parameter_efficient.bottleneck_adapters import (
+    AdaptedModule,
+    AdapterDesign,
+    Bottleneck,
+    add_adapters,
+    remove_adapters,
+)
 
 PLACEMENTS = ("houlsby", "pfeiffer", "parallel")
 CASES = [(name, placement) for name in BODIES for placement in PLACEMENTS]
@@ -29,15 +35,15 @@ def _method() -> ModuleType:
     return registry.declaration("methods", "adapter").load()
 
 
-def _design(placement: Any = "houlsby", reduction: int = 4, scale: float = 1.0) -> Design:
-    return Design(placement, reduction, scale, "gelu")
+def _design(placement: Any = "houlsby", reduction: int = 4, scale: float = 1.0) -> AdapterDesign:
+    return AdapterDesign(placement, reduction, scale, "gelu")
 
 
-def _adapt(backbone: Backbone, **design: Any) -> dict[str, Adapted]:
+def _adapt(backbone: Backbone, **design: Any) -> dict[str, AdaptedModule]:
     return add_adapters(backbone, images(), _design(**design), torch.Generator().manual_seed(2))
 
 
-def _stir(added: dict[str, Adapted]) -> None:
+def _stir(added: dict[str, AdaptedModule]) -> None:
     """Give every tensor of every adapter a value other than its first."""
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -237,7 +243,7 @@ def test_what_it_adds_is_scale_times_the_bottleneck_by_hand() -> None:
     for parallel, read in ((False, h), (True, x)):
         hidden = (read @ adapter.down.weight.T + adapter.down.bias).clamp(min=0)
         expected = h + 4.0 * (hidden @ adapter.up.weight.T + adapter.up.bias)
-        torch.testing.assert_close(Adapted(inner, adapter, 4.0, parallel)(x), expected, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(AdaptedModule(inner, adapter, 4.0, parallel)(x), expected, rtol=1e-12, atol=1e-12)
 
 
 class _Masked(nn.Module):

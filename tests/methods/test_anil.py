@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from tlbench.methods.anil import Config, Embedding, HeadDescent
+from tlbench.methods.anil import Config, Embedding, HeadDescentLearner
 from tlbench.plugins import registry
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
-from tlbench.training.predictor import EpisodeLearner
+from tlbench.training.predictor import EmbeddingEpisodeLearner
 
 WAYS, SHOTS, QUERIES, EPISODES = 3, 2, 4, 5
 RATE = 0.375  # which single precision has exactly
@@ -21,10 +21,10 @@ DOUBLE = torch.float64
 Parts = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
-def _learner(**params: Any) -> tuple[HeadDescent, Embedding]:
+def _learner(**params: Any) -> tuple[HeadDescentLearner, Embedding]:
     cfg = Config(**{"inner_lr": RATE, **params})
     embedding = Embedding(fake_backbone(), WAYS, torch.Generator().manual_seed(0)).double()
-    return HeadDescent(embedding, cfg), embedding
+    return HeadDescentLearner(embedding, cfg), embedding
 
 
 def _features(episodes: int = EPISODES) -> Parts:
@@ -114,13 +114,13 @@ def test_fewer_ways_than_outputs_use_the_first_outputs() -> None:
     found = learner.classify(support[:, two], labels[:, two], query, 2)
     smaller = Embedding(fake_backbone(), 2, torch.Generator()).double()
     smaller.head.weight.data, smaller.head.bias.data = (p.data[:2] for p in embedding.head.parameters())
-    expected = HeadDescent(smaller, Config(inner_lr=RATE)).classify(support[:, two], labels[:, two], query, 2)
+    expected = HeadDescentLearner(smaller, Config(inner_lr=RATE)).classify(support[:, two], labels[:, two], query, 2)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     with pytest.raises(ValueError, match="outputs"):
         learner.classify(support, labels, query, WAYS + 1)
 
 
-def _fit(**params: Any) -> tuple[HeadDescent, Context]:
+def _fit(**params: Any) -> tuple[HeadDescentLearner, Context]:
     method, ctx = registry.declaration("methods", "anil").load(), Context(cell="anil-test", device=CPU)
     cfg = method.Config(**{"episodes": 8, "check_every": 4, "checks": 2, "per_step": 2, **params})
     return method.fit(fake_task("episodic").task, fake_backbone(), cfg, ctx), ctx
@@ -128,7 +128,7 @@ def _fit(**params: Any) -> tuple[HeadDescent, Context]:
 
 def test_training_moves_body_and_head() -> None:
     learner, _ = _fit()
-    assert isinstance(learner, EpisodeLearner)
+    assert isinstance(learner, EmbeddingEpisodeLearner)
     encoder = learner.encoder
     assert isinstance(encoder, Embedding)
     given = fake_backbone()

@@ -115,7 +115,7 @@ def test_the_body_learns_under_a_cosine_head_over_all_training_classes(
     def note(backbone: object, train: object, recipe: object, lr: float, head: str, scale: float, ctx: object) -> None:
         asked.update(train=train, lr=lr, head=head, scale=scale)
 
-    monkeypatch.setattr(method, "train_on_classes", note)
+    monkeypatch.setattr(method, "train_base_classifier", note)
     fake = fake_task("episodic")
     method.fit(fake.task, fake_backbone(), method.Config(lr=0.01, scale=7.0), Context(cell="b", device=CPU))
     assert asked == {"train": fake.task.train, "lr": 0.01, "head": "cosine", "scale": 7.0}

@@ -12,7 +12,7 @@ from small_nets import BODIES, small_net
 from tlbench.plugins import registry
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
-from tlbench.training.parameter_groups import check_cover
+from tlbench.training.parameter_groups import check_coverage
 
 METHOD = registry.declaration("methods", "discriminative_lr").load()
 
@@ -21,7 +21,7 @@ def _rates(monkeypatch: pytest.MonkeyPatch, backbone: Any, **params: Any) -> tup
     found: dict[str, Any] = {}
 
     def note(model: Any, groups: list[dict[str, Any]], *rest: Any, **more: Any) -> None:
-        check_cover(model, groups)
+        check_coverage(model, groups)
         found.update(model=model, rates={id(p): group["lr"] for group in groups for p in group["params"]})
 
     monkeypatch.setattr(METHOD, "train_classifier", note)

@@ -25,7 +25,7 @@ from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, FakeTask, FakeTeacher, fake_backbone, fake_task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.distillation_losses import decoupled, softened
+from tlbench.training.distillation_losses import decoupled_kl, softened_kl
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.supervised_loop import train_classifier
 
@@ -85,7 +85,7 @@ def test_the_soft_term_is_the_divergence_from_the_teacher_times_the_squared_temp
     pair: tuple[Tensor, Tensor], temperature: float
 ) -> None:
     teacher, student = pair
-    losses = softened(teacher, student, temperature)
+    losses = softened_kl(teacher, student, temperature)
     loops = [_softened(*rows, temperature) for rows in zip(teacher.tolist(), student.tolist(), strict=True)]
     torch.testing.assert_close(losses, torch.tensor(loops, dtype=torch.float64))
     p, q = (softmax(z.detach().numpy() / temperature, axis=1) for z in pair)
@@ -94,7 +94,7 @@ def test_the_soft_term_is_the_divergence_from_the_teacher_times_the_squared_temp
 
 def test_its_mean_is_that_over_examples_not_over_classes_too(pair: tuple[Tensor, Tensor]) -> None:
     teacher, student = (z / 3.0 for z in pair)
-    own = softened(*pair, 3.0).mean() / 9
+    own = softened_kl(*pair, 3.0).mean() / 9
     elements = kl_div(student.log_softmax(1), teacher.softmax(1), reduction="none")
     torch.testing.assert_close(own, kl_div(student.log_softmax(1), teacher.softmax(1), reduction="batchmean"))
     torch.testing.assert_close(own, C * elements.mean())
@@ -103,7 +103,7 @@ def test_its_mean_is_that_over_examples_not_over_classes_too(pair: tuple[Tensor,
 def test_its_gradient_is_the_difference_of_softened_probabilities(pair: tuple[Tensor, Tensor]) -> None:
     teacher, student = pair
     for temperature in (1.0, 5.0):
-        (gradient,) = torch.autograd.grad(softened(teacher, student, temperature).mean(), student)
+        (gradient,) = torch.autograd.grad(softened_kl(teacher, student, temperature).mean(), student)
         p_t, p_s = ((z / temperature).softmax(1) for z in (teacher, student))
         torch.testing.assert_close(gradient, temperature * (p_s - p_t) / B)
 
@@ -111,12 +111,12 @@ def test_its_gradient_is_the_difference_of_softened_probabilities(pair: tuple[Te
 def test_at_a_high_temperature_it_is_the_squared_distance_of_centred_logits(pair: tuple[Tensor, Tensor]) -> None:
     teacher, student = (z - z.mean(1, keepdim=True) for z in pair)
     expected = (teacher - student).square().sum(1) / (2 * C)
-    torch.testing.assert_close(softened(teacher, student, 1e4), expected, rtol=1e-3, atol=0)
+    torch.testing.assert_close(softened_kl(teacher, student, 1e4), expected, rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize(
     "loss",
-    [lambda t, s: softened(t, s, 4.0), lambda t, s: decoupled(t, s, TARGETS, 4.0, 1.0, 8.0)],
+    [lambda t, s: softened_kl(t, s, 4.0), lambda t, s: decoupled_kl(t, s, TARGETS, 4.0, 1.0, 8.0)],
     ids=["kd", "dkd"],
 )
 def test_both_losses_look_at_differences_of_logits_only_and_are_least_at_the_teachers_own(
@@ -135,7 +135,7 @@ def test_both_losses_look_at_differences_of_logits_only_and_are_least_at_the_tea
 def test_extreme_logits_give_finite_losses_and_gradients(pair: tuple[Tensor, Tensor]) -> None:
     teacher, student = (1e4 * z.detach() for z in pair)
     student.requires_grad_()
-    for losses in (softened(teacher, student, 1.0), decoupled(teacher, student, TARGETS, 1.0, 1.0, 8.0)):
+    for losses in (softened_kl(teacher, student, 1.0), decoupled_kl(teacher, student, TARGETS, 1.0, 1.0, 8.0)):
         (gradient,) = torch.autograd.grad(losses.sum(), student)
         assert torch.isfinite(losses).all()
         assert torch.isfinite(gradient).all()
@@ -144,7 +144,7 @@ def test_extreme_logits_give_finite_losses_and_gradients(pair: tuple[Tensor, Ten
 @pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.0), (0.0, 1.0), (0.5, 8.0)])
 def test_the_decoupled_loss_is_the_papers(pair: tuple[Tensor, Tensor], alpha: float, beta: float) -> None:
     teacher, student = pair
-    losses = decoupled(teacher, student, TARGETS, 4.0, alpha, beta)
+    losses = decoupled_kl(teacher, student, TARGETS, 4.0, alpha, beta)
     rows = zip(teacher.tolist(), student.tolist(), TARGETS.tolist(), strict=True)
     loops = [_decoupled(*row, 4.0, alpha, beta) for row in rows]
     torch.testing.assert_close(losses, torch.tensor(loops, dtype=torch.float64))
@@ -153,15 +153,15 @@ def test_the_decoupled_loss_is_the_papers(pair: tuple[Tensor, Tensor], alpha: fl
 def test_coupled_again_the_two_parts_are_the_whole(pair: tuple[Tensor, Tensor]) -> None:
     """KD = TCKD + (1 - the teacher's probability of the target) NCKD."""
     teacher, student = pair
-    target, others = (decoupled(teacher, student, TARGETS, 4.0, *weights) for weights in ((1.0, 0.0), (0.0, 1.0)))
+    target, others = (decoupled_kl(teacher, student, TARGETS, 4.0, *weights) for weights in ((1.0, 0.0), (0.0, 1.0)))
     p = (teacher / 4.0).softmax(1)[range(B), TARGETS]
-    torch.testing.assert_close(target + (1 - p) * others, softened(teacher, student, 4.0), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(target + (1 - p) * others, softened_kl(teacher, student, 4.0), rtol=1e-12, atol=1e-14)
 
 
 def test_of_two_classes_nothing_is_left_beside_the_target(pair: tuple[Tensor, Tensor]) -> None:
     teacher, student = (z[:, :2] for z in pair)
-    losses = decoupled(teacher, student, TARGETS % 2, 4.0, 1.0, 8.0)
-    torch.testing.assert_close(losses, softened(teacher, student, 4.0))
+    losses = decoupled_kl(teacher, student, TARGETS % 2, 4.0, 1.0, 8.0)
+    torch.testing.assert_close(losses, softened_kl(teacher, student, 4.0))
 
 
 def _double_task() -> tuple[FakeTask, Backbone, nn.Module]:
@@ -318,13 +318,13 @@ def test_an_unknown_label_takes_no_hard_term_and_leaves_the_target_to_the_teache
     teacher = FakeTeacher(fake.dataset)(torch.from_numpy(fake.task.train.x[:4]))
     first = teacher.argmax(1)
     assert torch.equal(_loss_of([-1] * 4, student, hard_weight=1.0), torch.zeros(4))
-    soft = 0.7 * softened(teacher, student, 4.0)
+    soft = 0.7 * softened_kl(teacher, student, 4.0)
     torch.testing.assert_close(_loss_of([-1] * 4, student, hard_weight=0.3), soft)
-    soft = 0.7 * decoupled(teacher, student, first, 4.0, 0.5, 6.0)
+    soft = 0.7 * decoupled_kl(teacher, student, first, 4.0, 0.5, 6.0)
     dkd = {"loss": "dkd", "alpha": 0.5, "beta": 6.0, "hard_weight": 0.3}
     torch.testing.assert_close(_loss_of([-1] * 4, student, **dkd), soft)
     labels = ((first + 3) % 10).tolist()
-    soft = 0.7 * decoupled(teacher, student, torch.tensor(labels), 4.0, 0.5, 6.0)
+    soft = 0.7 * decoupled_kl(teacher, student, torch.tensor(labels), 4.0, 0.5, 6.0)
     hard = 0.3 * cross_entropy(student, torch.tensor(labels), reduction="none")
     torch.testing.assert_close(_loss_of(labels, student, **dkd), hard + soft)
 

@@ -17,17 +17,17 @@ from two_domains import CLASSES, context, draw, made_step, two_domains
 from tlbench.data.dataset import Task
 from tlbench.plugins import registry
 from tlbench.testing.fakes import CPU, fake_backbone
-from tlbench.training.adaptation import batch_norm_moments as moments
-from tlbench.training.adaptation.adaptation_loop import Step, supervised, train_adapting
-from tlbench.training.adaptation.alignment_ramp import ramp
+from tlbench.training.adaptation import batch_norm_statistics as moments
+from tlbench.training.adaptation.adaptation_loop import AdaptationStep, supervised_loss, train_on_domains
+from tlbench.training.adaptation.alignment_ramp import alignment_ramp
+from tlbench.training.adaptation.bottleneck_classifier import BottleneckClassifier
 from tlbench.training.adaptation.class_confusion import class_confusion
-from tlbench.training.adaptation.conditioning import Conditioning
 from tlbench.training.adaptation.coral import covariance_distance
 from tlbench.training.adaptation.discriminator import Discriminator
-from tlbench.training.adaptation.domain_classifier import DomainClassifier
 from tlbench.training.adaptation.information_maximization import information_loss
-from tlbench.training.adaptation.mmd import discrepancy, gaussian_kernels, squared_distances
-from tlbench.training.adaptation.pseudo_labels import centre_labels
+from tlbench.training.adaptation.mmd import gaussian_kernels, squared_distances, squared_mmd
+from tlbench.training.adaptation.multilinear_conditioning import MultilinearConditioning
+from tlbench.training.adaptation.pseudo_labels import centroid_labels
 from tlbench.training.context import Context
 from tlbench.training.predictor import Predictor
 
@@ -68,19 +68,19 @@ def _same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 def watched(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs a method and returns every step's (progress, terms)."""
 
-    def watch(name: str, task: Task, **params: Any) -> list[tuple[Step, dict[str, Tensor]]]:
+    def watch(name: str, task: Task, **params: Any) -> list[tuple[AdaptationStep, dict[str, Tensor]]]:
         module, seen = _method(name), []
         real = module.train_adapting
 
         def spied(model: Any, groups: Any, task: Any, cfg: Any, ctx: Any, loss: Any, **more: Any) -> None:
-            def told(step: Step) -> dict[str, Tensor]:
+            def told(step: AdaptationStep) -> dict[str, Tensor]:
                 terms = loss(step)
                 seen.append((step, terms))
                 return terms
 
             real(model, groups, task, cfg, ctx, told, **more)
 
-        monkeypatch.setattr(module, "train_adapting", spied)
+        monkeypatch.setattr(module, "train_on_domains", spied)
         _fit(name, task, **params)
         return seen
 
@@ -113,7 +113,7 @@ def test_danns_features_get_minus_lambda_of_the_gradient_and_its_discriminator_a
 
 def test_cdan_reads_the_outer_product_and_lets_no_gradient_to_the_predictions() -> None:
     step, cfg = made_step(), _config("cdan")
-    joined = Conditioning(5, 3, torch.Generator())
+    joined = MultilinearConditioning(5, 3, torch.Generator())
     adversary = Discriminator(15, 8, torch.Generator().manual_seed(0)).double()
     loss = _method("cdan").adversarial(step, joined, adversary, cfg)
     pairs = [(part.z[i], part.logits[i].softmax(0)) for part in (step.source, step.target) for i in range(len(part.z))]
@@ -129,7 +129,7 @@ def test_cdan_reads_the_outer_product_and_lets_no_gradient_to_the_predictions() 
 
 def test_cdan_with_entropy_weighs_the_certain_more_within_each_domain() -> None:
     step, cfg = made_step(), _config("cdan", entropy=True)
-    joined = Conditioning(5, 3, torch.Generator())
+    joined = MultilinearConditioning(5, 3, torch.Generator())
     adversary = Discriminator(15, 8, torch.Generator().manual_seed(0)).double()
     loss = _method("cdan").adversarial(step, joined, adversary, cfg)
     z, p = (
@@ -156,7 +156,7 @@ def test_mmd_compares_the_layer_that_it_is_told_to(layer: str, estimate: str) ->
     kernel = torch.ones(10, 10, dtype=torch.float64)
     for each in rows[layer]:
         kernel = kernel * gaussian_kernels(squared_distances(each), 3)
-    expected = discrepancy(kernel, 6, unbiased=estimate == "unbiased")
+    expected = squared_mmd(kernel, 6, unbiased=estimate == "unbiased")
     found = _method("mmd").apart(step, _config("mmd", layer=layer, estimate=estimate, kernels=3))
     torch.testing.assert_close(found, expected)
 
@@ -180,7 +180,7 @@ def test_every_step_minimises_the_labels_loss_and_a_weighted_term_that_sets_in_w
             "mmd": lambda step: _method("mmd").apart(step, _config("mmd")),
         }
         if name in plain:  # an adversary's ramp is in the gradient
-            torch.testing.assert_close(terms[key], 3 * ramp(step.progress) * plain[name](step))
+            torch.testing.assert_close(terms[key], 3 * alignment_ramp(step.progress) * plain[name](step))
             assert plain[name](step) != 0
         else:
             assert 0.5 * 3 * math.log(2) < terms[key].item() < 2 * 3 * math.log(2)
@@ -228,13 +228,15 @@ def test_the_unlabelled_target_is_learnt_from(name: str) -> None:
     assert not _same(_state(_fit(name, task)), _state(_fit(name, other)))
 
 
-def _trained(task: Task, loss: Any, more: nn.Module | None = None, **how: Any) -> DomainClassifier:
+def _trained(task: Task, loss: Any, more: nn.Module | None = None, **how: Any) -> BottleneckClassifier:
     """Train in double precision with all statistics frozen, so that one domain's answers do not move the other's."""
     torch.manual_seed(0)
     cfg = _config("source_only", weight_decay=0.0)
-    model = DomainClassifier(fake_backbone(), CLASSES, cfg.bottleneck).double()
+    model = BottleneckClassifier(fake_backbone(), CLASSES, cfg.bottleneck).double()
     extra = () if more is None else (more.double().parameters(),)
-    train_adapting(model, model.groups(cfg, *extra), task, cfg, context(), loss, more=more, batch_norm="frozen", **how)
+    train_on_domains(
+        model, model.groups(cfg, *extra), task, cfg, context(), loss, more=more, batch_norm="frozen", **how
+    )
     return model
 
 
@@ -243,11 +245,11 @@ def test_with_no_weight_and_frozen_statistics_it_is_training_on_the_source(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = two_domains()
-    alone = _trained(task, lambda step: {"loss": supervised(step)}, reads=("source", "shots"))
+    alone = _trained(task, lambda step: {"loss": supervised_loss(step)}, reads=("source", "shots"))
     module, found = _method(name), []
     monkeypatch.setattr(
         module,
-        "train_adapting",
+        "train_on_domains",
         lambda model, groups, task, cfg, ctx, loss, more=None: found.append(_trained(task, loss, more)),
     )
     module.fit(task, fake_backbone(), _config(name, weight=0.0), context())
@@ -258,7 +260,7 @@ def test_with_no_weight_and_frozen_statistics_it_is_training_on_the_source(
 def test_discriminators_and_projections_are_part_of_no_result() -> None:
     for name in ("dann", "cdan"):
         predictor = _fit(name, two_domains())
-        model = DomainClassifier(fake_backbone(), CLASSES, SHORT["bottleneck"])
+        model = BottleneckClassifier(fake_backbone(), CLASSES, SHORT["bottleneck"])
         assert _state(predictor).keys() == model.state_dict().keys()
         assert predictor.footprint().total == sum(p.numel() for p in model.parameters())
 
@@ -291,7 +293,7 @@ def test_pooled_moments_are_those_of_the_whole_set_as_one_batch(piece: int, monk
     net, x = _net(), 5 + 3 * draw(23, 1, 8, 8)
     expected = copy.deepcopy(net).train()(x)
     weights = copy.deepcopy(dict(net.named_parameters()))
-    moments.use_moments(net, x.numpy(), CPU)
+    moments.set_batch_norm_statistics(net, x.numpy(), CPU)
     assert not net.training
     torch.testing.assert_close(net(x), expected, rtol=1e-10, atol=1e-11)
     assert all(torch.equal(p, weights[name]) for name, p in net.named_parameters())
@@ -304,7 +306,7 @@ def test_pooled_moments_are_those_of_the_whole_set_as_one_batch(piece: int, monk
 def test_pooled_moments_far_from_zero_do_not_cancel() -> None:
     net = nn.Sequential(nn.BatchNorm1d(3))
     x = (1e4 + draw(500, 3)).float()
-    moments.use_moments(net, x.numpy(), CPU)
+    moments.set_batch_norm_statistics(net, x.numpy(), CPU)
     torch.testing.assert_close(net[0].running_var.double(), x.double().var(0, correction=0), rtol=1e-5, atol=0)
 
 
@@ -319,7 +321,7 @@ def test_adabn_is_training_on_the_source_with_other_moments() -> None:
     assert _same(proposed[8].state_dict(), _state(adapted))
     twin = copy.deepcopy(alone.module)
     assert task.unlabeled is not None
-    moments.use_moments(twin, task.unlabeled.x, CPU)
+    moments.set_batch_norm_statistics(twin, task.unlabeled.x, CPU)
     assert _same(twin.state_dict(), _state(adapted))
     assert not _same(_state(alone), _state(adapted))
     x = torch.from_numpy(task.unlabeled.x)
@@ -344,7 +346,7 @@ def test_adabn_says_where_there_is_nothing_to_adapt() -> None:
 # SHOT.
 
 
-def _source_model(task: Task) -> DomainClassifier:
+def _source_model(task: Task) -> BottleneckClassifier:
     return _fit("source_only", task, steps=60, lr=0.1).module
 
 
@@ -408,15 +410,15 @@ def test_shots_own_labels_are_those_of_the_nearest_centre_renewed_once() -> None
     soft = {k: sum(weight[k] * row for weight, row in zip(p, unit, strict=True)) for k in range(4)}
     first = nearest(soft)
     hard = {k: sum(row for row, label in zip(unit, first, strict=True) if label == k) for k in set(first)}
-    assert centre_labels(z, p).tolist() == nearest(hard)
+    assert centroid_labels(z, p).tolist() == nearest(hard)
     assert nearest(hard) != first
-    torch.testing.assert_close(centre_labels(7 * z, p), centre_labels(z, p))
+    torch.testing.assert_close(centroid_labels(7 * z, p), centroid_labels(z, p))
 
 
 def test_a_class_without_examples_is_given_to_nobody() -> None:
     z = torch.tensor([[1.0, 0.1], [1.0, -0.1], [-1.0, 0.1], [-1.0, -0.1]])
     p = torch.tensor([[0.9, 0.08, 0.02], [0.9, 0.08, 0.02], [0.08, 0.9, 0.02], [0.08, 0.9, 0.02]])
-    assert centre_labels(z, p).tolist() == [0, 0, 1, 1]
+    assert centroid_labels(z, p).tolist() == [0, 0, 1, 1]
 
 
 def test_shots_own_labels_are_renewed_at_every_check_and_follow_the_examples(watched: Any) -> None:

@@ -18,7 +18,7 @@ from tlbench.core.info import DatasetInfo, TaskInfo
 from tlbench.data.dataset import Split, Task
 from tlbench.plugins import registry
 from tlbench.testing.fakes import CPU, fake_backbone
-from tlbench.training import probe
+from tlbench.training import linear_probe
 from tlbench.training.context import Context
 
 CLASSES, WIDTH = 4, 12
@@ -90,7 +90,7 @@ def test_probe_is_logistic_regression(problem: Problem, c: float) -> None:
 
 
 def test_probe_chooses_c_by_accuracy_then_likelihood_on_validation_alone(problem: Problem) -> None:
-    grid = probe.GRID
+    grid = linear_probe.C_GRID
     z, train, val = _standardised(problem), problem.train, problem.val
     fits = [LogisticRegression(C=c, tol=1e-8, max_iter=5000).fit(z[train], problem.y[train]) for c in grid]
     scored = [(fit.score(z[val], problem.y[val]), -log_loss(problem.y[val], fit.predict_proba(z[val]))) for fit in fits]
@@ -104,7 +104,7 @@ def test_probe_chooses_c_by_accuracy_then_likelihood_on_validation_alone(problem
 
 def test_probe_without_validation_uses_its_default(problem: Problem) -> None:
     logits, ctx = _fit("linear_probe", problem, val=False)
-    assert ctx.selected["C"] == probe.UNTUNED
+    assert ctx.selected["C"] == linear_probe.DEFAULT_C
     assert ctx.validation == {}
     np.testing.assert_array_equal(logits, _fit("linear_probe", problem, C=1.0)[0])
 

@@ -17,7 +17,7 @@ from tlbench.data.dataset import Split, Task
 from tlbench.plugins import registry
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
-from tlbench.training.fewshot.support_training import SupportTuned
+from tlbench.training.fewshot.support_finetuning import SupportFineTuner
 
 WAYS, SHOTS = 3, 4
 
@@ -107,7 +107,7 @@ def test_the_network_is_put_back_after_a_failure_too() -> None:
                 tensor.add_(1)
         raise FloatingPointError
 
-    solver = SupportTuned(fake_backbone(), tune, WAYS, _context())
+    solver = SupportFineTuner(fake_backbone(), tune, WAYS, _context())
     with pytest.raises(FloatingPointError):
         solver.classify(*_episodes(), WAYS)
     given = fake_backbone().state_dict()

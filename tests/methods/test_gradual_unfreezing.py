@@ -18,7 +18,7 @@ from tlbench.testing.contract import Case
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training import supervised_loop as loop
 from tlbench.training.context import Context
-from tlbench.training.frozen_prefix import keep_prefix
+from tlbench.training.frozen_prefix import cache_prefix
 
 METHOD = registry.declaration("methods", "gradual_unfreezing").load()
 
@@ -32,7 +32,7 @@ class Watched:
         self.moments: list[dict[str, float]] = []
         self.optimizers: list[int] = []
         inner = loop._train_epoch
-        monkeypatch.setattr(loop, "keep_prefix", (lambda *_: None) if live else keep_prefix)
+        monkeypatch.setattr(loop, "cache_prefix", (lambda *_: None) if live else cache_prefix)
 
         def watch(stage: Any, optimizer: torch.optim.Optimizer, *rest: Any) -> float:
             names = {name: p for name, p in self.model.named_parameters() if p.requires_grad}

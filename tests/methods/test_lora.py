@@ -14,7 +14,7 @@ from tlbench.backbones.backbone import Backbone
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_task
 from tlbench.training.context import Context
-from tlbench.training.efficient.low_rank import low_rank_state, merge_low_rank, unmerge_low_rank
+from tlbench.training.parameter_efficient.low_rank import low_rank_state, merge_low_rank, unmerge_low_rank
 
 
 def _fit(backbone: Backbone, **params: Any) -> tuple[Any, Context]:

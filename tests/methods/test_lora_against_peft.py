@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from tlbench.backbones.backbone import Backbone, Sublayers
-from tlbench.training.efficient.low_rank import Added
+from tlbench.training.parameter_efficient.low_rank import AddedUpdates
 
 B, L, D = 2, 5, 8
 
@@ -41,7 +41,7 @@ def _copy_to(model: nn.Module, backbone: Backbone) -> int:
     return len(ours)
 
 
-def _agree(model: nn.Module, backbone: Backbone, added: Added, x: Tensor, places: int) -> None:
+def _agree(model: nn.Module, backbone: Backbone, added: AddedUpdates, x: Tensor, places: int) -> None:
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert count == sum(p.numel() for p in added.parameters)
     stir(added.parameters)

@@ -10,8 +10,8 @@ import torch
 from low_rank_nets import adapt, close, normal, stir, wrap
 from torch import Tensor, nn
 
-from tlbench.training.efficient.low_rank import merge_low_rank
-from tlbench.training.efficient.low_rank_layers import LowRank
+from tlbench.training.parameter_efficient.low_rank import merge_low_rank
+from tlbench.training.parameter_efficient.low_rank_layers import LowRank
 
 
 class _Calls(nn.Module):

@@ -10,7 +10,7 @@ from low_rank_nets import CASES, RANK, adapt, close, seeded, snapshot, stir, upd
 from small_nets import BODIES, images, small_net
 
 from tlbench.core.errors import UserError
-from tlbench.training.efficient.low_rank import (
+from tlbench.training.parameter_efficient.low_rank import (
     add_low_rank,
     load_low_rank_state,
     low_rank_state,
@@ -18,7 +18,7 @@ from tlbench.training.efficient.low_rank import (
     remove_low_rank,
     unmerge_low_rank,
 )
-from tlbench.training.efficient.low_rank_layers import Design
+from tlbench.training.parameter_efficient.low_rank_layers import LowRankDesign
 
 
 @pytest.mark.parametrize(("name", "targets"), CASES)
@@ -67,7 +67,7 @@ def test_a_second_time_is_refused() -> None:
     fresh = small_net("vit")
     adapt(fresh, ("mlp.0",))
     with pytest.raises(UserError, match="has low-rank updates already"):
-        add_low_rank(fresh, {}, Design(RANK, 1.0), images(), seeded())
+        add_low_rank(fresh, {}, LowRankDesign(RANK, 1.0), images(), seeded())
 
 
 @pytest.mark.parametrize("name", BODIES)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Sublayers
 from tlbench.core.errors import UserError
-from tlbench.training.efficient.low_rank_layers import Rows
+from tlbench.training.parameter_efficient.low_rank_layers import WeightBlocks
 
 
 def test_presets_name_these_layers() -> None:
@@ -21,15 +21,15 @@ def test_presets_name_these_layers() -> None:
     attention = [f"{inside.format(block)}self_attention" for block in (0, 1)]
     outputs = [f"{name}.out_proj" for name in attention]
     perceptrons = [f"{inside.format(block)}mlp.{place}" for block in (0, 1) for place in (0, 3)]
-    split, whole = Rows(3, (0, 1, 2)), Rows()
-    assert choose(vit, "qv") == (dict.fromkeys(attention, Rows(3, (0, 2))), [])
+    split, whole = WeightBlocks(3, (0, 1, 2)), WeightBlocks()
+    assert choose(vit, "qv") == (dict.fromkeys(attention, WeightBlocks(3, (0, 2))), [])
     expected = dict.fromkeys(attention, split) | dict.fromkeys(outputs, whole)
     assert choose(vit, "attention") == (expected, [])
     expected |= dict.fromkeys(perceptrons, whole)
     assert choose(vit, "all_linear") == (expected, [])
     assert choose(vit, "all") == (expected | {"conv_proj": whole}, [])
     attention = [pair.attention for pair in swin.sublayers]
-    assert choose(swin, "qv") == ({f"{name}.qkv": Rows(3, (0, 2)) for name in attention}, [])
+    assert choose(swin, "qv") == ({f"{name}.qkv": WeightBlocks(3, (0, 2)) for name in attention}, [])
     expected = {f"{name}.qkv": split for name in attention} | {f"{name}.proj": whole for name in attention}
     assert choose(swin, "attention") == (expected, [])
     # In Swin v2 the network of position biases is of the attention too.
@@ -54,7 +54,7 @@ def test_query_and_value_by_name() -> None:
             for name, layer in layers.items():
                 self.add_module(name, layer)
 
-    def rows(attention: nn.Module) -> tuple[dict[str, Rows], int]:
+    def rows(attention: nn.Module) -> tuple[dict[str, WeightBlocks], int]:
         body = nn.ModuleDict({"attn": attention, "mlp": nn.Linear(4, 4)})
         sites, notes = method().choose_layers(wrap(body, (Sublayers("attn", "mlp"),)), "qv")
         return {name.removeprefix("attn."): found for name, found in sites.items()}, len(notes)
@@ -62,24 +62,27 @@ def test_query_and_value_by_name() -> None:
     def square() -> nn.Linear:
         return nn.Linear(4, 4)
 
-    assert rows(Attention(qkv=nn.Linear(4, 12), proj=square())) == ({"qkv": Rows(3, (0, 2))}, 0)
+    assert rows(Attention(qkv=nn.Linear(4, 12), proj=square())) == ({"qkv": WeightBlocks(3, (0, 2))}, 0)
     assert rows(Attention(q_proj=square(), k_proj=square(), v_proj=square())) == (
-        {"q_proj": Rows(), "v_proj": Rows()},
+        {"q_proj": WeightBlocks(), "v_proj": WeightBlocks()},
         0,
     )
     assert rows(Attention(inner=Attention(query=square(), key=square(), value=square()))) == (
-        {"inner.query": Rows(), "inner.value": Rows()},
+        {"inner.query": WeightBlocks(), "inner.value": WeightBlocks()},
         0,
     )
-    assert rows(Attention(q=square(), kv=nn.Linear(4, 8), proj=square())) == ({"q": Rows(), "kv": Rows(2, (1,))}, 0)
-    assert rows(Attention(qk=nn.Linear(4, 8), v=square())) == ({"qk": Rows(2, (0,)), "v": Rows()}, 0)
-    assert rows(Attention(to_qkv=nn.Linear(4, 12), merge=square())) == ({"to_qkv": Rows(3, (0, 2))}, 0)
+    assert rows(Attention(q=square(), kv=nn.Linear(4, 8), proj=square())) == (
+        {"q": WeightBlocks(), "kv": WeightBlocks(2, (1,))},
+        0,
+    )
+    assert rows(Attention(qk=nn.Linear(4, 8), v=square())) == ({"qk": WeightBlocks(2, (0,)), "v": WeightBlocks()}, 0)
+    assert rows(Attention(to_qkv=nn.Linear(4, 12), merge=square())) == ({"to_qkv": WeightBlocks(3, (0, 2))}, 0)
     # Parts of unequal size, and rows head by head: the packed layer is one matrix.
-    assert rows(Attention(qkv=nn.Linear(4, 20))) == ({"qkv": Rows()}, 0)
+    assert rows(Attention(qkv=nn.Linear(4, 20))) == ({"qkv": WeightBlocks()}, 0)
     by_head = Attention(qkv=nn.Linear(4, 12))
     by_head.head_first = True
-    assert rows(by_head) == ({"qkv": Rows()}, 0)
-    assert rows(Attention(one=square(), other=square())) == ({"one": Rows(), "other": Rows()}, 1)
+    assert rows(by_head) == ({"qkv": WeightBlocks()}, 0)
+    assert rows(Attention(one=square(), other=square())) == ({"one": WeightBlocks(), "other": WeightBlocks()}, 1)
 
 
 @pytest.mark.parametrize("name", ["vit", "swin"])
@@ -116,7 +119,7 @@ def test_the_last_part_of_a_packed_projection_makes_the_values(name: str) -> Non
 def test_patterns_name_the_end_of_a_module() -> None:
     vit, choose = small_net("vit"), method().choose_layers
     blocks = [f"encoder.layers.encoder_layer_{block}" for block in (0, 1)]
-    assert choose(vit, ("mlp.0",)) == ({f"{block}.mlp.0": Rows() for block in blocks}, [])
+    assert choose(vit, ("mlp.0",)) == ({f"{block}.mlp.0": WeightBlocks() for block in blocks}, [])
     assert choose(vit, ("self_attention", "conv_proj"))[0].keys() == {
         "conv_proj",
         *(f"{block}.self_attention" for block in blocks),

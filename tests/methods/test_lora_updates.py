@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tlbench.training.efficient.low_rank import add_low_rank, merge_low_rank
-from tlbench.training.efficient.low_rank_layers import Design, Rows
+from tlbench.training.parameter_efficient.low_rank import add_low_rank, merge_low_rank
+from tlbench.training.parameter_efficient.low_rank_layers import LowRankDesign, WeightBlocks
 
 
 @pytest.mark.parametrize("rslora", [False, True])
@@ -77,12 +77,12 @@ def test_no_update_has_a_larger_rank(name: str, targets: str) -> None:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("rows", [Rows(), Rows(3, (0, 1, 2)), Rows(3, (0, 2))])
-def test_gradients_are_those_of_finite_differences(rows: Rows, bias: bool) -> None:
+@pytest.mark.parametrize("rows", [WeightBlocks(), WeightBlocks(3, (0, 1, 2)), WeightBlocks(3, (0, 2))])
+def test_gradients_are_those_of_finite_differences(rows: WeightBlocks, bias: bool) -> None:
     torch.manual_seed(0)
     backbone = wrap(nn.Sequential(nn.Tanh(), nn.Linear(4, 6, bias=bias), nn.Tanh()))
     x = normal(2, 3, 4).requires_grad_()
-    added = add_low_rank(backbone, {"1": rows}, Design(2, 3.0), x, seeded())
+    added = add_low_rank(backbone, {"1": rows}, LowRankDesign(2, 3.0), x, seeded())
     stir(added.parameters)
     assert torch.autograd.gradcheck(lambda *values: backbone(x), (x, *added.parameters))
 

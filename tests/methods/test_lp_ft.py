@@ -15,13 +15,13 @@ from tlbench.data.dataset import Task
 from tlbench.plugins import registry
 from tlbench.testing.contract import Case, assert_footprint, run
 from tlbench.testing.fakes import CPU, FakeTask, fake_backbone, fake_context, fake_task
-from tlbench.training import probe as probes
+from tlbench.training import linear_probe as probes
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.evaluation import evaluate
 from tlbench.training.frozen_features import embed
-from tlbench.training.probe import Probe, fit_probe, start_from_probe
+from tlbench.training.linear_probe import LinearProbe, fit_probe, initialise_head
 
 WORSE = {"epochs": 4, "lr": 0.1, "warmup": 0.0}
 """A rate at which every epoch is worse than the probe, and finite."""
@@ -58,7 +58,7 @@ def test_before_the_first_step_the_logits_are_the_probes(fake: FakeTask, offset:
     live = _Live(fake, offset)
     ctx = Context(cell="lp-ft-test", device=CPU, features=cast(Any, live))
     model = Classifier(fake_backbone(), 10).double().eval()
-    probe = start_from_probe(model, fake.task, ctx)
+    probe = initialise_head(model, fake.task, ctx)
     z = live.take(fake.test.rows)
     assert probe.weights.dtype == torch.float64
     torch.testing.assert_close(model.head(z), probe(z), rtol=1e-9, atol=1e-9)
@@ -72,7 +72,7 @@ def test_in_single_precision_features_far_from_zero_are_folded_without_loss(fake
     generator = torch.Generator().manual_seed(0)
     mean = 50 + torch.rand(64, generator=generator)
     parts = torch.randn(10, 64, generator=generator), torch.randn(10, generator=generator)
-    probe = Probe(1.0, mean, torch.tensor(0.01), *parts, None)
+    probe = LinearProbe(1.0, mean, torch.tensor(0.01), *parts, None)
     exact = replace(probe, **{name: v.double() for name, v in vars(probe).items() if isinstance(v, Tensor)})
     assert all(torch.equal(a, b.float()) for a, b in zip(probe.folded(), exact.folded(), strict=True))
     assert all(torch.equal(a, b) for a, b in zip(probe.folded(torch.float64), exact.folded(), strict=True))
@@ -84,9 +84,11 @@ def test_every_process_starts_from_the_first_ones_probe(
     ctx = fake_context(tmp_path, fake.dataset, fake_backbone())
     own = fit_probe(fake.task, ctx)
     first = replace(own, C=0.125, weights=own.weights + 1)
-    monkeypatch.setattr(probes, "from_first_process", lambda mine: first if torch.equal(mine.bias, own.bias) else mine)
+    monkeypatch.setattr(
+        probes, "broadcast_from_rank_zero", lambda mine: first if torch.equal(mine.bias, own.bias) else mine
+    )
     model = Classifier(fake_backbone(), 10)
-    assert start_from_probe(model, fake.task, ctx).C == 0.125
+    assert initialise_head(model, fake.task, ctx).C == 0.125
     assert torch.equal(model.head.weight, first.folded()[0])
 
 
@@ -141,7 +143,7 @@ def test_without_validation_the_last_epoch_stays(fake: FakeTask, tmp_path: Path)
     ctx, backbone = fake_context(tmp_path, fake.dataset, fake_backbone()), fake_backbone()
     task: Task = replace(fake.task, val=None)
     predictor = _method().fit(task, backbone, _method().Config(epochs=2), ctx)
-    assert ctx.selected == {"C": probes.UNTUNED}
+    assert ctx.selected == {"C": probes.DEFAULT_C}
     assert ctx.notes == []
     total = sum(p.numel() for p in predictor.module.parameters())
     assert predictor.footprint().trainable == total

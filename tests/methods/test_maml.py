@@ -14,13 +14,13 @@ from torch.nn.functional import cross_entropy
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.info import BackboneInfo
-from tlbench.methods.maml import Config, Descent, Start
+from tlbench.methods.maml import Config, GradientDescentLearner, MetaInitialisation
 from tlbench.plugins import registry
 from tlbench.testing import contract
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
 from tlbench.training.fewshot.episodic_loop import EpisodeBatch, train_on_episodes
-from tlbench.training.fewshot.inner_loop import step_weights
+from tlbench.training.fewshot.inner_loop import multi_step_loss_weights
 
 WAYS, SHOTS, QUERIES, EPISODES = 3, 2, 4, 3
 RATE = 0.375  # which single precision has exactly
@@ -43,10 +43,12 @@ def _backbone(name: str) -> Backbone:
     return Backbone(info, nn.Identity(), body, body(torch.zeros(2, 1, 6, 6)).shape[1], [[""]], [])
 
 
-def _solver(name: str | Backbone = "normalised", **params: Any) -> Descent:
+def _solver(name: str | Backbone = "normalised", **params: Any) -> GradientDescentLearner:
     backbone = _backbone(name) if isinstance(name, str) else name
     cfg = Config(**{"inner_lr": RATE, **params})
-    return Descent(Start(backbone, WAYS, cfg, torch.Generator().manual_seed(0)).double().train(), cfg)
+    return GradientDescentLearner(
+        MetaInitialisation(backbone, WAYS, cfg, torch.Generator().manual_seed(0)).double().train(), cfg
+    )
 
 
 def _episodes(episodes: int = EPISODES) -> Parts:
@@ -61,12 +63,12 @@ def _episodes(episodes: int = EPISODES) -> Parts:
     return support + noise[0], labels, query + noise[1], truth
 
 
-def _losses(solver: Descent, parts: Parts, steps: int) -> Tensor:
-    pieces = [solver.losses(*piece, WAYS, step_weights(steps, 1.0)) for piece in solver.pieces(*parts)]
+def _losses(solver: GradientDescentLearner, parts: Parts, steps: int) -> Tensor:
+    pieces = [solver.losses(*piece, WAYS, multi_step_loss_weights(steps, 1.0)) for piece in solver.pieces(*parts)]
     return torch.cat(pieces)
 
 
-def _gradient(solver: Descent, parts: Parts, steps: int) -> Tensor:
+def _gradient(solver: GradientDescentLearner, parts: Parts, steps: int) -> Tensor:
     found = torch.autograd.grad(_losses(solver, parts, steps).mean(), list(solver.module.parameters()))
     return torch.cat([each.flatten() for each in found])
 
@@ -77,7 +79,7 @@ def _gradient(solver: Descent, parts: Parts, steps: int) -> Tensor:
 def test_gradient_equals_that_of_higher(name: str, order: int, steps: int) -> None:
     higher = pytest.importorskip("higher")
     solver, parts = _solver(name, order=order, inner_steps=steps), _episodes()
-    net = Start(_backbone(name), WAYS, Config(), torch.Generator().manual_seed(0)).double().network.train()
+    net = MetaInitialisation(_backbone(name), WAYS, Config(), torch.Generator().manual_seed(0)).double().network.train()
     inner, found = torch.optim.SGD(net.parameters(), lr=RATE), []
     for x, y, q, t in zip(*parts, strict=True):
         tracked = {"copy_initial_weights": False, "track_higher_grads": order == 2}
@@ -251,9 +253,9 @@ def test_fewer_ways_than_outputs_use_the_first_outputs() -> None:
     assert found.shape == (EPISODES, query.shape[1], 2)
     head = solver.module.network.head
     smaller = Config(inner_lr=RATE)
-    start = Start(_backbone("tanh"), 2, smaller, torch.Generator()).double()
+    start = MetaInitialisation(_backbone("tanh"), 2, smaller, torch.Generator()).double()
     start.network.head.weight.data, start.network.head.bias.data = head.weight.data[:2], head.bias.data[:2]
-    expected = Descent(start, smaller).classify(support[:, two], labels[:, two], query, 2)
+    expected = GradientDescentLearner(start, smaller).classify(support[:, two], labels[:, two], query, 2)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     with pytest.raises(ValueError, match="outputs"):
         solver.classify(support, labels, query, WAYS + 1)
@@ -263,7 +265,7 @@ def test_losses_of_all_steps_are_weighed() -> None:
     """The loss is a mean of losses after each number of steps."""
     parts, solver = _episodes(), _solver(inner_steps=3)
     each = torch.stack([_losses(solver, parts, steps) for steps in (1, 2, 3)])
-    weights = step_weights(3, 0.4)
+    weights = multi_step_loss_weights(3, 0.4)
     found = torch.cat([solver.losses(*piece, WAYS, weights) for piece in solver.pieces(*parts)])
     torch.testing.assert_close(found, torch.tensor(weights[1:], dtype=DOUBLE) @ each, rtol=1e-12, atol=1e-12)
 
@@ -276,7 +278,7 @@ def test_later_steps_have_the_rates_of_the_last() -> None:
     assert rates.shape == (2, len(list(solver.module.network.parameters())))
 
 
-def _fit(tmp_path: Path | None = None, **params: Any) -> tuple[Descent, Context]:
+def _fit(tmp_path: Path | None = None, **params: Any) -> tuple[GradientDescentLearner, Context]:
     method, ctx = registry.declaration("methods", "maml").load(), Context(cell="maml-test", device=CPU)
     cfg = method.Config(**{"episodes": 8, "check_every": 4, "checks": 2, "per_step": 2, **params})
     return method.fit(fake_task("episodic").task, fake_backbone(), cfg, ctx), ctx
@@ -308,7 +310,7 @@ def test_schedules_of_the_rate() -> None:
 def test_training_episodes_have_the_ways_of_the_test() -> None:
     fake, seen = fake_task("episodic"), []
     assert "ways" not in Config.model_fields
-    solver = Descent(Start(fake_backbone(), 2, Config(), torch.Generator()), Config())
+    solver = GradientDescentLearner(MetaInitialisation(fake_backbone(), 2, Config(), torch.Generator()), Config())
     optimizer = torch.optim.Adam([{"params": list(solver.module.parameters()), "lr": 1e-3, "base_lr": 1e-3}])
 
     def backward(batch: EpisodeBatch) -> Tensor:

@@ -18,9 +18,9 @@ from tlbench.plugins import registry
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
-from tlbench.training.evaluation import Scores
+from tlbench.training.evaluation import ValidationScores
+from tlbench.training.fewshot import base_classifier
 from tlbench.training.fewshot import episodic_loop as meta
-from tlbench.training.fewshot import training_classes
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +81,13 @@ def test_the_first_stage_is_a_classifier_of_all_training_classes(
     method: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake, seen = fake_task("episodic"), []
-    whole = training_classes.train_classifier
+    whole = base_classifier.train_classifier
 
     def note(model: Any, groups: Any, train: Any, val: Any, *rest: Any, **more: Any) -> None:
         seen.append((type(model.head).__name__, model.head.weight.shape, train is fake.task.train, val))
         whole(model, groups, train, val, *rest, **more)
 
-    monkeypatch.setattr(training_classes, "train_classifier", note)
+    monkeypatch.setattr(base_classifier, "train_classifier", note)
     for head in ("linear", "cosine"):
         ctx = _context()
         config = method.Config(epochs=3, episodes=2, head=head)
@@ -112,10 +112,10 @@ def test_without_a_first_stage_it_starts_from_the_given_weights(method: ModuleTy
 def test_the_classifier_competes_and_given_weights_do_not(
     method: ModuleType, monkeypatch: pytest.MonkeyPatch, epochs: int, start: float | None
 ) -> None:
-    scripted = [Scores(accuracy, 1.0) for accuracy in ([] if start is None else [start]) + [0.5, 0.4]]
+    scripted = [ValidationScores(accuracy, 1.0) for accuracy in ([] if start is None else [start]) + [0.5, 0.4]]
     seen: list[dict[str, Tensor]] = []
 
-    def score(learner: Any, *_: Any) -> Scores:
+    def score(learner: Any, *_: Any) -> ValidationScores:
         seen.append(copy.deepcopy(learner.encoder.state_dict()))
         return scripted[len(seen) - 1]
 

@@ -25,7 +25,7 @@ from tlbench.testing.fakes import CPU, fake_task, fake_text_backbone, fake_texts
 from tlbench.training.context import Context
 from tlbench.training.selfsupervised.language_head import LanguageModel
 from tlbench.training.selfsupervised.masked_batches import MaskedBatch, MaskedBatches
-from tlbench.training.selfsupervised.masking import IGNORED, mask_tokens, ordinary_tokens
+from tlbench.training.selfsupervised.masking import IGNORE_INDEX, mask_tokens, non_special_tokens
 
 TOKENS = 64
 TOPICS = 4
@@ -70,7 +70,7 @@ def _ids() -> Tensor:
 def _masked(probability: float = 0.3) -> tuple[Tensor, Tensor]:
     vocabulary = fake_text_backbone().vocabulary
     assert vocabulary is not None
-    ordinary = ordinary_tokens(_ids(), vocabulary)
+    ordinary = non_special_tokens(_ids(), vocabulary)
     return mask_tokens(_ids(), vocabulary, ordinary, probability, torch.Generator().manual_seed(0))
 
 
@@ -100,11 +100,11 @@ def test_before_training_no_token_is_likelier_than_another() -> None:
 def test_logits_at_selected_positions_are_those_of_the_full_projection_and_so_are_the_gradients() -> None:
     model = _model()
     inputs, labels = _masked()
-    rows, columns = (labels != IGNORED).nonzero(as_tuple=True)
+    rows, columns = (labels != IGNORE_INDEX).nonzero(as_tuple=True)
     own = cross_entropy(model(inputs, rows, columns), labels[rows, columns])
     table = model.backbone.body.embedding.weight
     logits = linear(model.transform(model.backbone.body.states(inputs)), table, model.bias)
-    full = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+    full = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORE_INDEX)
     assert own.item() == pytest.approx(full.item(), rel=1e-12)
     parameters = list(model.parameters())
     pairs = zip(torch.autograd.grad(own, parameters), torch.autograd.grad(full, parameters), strict=True)
@@ -118,11 +118,11 @@ def test_the_loss_moves_no_hidden_state_but_those_of_selected_tokens(monkeypatch
     inputs, labels = _masked()
     states = model.backbone.body.states(inputs).detach().requires_grad_()
     monkeypatch.setattr(model.backbone.body, "states", lambda ids: states)
-    rows, columns = (labels != IGNORED).nonzero(as_tuple=True)
+    rows, columns = (labels != IGNORE_INDEX).nonzero(as_tuple=True)
     cross_entropy(model(inputs, rows, columns), labels[rows, columns]).backward()
     assert states.grad is not None
     moved = (states.grad != 0).any(-1)
-    assert torch.equal(moved, labels != IGNORED)
+    assert torch.equal(moved, labels != IGNORE_INDEX)
 
 
 def test_the_decoder_is_the_token_table_itself() -> None:
@@ -153,7 +153,7 @@ def test_each_token_has_a_bias_of_its_own() -> None:
 def test_padding_does_not_move_the_logits_of_real_tokens() -> None:
     model = _model().float()
     inputs, labels = _masked()
-    rows, columns = (labels != IGNORED).nonzero(as_tuple=True)
+    rows, columns = (labels != IGNORE_INDEX).nonzero(as_tuple=True)
     longer = nn.functional.pad(inputs, (0, 12))
     with torch.no_grad():
         torch.testing.assert_close(model(longer, rows, columns), model(inputs, rows, columns), rtol=0, atol=1e-5)
@@ -170,7 +170,7 @@ def test_the_heads_fresh_weights_are_those_of_its_generator() -> None:
 def test_one_batch_can_be_learnt_by_heart() -> None:
     model = LanguageModel(fake_text_backbone(), torch.Generator().manual_seed(0)).train()
     inputs, labels = _masked(0.15)
-    rows, columns = (labels != IGNORED).nonzero(as_tuple=True)
+    rows, columns = (labels != IGNORE_INDEX).nonzero(as_tuple=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     for _ in range(60):
         optimizer.zero_grad()
@@ -386,7 +386,7 @@ def test_on_a_task_all_its_texts_are_read_and_no_label_before_the_labels_are_lea
         raise _KilledError
 
     monkeypatch.setattr(mlm, "MaskedBatches", batches)
-    monkeypatch.setattr(mlm, "learn_labels", stop)
+    monkeypatch.setattr(mlm, "train_downstream", stop)
     case = Case("mlm", "classification", backbone=fake_text_backbone)
     with pytest.raises(_KilledError):
         run(case, tmp_path / "1")

@@ -32,7 +32,7 @@ from tlbench.testing.fakes import CPU, fake_backbone, fake_context, fake_dataset
 from tlbench.training.batches import Examples
 from tlbench.training.context import Context
 from tlbench.training.frozen_features import embed
-from tlbench.training.probe import fit_probe
+from tlbench.training.linear_probe import fit_probe
 from tlbench.training.selfsupervised.lars import LARS
 from tlbench.training.selfsupervised.projection_head import projection_head
 from tlbench.training.selfsupervised.views import ViewBatches
@@ -181,7 +181,7 @@ def test_no_label_of_a_task_is_read_before_the_labels_are_learnt(monkeypatch: py
     def note(task: Any, backbone: Backbone, cfg: SelfSupervisedConfig, ctx: Context) -> None:
         states.append(copy.deepcopy(backbone.state_dict()))
 
-    monkeypatch.setattr(method, "learn_labels", note)
+    monkeypatch.setattr(method, "train_downstream", note)
     for each in (task, other):
         method.fit(each, fake_backbone(), method.Config(epochs=2), _context())
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
@@ -197,7 +197,7 @@ def test_all_images_of_a_task_are_seen_and_no_others(monkeypatch: pytest.MonkeyP
         return batches(images, *rest)
 
     monkeypatch.setattr(method, "ViewBatches", note)
-    monkeypatch.setattr(method, "learn_labels", lambda *_: None)
+    monkeypatch.setattr(method, "train_downstream", lambda *_: None)
 
     def bytes_of(x: Any) -> list[bytes]:
         return sorted(each.tobytes() for each in x)
@@ -212,7 +212,7 @@ def test_all_images_of_a_task_are_seen_and_no_others(monkeypatch: pytest.MonkeyP
 
 def test_what_follows_is_told_as_the_suite_says(monkeypatch: pytest.MonkeyPatch) -> None:
     fake, method, told = fake_task("classification"), _method(), []
-    monkeypatch.setattr(method, "learn_labels", lambda task, backbone, cfg, ctx: told.append(cfg))
+    monkeypatch.setattr(method, "train_downstream", lambda task, backbone, cfg, ctx: told.append(cfg))
     config = method.Config(epochs=1, batch_size=64, weight_decay=0.0, then="probe", tune_epochs=7, tune_lr=0.02)
     method.fit(fake.task, fake_backbone(), config, _context())
     assert told == [SelfSupervisedConfig(then="probe", tune_epochs=7, tune_lr=0.02)]

@@ -19,7 +19,7 @@ from tlbench.plugins import registry
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_task
 from tlbench.training.context import Context
-from tlbench.training.efficient.scaling import Scaled, add_scales, merge_scales
+from tlbench.training.parameter_efficient.scaling import Scaled, add_scales, merge_scales
 
 NORMS = (nn.BatchNorm2d, nn.LayerNorm)
 

@@ -18,7 +18,7 @@ from tlbench.training.batches import Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.evaluation import evaluate
-from tlbench.training.probe import fit_probe, start_from_probe
+from tlbench.training.linear_probe import fit_probe, initialise_head
 
 
 def _method(name: str) -> Any:
@@ -82,7 +82,7 @@ def test_bitfit_says_so_where_there_is_nothing_to_train(fake: FakeTask) -> None:
 def test_a_classifier_given_the_probes_head_answers_as_the_probe(fake: FakeTask, tmp_path: Any) -> None:
     backbone, ctx = fake_backbone(), _context(fake, tmp_path)
     model = Classifier(backbone, 10).double().eval()
-    probe = start_from_probe(model, fake.task, ctx)
+    probe = initialise_head(model, fake.task, ctx)
     z = ctx.frozen_features(fake.task.train).double()
     folded = torch.nn.functional.linear(z, model.head.weight, model.head.bias)
     torch.testing.assert_close(folded, probe(z.float()).double(), rtol=1e-4, atol=1e-4)
@@ -119,7 +119,7 @@ def test_lp_ft_goes_on_from_the_probe_and_moves_the_backbone(fake: FakeTask, tmp
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
     task = replace(fake.task, val=None)
     method.fit(task, backbone, method.Config(epochs=3), ctx)
-    weights, _ = start_from_probe(Classifier(fake_backbone(), 10), task, ctx).folded()
+    weights, _ = initialise_head(Classifier(fake_backbone(), 10), task, ctx).folded()
     changed = _changed(before, backbone.state_dict())
     assert {name for name, _ in backbone.named_parameters()} <= changed
     assert not any("running" in name for name in changed), "statistics stay"
@@ -190,7 +190,7 @@ def _wise(fake: FakeTask, tmp_path: Any, task: Task, **params: Any) -> tuple[Any
 def test_the_ends_of_wise_ft_are_the_probe_and_the_fine_tuned_network(fake: FakeTask, tmp_path: Any) -> None:
     none, ctx = _wise(fake, tmp_path / "0", fake.task, alpha=0.0)
     given = Classifier(fake_backbone(), 10)
-    start_from_probe(given, fake.task, ctx)
+    initialise_head(given, fake.task, ctx)
     for (name, found), expected in zip(none.module.named_parameters(), given.parameters(), strict=True):
         assert torch.equal(found, expected), name
     whole, _ = _wise(fake, tmp_path / "1", fake.task, alpha=1.0)

@@ -21,7 +21,7 @@ from tlbench.plugins import registry
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
-from tlbench.training.evaluation import Scores
+from tlbench.training.evaluation import ValidationScores
 from tlbench.training.fewshot import episodic_loop as meta
 from tlbench.training.fewshot.episodes import validation_episodes
 from tlbench.training.frozen_features import embed
@@ -121,10 +121,16 @@ def test_the_loss_of_an_episode_is_the_papers() -> None:
 
 def test_protonet_returns_the_encoder_that_was_best_on_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     method, fake = _method("protonet"), fake_task("episodic")
-    scripted = [Scores(0.5, 1.0), Scores(0.8, 0.9), Scores(0.8, 0.7), Scores(0.8, 0.7), Scores(0.7, 0.1)]
+    scripted = [
+        ValidationScores(0.5, 1.0),
+        ValidationScores(0.8, 0.9),
+        ValidationScores(0.8, 0.7),
+        ValidationScores(0.8, 0.7),
+        ValidationScores(0.7, 0.1),
+    ]
     seen: list[dict[str, Tensor]] = []
 
-    def score(learner: Any, *_: Any) -> Scores:
+    def score(learner: Any, *_: Any) -> ValidationScores:
         seen.append(copy.deepcopy(learner.encoder.state_dict()))
         return scripted[len(seen) - 1]
 
@@ -160,7 +166,15 @@ def test_protonet_trains_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_protonet_stops_when_its_patience_is_spent(monkeypatch: pytest.MonkeyPatch) -> None:
     method, fake = _method("protonet"), fake_task("episodic")
-    scripted = iter([Scores(0.5, 1.0), Scores(0.8, 0.9), Scores(0.7, 0.7), Scores(0.8, 0.9), Scores(0.9, 0.1)])
+    scripted = iter(
+        [
+            ValidationScores(0.5, 1.0),
+            ValidationScores(0.8, 0.9),
+            ValidationScores(0.7, 0.7),
+            ValidationScores(0.8, 0.9),
+            ValidationScores(0.9, 0.1),
+        ]
+    )
     monkeypatch.setattr(meta, "episode_scores", lambda *_: next(scripted))
     ctx = _context()
     method.fit(fake.task, fake_backbone(), method.Config(episodes=5, check_every=1, patience=2), ctx)

@@ -75,7 +75,7 @@ def test_meta_baseline_trains_no_classifier_first(monkeypatch: pytest.MonkeyPatc
     def train(*_: Any) -> None:
         raise AssertionError("the first training has begun")
 
-    monkeypatch.setattr(registry.declaration("methods", "meta_baseline").load(), "train_on_classes", train)
+    monkeypatch.setattr(registry.declaration("methods", "meta_baseline").load(), "train_base_classifier", train)
     with pytest.raises(UserError, match="6 shots and 15 queries"):
         _fit("meta_baseline", _task(shots=6), epochs=3)
 

@@ -13,8 +13,8 @@ from tlbench.plugins import registry
 from tlbench.testing.contract import Case, Fitted, assert_footprint, run
 from tlbench.testing.fakes import fake_backbone
 from tlbench.training.classifier import Classifier
-from tlbench.training.evaluation import Scores
-from tlbench.training.probe import start_from_probe
+from tlbench.training.evaluation import ValidationScores
+from tlbench.training.linear_probe import initialise_head
 
 between = registry.declaration("methods", "wise_ft").load().between
 MOVING = {"epochs": 4, "batch_norm": "train"}
@@ -53,8 +53,13 @@ def test_a_tensor_under_two_names_moves_once() -> None:
 
 def test_accuracy_decides_then_likelihood_then_the_shorter_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     method = registry.declaration("methods", "wise_ft").load()
-    scripted = dict.fromkeys(method.GRID, Scores(0.5, 0.1))
-    scripted |= {0.2: Scores(0.9, 0.7), 0.4: Scores(0.9, 0.3), 0.6: Scores(0.9, 0.3), 0.8: Scores(0.9, 0.5)}
+    scripted = dict.fromkeys(method.GRID, ValidationScores(0.5, 0.1))
+    scripted |= {
+        0.2: ValidationScores(0.9, 0.7),
+        0.4: ValidationScores(0.9, 0.3),
+        0.6: ValidationScores(0.9, 0.3),
+        0.8: ValidationScores(0.9, 0.5),
+    }
     told = iter(scripted.values())
     monkeypatch.setattr(method, "evaluate", lambda *_: next(told))
     fitted = _fit(tmp_path)
@@ -66,7 +71,7 @@ def test_accuracy_decides_then_likelihood_then_the_shorter_way(tmp_path: Path, m
 def test_at_zero_every_tensor_is_that_of_the_probe_on_the_backbone_as_given(tmp_path: Path) -> None:
     fitted = _fit(tmp_path, alpha=0.0)
     start = Classifier(fake_backbone(), 10)
-    start_from_probe(start, fitted.fake.task, fitted.ctx)
+    initialise_head(start, fitted.fake.task, fitted.ctx)
     found: dict[str, Tensor] = fitted.result.module.state_dict()
     assert [name for name, value in start.state_dict().items() if not torch.equal(found[name], value)] == []
     assert_footprint(fitted)

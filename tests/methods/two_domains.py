@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tlbench.data.dataset import Split, Task
 from tlbench.testing.fakes import CPU, fake_task
-from tlbench.training.adaptation.adaptation_loop import Answers, Step
+from tlbench.training.adaptation.adaptation_loop import AdaptationStep, DomainOutputs
 from tlbench.training.context import Context
 
 CLASSES = 10
@@ -42,10 +42,12 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def made_step(progress: float = 0.3, sizes: tuple[int, int, int] = (6, 3, 4), width: int = 5, classes: int = 3) -> Step:
+def made_step(
+    progress: float = 0.3, sizes: tuple[int, int, int] = (6, 3, 4), width: int = 5, classes: int = 3
+) -> AdaptationStep:
     """Return a step with features and logits that have gradients, the parts of the given sizes."""
     parts = [
-        Answers(
+        DomainOutputs(
             torch.arange(size),
             torch.arange(size) % classes,
             draw(size, width, seed=place).requires_grad_(),
@@ -53,4 +55,4 @@ def made_step(progress: float = 0.3, sizes: tuple[int, int, int] = (6, 3, 4), wi
         )
         for place, size in enumerate(sizes)
     ]
-    return Step(*parts, progress=progress)
+    return AdaptationStep(*parts, progress=progress)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from mutant import Mutant
 
-PROTOCOL, PROPOSALS = "tlbench.protocols.adaptation", "tlbench.protocols._proposed_models"
+PROTOCOL, PROPOSALS = "tlbench.protocols.adaptation", "tlbench.protocols._candidates"
 VALIDATORS, LOOP, NETWORK = (
     "tlbench.stats.validators",
     "tlbench.training.adaptation.adaptation_loop",
-    "tlbench.training.adaptation.domain_classifier",
+    "tlbench.training.adaptation.bottleneck_classifier",
 )
 PAIR, BOARDS, CHOICES = (
     "tlbench.data.sources.pair",
@@ -79,14 +79,14 @@ MUTANTS = (
     ),
     Mutant(
         "adaptation: what is stored is the last model's",
-        f"{PROPOSALS}:Proposals.keep",
+        f"{PROPOSALS}:CandidateOutputs.keep",
         "self._held[step] = logits",
         "self._held = dict.fromkeys([*self._held, step], logits)",
         f"{OF_PROTOCOL}::test_what_is_stored_is_what_the_model_answered_then",
     ),
     Mutant(
         "adaptation: files by no step",
-        f"{PROPOSALS}:Proposals._file",
+        f"{PROPOSALS}:CandidateOutputs._file",
         'f"proposal-{step}.npz"',
         '"proposal-4.npz"',
         f"{OF_PROTOCOL}::test_what_is_stored_is_what_the_model_answered_then",
@@ -184,7 +184,7 @@ MUTANTS = (
     ),
     Mutant(
         "adapting: rates by check",
-        f"{LOOP}:train_adapting",
+        f"{LOOP}:train_on_domains",
         "_rate(cfg, taken)",
         "_rate(cfg, first)",
         f"{OF_LOOP}::test_it_is_the_plain_loop",
@@ -198,35 +198,35 @@ MUTANTS = (
     ),
     Mutant(
         "adapting: what is beside is not resumed",
-        f"{LOOP}:train_adapting",
+        f"{LOOP}:train_on_domains",
         "ctx.epochs(checks, trained, name=name, optimizer=optimizer)",
         "ctx.epochs(checks, model, name=name, optimizer=optimizer)",
         f"{OF_LOOP}::test_what_is_trained_beside_the_classifier_is_trained_and_resumed",
     ),
     Mutant(
         "adapting: what is beside is not trained",
-        f"{LOOP}:train_adapting",
+        f"{LOOP}:train_on_domains",
         "trained.train()",
         "trained.eval()",
         f"{OF_LOOP}::test_what_is_trained_beside_the_classifier_is_trained_and_resumed",
     ),
     Mutant(
         "adapting: proposals bear the wrong step",
-        f"{LOOP}:train_adapting",
+        f"{LOOP}:train_on_domains",
         "ctx.propose(before + last, model)",
         "ctx.propose(before + first, model)",
         f"{OF_LOOP}::test_models_are_proposed_at_equal_distances",
     ),
     Mutant(
         "adapting: the shots weigh nothing",
-        f"{LOOP}:supervised",
+        f"{LOOP}:supervised_loss",
         "(step.source, step.shots)",
         "(step.source,)",
         f"{OF_LOOP}::test_it_is_the_plain_loop",
     ),
     Mutant(
         "adapting: all parts are read",
-        f"{LOOP}:train_adapting",
+        f"{LOOP}:train_on_domains",
         "part in reads",
         "",
         f"{OF_LOOP}::test_answers_are_taken_apart_by_size",
@@ -240,7 +240,7 @@ MUTANTS = (
     ),
     Mutant(
         "adapting: random weights are kept slow",
-        f"{NETWORK}:DomainClassifier.groups",
+        f"{NETWORK}:BottleneckClassifier.groups",
         'self.backbone.info.weights == "random"',
         "False",
         f"{OF_LOOP}::test_rates_and_cover",

@@ -6,9 +6,9 @@ from mutant import Mutant
 
 ADAPTER, SSF = "tests/methods/test_adapter.py", "tests/methods/test_ssf.py"
 BOTTLENECK, SCALING, ADDED = (
-    "tlbench.training.efficient.bottleneck_adapters",
-    "tlbench.training.efficient.scaling",
-    "tlbench.training.efficient.added_parameters",
+    "tlbench.training.parameter_efficient.bottleneck_adapters",
+    "tlbench.training.parameter_efficient.scaling",
+    "tlbench.training.parameter_efficient.added_parameters",
 )
 
 MUTANTS = (
@@ -17,12 +17,12 @@ MUTANTS = (
     ),
     Mutant(
         "adapter: residual dropped",
-        f"{BOTTLENECK}:Adapted.forward",
+        f"{BOTTLENECK}:AdaptedModule.forward",
         "torch.add(h, self.adapter(read), alpha=self._scale)",
         "self._scale * self.adapter(read)",
         ADAPTER,
     ),
-    Mutant("adapter: scale ignored", f"{BOTTLENECK}:Adapted.forward", "alpha=self._scale", "", ADAPTER),
+    Mutant("adapter: scale ignored", f"{BOTTLENECK}:AdaptedModule.forward", "alpha=self._scale", "", ADAPTER),
     Mutant(
         "adapter: no activation",
         f"{BOTTLENECK}:Bottleneck.forward",
@@ -32,7 +32,7 @@ MUTANTS = (
     ),
     Mutant(
         "adapter: parallel reads the output",
-        f"{BOTTLENECK}:Adapted.forward",
+        f"{BOTTLENECK}:AdaptedModule.forward",
         "_input(args, kwargs) if self._parallel else h",
         "h",
         ADAPTER,
@@ -40,7 +40,7 @@ MUTANTS = (
     Mutant("adapter: attention left out", f"{BOTTLENECK}:_places", 'if placement == "houlsby":', "if False:", ADAPTER),
     Mutant(
         "adapter: rest of the tuple lost",
-        f"{BOTTLENECK}:Adapted.forward",
+        f"{BOTTLENECK}:AdaptedModule.forward",
         "h if isinstance(output, Tensor) else type(output)((h, *output[1:]))",
         "h",
         ADAPTER,
@@ -80,8 +80,16 @@ MUTANTS = (
     Mutant(
         "adapter: batch statistics move", "tlbench.methods.adapter:Config.batch_norm", '"frozen"', '"train"', ADAPTER
     ),
-    Mutant("adapter: base is trained", f"{ADDED}:train_added", "model.requires_grad_(False)", "pass", ADAPTER),
-    Mutant("adapter: moved statistics not stored", f"{ADDED}:train_added", "[*trained, *moved]", "trained", ADAPTER),
+    Mutant(
+        "adapter: base is trained", f"{ADDED}:train_added_parameters", "model.requires_grad_(False)", "pass", ADAPTER
+    ),
+    Mutant(
+        "adapter: moved statistics not stored",
+        f"{ADDED}:train_added_parameters",
+        "[*trained, *moved]",
+        "trained",
+        ADAPTER,
+    ),
     Mutant(
         "ssf: gamma starts at zero", f"{SCALING}:add_scales", "values.new_ones(size)", "values.new_zeros(size)", SSF
     ),

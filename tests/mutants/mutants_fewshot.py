@@ -51,7 +51,7 @@ MUTANTS = (
     Mutant(
         "protonet: the rate stays",
         "tlbench.methods.protonet:fit",
-        "halving(done, cfg.halve_every)",
+        "step_halving(done, cfg.halve_every)",
         "1.0",
         f"{TRAINED}::test_protonet_trains_as_published",
     ),
@@ -71,8 +71,8 @@ MUTANTS = (
     ),
     Mutant(
         "protonet: rows of this process only",
-        "tlbench.training.collectives:join",
-        "global_sum(piece.new_zeros(count, piece.shape[1]).index_copy(0, mine, piece))",
+        "tlbench.training.collectives:gather_rows",
+        "differentiable_all_reduce(piece.new_zeros(count, piece.shape[1]).index_copy(0, mine, piece))",
         "piece.new_zeros(count, piece.shape[1]).index_copy(0, mine, piece)",
         PARALLEL,
     ),
@@ -95,7 +95,7 @@ MUTANTS = (
         "tlbench.protocols.episodic:score",
         "query, truth, ways = query[:, :most], truth[:, :most], episodes.support.shape[1]",
         (
-            "support, labels = torch.from_numpy(episodes.support).flatten(1), labels_of(episodes.support)\n"
+            "support, labels = torch.from_numpy(episodes.support).flatten(1), episode_labels(episodes.support)\n"
             "query, truth, ways = query[:, :most], truth[:, :most], episodes.support.shape[1]"
         ),
         PROTOCOLS,
@@ -105,7 +105,7 @@ MUTANTS = (
         "tlbench.protocols.episodic:score",
         "query, truth, ways = query[:, :most], truth[:, :most], episodes.support.shape[1]",
         (
-            "query, truth = torch.from_numpy(episodes.query).flatten(1), labels_of(episodes.query)\n"
+            "query, truth = torch.from_numpy(episodes.query).flatten(1), episode_labels(episodes.query)\n"
             "query, truth, ways = query[:, :most], truth[:, :most], episodes.support.shape[1]"
         ),
         PROTOCOLS,
@@ -127,7 +127,7 @@ MUTANTS = (
     Mutant(
         "episodes: encoders are not looked at for transduction",
         "tlbench.protocols.episodic:_is_transductive",
-        "if isinstance(learner, EpisodeLearner) and learner.encoder is not None:",
+        "if isinstance(learner, EmbeddingEpisodeLearner) and learner.encoder is not None:",
         "if False:",
         PROTOCOLS,
     ),
@@ -148,8 +148,8 @@ MUTANTS = (
     Mutant(
         "cosine: lengths count",
         "tlbench.training.fewshot.cosine_head:cosine_logits",
-        "normalize(at_least_single(part), dim=-1)",
-        "at_least_single(part)",
+        "normalize(at_least_float32(part), dim=-1)",
+        "at_least_float32(part)",
         COSINE,
     ),
     Mutant(
@@ -168,7 +168,7 @@ MUTANTS = (
     ),
     Mutant(
         "meta_baseline: means of normalised features",
-        "tlbench.methods.meta_baseline:MeanDirections.classify",
+        "tlbench.methods.meta_baseline:CosinePrototypeLearner.classify",
         "support",
         "nn.functional.normalize(support, dim=2)",
         META,
@@ -190,7 +190,7 @@ MUTANTS = (
     ),
     Mutant(
         "meta_baseline: both stages keep the same checkpoint",
-        "tlbench.training.fewshot.training_classes:train_on_classes",
+        "tlbench.training.fewshot.base_classifier:train_base_classifier",
         'name="classes"',
         'name="fit"',
         META,
@@ -220,20 +220,20 @@ MUTANTS = (
     Mutant(
         "baseline_pp: lengths of features count",
         "tlbench.methods.baseline_pp:fit_directions",
-        "normalize(at_least_single(z), dim=2)",
-        "at_least_single(z)",
+        "normalize(at_least_float32(z), dim=2)",
+        "at_least_float32(z)",
         PLUS,
     ),
     Mutant(
         "logistic_support: centring is not undone",
-        "tlbench.training.fewshot.support_logistic:SupportLogistic.solve",
+        "tlbench.training.fewshot.support_logistic:BatchedLogisticProblem.solve",
         "- weights @ self._mean.transpose(1, 2)",
         "",
         REGRESSION,
     ),
     Mutant(
         "logistic_support: C for its inverse",
-        "tlbench.training.fewshot.support_logistic:SupportLogistic._gradient",
+        "tlbench.training.fewshot.support_logistic:BatchedLogisticProblem._gradient",
         "point.a / c",
         "point.a * c",
         REGRESSION,
@@ -247,7 +247,7 @@ MUTANTS = (
     ),
     Mutant(
         "logistic_support: support as it is",
-        "tlbench.methods.logistic_support:LogisticSupport.classify",
+        "tlbench.methods.logistic_support:LogisticRegressionLearner.classify",
         "support, query = normalize(support, dim=2), normalize(query, dim=2)",
         "query = normalize(query, dim=2)",
         SUPPORT,
@@ -261,21 +261,21 @@ MUTANTS = (
     ),
     Mutant(
         "fine-tune: an episode starts where the last one ended",
-        "tlbench.training.fewshot.support_training:SupportTuned.classify",
+        "tlbench.training.fewshot.support_finetuning:SupportFineTuner.classify",
         "tensor.copy_(value)",
         "pass",
         TUNED,
     ),
     Mutant(
         "fine-tune: queries in training mode",
-        "tlbench.training.fewshot.support_training:SupportTuned._solve",
+        "tlbench.training.fewshot.support_finetuning:SupportFineTuner._solve",
         "model.eval()",
         "model.train()",
         TUNED,
     ),
     Mutant(
         "fine-tune: episodes fill the cell's curves",
-        "tlbench.training.fewshot.support_training:SupportTuned._solve",
+        "tlbench.training.fewshot.support_finetuning:SupportFineTuner._solve",
         "Context(self._ctx.cell, self._ctx.device, precision=self._ctx.precision)",
         "self._ctx",
         TUNED,
@@ -296,7 +296,7 @@ MUTANTS = (
     ),
     Mutant(
         "training classes: a head of fixed ways is trained on fewer",
-        "tlbench.training.fewshot.episodic_loop:refuse_few_classes",
+        "tlbench.training.fewshot.episodic_loop:require_enough_classes",
         "task.info.classes if fixed else 2",
         "2",
         OF_CLASSES,
@@ -332,7 +332,7 @@ MUTANTS = (
     Mutant(
         "training classes: meta_baseline trains a classifier before it looks",
         "tlbench.methods.meta_baseline:fit",
-        "refuse_few_classes(task, cfg)",
+        "require_enough_classes(task, cfg)",
         "",
         f"{OF_CLASSES}::test_meta_baseline_trains_no_classifier_first",
     ),

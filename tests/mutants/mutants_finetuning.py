@@ -11,12 +11,12 @@ SCHEDULES = "tests/training/test_schedules.py"
 STARTS = "tests/methods/test_starting_points.py"
 BITFIT, LP_FT = "tests/methods/test_bitfit.py", "tests/methods/test_lp_ft.py"
 L2_SP, WISE_FT = "tests/methods/test_l2_sp.py", "tests/methods/test_wise_ft.py"
-PROBE = "tlbench.training.probe"
+PROBE = "tlbench.training.linear_probe"
 
 MUTANTS = (
     Mutant(
         "unfreezing: omits the stem",
-        "tlbench.methods.gradual_unfreezing:first_open",
+        "tlbench.methods.gradual_unfreezing:lowest_trained_groups",
         "last - 1",
         "last",
         THAW,
@@ -43,7 +43,11 @@ MUTANTS = (
         THAW,
     ),
     Mutant(
-        "rates: reversed", "tlbench.training.parameter_groups:depth_rates", "len(layers) - 1 - depth", "depth", RATES
+        "rates: reversed",
+        "tlbench.training.parameter_groups:layerwise_rates",
+        "len(layers) - 1 - depth",
+        "depth",
+        RATES,
     ),
     Mutant(
         "rates: a step for each tensor",
@@ -74,42 +78,44 @@ MUTANTS = (
         PREFIX,
     ),
     Mutant(
-        "prefix: whatever the memory", "tlbench.training.frozen_prefix:keep_prefix", "> _LARGEST", "> 2 ** 60", PREFIX
+        "prefix: whatever the memory", "tlbench.training.frozen_prefix:cache_prefix", "> _LARGEST", "> 2 ** 60", PREFIX
     ),
     Mutant(
         "bitfit: norms trained as well",
-        "tlbench.methods.bitfit:choose",
+        "tlbench.methods.bitfit:select_parameters",
         '"norm" in what',
         "True",
         STARTS,
     ),
     Mutant(
         "bitfit: packed biases forgotten",
-        "tlbench.methods.bitfit:choose",
+        "tlbench.methods.bitfit:select_parameters",
         '"bias" in name.rpartition(".")[2]',
         '"bias" == name.rpartition(".")[2]',
         STARTS,
     ),
     Mutant(
         "bitfit: biases of recurrent layers forgotten",
-        "tlbench.methods.bitfit:choose",
+        "tlbench.methods.bitfit:select_parameters",
         '"bias" in name.rpartition(".")[2]',
         'name.endswith("bias")',
         BITFIT,
     ),
-    Mutant("bitfit: tables among the biases", "tlbench.methods.bitfit:choose", "and p.ndim == 1", "", BITFIT),
+    Mutant(
+        "bitfit: tables among the biases", "tlbench.methods.bitfit:select_parameters", "and p.ndim == 1", "", BITFIT
+    ),
     Mutant("bitfit: nothing to train passes", "tlbench.methods.bitfit:fit", "if not chosen:", "if False:", BITFIT),
     Mutant("bitfit: batch statistics move", "tlbench.methods.bitfit:Config.batch_norm", '"frozen"', '"train"', BITFIT),
     Mutant(
         "lp_ft: starts from zero",
-        "tlbench.training.probe:start_from_probe",
+        "tlbench.training.linear_probe:initialise_head",
         "model.head.weight.copy_(weights)",
         "pass",
         STARTS,
     ),
     Mutant(
         "lp_ft: centring is not folded",
-        "tlbench.training.probe:Probe.folded",
+        "tlbench.training.linear_probe:LinearProbe.folded",
         "- weights @ self.mean.double()",
         "",
         STARTS,
@@ -117,15 +123,15 @@ MUTANTS = (
     Mutant("lp_ft: the probe does not compete", "tlbench.methods.lp_ft:fit", "from_start=True", "", STARTS),
     Mutant(
         "lp_ft: folded in single precision",
-        f"{PROBE}:Probe.folded",
+        f"{PROBE}:LinearProbe.folded",
         "self.weights.double() / self.scale.double()",
         "(self.weights / self.scale).double()",
         LP_FT,
     ),
     Mutant(
         "lp_ft: each process starts from its own probe",
-        f"{PROBE}:start_from_probe",
-        "from_first_process(replace(probe, **tensors))",
+        f"{PROBE}:initialise_head",
+        "broadcast_from_rank_zero(replace(probe, **tensors))",
         "replace(probe, **tensors)",
         LP_FT,
     ),
@@ -163,8 +169,8 @@ MUTANTS = (
     Mutant(
         "l2_sp: pulls to zero",
         "tlbench.methods.l2_sp:fit",
-        "pull(backbone.parameters())",
-        "pull(backbone.parameters(), start=0.0)",
+        "half_squared_distance(backbone.parameters())",
+        "half_squared_distance(backbone.parameters(), start=0.0)",
         STARTS,
     ),
     Mutant(
@@ -176,22 +182,28 @@ MUTANTS = (
     ),
     Mutant(
         "wise_ft: ends exchanged",
-        "tlbench.methods.wise_ft:between",
+        "tlbench.methods.wise_ft:interpolate_states",
         "torch._foreach_lerp([start[name] for name in names], [end[name] for name in names], alpha)",
         "torch._foreach_lerp([end[name] for name in names], [start[name] for name in names], alpha)",
         STARTS,
     ),
-    Mutant("wise_ft: counters interpolated", "tlbench.methods.wise_ft:between", "v.is_floating_point()", "", STARTS),
+    Mutant(
+        "wise_ft: counters interpolated",
+        "tlbench.methods.wise_ft:interpolate_states",
+        "v.is_floating_point()",
+        "",
+        STARTS,
+    ),
     Mutant(
         "wise_ft: counters of the end everywhere",
-        "tlbench.methods.wise_ft:between",
+        "tlbench.methods.wise_ft:interpolate_states",
         "start if alpha < 0.5 else end",
         "end",
         WISE_FT,
     ),
     Mutant(
         "wise_ft: no way between infinite values",
-        "tlbench.methods.wise_ft:between",
+        "tlbench.methods.wise_ft:interpolate_states",
         "and not torch.equal(v, start[name])",
         "",
         WISE_FT,

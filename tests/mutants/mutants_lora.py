@@ -6,8 +6,8 @@ from mutant import Mutant
 
 METHOD, INTO, LAYERS = (
     "tlbench.methods.lora",
-    "tlbench.training.efficient.low_rank",
-    "tlbench.training.efficient.low_rank_layers",
+    "tlbench.training.parameter_efficient.low_rank",
+    "tlbench.training.parameter_efficient.low_rank_layers",
 )
 START, UPDATES, ATTENTION, MERGING, TARGETS = (
     f"tests/methods/test_lora_{subject}.py" for subject in ("start", "updates", "attention", "merging", "targets")
@@ -32,12 +32,14 @@ MUTANTS = (
     ),
     Mutant(
         "lora: alpha over the square of the rank",
-        f"{LAYERS}:Design.scale",
+        f"{LAYERS}:LowRankDesign.scale",
         "if self.rslora else self.rank",
         "if self.rslora else self.rank ** 2",
         UPDATES,
     ),
-    Mutant("lora: rslora without the root", f"{LAYERS}:Design.scale", "math.sqrt(self.rank)", "self.rank", UPDATES),
+    Mutant(
+        "lora: rslora without the root", f"{LAYERS}:LowRankDesign.scale", "math.sqrt(self.rank)", "self.rank", UPDATES
+    ),
     Mutant(
         "lora: alpha is not multiplied by the rank",
         f"{METHOD}:fit",
@@ -70,7 +72,7 @@ MUTANTS = (
     Mutant("lora: predictions are not merged", f"{METHOD}:fit", "merge_low_rank(backbone)", "", METHOD_TESTS),
     Mutant(
         "lora: head frozen",
-        "tlbench.training.efficient.added_parameters:train_added",
+        "tlbench.training.parameter_efficient.added_parameters:train_added_parameters",
         "*model.head.parameters()",
         "",
         METHOD_TESTS,

@@ -4,84 +4,84 @@ from __future__ import annotations
 
 from mutant import Mutant
 
-LOOP, TOGETHER = "tests/training/test_inner_loop.py", "tests/training/test_vectorization.py"
+LOOP, TOGETHER = "tests/training/test_inner_loop.py", "tests/training/test_vmap_support.py"
 MAML, ANIL = "tests/methods/test_maml.py", "tests/methods/test_anil.py"
 PARALLEL = "tests/methods/test_meta_in_parallel.py"
 
 MUTANTS = (
     Mutant(
         "maml: base parameters in the inner loop",
-        "tlbench.training.fewshot.inner_loop:descend",
+        "tlbench.training.fewshot.inner_loop:gradient_descent",
         "gradient(objective, values, order)",
         "gradient(objective, start, order)",
         LOOP,
     ),
     Mutant(
         "maml: queries answered by the base parameters",
-        "tlbench.methods.maml:Descent.losses.loss",
+        "tlbench.methods.maml:GradientDescentLearner.losses.loss",
         "self._answers(values, x, q, ways)",
         "self._answers(start, x, q, ways)",
         f"{MAML}::test_gradient_equals_that_of_higher",
     ),
     Mutant(
         "maml: detached gradients under second order",
-        "tlbench.training.fewshot.inner_loop:by_autograd",
+        "tlbench.training.fewshot.inner_loop:autograd_gradient",
         "order == 2",
         "False",
         LOOP,
     ),
     Mutant(
         "maml: detached values under second order, at once",
-        "tlbench.training.fewshot.inner_loop:by_transform",
+        "tlbench.training.fewshot.inner_loop:func_gradient",
         "values if order == 2 else {name: value.detach() for name, value in values.items()}",
         "{name: value.detach() for name, value in values.items()}",
         LOOP,
     ),
     Mutant(
         "maml: the order is not passed on",
-        "tlbench.methods.maml:Descent.losses.loss",
+        "tlbench.methods.maml:GradientDescentLearner.losses.loss",
         "self._cfg.order",
         "1",
         f"{MAML}::test_gradient_equals_that_of_higher",
     ),
     Mutant(
         "maml: every step is differentiated under first order",
-        "tlbench.training.fewshot.inner_loop:by_autograd",
+        "tlbench.training.fewshot.inner_loop:autograd_gradient",
         "order == 2",
         "True",
         LOOP,
     ),
     Mutant(
         "maml: the first step's rate in every step",
-        "tlbench.training.fewshot.inner_loop:descend",
+        "tlbench.training.fewshot.inner_loop:gradient_descent",
         "for row in rates:",
         "for row in rates[:1].expand_as(rates):",
         LOOP,
     ),
     Mutant(
         "maml: fused normalisation when episodes run at once",
-        "tlbench.methods.maml:Descent.vectorise",
+        "tlbench.methods.maml:GradientDescentLearner.vectorise",
         "not self._vectorised",
         "True",
         f"{MAML}::test_episodes_at_once_give_what_they_give_one_by_one",
     ),
     Mutant(
         "maml: fused normalisation is taken for right at once",
-        "tlbench.training.fewshot.vectorization:_misleads",
+        "tlbench.training.fewshot.vmap_support:_misleads",
         'or "norm" in name and not any(right in name for right in _RIGHT)',
         "",
         TOGETHER,
     ),
     Mutant(
         "maml: dropout is taken for right at once",
-        "tlbench.training.fewshot.vectorization:_misleads",
+        "tlbench.training.fewshot.vmap_support:_misleads",
         "random",
         "",
         TOGETHER,
     ),
     Mutant(
         "maml: updates leak into the start",
-        "tlbench.training.fewshot.inner_loop:descend",
+        "tlbench.training.fewshot.inner_loop:gradient_descent",
         "yield values",
         ("for name, value in values.items():\n    start[name].data = value.data\nyield values"),
         f"{MAML}::test_solving_leaves_the_start_alone",
@@ -103,28 +103,28 @@ MUTANTS = (
     ),
     Mutant(
         "maml: queries normalise themselves under the support's statistics",
-        "tlbench.methods.maml:Descent._answers",
+        "tlbench.methods.maml:GradientDescentLearner._answers",
         "torch.cat([support, query]) if self._by_support else query",
         "query",
         f"{MAML}::test_transduction_is_declared",
     ),
     Mutant(
         "maml: transduction is not declared",
-        "tlbench.methods.maml:Descent.__init__",
+        "tlbench.methods.maml:GradientDescentLearner.__init__",
         'cfg.statistics == "batch" and bool(self._norms)',
         "False",
         f"{MAML}::test_transduction_is_declared",
     ),
     Mutant(
         "maml: fast attention",
-        "tlbench.methods.maml:Descent._each",
+        "tlbench.methods.maml:GradientDescentLearner._each",
         "sdpa_kernel(SDPBackend.MATH)",
         "sdpa_kernel(SDPBackend.FLASH_ATTENTION)",
         f"{MAML}::test_finite_differences_through_attention",
     ),
     Mutant(
         "maml: test episodes in training mode",
-        "tlbench.methods.maml:Descent.classify",
+        "tlbench.methods.maml:GradientDescentLearner.classify",
         "self.module.eval()",
         "",
         f"{MAML}::test_episodes_stay_apart_where_it_would_be_wrong_together",
@@ -138,21 +138,21 @@ MUTANTS = (
     ),
     Mutant(
         "maml: losses of the steps are added up",
-        "tlbench.training.fewshot.inner_loop:step_weights",
+        "tlbench.training.fewshot.inner_loop:multi_step_loss_weights",
         "/ max(steps, 1)",
         "",
         LOOP,
     ),
     Mutant(
         "maml: rates stay where they start",
-        "tlbench.methods.maml:Start.__init__",
+        "tlbench.methods.maml:MetaInitialisation.__init__",
         "nn.Parameter(rates)",
         "nn.Parameter(rates, requires_grad=False)",
         f"{MAML}::test_rates_are_learned",
     ),
     Mutant(
         "maml: later steps have the rates of the first",
-        "tlbench.methods.maml:Start.rates_of",
+        "tlbench.methods.maml:MetaInitialisation.rates_of",
         ".clamp(max=len(self.rates) - 1)",
         ".clamp(max=len(self.rates) - 1).where(torch.arange(steps) < len(self.rates), 0)",
         f"{MAML}::test_later_steps_have_the_rates_of_the_last",
@@ -168,20 +168,20 @@ MUTANTS = (
         "maml: clamp of each process's part",
         "tlbench.methods.maml:fit.backward",
         (
-            "total_gradients(parameters, ctx)\n"
+            "all_reduce_gradients(parameters, ctx)\n"
             "if cfg.clamp is not None:\n"
             "    nn.utils.clip_grad_value_(parameters, cfg.clamp)"
         ),
         (
             "if cfg.clamp is not None:\n"
             "    nn.utils.clip_grad_value_(parameters, cfg.clamp)\n"
-            "total_gradients(parameters, ctx)"
+            "all_reduce_gradients(parameters, ctx)"
         ),
         PARALLEL,
     ),
     Mutant(
         "maml: gradients of this process only",
-        "tlbench.training.collectives:total_gradients",
+        "tlbench.training.collectives:all_reduce_gradients",
         ("if ctx.world == 1:\n    return"),
         "return",
         PARALLEL,
@@ -209,7 +209,7 @@ MUTANTS = (
     ),
     Mutant(
         "anil: the order is not passed on",
-        "tlbench.methods.anil:HeadDescent.loss",
+        "tlbench.methods.anil:HeadDescentLearner.loss",
         "self._cfg.order",
         "1",
         ANIL,

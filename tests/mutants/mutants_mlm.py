@@ -25,10 +25,10 @@ MUTANTS = (
     Mutant(
         "mlm: masking in place",
         f"{MASKING}:mask_tokens",
-        "return Masked(torch.where(selected, hidden, ids), torch.where(selected, ids, IGNORED))",
+        "return MaskedTexts(torch.where(selected, hidden, ids), torch.where(selected, ids, IGNORE_INDEX))",
         (
-            "labels = torch.where(selected, ids, IGNORED)\n"
-            "return Masked(ids.copy_(torch.where(selected, hidden, ids)), labels)"
+            "labels = torch.where(selected, ids, IGNORE_INDEX)\n"
+            "return MaskedTexts(ids.copy_(torch.where(selected, hidden, ids)), labels)"
         ),
         MASKING_TESTS,
     ),
@@ -45,20 +45,20 @@ MUTANTS = (
     Mutant(
         "mlm: labels everywhere",
         f"{MASKING}:mask_tokens",
-        "torch.where(selected, ids, IGNORED)",
+        "torch.where(selected, ids, IGNORE_INDEX)",
         "torch.clone(ids)",
         MASKING_TESTS,
     ),
     Mutant(
         "mlm: random tokens from the whole table",
-        f"{MASKING}:ordinary_tokens",
+        f"{MASKING}:non_special_tokens",
         "texts.unique()",
         "torch.arange(vocabulary.size, device=texts.device)",
         f"{TESTS}::test_a_random_token_is_one_that_a_text_holds_and_no_row_of_the_table_that_none_reaches",
     ),
     Mutant(
         "mlm: a special id among the random ones",
-        f"{MASKING}:ordinary_tokens",
+        f"{MASKING}:non_special_tokens",
         "found[~torch.isin(found, torch.tensor(vocabulary.special, device=found.device))]",
         "found",
         MASKING_TESTS,
@@ -80,8 +80,8 @@ MUTANTS = (
     Mutant(
         "mlm: random tokens of a process's first texts",
         f"{BATCHES}:MaskedBatches.__init__",
-        "ordinary_tokens(self._texts, self._vocabulary)",
-        "ordinary_tokens(ctx.shard(self._texts)[:1], self._vocabulary)",
+        "non_special_tokens(self._texts, self._vocabulary)",
+        "non_special_tokens(ctx.shard(self._texts)[:1], self._vocabulary)",
         f"{TESTS}::test_a_random_token_is_one_that_a_text_holds_and_no_row_of_the_table_that_none_reaches",
     ),
     Mutant(
@@ -193,7 +193,7 @@ MUTANTS = (
     Mutant(
         "mlm: a process counts its own tokens only",
         f"{BATCHES}:MaskedBatches.epoch",
-        "int((labels != IGNORED).sum())",
+        "int((labels != IGNORE_INDEX).sum())",
         "len(rows)",
         TESTS,
     ),
@@ -252,14 +252,14 @@ MUTANTS = (
     Mutant("mlm: trained as if evaluated", f"{METHOD}:_train", "model.train()", "", TESTS),
     Mutant(
         "mlm: the labels are learnt from the texts' epochs",
-        f"{THEN}:learn_labels",
+        f"{THEN}:train_downstream",
         'cfg.model_copy(update={"epochs": cfg.tune_epochs})',
         "cfg",
         THEN_TESTS,
     ),
     Mutant(
         "mlm: a probe of the backbone as it was given",
-        f"{THEN}:learn_labels",
+        f"{THEN}:train_downstream",
         "features",
         "",
         THEN_TESTS,

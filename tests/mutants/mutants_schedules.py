@@ -10,7 +10,7 @@ PREFIX = "tests/training/test_frozen_prefix.py"
 MUTANTS = (
     Mutant(
         "prefix: answers are not compared",
-        "tlbench.training.frozen_prefix:keep_prefix",
+        "tlbench.training.frozen_prefix:cache_prefix",
         "or not _reproduces(rest, given, features)",
         "",
         PREFIX,
@@ -31,14 +31,14 @@ MUTANTS = (
     ),
     Mutant(
         "prefix: cut above what is trained",
-        "tlbench.training.frozen_prefix:keep_prefix",
+        "tlbench.training.frozen_prefix:cache_prefix",
         "given.requires_grad",
         "",
         PREFIX,
     ),
     Mutant(
         "prefix: what is trained beside the groups is forgotten",
-        "tlbench.training.frozen_prefix:keep_prefix",
+        "tlbench.training.frozen_prefix:cache_prefix",
         "not features.requires_grad",
         "True",
         PREFIX,

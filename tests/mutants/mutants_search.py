@@ -166,7 +166,7 @@ MUTANTS = (
     ),
     Mutant(
         "unfreezing: depth ignored",
-        "tlbench.methods.gradual_unfreezing:first_open",
+        "tlbench.methods.gradual_unfreezing:lowest_trained_groups",
         "depth is None",
         "True",
         UNFREEZING,

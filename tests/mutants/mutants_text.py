@@ -12,7 +12,7 @@ BACKBONE, ENCODER, FAMILY = (
 SOURCE, TOKENIZER, TOKENS = "tlbench.data.sources.texts", "tlbench.data.tokenizer", "tlbench.data.tokenized"
 HUB, LOOKED_UP = "tlbench.backbones.families.huggingface", "tlbench.backbones.huggingface_files"
 BODY = "tlbench.backbones.huggingface_body"
-ADAPTERS = "tlbench.training.efficient.bottleneck_adapters"
+ADAPTERS = "tlbench.training.parameter_efficient.bottleneck_adapters"
 READING, CACHE, COLUMNS = "tlbench.worker.text_reading", "tlbench.worker.cache", "tlbench.worker.paired_tokens"
 PREFIX = "tlbench.training.frozen_prefix"
 
@@ -280,15 +280,15 @@ MUTANTS = (
     ),
     Mutant(
         "text: kept states at the longest text's length",
-        f"{PREFIX}:Kept.__init__",
+        f"{PREFIX}:PrefixOutputs.__init__",
         "z.any(-1).sum(1).cpu() if text else None",
         "None",
         KEPT,
     ),
-    Mutant("text: a mask from ids goes unnoticed", f"{PREFIX}:keep_prefix", "x[0, _SHORT:]", "_", KEPT),
+    Mutant("text: a mask from ids goes unnoticed", f"{PREFIX}:cache_prefix", "x[0, _SHORT:]", "_", KEPT),
     Mutant(
         "text: memory by the first texts",
-        f"{PREFIX}:keep_prefix",
+        f"{PREFIX}:cache_prefix",
         "given[0, 0].numel() * examples[0].shape[-1] if text else given[0].numel()",
         "given[0].numel()",
         KEPT,

@@ -26,7 +26,7 @@ MUTANTS = (
     ),
     Mutant(
         "fine-tune: cover is not checked",
-        "tlbench.training.parameter_groups:check_cover",
+        "tlbench.training.parameter_groups:check_coverage",
         "if missing or foreign or twice:",
         "if False:",
         GROUPS,
@@ -68,7 +68,7 @@ MUTANTS = (
     ),
     Mutant(
         "fine-tune: batch statistics of each process",
-        "tlbench.training.data_parallel:use_global_statistics",
+        "tlbench.training.data_parallel:use_global_batch_norm",
         "layer.__class__ = GlobalBatchNorm",
         "pass",
         PARALLEL,
@@ -110,7 +110,7 @@ MUTANTS = (
     ),
     Mutant(
         "evaluation: likelihood before accuracy",
-        "tlbench.training.evaluation:Scores.order",
+        "tlbench.training.evaluation:ValidationScores.order",
         "self.accuracy, -self.nll",
         "-self.nll, self.accuracy",
         TRAINED,
@@ -124,21 +124,21 @@ MUTANTS = (
     ),
     Mutant(
         "probe: constants of validation",
-        "tlbench.training.probe:fit_probe",
+        "tlbench.training.linear_probe:fit_probe",
         "z.mean(0)",
         "torch.cat([z, ctx.frozen_features(task.val)]).mean(0) if task.val else z.mean(0)",
         FEATURES,
     ),
     Mutant(
         "probe: penalised bias",
-        "tlbench.training.logistic_regression:Logistic._objective",
+        "tlbench.training.logistic_regression:LogisticProblem._objective",
         "gradient[:, :-1] += penalty * weights",
         "gradient += penalty * both",
         "tests/training/test_logistic_regression.py",
     ),
     Mutant(
         "probe: penalty without n",
-        "tlbench.training.logistic_regression:Logistic.solve",
+        "tlbench.training.logistic_regression:LogisticProblem.solve",
         "c * self._n",
         "c",
         "tests/training/test_logistic_regression.py",

@@ -18,7 +18,7 @@ from tlbench.core.record import Footprint, Outcome, unpack_bits
 from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, Dataset, Task
 from tlbench.plugins import registry
 from tlbench.protocols import adaptation, classification, episodic
-from tlbench.protocols._proposed_models import Proposals
+from tlbench.protocols._candidates import CandidateOutputs
 from tlbench.stats.validators import VALIDATORS
 from tlbench.store.mlflow.schema import key
 from tlbench.testing.fakes import CPU, fake_backbone, fake_pair
@@ -237,7 +237,7 @@ def quick(name: str) -> Any:
     return declared.load().Config(**{**declared.constants.get("QUICK", {}), **short})
 
 
-def fitted(name: str, dataset: Dataset, **changes: Any) -> tuple[Outcome, dict[str, Tensor], Proposals]:
+def fitted(name: str, dataset: Dataset, **changes: Any) -> tuple[Outcome, dict[str, Tensor], CandidateOutputs]:
     """Run a method under the protocol and return what came of it, its weights, and all that was stored."""
     declared = registry.declaration("methods", name)
     ctx = context(oracle=declared.constants.get("ORACLE", False), **changes)
@@ -343,7 +343,7 @@ def test_what_is_stored_is_what_the_model_answered_then(dataset: Dataset, tmp_pa
     for folder in (None, tmp_path):
         model = answering(dataset, {TEST: 0.5})
         was = copy.deepcopy(model.table)
-        proposals = Proposals(dataset, parts, CPU, folder)
+        proposals = CandidateOutputs(dataset, parts, CPU, folder)
         proposals.keep(7, model.logits)
         model.table.zero_()
         proposals.keep(30, model.logits)

@@ -17,10 +17,10 @@ from torch.nn.functional import cross_entropy
 from tlbench.core.config import AdaptationConfig
 from tlbench.data.dataset import Task
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
-from tlbench.training.adaptation.adaptation_loop import Step, supervised, train_adapting
-from tlbench.training.adaptation.domain_classifier import DomainClassifier
+from tlbench.training.adaptation.adaptation_loop import AdaptationStep, supervised_loss, train_on_domains
+from tlbench.training.adaptation.bottleneck_classifier import BottleneckClassifier
 from tlbench.training.context import Context
-from tlbench.training.schedules import inverse
+from tlbench.training.schedules import inverse_decay
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,9 @@ def shorter(task: Task, part: str, count: int) -> Task:
     return replace(task, **{part: type(split)(split.x[keep], y, split.rows[keep])})
 
 
-def network(width: int | None = 12) -> DomainClassifier:
+def network(width: int | None = 12) -> BottleneckClassifier:
     torch.manual_seed(1)
-    model = DomainClassifier(fake_backbone(), 10, width)
+    model = BottleneckClassifier(fake_backbone(), 10, width)
     nn.init.normal_(model.head.weight)
     return model
 
@@ -55,19 +55,19 @@ def context(**changes: Any) -> Context:
 def train(
     task: Task,
     cfg: AdaptationConfig,
-    loss: Callable[[Step], dict[str, Tensor]] | None = None,
-    model: DomainClassifier | None = None,
+    loss: Callable[[AdaptationStep], dict[str, Tensor]] | None = None,
+    model: BottleneckClassifier | None = None,
     ctx: Context | None = None,
     **how: Any,
-) -> tuple[DomainClassifier, list[Step], Context]:
+) -> tuple[BottleneckClassifier, list[AdaptationStep], Context]:
     """Train and return the model and all steps that the loss was asked about."""
     model, ctx, steps = model or network(), ctx or context(), []
 
-    def watched(step: Step) -> dict[str, Tensor]:
+    def watched(step: AdaptationStep) -> dict[str, Tensor]:
         steps.append(step)
-        return (loss or (lambda step: {"loss": supervised(step)}))(step)
+        return (loss or (lambda step: {"loss": supervised_loss(step)}))(step)
 
-    train_adapting(model, model.groups(cfg), task, cfg, ctx, watched, **how)
+    train_on_domains(model, model.groups(cfg), task, cfg, ctx, watched, **how)
     return model, steps, ctx
 
 
@@ -126,7 +126,9 @@ def test_it_is_the_plain_loop(task: Task) -> None:
     task = fake_task("adaptation", shots=2).task
     cfg = settings(lr=0.02, weight_decay=0.1)
     plain = network()
-    model, steps, _ = train(task, cfg, lambda step: {"a": supervised(step), "b": 0.3 * step.target.z.square().mean()})
+    model, steps, _ = train(
+        task, cfg, lambda step: {"a": supervised_loss(step), "b": 0.3 * step.target.z.square().mean()}
+    )
     groups = [
         {"params": [p for p in plain.parameters() if p.ndim > 1], "weight_decay": 0.1},
         {"params": [p for p in plain.parameters() if p.ndim == 1], "weight_decay": 0.0},
@@ -153,9 +155,9 @@ def test_it_is_the_plain_loop(task: Task) -> None:
 
 
 def test_schedules() -> None:
-    assert inverse(0) == 1
-    assert inverse(1) == pytest.approx(11**-0.75)
-    assert inverse(0.3) == pytest.approx(4**-0.75)
+    assert inverse_decay(0) == 1
+    assert inverse_decay(1) == pytest.approx(11**-0.75)
+    assert inverse_decay(0.3) == pytest.approx(4**-0.75)
 
 
 def test_progress_is_by_step(task: Task) -> None:
@@ -166,8 +168,8 @@ def test_progress_is_by_step(task: Task) -> None:
 def test_losses_are_logged_term_by_term(task: Task) -> None:
     terms = []
 
-    def loss(step: Step) -> dict[str, Tensor]:
-        terms.append((supervised(step), step.target.z.mean()))
+    def loss(step: AdaptationStep) -> dict[str, Tensor]:
+        terms.append((supervised_loss(step), step.target.z.mean()))
         return {"loss": terms[-1][0], "pull": terms[-1][1]}
 
     _, _, ctx = train(task, settings(steps=5, checks=2), loss)
@@ -206,15 +208,15 @@ class Pull(nn.Module):
         torch.manual_seed(2)
         self.layers = nn.Sequential(nn.Linear(12, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 1))
 
-    def loss(self, step: Step) -> dict[str, Tensor]:
+    def loss(self, step: AdaptationStep) -> dict[str, Tensor]:
         assert self.training
-        return {"loss": supervised(step), "pull": step.progress * self.layers(step.target.z).square().mean()}
+        return {"loss": supervised_loss(step), "pull": step.progress * self.layers(step.target.z).square().mean()}
 
 
-def adversarial(task: Task, **changes: Any) -> tuple[DomainClassifier, Pull, Context]:
+def adversarial(task: Task, **changes: Any) -> tuple[BottleneckClassifier, Pull, Context]:
     model, pull, ctx = network(), Pull(), context(**changes)
     cfg = settings(steps=8, checks=4)
-    train_adapting(model, model.groups(cfg, pull.parameters()), task, cfg, ctx, pull.loss, more=pull)
+    train_on_domains(model, model.groups(cfg, pull.parameters()), task, cfg, ctx, pull.loss, more=pull)
     return model, pull, ctx
 
 
@@ -240,7 +242,7 @@ def test_what_is_trained_beside_the_classifier_is_trained_and_resumed(task: Task
 def test_what_is_trained_must_be_in_a_group(task: Task) -> None:
     model, pull = network(), Pull()
     with pytest.raises(ValueError, match=r"in no group: \['more\.layers"):
-        train_adapting(model, model.groups(settings()), task, settings(), context(), pull.loss, more=pull)
+        train_on_domains(model, model.groups(settings()), task, settings(), context(), pull.loss, more=pull)
 
 
 def test_images_are_moved_where_that_is_asked_for(task: Task) -> None:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from tlbench.training.adaptation.alignment_ramp import ramp
-from tlbench.training.adaptation.conditioning import Conditioning
+from tlbench.training.adaptation.alignment_ramp import alignment_ramp
 from tlbench.training.adaptation.discriminator import Discriminator, domain_loss
 from tlbench.training.adaptation.gradient_reversal import reverse_gradient
-from tlbench.training.adaptation.information_maximization import certainty
+from tlbench.training.adaptation.information_maximization import certainty_weights
+from tlbench.training.adaptation.multilinear_conditioning import MultilinearConditioning
 
 
 def _draw(*shape: int, seed: int = 0) -> Tensor:
@@ -76,12 +76,12 @@ def test_the_discriminator_learns_alike_at_any_strength_and_the_features_in_prop
 
 @pytest.mark.parametrize(("progress", "expected"), [(0.0, 0.0), (0.1, 0.46212), (1.0, 0.99991)])
 def test_the_ramp_has_its_published_values(progress: float, expected: float) -> None:
-    assert ramp(progress) == pytest.approx(expected, abs=5e-6)
-    assert ramp(progress) == pytest.approx(2 / (1 + math.exp(-10 * progress)) - 1, abs=1e-15)
+    assert alignment_ramp(progress) == pytest.approx(expected, abs=5e-6)
+    assert alignment_ramp(progress) == pytest.approx(2 / (1 + math.exp(-10 * progress)) - 1, abs=1e-15)
 
 
 def test_the_ramp_rises_all_the_way() -> None:
-    values = [ramp(step / 100) for step in range(101)]
+    values = [alignment_ramp(step / 100) for step in range(101)]
     assert all(low < high for low, high in itertools.pairwise(values))
 
 
@@ -134,7 +134,7 @@ def test_of_two_samples_of_one_distribution_fresh_losses_cannot_stay_below_a_coi
 
 def test_conditioned_features_are_an_outer_product_that_lets_gradients_to_the_features_alone() -> None:
     z, p = _draw(3, 4).requires_grad_(), _draw(3, 2, seed=1).softmax(1)
-    joined = Conditioning(4, 2, torch.Generator())
+    joined = MultilinearConditioning(4, 2, torch.Generator())
     assert joined.out_dim == 8
     assert not list(joined.parameters())
     for row, features, probabilities in zip(joined(z, p), z, p, strict=True):
@@ -146,7 +146,7 @@ def test_a_wide_outer_product_is_projected_so_that_its_products_keep_their_mean(
     exact = (z @ z.T) * (p @ p.T)  # products of the outer products
     found = []
     for seed in range(60):
-        joined = Conditioning(1000, 10, torch.Generator().manual_seed(seed)).double()
+        joined = MultilinearConditioning(1000, 10, torch.Generator().manual_seed(seed)).double()
         assert joined.out_dim == 1024
         q = joined(z, p)
         found.append(q @ q.T)
@@ -159,4 +159,4 @@ def test_a_wide_outer_product_is_projected_so_that_its_products_keep_their_mean(
 
 def test_the_certain_count_twice() -> None:
     p = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.25] * 4])
-    torch.testing.assert_close(certainty(p), torch.tensor([2.0, 1.25]))
+    torch.testing.assert_close(certainty_weights(p), torch.tensor([2.0, 1.25]))

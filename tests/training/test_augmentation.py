@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from tlbench.training.augmentation import draw_moves, move
+from tlbench.training.augmentation import apply_transforms, sample_transforms
 
 
 def test_images_move_as_told_and_repeat_their_edge() -> None:
     image = torch.arange(12, dtype=torch.uint8).view(1, 1, 3, 4)
     x = image.expand(4, 2, 3, 4)
     moves = torch.tensor([[0, 0, 0], [1, 0, 0], [0, -2, 0], [0, 0, 1]])
-    out = move(x, moves)
+    out = apply_transforms(x, moves)
     assert out.dtype == torch.uint8
     assert out.shape == x.shape
     assert torch.equal(out[0, 1], image[0, 0])
@@ -22,24 +22,24 @@ def test_images_move_as_told_and_repeat_their_edge() -> None:
 
 def test_a_mirrored_image_is_mirrored_before_it_is_shifted() -> None:
     x = torch.arange(4, dtype=torch.uint8).view(1, 1, 1, 4)
-    assert move(x, torch.tensor([[0, 1, 1]])).flatten().tolist() == [3, 3, 2, 1]
+    assert apply_transforms(x, torch.tensor([[0, 1, 1]])).flatten().tolist() == [3, 3, 2, 1]
 
 
 def test_draws_reach_both_ways_and_come_from_the_generator_alone() -> None:
-    first = draw_moves("shift_flip", 500, (1, 16, 24), torch.Generator().manual_seed(3))
+    first = sample_transforms("shift_flip", 500, (1, 16, 24), torch.Generator().manual_seed(3))
     torch.rand(7)
-    second = draw_moves("shift_flip", 500, (1, 16, 24), torch.Generator().manual_seed(3))
+    second = sample_transforms("shift_flip", 500, (1, 16, 24), torch.Generator().manual_seed(3))
     assert torch.equal(first, second)
     assert sorted(first[:, 0].unique().tolist()) == [-2, -1, 0, 1, 2]
     assert sorted(first[:, 1].unique().tolist()) == [-3, -2, -1, 0, 1, 2, 3]
     assert first[:, 2].unique().tolist() == [0, 1]
-    assert draw_moves("shift", 50, (1, 16, 24), torch.Generator().manual_seed(3))[:, 2].sum() == 0
+    assert sample_transforms("shift", 50, (1, 16, 24), torch.Generator().manual_seed(3))[:, 2].sum() == 0
 
 
 def test_none_moves_nothing_and_draws_nothing() -> None:
     generator = torch.Generator().manual_seed(3)
     before = generator.get_state()
-    assert draw_moves("none", 5, (1, 16, 16), generator).abs().sum() == 0
+    assert sample_transforms("none", 5, (1, 16, 16), generator).abs().sum() == 0
     assert torch.equal(generator.get_state(), before)
 
 
@@ -49,16 +49,16 @@ def test_an_affine_map_takes_each_place_from_where_it_says() -> None:
     identity = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]])
     mirror = torch.tensor([[[-1.0, 0, 0], [0, 1, 0]]])
     quarter = torch.tensor([[[0.0, -1, 0], [1, 0, 0]]])
-    torch.testing.assert_close(move(x, identity), x)
-    torch.testing.assert_close(move(x, mirror), x.flip(3))
-    torch.testing.assert_close(move(x, quarter), x.rot90(1, (2, 3)))
-    middle = move(x, torch.tensor([[[0.5, 0, 0], [0, 0.5, 0]]]))
+    torch.testing.assert_close(apply_transforms(x, identity), x)
+    torch.testing.assert_close(apply_transforms(x, mirror), x.flip(3))
+    torch.testing.assert_close(apply_transforms(x, quarter), x.rot90(1, (2, 3)))
+    middle = apply_transforms(x, torch.tensor([[[0.5, 0, 0], [0, 0.5, 0]]]))
     assert middle.mean() == x[:, :, 1:3, 1:3].mean()
     assert x[0, 0, 1, 1] - 2 < middle.min() < middle.max() < x[0, 0, 2, 2] + 2
 
 
 def test_affine_moves_keep_within_their_bounds_and_reach_them() -> None:
-    maps = draw_moves("affine", 4000, (1, 16, 16), torch.Generator().manual_seed(0))
+    maps = sample_transforms("affine", 4000, (1, 16, 16), torch.Generator().manual_seed(0))
     assert maps.shape == (4000, 2, 3)
     assert 0.24 < maps[:, :, 2].abs().max() <= 0.25
     area = torch.linalg.det(maps[:, :, :2].double())
@@ -67,7 +67,7 @@ def test_affine_moves_keep_within_their_bounds_and_reach_them() -> None:
 
 
 def test_crops_lie_inside_the_image_and_have_the_sizes_they_should() -> None:
-    maps = draw_moves("crop_flip", 4000, (3, 16, 16), torch.Generator().manual_seed(0))
+    maps = sample_transforms("crop_flip", 4000, (3, 16, 16), torch.Generator().manual_seed(0))
     width, height = maps[:, 0, 0].abs(), maps[:, 1, 1]
     assert (maps[:, 0, 2].abs() + width).max() <= 1 + 1e-6
     assert (maps[:, 1, 2].abs() + height).max() <= 1 + 1e-6

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tlbench.training.selfsupervised.contrastive import nt_xent, spread
+from tlbench.training.selfsupervised.contrastive import alignment_and_uniformity, nt_xent
 
 TEMPERATURE = 0.3
 
@@ -129,12 +129,14 @@ def test_spread_is_what_wang_and_isola_define() -> None:
     uniformity = math.log(
         sum(math.exp(-2 * float((units[i] - units[j]).square().sum())) for i, j in pairs) / len(pairs)
     )
-    found = spread(z)
+    found = alignment_and_uniformity(z)
     assert found == {"alignment": pytest.approx(alignment), "uniformity": pytest.approx(uniformity)}
 
 
 def test_collapse_shows_in_the_spread() -> None:
-    assert spread(torch.ones(10, 3)) == {"alignment": 0, "uniformity": 0}
-    far = spread(torch.nn.functional.normalize(torch.randn(400, 32, generator=torch.Generator().manual_seed(0))))
+    assert alignment_and_uniformity(torch.ones(10, 3)) == {"alignment": 0, "uniformity": 0}
+    far = alignment_and_uniformity(
+        torch.nn.functional.normalize(torch.randn(400, 32, generator=torch.Generator().manual_seed(0)))
+    )
     assert far["alignment"] == pytest.approx(2, abs=0.1)
     assert far["uniformity"] < -3.5

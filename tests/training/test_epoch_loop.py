@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tlbench.core.config import Optimizer
 from tlbench.testing.fakes import CPU
 from tlbench.training.context import Context
-from tlbench.training.parameter_groups import make_optimizer, parameter_groups, set_rate
+from tlbench.training.parameter_groups import make_optimizer, parameter_groups, scale_rates
 
 TOTAL = 7
 RATES, DECAYS = (0.1, 0.03), (0.2, 0.01)
@@ -20,7 +20,7 @@ RATES, DECAYS = (0.1, 0.03), (0.2, 0.01)
 
 def epoch_of(model: nn.Module, optimizer: torch.optim.Optimizer, epoch: int) -> None:
     x = torch.randn(8, 3, dtype=torch.float64)  # from the global generator, which each epoch seeds
-    set_rate(optimizer, 1 - epoch / TOTAL)
+    scale_rates(optimizer, 1 - epoch / TOTAL)
     optimizer.zero_grad()
     model(x).square().mean().backward()
     optimizer.step()

@@ -29,7 +29,7 @@ from tlbench.training import supervised_loop as loop
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.frozen_prefix import frozen_depth, keep_prefix
+from tlbench.training.frozen_prefix import cache_prefix, frozen_depth
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.supervised_loop import train_classifier
 
@@ -101,7 +101,7 @@ def test_the_rest_answers_as_the_whole_network(name: str, depth: int) -> None:
     model, examples = _classifier(name, depth), Examples(_split(), CPU)
     assert frozen_depth(model.backbone) == depth
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    kept = keep_prefix(model, [examples])
+    kept = cache_prefix(model, [examples])
     assert kept is not None, "all these networks are chains of their layer groups"
     rest, (short,) = kept
     z, y = short.take(torch.arange(5, 9))
@@ -127,11 +127,11 @@ def test_training_the_rest_equals_training_the_whole(name: str, monkeypatch: pyt
         model = _classifier(name, 1)
 
         def keep(*given: object, live: bool = live) -> object:
-            found = None if live else keep_prefix(*given)  # type: ignore[arg-type]
+            found = None if live else cache_prefix(*given)  # type: ignore[arg-type]
             used.append(found is not None)
             return found
 
-        monkeypatch.setattr(loop, "keep_prefix", keep)
+        monkeypatch.setattr(loop, "cache_prefix", keep)
         groups = parameter_groups([(model.parameters(), 1e-2)], 0.0)
         recipe = TrainingConfig(epochs=3, batch_size=4, optimizer="sgd")
         train_classifier(model, groups, _split(), _split(6), recipe, Context(cell="prefix", device=CPU))
@@ -143,7 +143,7 @@ def test_training_the_rest_equals_training_the_whole(name: str, monkeypatch: pyt
 
 
 def test_moved_images_are_never_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "keep_prefix", lambda *_: pytest.fail("each epoch sees other images"))
+    monkeypatch.setattr(loop, "cache_prefix", lambda *_: pytest.fail("each epoch sees other images"))
     model = _classifier("resnet", 1)
     recipe = TrainingConfig(epochs=1, augment="shift")
     groups = parameter_groups([(model.parameters(), 1e-2)], 0.0)
@@ -170,11 +170,11 @@ def test_kept_maps_are_not_moved_as_if_they_were_images(monkeypatch: pytest.Monk
 
 def test_outputs_that_would_take_too_much_memory_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefix, "_LARGEST", 1000)
-    assert keep_prefix(_classifier("resnet", 2), [Examples(_split(), CPU)]) is None
+    assert cache_prefix(_classifier("resnet", 2), [Examples(_split(), CPU)]) is None
 
 
 def test_a_network_with_nothing_frozen_is_left_alone() -> None:
-    assert keep_prefix(_classifier("resnet", 0), [Examples(_split(), CPU)]) is None
+    assert cache_prefix(_classifier("resnet", 0), [Examples(_split(), CPU)]) is None
 
 
 class _Layers(nn.Module):
@@ -264,7 +264,7 @@ def test_only_a_chain_of_layer_groups_is_cut(body: type[_Layers], depth: int, ke
     model = Classifier(backbone, 2)
     assert not model.head.weight.any()
     x = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
-    found = keep_prefix(model, [Examples(Split(x, np.zeros(6, np.int64), np.arange(6)), CPU)])
+    found = cache_prefix(model, [Examples(Split(x, np.zeros(6, np.int64), np.arange(6)), CPU)])
     assert (found is not None) is kept
 
 
@@ -274,4 +274,4 @@ def test_a_frozen_group_of_bare_parameters_is_not_cut_off() -> None:
     backbone = Backbone(info, nn.Identity(), body, 4, [["beside"], ["first", "second", "third"]], [])
     _freeze(backbone, 1)
     x = Split(np.ones((6, 4), np.float32), np.zeros(6, np.int64), np.arange(6))
-    assert keep_prefix(Classifier(backbone, 2), [Examples(x, CPU)]) is None
+    assert cache_prefix(Classifier(backbone, 2), [Examples(x, CPU)]) is None

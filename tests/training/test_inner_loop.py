@@ -13,21 +13,21 @@ from torch.func import functional_call, vmap
 
 from tlbench.training.fewshot.inner_loop import (
     Gradient,
+    NamedTensors,
     Order,
-    Values,
-    by_autograd,
-    by_transform,
-    descend,
-    step_weights,
+    autograd_gradient,
+    func_gradient,
+    gradient_descent,
+    multi_step_loss_weights,
 )
 
-GRADIENTS = pytest.mark.parametrize("gradient", [by_autograd, by_transform], ids=["autograd", "transform"])
+GRADIENTS = pytest.mark.parametrize("gradient", [autograd_gradient, func_gradient], ids=["autograd", "transform"])
 D = 4
 DOUBLE = torch.float64
 
 
-def _last(*args: object, **more: object) -> Values:
-    return deque(descend(*args, **more), maxlen=1).pop()  # type: ignore[arg-type]
+def _last(*args: object, **more: object) -> NamedTensors:
+    return deque(gradient_descent(*args, **more), maxlen=1).pop()  # type: ignore[arg-type]
 
 
 def _quadratics() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -37,7 +37,7 @@ def _quadratics() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     return a, b, *torch.randn(3, D, dtype=DOUBLE)
 
 
-def _quadratic(hessian: Tensor, optimum: Tensor) -> Callable[[Values], Tensor]:
+def _quadratic(hessian: Tensor, optimum: Tensor) -> Callable[[NamedTensors], Tensor]:
     return lambda values: (values["x"] - optimum) @ hessian @ (values["x"] - optimum) / 2
 
 
@@ -76,7 +76,7 @@ def test_rates_have_gradients(order: Order, gradient: Gradient) -> None:
 def test_every_tensor_has_its_own_rate() -> None:
     start = {name: torch.zeros(2, requires_grad=True) for name in ("x", "y")}
     rates = torch.tensor([[0.1, 0.2], [0.0, 1.0]])
-    first, then = list(descend(lambda v: (v["x"] + v["y"]).sum(), start, rates, 1))[1:]
+    first, then = list(gradient_descent(lambda v: (v["x"] + v["y"]).sum(), start, rates, 1))[1:]
     assert [first["x"][0].item(), first["y"][0].item()] == pytest.approx([-0.1, -0.2])
     assert [then["x"][0].item(), then["y"][0].item()] == pytest.approx([-0.1, -1.2])
 
@@ -94,11 +94,13 @@ def _net() -> tuple[nn.Module, dict[str, Tensor]]:
     return net, dict(net.named_parameters())
 
 
-def _loss(net: nn.Module, x: Tensor, y: Tensor) -> Callable[[Values], Tensor]:
+def _loss(net: nn.Module, x: Tensor, y: Tensor) -> Callable[[NamedTensors], Tensor]:
     return lambda values: (functional_call(net, dict(values), (x,)) - y).square().mean()
 
 
-def _query_loss(net: nn.Module, start: Values, rates: Tensor, order: Order, gradient: Gradient = by_autograd) -> Tensor:
+def _query_loss(
+    net: nn.Module, start: NamedTensors, rates: Tensor, order: Order, gradient: Gradient = autograd_gradient
+) -> Tensor:
     x, y, q, t = torch.linspace(-1, 1, 20, dtype=DOUBLE).view(4, 5, 1).sin()
     return _loss(net, q, t)(_last(_loss(net, x, y), start, rates, order, gradient))
 
@@ -129,7 +131,7 @@ def test_orders_differ_where_the_loss_is_curved() -> None:
 
 
 @pytest.mark.parametrize("order", [1, 2])
-@pytest.mark.parametrize("gradient", [by_autograd, by_transform])
+@pytest.mark.parametrize("gradient", [autograd_gradient, func_gradient])
 def test_a_rate_of_zero_is_no_step(order: Order, gradient: Gradient) -> None:
     net, start = _net()
     rates = torch.zeros(3, len(start), dtype=DOUBLE)
@@ -162,9 +164,9 @@ def test_sinusoids_are_learned_step_by_step() -> None:
         y = (height + 0.5) * torch.sin(x + phase)
         return x[:, :10], y[:, :10], x[:, 10:], y[:, 10:]
 
-    def losses(values: Values, steps: int, *parts: Tensor) -> Tensor:
+    def losses(values: NamedTensors, steps: int, *parts: Tensor) -> Tensor:
         def one(x: Tensor, y: Tensor, q: Tensor, t: Tensor) -> Tensor:
-            return _loss(net, q, t)(_last(_loss(net, x, y), values, torch.full((steps, 6), 0.02), 2, by_transform))
+            return _loss(net, q, t)(_last(_loss(net, x, y), values, torch.full((steps, 6), 0.02), 2, func_gradient))
 
         return vmap(one)(*parts)
 
@@ -182,10 +184,10 @@ def test_sinusoids_are_learned_step_by_step() -> None:
 
 @pytest.mark.parametrize("steps", [1, 3, 5])
 def test_weights_move_to_the_last_step(steps: int) -> None:
-    assert step_weights(steps, 0.0)[1:] == pytest.approx([1 / steps] * steps)
+    assert multi_step_loss_weights(steps, 0.0)[1:] == pytest.approx([1 / steps] * steps)
     previous = 0.0
     for progress in (0.0, 0.3, 0.9, 1.0, 2.0):
-        weights = step_weights(steps, progress)
+        weights = multi_step_loss_weights(steps, progress)
         assert len(weights) == steps + 1
         assert weights[0] == 0
         assert sum(weights) == pytest.approx(1, abs=1e-12)
@@ -195,4 +197,4 @@ def test_weights_move_to_the_last_step(steps: int) -> None:
 
 
 def test_without_steps_the_start_counts() -> None:
-    assert step_weights(0, 0.0) == [1.0]
+    assert multi_step_loss_weights(0, 0.0) == [1.0]

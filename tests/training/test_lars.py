@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tlbench.training.parameter_groups import make_optimizer, parameter_groups, set_rate
+from tlbench.training.parameter_groups import make_optimizer, parameter_groups, scale_rates
 from tlbench.training.selfsupervised.lars import LARS
 
 LR, MOMENTUM, DECAY, TRUST = 0.4, 0.9, 0.02, 1e-3
@@ -123,5 +123,5 @@ def test_it_takes_groups_whose_rates_are_set_together() -> None:
     optimizer = make_optimizer("lars", parameter_groups([(model.parameters(), 0.5)], 0.1))
     assert isinstance(optimizer, LARS)
     assert [(len(group["params"]), group["weight_decay"]) for group in optimizer.param_groups] == [(2, 0.1), (4, 0.0)]
-    set_rate(optimizer, 0.1)
+    scale_rates(optimizer, 0.1)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.05, 0.05])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from tlbench.training.logistic_regression import Array, Logistic
+from tlbench.training.logistic_regression import Array, LogisticProblem
 
 
 def _problem(n: int, d: int, classes: int, seed: int = 0) -> tuple[Array, np.ndarray]:
@@ -20,7 +20,7 @@ def _problem(n: int, d: int, classes: int, seed: int = 0) -> tuple[Array, np.nda
 @pytest.mark.parametrize("c", [0.01, 1.0, 30.0])
 def test_solution_is_that_of_scikit_learn(n: int, d: int, classes: int, c: float) -> None:
     z, y = _problem(n, d, classes)
-    problem = Logistic(z, y, classes)
+    problem = LogisticProblem(z, y, classes)
     weights, bias = problem.linear(problem.solve(c, tolerance=1e-8))
     reference = LogisticRegression(C=c, tol=1e-8, max_iter=5000).fit(z, y)
     np.testing.assert_allclose(weights, reference.coef_, atol=1e-4)
@@ -29,7 +29,7 @@ def test_solution_is_that_of_scikit_learn(n: int, d: int, classes: int, c: float
 
 def test_objective_and_gradient_are_those_of_automatic_differentiation() -> None:
     z, y = _problem(50, 7, 4)
-    problem = Logistic(z, y, 4)
+    problem = LogisticProblem(z, y, 4)
     point = np.random.default_rng(1).normal(size=4 * 8)
     c = 0.3
     both = torch.tensor(point.reshape(4, 8), requires_grad=True)
@@ -44,7 +44,7 @@ def test_objective_and_gradient_are_those_of_automatic_differentiation() -> None
 
 def test_a_warm_start_leads_to_the_same_solution() -> None:
     z, y = _problem(60, 10, 3)
-    problem = Logistic(z, y, 3)
+    problem = LogisticProblem(z, y, 3)
     cold = problem.solve(1.0, tolerance=1e-9)
     warm = problem.solve(1.0, problem.solve(100.0), tolerance=1e-9)
     np.testing.assert_allclose(cold, warm, atol=1e-5)
@@ -52,8 +52,8 @@ def test_a_warm_start_leads_to_the_same_solution() -> None:
 
 def test_few_examples_are_solved_in_their_span_without_changing_the_answer() -> None:
     z, y = _problem(12, 50, 3)
-    few = Logistic(z, y, 3)
-    padded = Logistic(np.vstack([z] * 5), np.tile(y, 5), 3)  # the same mean loss, with more rows than columns
+    few = LogisticProblem(z, y, 3)
+    padded = LogisticProblem(np.vstack([z] * 5), np.tile(y, 5), 3)  # the same mean loss, with more rows than columns
     weights, bias = few.linear(few.solve(5.0, tolerance=1e-9))
     others, other_bias = padded.linear(padded.solve(1.0, tolerance=1e-9))
     np.testing.assert_allclose(weights, others, atol=1e-5)
@@ -62,13 +62,13 @@ def test_few_examples_are_solved_in_their_span_without_changing_the_answer() -> 
 
 def test_a_class_without_examples_is_never_preferred() -> None:
     z, y = _problem(30, 5, 3)
-    problem = Logistic(z, y, 4)
+    problem = LogisticProblem(z, y, 4)
     weights, bias = problem.linear(problem.solve(1.0))
     assert ((z @ weights.T + bias).argmax(1) != 3).all()
 
 
 def test_weaker_regularisation_means_larger_weights() -> None:
     z, y = _problem(60, 10, 3)
-    problem = Logistic(z, y, 3)
+    problem = LogisticProblem(z, y, 3)
     norms = [np.linalg.norm(problem.linear(problem.solve(c))[0]) for c in (0.01, 0.1, 1, 10)]
     assert norms == sorted(norms)

@@ -8,7 +8,7 @@ from scipy.stats import chi2_contingency, chisquare
 from torch import Tensor
 
 from tlbench.backbones.backbone import Vocabulary
-from tlbench.training.selfsupervised.masking import IGNORED, mask_tokens, ordinary_tokens
+from tlbench.training.selfsupervised.masking import IGNORE_INDEX, mask_tokens, non_special_tokens
 
 PAD, MASK = 0, 3
 VOCABULARY = Vocabulary(size=40, pad=PAD, mask=MASK, special=(PAD, 1, 2, MASK, 17, 39))
@@ -43,14 +43,14 @@ def test_special_tokens_and_padding_are_never_selected_and_never_changed(drawn: 
     texts, inputs, labels = drawn
     special = torch.isin(texts, torch.tensor(VOCABULARY.special))
     assert special.any()
-    assert (labels[special] == IGNORED).all()
+    assert (labels[special] == IGNORE_INDEX).all()
     assert torch.equal(inputs[special], texts[special])
-    assert (labels[:, ~special[0]] != IGNORED).any(0).all(), "every other token is, now and then"
+    assert (labels[:, ~special[0]] != IGNORE_INDEX).any(0).all(), "every other token is, now and then"
 
 
 def test_labels_are_the_originals_where_selected_and_nothing_else_changes(drawn: tuple[Tensor, ...]) -> None:
     texts, inputs, labels = drawn
-    selected = labels != IGNORED
+    selected = labels != IGNORE_INDEX
     assert torch.equal(labels[selected], texts[selected])
     assert torch.equal(inputs[~selected], texts[~selected])
 
@@ -58,7 +58,7 @@ def test_labels_are_the_originals_where_selected_and_nothing_else_changes(drawn:
 def test_the_rate_is_the_probability_token_by_token(drawn: tuple[Tensor, ...]) -> None:
     texts, _, labels = drawn
     ordinary = ~torch.isin(texts[0], torch.tensor(VOCABULARY.special))
-    counts = (labels != IGNORED).sum(0)[ordinary].double()
+    counts = (labels != IGNORE_INDEX).sum(0)[ordinary].double()
     sigma = (DRAWS * 0.15 * 0.85) ** 0.5
     assert abs(counts.mean() - DRAWS * 0.15) < 3 * sigma / len(counts) ** 0.5
     z = (counts - DRAWS * 0.15) / sigma
@@ -69,13 +69,13 @@ def test_the_rate_is_the_probability_token_by_token(drawn: tuple[Tensor, ...]) -
 def test_the_number_of_selected_tokens_varies_as_that_of_independent_draws(drawn: tuple[Tensor, ...]) -> None:
     texts, _, labels = drawn
     tokens = (~torch.isin(texts[0], torch.tensor(VOCABULARY.special))).sum(1).double()
-    variance = (labels != IGNORED).sum(2).double().var(0)
+    variance = (labels != IGNORE_INDEX).sum(2).double().var(0)
     torch.testing.assert_close(variance / (tokens * 0.15 * 0.85), torch.ones(8).double(), rtol=0, atol=0.2)
 
 
 def test_of_the_selected_80_in_100_are_masked_10_replaced_and_10_stay(drawn: tuple[Tensor, ...]) -> None:
     texts, inputs, labels = drawn
-    selected = labels != IGNORED
+    selected = labels != IGNORE_INDEX
     became, was = inputs[selected], texts[selected]
     masked, same = (became == MASK).sum().item(), (became == was).sum().item()
     total = len(was)
@@ -86,7 +86,7 @@ def test_of_the_selected_80_in_100_are_masked_10_replaced_and_10_stay(drawn: tup
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
 def test_ordinary_tokens_are_those_that_texts_hold_without_special_ones(dtype: torch.dtype) -> None:
-    found = ordinary_tokens(_texts().to(dtype), VOCABULARY)
+    found = non_special_tokens(_texts().to(dtype), VOCABULARY)
     held = {token for text in _texts().tolist() for token in text}
     assert held - set(VOCABULARY.special) == set(found.tolist())
     assert found.unique().numel() == len(found) < VOCABULARY.size - len(VOCABULARY.special)
@@ -95,7 +95,7 @@ def test_ordinary_tokens_are_those_that_texts_hold_without_special_ones(dtype: t
 
 def test_random_tokens_are_even_over_those_that_texts_hold(drawn: tuple[Tensor, ...]) -> None:
     texts, inputs, labels = drawn
-    replaced = inputs[(labels != IGNORED) & (inputs != MASK) & (inputs != texts)]
+    replaced = inputs[(labels != IGNORE_INDEX) & (inputs != MASK) & (inputs != texts)]
     counts = torch.bincount(replaced, minlength=VOCABULARY.size)
     assert counts.sum() == counts[ORDINARY].sum()
     assert chisquare(counts[ORDINARY].numpy()).pvalue > ALPHA
@@ -132,10 +132,10 @@ def test_what_is_drawn_does_not_depend_on_the_texts() -> None:
 
 def test_where_there_is_nothing_to_select_nothing_is() -> None:
     ids = torch.tensor([[1, 2, PAD], [1, MASK, 2]])
-    assert len(ordinary_tokens(ids, VOCABULARY)) == 0
-    masked = mask_tokens(ids, VOCABULARY, ordinary_tokens(ids, VOCABULARY), 0.99, torch.Generator().manual_seed(0))
+    assert len(non_special_tokens(ids, VOCABULARY)) == 0
+    masked = mask_tokens(ids, VOCABULARY, non_special_tokens(ids, VOCABULARY), 0.99, torch.Generator().manual_seed(0))
     assert torch.equal(masked.inputs, ids)
-    assert (masked.labels == IGNORED).all()
+    assert (masked.labels == IGNORE_INDEX).all()
 
 
 def test_the_statistics_are_those_of_transformers() -> None:
@@ -150,11 +150,11 @@ def test_the_statistics_are_those_of_transformers() -> None:
     ids = torch.randint(5, size, (100, 60), generator=generator)
     ids[:, 0], ids[:, -1], ids[::2, 40:] = 1, 2, 0
     vocabulary = Vocabulary(size=size, pad=0, mask=3, special=(0, 1, 2, 3, 4))
-    ordinary = ordinary_tokens(ids, vocabulary)
+    ordinary = non_special_tokens(ids, vocabulary)
     assert ordinary.tolist() == list(range(5, size)), "theirs draws from the whole vocabulary"
 
     def table(inputs: Tensor, labels: Tensor) -> list[int]:
-        selected = labels != IGNORED
+        selected = labels != IGNORE_INDEX
         assert torch.equal(labels[selected], ids[selected])
         assert not torch.isin(labels, torch.tensor(vocabulary.special)).any()
         masked, same = selected & (inputs == 3), selected & (inputs == ids)

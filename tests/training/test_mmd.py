@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tlbench.training.adaptation import mmd
-from tlbench.training.adaptation.mmd import discrepancy, gaussian_kernels, squared_distances
+from tlbench.training.adaptation.mmd import gaussian_kernels, squared_distances, squared_mmd
 
 KERNELS = [1, 3, 5]
 
@@ -28,7 +28,7 @@ def samples() -> tuple[Tensor, Tensor]:
 
 def _loss(source: Tensor, target: Tensor, kernels: int = 5, unbiased: bool = True) -> Tensor:
     kernel = gaussian_kernels(squared_distances(torch.cat([source, target])), kernels)
-    return discrepancy(kernel, len(source), unbiased)
+    return squared_mmd(kernel, len(source), unbiased)
 
 
 def _by_loops(source: Tensor, target: Tensor, k: Callable[[Tensor, Tensor], float], unbiased: bool) -> float:
@@ -71,7 +71,7 @@ def test_over_all_samples_of_two_points_it_is_in_the_mean_the_distance_of_the_di
     for rows in itertools.product([0, 1], repeat=4):
         z = torch.cat([p[list(rows[:2])], q[list(rows[2:])]])
         for unbiased, found in estimates.items():
-            found.append(discrepancy((squared_distances(z) / -2).exp(), 2, unbiased).item())
+            found.append(squared_mmd((squared_distances(z) / -2).exp(), 2, unbiased).item())
     assert len(estimates[True]) == 16
     assert sum(estimates[True]) / 16 == pytest.approx(expected, abs=1e-15)
     assert sum(estimates[False]) / 16 > expected + 0.1
@@ -95,14 +95,14 @@ def test_of_two_gaussians_it_is_the_closed_form() -> None:
     z = torch.cat([s * _draw(count, d), shift + s * _draw(count, d, seed=1)])
     spread = v + 2 * s * s
     expected = 2 * (v / spread) ** (d / 2) * (1 - math.exp(-shift.square().sum().item() / (2 * spread)))
-    found = discrepancy((squared_distances(z) / (-2 * v)).exp(), count).item()
+    found = squared_mmd((squared_distances(z) / (-2 * v)).exp(), count).item()
     assert found == pytest.approx(expected, rel=0.06)
 
 
 def test_with_the_linear_kernel_it_is_the_squared_distance_of_the_means(samples: tuple[Tensor, Tensor]) -> None:
     z = torch.cat(samples)
     expected = (samples[0].mean(0) - samples[1].mean(0)).square().sum()
-    torch.testing.assert_close(discrepancy(z @ z.T, len(samples[0]), unbiased=False), expected)
+    torch.testing.assert_close(squared_mmd(z @ z.T, len(samples[0]), unbiased=False), expected)
 
 
 @pytest.mark.parametrize("unbiased", [True, False])
@@ -148,12 +148,12 @@ def test_in_blocks_and_pieces_it_is_the_same(samples: tuple[Tensor, Tensor], mon
 def test_in_mixed_precision_it_is_computed_in_single(dtype: torch.dtype) -> None:
     z = _draw(12, 64).to(dtype).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        loss = discrepancy(gaussian_kernels(squared_distances(z), 5), 6)
+        loss = squared_mmd(gaussian_kernels(squared_distances(z), 5), 6)
     loss.backward()
     assert loss.dtype == torch.float32
     assert z.grad is not None
     assert z.grad.dtype == dtype
-    exact = discrepancy(gaussian_kernels(squared_distances(z.detach().double()), 5), 6)
+    exact = squared_mmd(gaussian_kernels(squared_distances(z.detach().double()), 5), 6)
     torch.testing.assert_close(loss.double(), exact, rtol=0, atol=1e-6)
 
 
@@ -166,8 +166,8 @@ def test_gradients_are_those_of_finite_differences_with_the_widths_held(samples:
         d2 = squared_distances(rows)
         return sum((-d2 / (2 * 2.0**u * mean)).exp() for u in range(-3, 2)) / 5
 
-    (own,) = torch.autograd.grad(discrepancy(gaussian_kernels(squared_distances(z), 5), 7), z)
-    (expected,) = torch.autograd.grad(discrepancy(held(z), 7), z)
+    (own,) = torch.autograd.grad(squared_mmd(gaussian_kernels(squared_distances(z), 5), 7), z)
+    (expected,) = torch.autograd.grad(squared_mmd(held(z), 7), z)
     torch.testing.assert_close(own, expected, rtol=1e-10, atol=1e-12)
     # Through widths that follow the scale of the rows, no change of scale would matter.
     assert (own * (z - z.mean(0))).sum().abs() > 1e-2
@@ -185,7 +185,7 @@ def test_in_many_dimensions_it_still_moves_the_features() -> None:
 def test_rows_that_are_all_alike_give_no_loss_and_no_gradient() -> None:
     """As logits of a head that starts at zero do."""
     z = torch.full((6, 3), 0.5, requires_grad=True)
-    loss = discrepancy(gaussian_kernels(squared_distances(z), 5), 2)
+    loss = squared_mmd(gaussian_kernels(squared_distances(z), 5), 2)
     loss.backward()
     assert loss.item() == 0
     assert z.grad is not None
@@ -211,4 +211,4 @@ def test_the_product_of_two_layers_kernels_is_pytorch_adapts_joint_one(samples: 
     loss = layers.MMDLoss(scale, mmd_type="quadratic", bandwidth=2.0)
     theirs = loss([samples[0], others[0]], [samples[1], others[1]])
     kernel = (squared_distances(torch.cat(samples)) / -2).exp() * (squared_distances(torch.cat(others)) / -2).exp()
-    torch.testing.assert_close(discrepancy(kernel, 7), theirs, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(squared_mmd(kernel, 7), theirs, rtol=1e-9, atol=1e-12)

@@ -11,7 +11,7 @@ from torch import nn
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.info import BackboneInfo
 from tlbench.training.classifier import Classifier
-from tlbench.training.parameter_groups import check_cover, make_optimizer, parameter_groups, set_rate
+from tlbench.training.parameter_groups import check_coverage, make_optimizer, parameter_groups, scale_rates
 
 
 def _classifier() -> Classifier:
@@ -34,7 +34,7 @@ def test_every_trainable_parameter_is_in_exactly_one_group() -> None:
     groups = parameter_groups(_parts(model, 10), 0.01)
     grouped = [id(p) for group in groups for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in model.parameters() if p.requires_grad)
-    check_cover(model, groups)
+    check_coverage(model, groups)
 
 
 def test_only_the_head_itself_gets_the_heads_rate() -> None:
@@ -50,7 +50,7 @@ def test_only_the_head_itself_gets_the_heads_rate() -> None:
 def test_vectors_are_not_decayed_and_matrices_are(decay: float) -> None:
     model = _classifier()
     groups = parameter_groups(_parts(model, 1), decay)
-    check_cover(model, groups)
+    check_coverage(model, groups)
     for group in groups:
         for parameter in group["params"]:
             assert group["weight_decay"] == (decay if parameter.ndim > 1 else 0.0)
@@ -69,7 +69,7 @@ def test_a_cover_that_is_not_exact_is_refused(fault: str) -> None:
     else:
         model.head.bias.requires_grad_(False)
     with pytest.raises(ValueError, match="must cover"):
-        check_cover(model, groups)
+        check_coverage(model, groups)
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
@@ -77,5 +77,5 @@ def test_scaling_the_rate_keeps_the_ratio_between_groups(name: str) -> None:
     model = _classifier()
     optimizer = make_optimizer(name, parameter_groups(_parts(model, 10), 0.01))  # type: ignore[arg-type]
     for factor in (0.5, 0.25, 1.0):
-        set_rate(optimizer, factor)
+        scale_rates(optimizer, factor)
         assert sorted({group["lr"] for group in optimizer.param_groups}) == pytest.approx([0.1 * factor, factor])

@@ -7,7 +7,14 @@ import math
 import pytest
 import torch
 
-from tlbench.training.schedules import halving, one_cycle, rate_factor, slanted_triangular, warmup_cosine, warmup_linear
+from tlbench.training.schedules import (
+    one_cycle,
+    rate_factor,
+    slanted_triangular,
+    step_halving,
+    warmup_cosine,
+    warmup_linear,
+)
 
 
 def test_warmup_rises_in_equal_steps_to_one() -> None:
@@ -44,7 +51,7 @@ def test_a_single_step_without_warmup_runs_at_the_full_rate() -> None:
 
 
 def test_halving() -> None:
-    assert [halving(step, 3) for step in (0, 2, 3, 5, 6)] == [1, 1, 0.5, 0.5, 0.25]
+    assert [step_halving(step, 3) for step in (0, 2, 3, 5, 6)] == [1, 1, 0.5, 0.5, 0.25]
 
 
 def test_slanted_triangles_start_and_end_at_a_thirty_second_and_peak_at_the_cut() -> None:

@@ -22,14 +22,14 @@ from tlbench.training.batches import Batch, Batches, Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.evaluation import evaluate, score_logits
-from tlbench.training.parameter_groups import Group, parameter_groups, set_rate
+from tlbench.training.parameter_groups import ParameterGroup, parameter_groups, scale_rates
 from tlbench.training.schedules import rate_factor
-from tlbench.training.supervised_loop import smoothed, train_classifier
+from tlbench.training.supervised_loop import smoothed_cross_entropy, train_classifier
 
 Recipe = partial(TrainingConfig, epochs=3, batch_size=16)
 
 
-def _groups(model: Classifier, lr: float, multiplier: float, decay: float) -> list[Group]:
+def _groups(model: Classifier, lr: float, multiplier: float, decay: float) -> list[ParameterGroup]:
     parts = [(model.backbone.parameters(), lr), (model.head.parameters(), lr * multiplier)]
     return parameter_groups(parts, decay)
 
@@ -226,10 +226,10 @@ def test_rates_follow_the_schedule_step_by_step(
     factors: list[float] = []
 
     def note(optimizer: torch.optim.Optimizer, factor: float) -> None:
-        set_rate(optimizer, factor)
+        scale_rates(optimizer, factor)
         factors.append(factor)
 
-    monkeypatch.setattr(loop, "set_rate", note)
+    monkeypatch.setattr(loop, "scale_rates", note)
     model = Classifier(fake_backbone(), 10)
     recipe = Recipe(epochs=3, schedule=schedule, warmup=0.3)
     train_classifier(model, _groups(model, 1e-3, 1.0, 0.0), fake.task.train, None, recipe, _context())
@@ -244,7 +244,7 @@ def test_in_mixed_precision_the_network_runs_in_bfloat16_and_the_loss_in_single(
 
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         assert logits.dtype == torch.float32
-        return smoothed(logits, batch.y, 0.0)
+        return smoothed_cross_entropy(logits, batch.y, 0.0)
 
     recipe, ctx = Recipe(epochs=2, weight_decay=0.0), _context(precision="bfloat16")
     train_classifier(model, _groups(model, 1e-2, 1.0, 0.0), fake.task.train, fake.task.val, recipe, ctx, loss=loss)

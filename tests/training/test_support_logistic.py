@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tlbench.training.fewshot import support_logistic
-from tlbench.training.fewshot.support_logistic import SupportLogistic
+from tlbench.training.fewshot.support_logistic import BatchedLogisticProblem
 
 
 def _episodes(ways: int, shots: int, width: int, count: int = 3) -> tuple[Tensor, Tensor, Tensor]:
@@ -26,7 +26,7 @@ def _episodes(ways: int, shots: int, width: int, count: int = 3) -> tuple[Tensor
 
 
 def _probabilities(support: Tensor, labels: Tensor, query: Tensor, ways: int, c: float) -> Tensor:
-    weights, bias = SupportLogistic(support, labels, ways).solve(c)
+    weights, bias = BatchedLogisticProblem(support, labels, ways).solve(c)
     return (query.double() @ weights.transpose(1, 2) + bias.unsqueeze(1)).softmax(2)
 
 
@@ -56,7 +56,7 @@ def test_classes_may_have_unequal_shots() -> None:
 @pytest.mark.parametrize("c", [0.1, 10.0])
 def test_the_gradient_is_zero(c: float) -> None:
     support, labels, _ = _episodes(5, 5, 64)
-    weights, bias = SupportLogistic(support, labels, 5).solve(c)
+    weights, bias = BatchedLogisticProblem(support, labels, 5).solve(c)
     z = support.double()
     error = (z @ weights.transpose(1, 2) + bias.unsqueeze(1)).softmax(2) - torch.eye(5, dtype=torch.float64)[labels]
     torch.testing.assert_close(error.sum(1), torch.zeros_like(bias), rtol=0, atol=1e-6)
@@ -94,10 +94,10 @@ def test_it_says_when_it_has_not_converged(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(support_logistic, "_NEWTON", 1)
     support, labels, _ = _episodes(5, 5, 32)
     with pytest.warns(UserWarning, match="C = 10 stopped before it converged"):
-        SupportLogistic(support, labels, 5).solve(10.0)
+        BatchedLogisticProblem(support, labels, 5).solve(10.0)
 
 
 def test_examples_that_are_all_equal_are_no_obstacle() -> None:
-    weights, bias = SupportLogistic(torch.ones(1, 10, 8), torch.arange(10)[None] % 5, 5).solve(100.0)
+    weights, bias = BatchedLogisticProblem(torch.ones(1, 10, 8), torch.arange(10)[None] % 5, 5).solve(100.0)
     assert np.abs(weights.numpy()).max() == 0
     torch.testing.assert_close(bias.softmax(1), torch.full((1, 5), 0.2, dtype=torch.float64))

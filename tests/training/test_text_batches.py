@@ -22,7 +22,7 @@ from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.evaluation import evaluate
 from tlbench.training.frozen_features import embed
-from tlbench.training.frozen_prefix import keep_prefix
+from tlbench.training.frozen_prefix import cache_prefix
 from tlbench.training.length_buckets import text_lengths
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.supervised_loop import train_classifier
@@ -116,7 +116,7 @@ def test_kept_states_are_as_long_as_the_texts_of_their_piece() -> None:
     model = _model()
     for parameter in model.backbone.group_parameters()[0]:
         parameter.requires_grad_(False)
-    _, (states,) = keep_prefix(model, [Examples(_split(), CPU)]) or (None, [])
+    _, (states,) = cache_prefix(model, [Examples(_split(), CPU)]) or (None, [])
     batches = Batches(states, 40, "none", _context(), "fit")
     (batch,) = batches.epoch(0)
     widths = [piece.x.shape[1] for piece in batches.pieces(batch)]
@@ -165,7 +165,7 @@ def test_a_penalty_counts_once_and_a_loss_sees_each_example_with_its_own_logits(
 def test_two_processes_take_the_step_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = _step(_model(), _context())
     monkeypatch.setattr(Context, "wrap", lambda ctx, module: module)
-    monkeypatch.setattr(loop, "total", lambda value, ctx: value)
+    monkeypatch.setattr(loop, "all_reduce_sum", lambda value, ctx: value)
     shares = [_step(_model(), _context(rank=rank, world=2)) for rank in range(2)]
     for name, gradient in alone.items():
         torch.testing.assert_close((shares[0][name] + shares[1][name]) / 2, gradient, rtol=1e-9, atol=1e-12)

@@ -17,7 +17,7 @@ from tlbench.training import supervised_loop as loop
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.frozen_prefix import keep_prefix
+from tlbench.training.frozen_prefix import cache_prefix
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.supervised_loop import train_classifier
 
@@ -43,7 +43,7 @@ def split(count: int = 600) -> Split:
 @pytest.mark.parametrize("depth", [1, 2])
 def test_the_rest_answers_as_the_whole_does_for_texts_of_any_length(depth: int) -> None:
     whole, examples = model(depth), Examples(split(), CPU)
-    kept = keep_prefix(whole, [examples])
+    kept = cache_prefix(whole, [examples])
     assert kept is not None
     rest, (states,) = kept
     assert not any(p.requires_grad for p in whole.backbone.group_parameters()[depth - 1])
@@ -59,7 +59,7 @@ def test_the_rest_answers_as_the_whole_does_for_texts_of_any_length(depth: int) 
 
 
 def test_short_texts_are_not_computed_at_the_length_of_long_ones() -> None:
-    _, (states,) = keep_prefix(model(1), [Examples(split(), CPU)]) or (None, [])
+    _, (states,) = cache_prefix(model(1), [Examples(split(), CPU)]) or (None, [])
     assert states.take(torch.arange(20))[0].shape[1] == 8
     assert states.take(torch.arange(580, 600))[0].shape[1] == 30
 
@@ -69,8 +69,8 @@ def test_training_from_kept_states_ends_with_the_weights_of_training_the_whole(
     depth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = []
-    for keep in (keep_prefix, lambda *_: None):
-        monkeypatch.setattr(loop, "keep_prefix", keep)
+    for keep in (cache_prefix, lambda *_: None):
+        monkeypatch.setattr(loop, "cache_prefix", keep)
         whole, train = model(depth), split(300)
         groups = parameter_groups([(whole.parameters(), 1e-3)], 1e-2)
         recipe = TrainingConfig(epochs=2, batch_size=32)
@@ -107,7 +107,7 @@ def test_a_network_whose_mask_is_made_from_ids_is_run_whole_even_where_no_text_i
     backbone.body = MaskedByIds(backbone.body, pad)
     backbone.layer_groups = [[f"inner.{name}" for name in group] for group in backbone.layer_groups]
     ids = np.full((8, 16), 9, np.int32)
-    assert keep_prefix(whole, [Examples(Split(ids, np.zeros(8, np.int64), np.arange(8)), CPU)]) is None
+    assert cache_prefix(whole, [Examples(Split(ids, np.zeros(8, np.int64), np.arange(8)), CPU)]) is None
 
 
 def test_states_that_would_take_too_much_memory_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,6 +115,6 @@ def test_states_that_would_take_too_much_memory_are_not_kept(monkeypatch: pytest
     examples, whole = [Examples(split(), CPU)], model(1)
     bytes_of_all = 600 * 30 * 32 * 8
     monkeypatch.setattr(prefix, "_LARGEST", bytes_of_all)
-    assert keep_prefix(whole, examples) is not None
+    assert cache_prefix(whole, examples) is not None
     monkeypatch.setattr(prefix, "_LARGEST", bytes_of_all - 1)
-    assert keep_prefix(whole, examples) is None
+    assert cache_prefix(whole, examples) is None

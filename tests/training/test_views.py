@@ -13,21 +13,21 @@ from torch import Tensor
 from tlbench.core.config import Views
 from tlbench.data.dataset import Split
 from tlbench.testing.fakes import CPU
-from tlbench.training.augmentation import affine_maps, crop_maps
+from tlbench.training.augmentation import affine_matrices, crop_matrices
 from tlbench.training.batches import Examples
 from tlbench.training.context import Context
 from tlbench.training.selfsupervised import views
 from tlbench.training.selfsupervised.blur import blur
 from tlbench.training.selfsupervised.colour_jitter import jitter, luma, turn_hue
 from tlbench.training.selfsupervised.views import (
-    POLICIES,
-    Changes,
-    Policy,
+    VIEW_POLICIES,
     ViewBatch,
     ViewBatches,
-    change,
-    draw_changes,
-    policy_for,
+    ViewPolicy,
+    ViewTransforms,
+    apply_view_transforms,
+    sample_view_transforms,
+    view_policy,
 )
 
 MANY = 20_000
@@ -44,11 +44,11 @@ def _photographs(count: int = 6, size: int = 24, channels: int = 3) -> Tensor:
     return 255 * ((smooth - 0.5) * 2 + 0.5).clamp(0, 1)
 
 
-def _still(count: int) -> Changes:
+def _still(count: int) -> ViewTransforms:
     """The changes that change nothing."""
     one, zero = torch.ones(count), torch.zeros(count)
     maps = torch.tensor([[1.0, 0, 0], [0, 1, 0]]).expand(count, 2, 3)
-    return Changes(maps, one, one, one, zero, zero > 0, zero)
+    return ViewTransforms(maps, one, one, one, zero, zero > 0, zero)
 
 
 def _share(chosen: Tensor, expected: float) -> None:
@@ -59,40 +59,45 @@ def _share(chosen: Tensor, expected: float) -> None:
 
 def test_changes_that_change_nothing_give_the_image_back() -> None:
     x = _photographs()
-    torch.testing.assert_close(change(x, _still(len(x))), x, rtol=0, atol=1e-9)
+    torch.testing.assert_close(apply_view_transforms(x, _still(len(x))), x, rtol=0, atol=1e-9)
     raw = x.round().to(torch.uint8)
-    out = change(raw, _still(len(x)))
+    out = apply_view_transforms(raw, _still(len(x)))
     assert out.dtype == torch.float32
     torch.testing.assert_close(out, raw.float(), rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_process_without_a_share_has_no_views(channels: int) -> None:
-    drawn = draw_changes(POLICIES["objects"], 1.0, 0, _generator())
-    assert change(torch.zeros(0, channels, 28, 28, dtype=torch.uint8), drawn).shape == (0, channels, 28, 28)
+    drawn = sample_view_transforms(VIEW_POLICIES["objects"], 1.0, 0, _generator())
+    assert apply_view_transforms(torch.zeros(0, channels, 28, 28, dtype=torch.uint8), drawn).shape == (
+        0,
+        channels,
+        28,
+        28,
+    )
 
 
 def test_without_strength_no_colour_changes() -> None:
-    for policy in POLICIES.values():
-        drawn = draw_changes(policy, 0.0, 200, _generator())
+    for policy in VIEW_POLICIES.values():
+        drawn = sample_view_transforms(policy, 0.0, 200, _generator())
         assert all(torch.equal(part, torch.ones(200)) for part in drawn[1:4])
         assert not drawn.hue.any()
 
 
 def test_draws_come_from_the_generator_alone_and_differ_between_images() -> None:
-    for policy in POLICIES.values():
-        first = draw_changes(policy, 1.0, 50, _generator(3))
+    for policy in VIEW_POLICIES.values():
+        first = sample_view_transforms(policy, 1.0, 50, _generator(3))
         torch.rand(7)
-        second = draw_changes(policy, 1.0, 50, _generator(3))
+        second = sample_view_transforms(policy, 1.0, 50, _generator(3))
         assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
         assert len(first.maps.flatten(1).unique(dim=0)) == 50
-        other = draw_changes(policy, 1.0, 50, _generator(4))
+        other = sample_view_transforms(policy, 1.0, 50, _generator(4))
         assert not torch.equal(first.maps, other.maps)
 
 
 def test_equal_images_become_different_views() -> None:
     x = _photographs(1).expand(40, -1, -1, -1)
-    out = change(x, draw_changes(POLICIES["objects"], 1.0, 40, _generator()))
+    out = apply_view_transforms(x, sample_view_transforms(VIEW_POLICIES["objects"], 1.0, 40, _generator()))
     assert out.shape == x.shape
     apart = torch.cdist(out.flatten(1), out.flatten(1)) + 1e9 * torch.eye(40)
     assert apart.min() > 100
@@ -100,16 +105,16 @@ def test_equal_images_become_different_views() -> None:
 
 def test_what_is_done_to_one_image_does_not_depend_on_the_others() -> None:
     x = _photographs(8)
-    drawn = draw_changes(POLICIES["objects"], 1.0, 8, _generator(2))
-    together = change(x, drawn)
+    drawn = sample_view_transforms(VIEW_POLICIES["objects"], 1.0, 8, _generator(2))
+    together = apply_view_transforms(x, drawn)
     for place in range(8):
-        alone = change(x[place : place + 1], drawn.each(lambda part, at=place: part[at : at + 1]))
+        alone = apply_view_transforms(x[place : place + 1], drawn.each(lambda part, at=place: part[at : at + 1]))
         torch.testing.assert_close(alone, together[place : place + 1], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["objects", "small_objects"])
 def test_probabilities_and_amounts_are_those_of_the_paper(name: str) -> None:
-    drawn = draw_changes(POLICIES[name], 1.0, MANY, _generator(1))
+    drawn = sample_view_transforms(VIEW_POLICIES[name], 1.0, MANY, _generator(1))
     s = {"objects": 1.0, "small_objects": 0.5}[name]
     jittered = drawn.brightness != 1
     _share(jittered, 0.8)
@@ -134,7 +139,7 @@ def test_probabilities_and_amounts_are_those_of_the_paper(name: str) -> None:
 
 
 def test_amounts_of_different_kinds_are_drawn_apart() -> None:
-    drawn = draw_changes(POLICIES["objects"], 1.0, MANY, _generator(1))
+    drawn = sample_view_transforms(VIEW_POLICIES["objects"], 1.0, MANY, _generator(1))
     kept = drawn.each(lambda part: part[(drawn.brightness != 1) & (drawn.sigma > 0)])
     mirrored, place = kept.maps[:, 0, 0].sign(), kept.maps[:, 0, 2]
     parts = [*kept[1:5], kept.sigma, kept.grey.float(), mirrored, place, kept.maps[:, 1, 2], kept.maps[:, 1, 1]]
@@ -143,16 +148,16 @@ def test_amounts_of_different_kinds_are_drawn_apart() -> None:
 
 
 def test_a_strong_jitter_never_turns_brightness_negative() -> None:
-    drawn = draw_changes(POLICIES["objects"], 2.0, MANY, _generator(1))
+    drawn = sample_view_transforms(VIEW_POLICIES["objects"], 2.0, MANY, _generator(1))
     chosen = drawn.brightness[drawn.brightness != 1]
     assert 0 <= chosen.min() < 0.01
     assert 2.59 < chosen.max() <= 2.6
     assert chosen.mean().item() == pytest.approx(1.3, abs=0.03), "uniform over what is left of the range"
-    assert draw_changes(POLICIES["objects"], 9.0, MANY, _generator(1)).hue.abs().max() <= 0.5
+    assert sample_view_transforms(VIEW_POLICIES["objects"], 9.0, MANY, _generator(1)).hue.abs().max() <= 0.5
 
 
 def test_characters_are_never_mirrored_nor_made_grey_nor_cropped_to_a_corner() -> None:
-    drawn = draw_changes(POLICIES["characters"], 1.0, MANY, _generator())
+    drawn = sample_view_transforms(VIEW_POLICIES["characters"], 1.0, MANY, _generator())
     area = torch.linalg.det(drawn.maps[:, :, :2])
     assert area.min() > 0.35
     assert not drawn.grey.any()
@@ -165,7 +170,7 @@ def test_characters_are_never_mirrored_nor_made_grey_nor_cropped_to_a_corner() -
 def test_crops_lie_inside_the_image() -> None:
     corners = torch.tensor([[x, y, 1.0] for x in (-1, 1) for y in (-1, 1)])
     for name in ("objects", "small_objects"):
-        maps = draw_changes(POLICIES[name], 1.0, MANY, _generator()).maps
+        maps = sample_view_transforms(VIEW_POLICIES[name], 1.0, MANY, _generator()).maps
         places = maps @ corners.T
         assert places.abs().max() <= 1 + 1e-5
         assert (places.abs().amax((1, 2)) > 0.99).any()
@@ -173,10 +178,10 @@ def test_crops_lie_inside_the_image() -> None:
 
 def test_a_bent_crop_is_cropped_first() -> None:
     """A place of the view goes to its place in the crop, and that to its place in the bent image."""
-    policy = Policy(least=0.4, flips=True, bend=0.6)
+    policy = ViewPolicy(least=0.4, flips=True, bend=0.6)
     u = torch.rand(30, 19, generator=_generator(9))
-    crop, bend = crop_maps(u[:, :5], 0.4), affine_maps((2 * u[:, 5:11] - 1) * 0.6)
-    maps = draw_changes(policy, 1.0, 30, _generator(9)).maps
+    crop, bend = crop_matrices(u[:, :5], 0.4), affine_matrices((2 * u[:, 5:11] - 1) * 0.6)
+    maps = sample_view_transforms(policy, 1.0, 30, _generator(9)).maps
     for point in ([0.0, 0.0], [1.0, -0.5], [-0.3, 0.8]):
         inside = (crop[:, :, :2] @ torch.tensor(point)) + crop[:, :, 2]
         expected = (bend[:, :, :2] @ inside[:, :, None]).squeeze(2) + bend[:, :, 2]
@@ -193,8 +198,8 @@ def test_the_policy_is_guessed_from_channels_and_size() -> None:
         ((3, 64, 65), "objects"),
         ((3, 224, 224), "objects"),
     ):
-        assert policy_for("auto", shape) is POLICIES[name]
-    assert policy_for("objects", (1, 28, 28)) is POLICIES["objects"]
+        assert view_policy("auto", shape) is VIEW_POLICIES[name]
+    assert view_policy("objects", (1, 28, 28)) is VIEW_POLICIES["objects"]
 
 
 def _colour(x: Tensor, work: Callable[[Tensor, float], Tensor], amounts: Tensor) -> Tensor:
@@ -247,7 +252,7 @@ def test_hue_turns_full_circle_and_leaves_grey_alone() -> None:
 def test_grey_views_are_torchvisions_and_only_those_chosen() -> None:
     x = _photographs(4)
     chosen = torch.tensor([True, False, False, True])
-    out = change(x, _still(4)._replace(grey=chosen))
+    out = apply_view_transforms(x, _still(4)._replace(grey=chosen))
     expected = torch.where(chosen[:, None, None, None], reference.rgb_to_grayscale(x, 3), x)
     torch.testing.assert_close(out, expected, rtol=0, atol=0.05)
 
@@ -320,13 +325,13 @@ def test_shards_of_processes_are_the_pieces_of_the_one() -> None:
 
 
 def test_batches_follow_the_policy_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[Policy, float]] = []
+    seen: list[tuple[ViewPolicy, float]] = []
 
-    def note(policy: Policy, strength: float, count: int, generator: torch.Generator) -> Changes:
+    def note(policy: ViewPolicy, strength: float, count: int, generator: torch.Generator) -> ViewTransforms:
         seen.append((policy, strength))
         return _still(count)
 
-    monkeypatch.setattr(views, "draw_changes", note)
+    monkeypatch.setattr(views, "sample_view_transforms", note)
     list(_batches(_numbered(), name="small_objects", strength=0.3).epoch(0))
     list(_batches(_numbered(), name="auto", strength=0.7).epoch(0))
-    assert set(seen) == {(POLICIES["small_objects"], 0.3), (POLICIES["characters"], 0.7)}
+    assert set(seen) == {(VIEW_POLICIES["small_objects"], 0.3), (VIEW_POLICIES["characters"], 0.7)}

@@ -18,12 +18,12 @@ from tlbench.core.record import Outcome
 from tlbench.data.dataset import Dataset, Split, Task
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.context import Context
-from tlbench.training.frozen_features import Features
+from tlbench.training.frozen_features import FrozenFeatures
 
 Trace = dict[str, str]
 
 # Arguments of every method, and holders of data: they are no part of what was learnt.
-_INPUTS = (Context, Features, Dataset, Split, Task, Artifacts, ModuleType, type, Path)
+_INPUTS = (Context, FrozenFeatures, Dataset, Split, Task, Artifacts, ModuleType, type, Path)
 # Values of oracles, which read test labels and are never ranked.
 _ORACLES = ("selected/step_by/oracle", "curves/oracle_accuracy")
 _SHOWN = 3

@@ -22,9 +22,9 @@ from tlbench.core.hashing import derive_seed
 from tlbench.data.dataset import Dataset, Split, take
 from tlbench.data.sampling import draw_episodes
 from tlbench.training.context import Context
-from tlbench.training.fewshot.episodes import episode_inputs, episode_logits, labels_of
-from tlbench.training.frozen_features import BATCH
-from tlbench.training.predictor import EpisodeLearner, EpisodeSolver, FeaturePredictor
+from tlbench.training.fewshot.episodes import episode_inputs, episode_labels, episode_logits
+from tlbench.training.frozen_features import EMBED_BATCH_SIZE
+from tlbench.training.predictor import AdaptingEpisodeLearner, EmbeddingEpisodeLearner, FeaturePredictor
 
 # Relative to the largest deviation of a logit from its mean; other batch sizes choose other kernels, which round
 # otherwise. The same value as in the episodic protocol.
@@ -51,9 +51,9 @@ class _Comparison(NamedTuple):
 
 def sample_logits(fitted: Any, cell: Cell, dataset: Dataset, ctx: Context) -> Tensor:
     """Return the logits of a few fixed test examples, or of the queries of a few fixed test episodes."""
-    if isinstance(fitted, EpisodeLearner | EpisodeSolver):
+    if isinstance(fitted, EmbeddingEpisodeLearner | AdaptingEpisodeLearner):
         return _Episodes(fitted, cell, dataset, ctx).logits
-    return _predict(fitted, dataset, _sampled_rows(cell, dataset), BATCH, ctx)
+    return _predict(fitted, dataset, _sampled_rows(cell, dataset), EMBED_BATCH_SIZE, ctx)
 
 
 def batch_dependence(fitted: Any, cell: Cell, dataset: Dataset, ctx: Context) -> str:
@@ -65,7 +65,7 @@ def batch_dependence(fitted: Any, cell: Cell, dataset: Dataset, ctx: Context) ->
         dataset: The dataset as the fitted method reads it.
         ctx: A context with the features that it may read.
     """
-    if isinstance(fitted, EpisodeLearner | EpisodeSolver):
+    if isinstance(fitted, EmbeddingEpisodeLearner | AdaptingEpisodeLearner):
         comparisons = _Episodes(fitted, cell, dataset, ctx).comparisons()
     elif declares_transductive(fitted):
         return ""
@@ -83,14 +83,14 @@ def declares_transductive(fitted: object) -> bool:
 
 def _of_examples(fitted: Any, cell: Cell, dataset: Dataset, ctx: Context) -> Iterator[_Comparison]:
     rows = _sampled_rows(cell, dataset)
-    logits = _predict(fitted, dataset, rows, BATCH, ctx)
+    logits = _predict(fitted, dataset, rows, EMBED_BATCH_SIZE, ctx)
     order = _permutation(cell, len(rows))
-    reordered = _predict(fitted, dataset, rows[order], BATCH, ctx)
+    reordered = _predict(fitted, dataset, rows[order], EMBED_BATCH_SIZE, ctx)
     yield _Comparison("the order of the examples", _distance(logits[order], reordered), ROUNDING)
     small = _predict(fitted, dataset, rows, _SMALL_BATCH, ctx)
     yield _Comparison("the size of the batch", _distance(logits, small), ROUNDING)
     half = len(rows) // 2
-    second = _predict(fitted, dataset, rows[half:], BATCH, ctx)
+    second = _predict(fitted, dataset, rows[half:], EMBED_BATCH_SIZE, ctx)
     yield _Comparison("which other examples are in the batch", _distance(logits[half:], second), ROUNDING)
     single = _predict(fitted, dataset, rows[:_ALONE], 1, ctx)
     yield _Comparison("being alone in the batch", _distance(logits[:_ALONE], single), ROUNDING)
@@ -123,7 +123,9 @@ class _Episodes:
         logits: Logits (episodes, queries, ways) when all queries of all episodes are predicted together.
     """
 
-    def __init__(self, learner: EpisodeLearner | EpisodeSolver, cell: Cell, dataset: Dataset, ctx: Context) -> None:
+    def __init__(
+        self, learner: EmbeddingEpisodeLearner | AdaptingEpisodeLearner, cell: Cell, dataset: Dataset, ctx: Context
+    ) -> None:
         self._learner = learner
         self._ctx = ctx
         self._cell = cell
@@ -146,14 +148,14 @@ class _Episodes:
         self._inputs = episode_inputs(learner, self._test, ctx)
         support = torch.from_numpy(episodes.support).flatten(1)
         order = torch.from_numpy(_permutation(cell, support.shape[1]))
-        self._support, self._labels = support[:, order], labels_of(episodes.support)[:, order]
+        self._support, self._labels = support[:, order], episode_labels(episodes.support)[:, order]
         self._query = torch.from_numpy(episodes.query).flatten(1)
         self.logits = self._predict(self._query)
 
     def comparisons(self) -> Iterator[_Comparison]:
         """Yield each comparison that must hold for the learner."""
         learner, query = self._learner, self._query
-        allowed = ROUNDING * (_SOLVER_FACTOR if isinstance(learner, EpisodeSolver) else 1)
+        allowed = ROUNDING * (_SOLVER_FACTOR if isinstance(learner, AdaptingEpisodeLearner) else 1)
         order = torch.from_numpy(_permutation(self._cell, query.shape[1]))
         reordered = self._predict(query[:, order])
         yield _Comparison("the order of the queries", _distance(self.logits[:, order], reordered), allowed)
@@ -167,7 +169,7 @@ class _Episodes:
         some = range(0, half, max(1, half // 3))
         alone = torch.cat([self._predict(query[:, [column]]) for column in some], 1)
         yield _Comparison("being the only query", _distance(self.logits[:, list(some)], alone), allowed)
-        if isinstance(learner, EpisodeLearner) and learner.encoder is not None:
+        if isinstance(learner, EmbeddingEpisodeLearner) and learner.encoder is not None:
             few = Split(self._test.x[:_ALONE], self._test.labels[:_ALONE], self._test.rows[:_ALONE])
             embedded = episode_inputs(learner, few, self._ctx).cpu()
             together = self._inputs[:_ALONE].cpu()

@@ -12,9 +12,9 @@ from dataclasses import replace
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import AdaptationConfig
 from tlbench.data.dataset import Task
-from tlbench.training.adaptation.adaptation_loop import supervised, train_adapting
-from tlbench.training.adaptation.batch_norm_moments import use_moments, with_moments
-from tlbench.training.adaptation.domain_classifier import DomainClassifier
+from tlbench.training.adaptation.adaptation_loop import supervised_loss, train_on_domains
+from tlbench.training.adaptation.batch_norm_statistics import layers_with_statistics, set_batch_norm_statistics
+from tlbench.training.adaptation.bottleneck_classifier import BottleneckClassifier
 from tlbench.training.context import Context
 from tlbench.training.predictor import ModulePredictor, Predictor
 
@@ -29,23 +29,25 @@ class Config(AdaptationConfig):
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train on the labels there are, and propose every model with the target's moments."""
-    model = DomainClassifier(backbone, task.info.classes, cfg.bottleneck)
+    model = BottleneckClassifier(backbone, task.info.classes, cfg.bottleneck)
     target = task.unlabeled
     assert target is not None
-    if not with_moments(model):
+    if not layers_with_statistics(model):
         ctx.notes.append("nothing in this network normalises by batches, so nothing is adapted")
 
-    def propose(step: int, trained: DomainClassifier) -> None:
-        use_moments(trained, target.x, ctx.device)  # in place: training reads the moments of its batches alone
+    def propose(step: int, trained: BottleneckClassifier) -> None:
+        set_batch_norm_statistics(
+            trained, target.x, ctx.device
+        )  # in place: training reads the moments of its batches alone
         ctx.propose(step, trained)
 
-    train_adapting(
+    train_on_domains(
         model,
         model.groups(cfg),
         task,
         cfg,
         replace(ctx, on_proposal=propose),
-        lambda step: {"loss": supervised(step)},
+        lambda step: {"loss": supervised_loss(step)},
         reads=("source", "shots"),
     )
     return ModulePredictor(model, list(model.parameters()))

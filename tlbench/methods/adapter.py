@@ -22,8 +22,8 @@ from tlbench.core.config import BatchNorm, FineTuningConfig, choice, log_uniform
 from tlbench.data.dataset import Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.efficient.added_parameters import norm_parameters, train_added
-from tlbench.training.efficient.bottleneck_adapters import Design, add_adapters
+from tlbench.training.parameter_efficient.added_parameters import normalisation_parameters, train_added_parameters
+from tlbench.training.parameter_efficient.bottleneck_adapters import AdapterDesign, add_adapters
 from tlbench.training.predictor import Predictor
 
 PROTOCOLS = ("classification",)
@@ -52,11 +52,11 @@ class Config(FineTuningConfig):
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train adapters and a head on the frozen backbone."""
-    norms = norm_parameters(backbone) if cfg.norms else []
-    design = Design(cfg.placement, cfg.reduction, cfg.scale, cfg.activation)
+    norms = normalisation_parameters(backbone) if cfg.norms else []
+    design = AdapterDesign(cfg.placement, cfg.reduction, cfg.scale, cfg.activation)
     example = torch.from_numpy(np.ascontiguousarray(task.train.x[:2]))
     adapted = add_adapters(backbone, example, design, ctx.generator("adapters"))
     if not backbone.sublayers:
         ctx.notes.append("no transformer blocks: one adapter behind each block, whatever the placement")
     added = [parameter for each in adapted.values() for parameter in each.adapter.parameters()]
-    return train_added(Classifier(backbone, task.info.classes), [*added, *norms], cfg.lr, task, cfg, ctx)
+    return train_added_parameters(Classifier(backbone, task.info.classes), [*added, *norms], cfg.lr, task, cfg, ctx)

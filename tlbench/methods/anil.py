@@ -25,8 +25,8 @@ from tlbench.training.batches import Examples
 from tlbench.training.classifier import random_head
 from tlbench.training.context import Context
 from tlbench.training.fewshot.episodic_loop import EpisodeBatch, embed_episodes, train_on_episodes
-from tlbench.training.fewshot.inner_loop import Values, descend
-from tlbench.training.predictor import EpisodeLearner, ModulePredictor
+from tlbench.training.fewshot.inner_loop import NamedTensors, gradient_descent
+from tlbench.training.predictor import EmbeddingEpisodeLearner, ModulePredictor
 from tlbench.training.schedules import warmup_cosine
 
 PROTOCOLS = ("episodic",)
@@ -53,10 +53,14 @@ def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
     return forbids_training(info, cfg.queries, info.classes)
 
 
-def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EpisodeLearner:
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingEpisodeLearner:
     """Train the backbone and the start of its head on episodes of the training classes."""
     embedding = Embedding(backbone, task.info.classes, ctx.generator("head")).to(ctx.device)
-    learner, encoder, examples = HeadDescent(embedding, cfg), ctx.wrap(backbone), Examples(task.train, ctx.device)
+    learner, encoder, examples = (
+        HeadDescentLearner(embedding, cfg),
+        ctx.wrap(backbone),
+        Examples(task.train, ctx.device),
+    )
     groups = [{"params": list(embedding.parameters()), "lr": cfg.lr, "base_lr": cfg.lr}]
     optimizer = torch.optim.Adam(groups, fused=True)
 
@@ -92,7 +96,7 @@ class Embedding(nn.Module):
         return self.backbone(x)
 
 
-class HeadDescent:
+class HeadDescentLearner:
     """Solves episodes by gradient descent of a linear head on their embedded support, all of them at once.
 
     Args:
@@ -133,22 +137,24 @@ class HeadDescent:
         """Return what it costs to keep."""
         return self._footprint
 
-    def _heads(self, episodes: int, ways: int) -> Values:
+    def _heads(self, episodes: int, ways: int) -> NamedTensors:
         """Return the start of each episode's head: weights (E, ways, D) and biases (E, ways)."""
         return {
             name: value[:ways].expand(episodes, *value[:ways].shape) for name, value in self._head.named_parameters()
         }
 
-    def _adapt(self, start: Values, support: Tensor, labels: Tensor, steps: int, order: Literal[1, 2]) -> Values:
+    def _adapt(
+        self, start: NamedTensors, support: Tensor, labels: Tensor, steps: int, order: Literal[1, 2]
+    ) -> NamedTensors:
         rates = torch.full((steps, len(start)), self._cfg.inner_lr, device=support.device)
-        *_, values = descend(lambda values: _loss(values, support, labels), start, rates, order)
+        *_, values = gradient_descent(lambda values: _loss(values, support, labels), start, rates, order)
         return values
 
 
-def _logits(heads: Values, z: Tensor) -> Tensor:
+def _logits(heads: NamedTensors, z: Tensor) -> Tensor:
     return torch.baddbmm(heads["bias"][:, None], z, heads["weight"].mT)
 
 
-def _loss(heads: Values, z: Tensor, labels: Tensor) -> Tensor:
+def _loss(heads: NamedTensors, z: Tensor, labels: Tensor) -> Tensor:
     """Return the sum over episodes, each of which has a head of its own, of its examples' mean loss."""
     return cross_entropy(_logits(heads, z).flatten(0, 1), labels.flatten(), reduction="sum") / labels.shape[1]

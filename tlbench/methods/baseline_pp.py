@@ -20,11 +20,11 @@ from tlbench.core.info import BackboneInfo, TaskInfo
 from tlbench.core.record import Footprint
 from tlbench.data.dataset import Task
 from tlbench.training.context import Context
+from tlbench.training.fewshot.base_classifier import train_base_classifier
 from tlbench.training.fewshot.cosine_head import cosine_logits
 from tlbench.training.fewshot.episodes import episode_scores, validation_episodes
-from tlbench.training.fewshot.training_classes import train_on_classes
-from tlbench.training.precision import at_least_single
-from tlbench.training.predictor import EpisodeLearner, ModulePredictor
+from tlbench.training.precision import at_least_float32
+from tlbench.training.predictor import EmbeddingEpisodeLearner, ModulePredictor
 
 PROTOCOLS = ("episodic",)
 QUICK = {"epochs": 6}
@@ -48,17 +48,17 @@ def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
     return "an episode has a number of shots, not all examples" if info.shots == "full" else None
 
 
-def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EpisodeLearner:
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingEpisodeLearner:
     """Train the backbone on the training classes."""
-    train_on_classes(backbone, task.train, cfg, cfg.lr, "cosine", cfg.scale, ctx)
-    learner = CosineClassifiers(backbone, cfg)
+    train_base_classifier(backbone, task.train, cfg, cfg.lr, "cosine", cfg.scale, ctx)
+    learner = CosineClassifierLearner(backbone, cfg)
     episodes = validation_episodes(task.info, task.val, VALIDATION_EPISODES, ctx)
     if episodes is not None and task.val is not None:
         ctx.validation.update(episode_scores(learner, task.val, episodes, ctx)._asdict())
     return learner
 
 
-class CosineClassifiers:
+class CosineClassifierLearner:
     """Learns an episode by fitting a cosine classifier to its embedded support."""
 
     encoder: nn.Module | None
@@ -94,7 +94,7 @@ def fit_directions(z: Tensor, labels: Tensor, ways: int, scale: float, steps: in
         steps: How many.
         lr: Rate of the mean cross-entropy's gradient, by directions that start at length 1.
     """
-    z = normalize(at_least_single(z), dim=2)
+    z = normalize(at_least_float32(z), dim=2)
     products = z @ z.transpose(1, 2)
     member = one_hot(labels, ways).transpose(1, 2).to(z.dtype)
     tiny = torch.finfo(z.dtype).tiny

@@ -18,7 +18,7 @@ from tlbench.core.errors import UserError
 from tlbench.data.dataset import Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.efficient.added_parameters import norm_parameters, train_added
+from tlbench.training.parameter_efficient.added_parameters import normalisation_parameters, train_added_parameters
 from tlbench.training.predictor import Predictor
 
 PROTOCOLS = ("classification",)
@@ -38,17 +38,17 @@ class Config(FineTuningConfig):
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train the chosen vectors and a head."""
-    chosen = choose(backbone, cfg.what)
+    chosen = select_parameters(backbone, cfg.what)
     if not chosen:
         what = {"bias": "no bias", "norm": "no normalisation with scale or shift"}
         missing = what.get(cfg.what, "neither a bias nor a normalisation with scale or shift")
         raise UserError(f"bitfit: {backbone.info.label} has {missing}", "choose another `what`, or another method")
-    return train_added(Classifier(backbone, task.info.classes), chosen, cfg.lr, task, cfg, ctx)
+    return train_added_parameters(Classifier(backbone, task.info.classes), chosen, cfg.lr, task, cfg, ctx)
 
 
-def choose(backbone: Backbone, what: str) -> list[nn.Parameter]:
+def select_parameters(backbone: Backbone, what: str) -> list[nn.Parameter]:
     """Return the parameters to train, in the order in which the backbone holds them."""
-    wanted = {id(p) for p in norm_parameters(backbone)} if "norm" in what else set()
+    wanted = {id(p) for p in normalisation_parameters(backbone)} if "norm" in what else set()
     if "bias" in what:  # also in_proj_bias, q_bias and bias_ih_l0; tables of relative positions have more dimensions
         named = backbone.named_parameters()
         wanted |= {id(p) for name, p in named if "bias" in name.rpartition(".")[2] and p.ndim == 1}

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import AdaptationConfig, choice, log_uniform, tunable
 from tlbench.data.dataset import Task
-from tlbench.training.adaptation.adaptation_loop import Step, supervised, train_adapting
-from tlbench.training.adaptation.alignment_ramp import ramp
-from tlbench.training.adaptation.conditioning import Conditioning
+from tlbench.training.adaptation.adaptation_loop import AdaptationStep, supervised_loss, train_on_domains
+from tlbench.training.adaptation.alignment_ramp import alignment_ramp
+from tlbench.training.adaptation.bottleneck_classifier import BottleneckClassifier
 from tlbench.training.adaptation.discriminator import Discriminator, domain_loss
-from tlbench.training.adaptation.domain_classifier import DomainClassifier
 from tlbench.training.adaptation.gradient_reversal import reverse_gradient
-from tlbench.training.adaptation.information_maximization import certainty
+from tlbench.training.adaptation.information_maximization import certainty_weights
+from tlbench.training.adaptation.multilinear_conditioning import MultilinearConditioning
 from tlbench.training.context import Context
 from tlbench.training.predictor import ModulePredictor, Predictor
 
@@ -39,14 +39,17 @@ class Config(AdaptationConfig):
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train the classifier against a discriminator that sees its predictions."""
-    model = DomainClassifier(backbone, task.info.classes, cfg.bottleneck)
-    conditioning = Conditioning(model.out_dim, task.info.classes, ctx.generator("conditioning"))
+    model = BottleneckClassifier(backbone, task.info.classes, cfg.bottleneck)
+    conditioning = MultilinearConditioning(model.out_dim, task.info.classes, ctx.generator("conditioning"))
     discriminator = Discriminator(conditioning.out_dim, cfg.width, ctx.generator("discriminator"))
 
-    def loss(step: Step) -> dict[str, Tensor]:
-        return {"loss": supervised(step), "domain": cfg.weight * adversarial(step, conditioning, discriminator, cfg)}
+    def loss(step: AdaptationStep) -> dict[str, Tensor]:
+        return {
+            "loss": supervised_loss(step),
+            "domain": cfg.weight * adversarial(step, conditioning, discriminator, cfg),
+        }
 
-    train_adapting(
+    train_on_domains(
         model,
         model.groups(cfg, discriminator.parameters()),
         task,
@@ -58,7 +61,9 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     return ModulePredictor(model, list(model.parameters()))
 
 
-def adversarial(step: Step, conditioning: Conditioning, discriminator: Discriminator, cfg: Config) -> Tensor:
+def adversarial(
+    step: AdaptationStep, conditioning: MultilinearConditioning, discriminator: Discriminator, cfg: Config
+) -> Tensor:
     """Return the loss of telling the domains apart class by class; its gradient in the features is turned round.
 
     Args:
@@ -69,6 +74,6 @@ def adversarial(step: Step, conditioning: Conditioning, discriminator: Discrimin
     """
     z = torch.cat([step.source.z, step.target.z])
     p = torch.cat([step.source.logits, step.target.logits]).detach().softmax(1)
-    reversed_ = reverse_gradient(z, z.new_full((), cfg.strength * ramp(step.progress)))
-    weights = certainty(p) if cfg.entropy else None
+    reversed_ = reverse_gradient(z, z.new_full((), cfg.strength * alignment_ramp(step.progress)))
+    weights = certainty_weights(p) if cfg.entropy else None
     return domain_loss(discriminator(conditioning(reversed_, p)), len(step.source.z), weights)

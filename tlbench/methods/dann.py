@@ -15,10 +15,10 @@ from torch import Tensor
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import AdaptationConfig, choice, log_uniform, tunable
 from tlbench.data.dataset import Task
-from tlbench.training.adaptation.adaptation_loop import Step, supervised, train_adapting
-from tlbench.training.adaptation.alignment_ramp import ramp
+from tlbench.training.adaptation.adaptation_loop import AdaptationStep, supervised_loss, train_on_domains
+from tlbench.training.adaptation.alignment_ramp import alignment_ramp
+from tlbench.training.adaptation.bottleneck_classifier import BottleneckClassifier
 from tlbench.training.adaptation.discriminator import Discriminator, domain_loss
-from tlbench.training.adaptation.domain_classifier import DomainClassifier
 from tlbench.training.adaptation.gradient_reversal import reverse_gradient
 from tlbench.training.context import Context
 from tlbench.training.predictor import ModulePredictor, Predictor
@@ -38,17 +38,17 @@ class Config(AdaptationConfig):
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train the classifier against the discriminator."""
-    model = DomainClassifier(backbone, task.info.classes, cfg.bottleneck)
+    model = BottleneckClassifier(backbone, task.info.classes, cfg.bottleneck)
     discriminator = Discriminator(model.out_dim, cfg.width, ctx.generator("discriminator"))
 
-    def loss(step: Step) -> dict[str, Tensor]:
-        return {"loss": supervised(step), "domain": cfg.weight * adversarial(step, discriminator, cfg.strength)}
+    def loss(step: AdaptationStep) -> dict[str, Tensor]:
+        return {"loss": supervised_loss(step), "domain": cfg.weight * adversarial(step, discriminator, cfg.strength)}
 
-    train_adapting(model, model.groups(cfg, discriminator.parameters()), task, cfg, ctx, loss, more=discriminator)
+    train_on_domains(model, model.groups(cfg, discriminator.parameters()), task, cfg, ctx, loss, more=discriminator)
     return ModulePredictor(model, list(model.parameters()))
 
 
-def adversarial(step: Step, discriminator: Discriminator, strength: float) -> Tensor:
+def adversarial(step: AdaptationStep, discriminator: Discriminator, strength: float) -> Tensor:
     """Return the loss of telling the domains apart; its gradient in the features is turned round.
 
     Args:
@@ -57,5 +57,5 @@ def adversarial(step: Step, discriminator: Discriminator, strength: float) -> Te
         strength: Lambda at the end of the training.
     """
     z = torch.cat([step.source.z, step.target.z])
-    reversed_ = reverse_gradient(z, z.new_full((), strength * ramp(step.progress)))
+    reversed_ = reverse_gradient(z, z.new_full((), strength * alignment_ramp(step.progress)))
     return domain_loss(discriminator(reversed_), len(step.source.z))

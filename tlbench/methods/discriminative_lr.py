@@ -16,7 +16,7 @@ from tlbench.core.config import BatchNorm, Schedule, TrainingConfig, choice, log
 from tlbench.data.dataset import Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.parameter_groups import depth_rates, parameter_groups
+from tlbench.training.parameter_groups import layerwise_rates, parameter_groups
 from tlbench.training.predictor import ModulePredictor, Predictor
 from tlbench.training.supervised_loop import train_classifier
 
@@ -40,7 +40,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train the whole network, each depth at its own rate."""
     model = Classifier(backbone, task.info.classes)
     layers = backbone.group_parameters() if cfg.granularity == "stage" else backbone.fine_groups()
-    parts = depth_rates([*layers, list(model.head.parameters())], cfg.lr, cfg.decay)
+    parts = layerwise_rates([*layers, list(model.head.parameters())], cfg.lr, cfg.decay)
     groups = parameter_groups(parts, cfg.weight_decay)
     train_classifier(model, groups, task.train, task.val, cfg, ctx, batch_norm=cfg.batch_norm)
     return ModulePredictor(model, list(model.parameters()))

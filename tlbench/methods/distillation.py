@@ -24,11 +24,11 @@ from tlbench.data.dataset import Split, Task
 from tlbench.training.batches import Batch
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.distillation_losses import decoupled, softened
+from tlbench.training.distillation_losses import decoupled_kl, softened_kl
 from tlbench.training.frozen_features import embed
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor, Predictor
-from tlbench.training.supervised_loop import Loss, smoothed, train_classifier
+from tlbench.training.supervised_loop import Loss, smoothed_cross_entropy, train_classifier
 
 PROTOCOLS = ("classification",)
 SEGMENTABLE = ("classification",)
@@ -63,32 +63,32 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     train = _with_unlabeled(task) if cfg.transfer == "all" else task.train
     model = Classifier(backbone, task.info.classes)
     groups = parameter_groups([(model.parameters(), cfg.lr)], cfg.weight_decay)
-    train_classifier(model, groups, train, task.val, cfg, ctx, loss=taught(train, cfg, ctx))
+    train_classifier(model, groups, train, task.val, cfg, ctx, loss=distillation_loss(train, cfg, ctx))
     return ModulePredictor(model, list(model.parameters()))
 
 
-def taught(train: Split, cfg: Config, ctx: Context) -> Loss:
+def distillation_loss(train: Split, cfg: Config, ctx: Context) -> Loss:
     """Return the loss of a student that is taught by the labels of its training examples and by ``ctx.teacher``.
 
     A label of -1 is unknown: such an example has no hard term, and the target of ``dkd`` is the teacher's first choice.
     """
-    answers = _answers(train, cfg, ctx)
+    answers = _teacher_logits(train, cfg, ctx)
 
     def loss(student: Tensor, batch: Batch) -> Tensor:
         teacher = answers(batch).to(student.dtype)
         known = batch.y != _UNKNOWN
         targets = torch.where(known, batch.y, teacher.argmax(1))
         if cfg.loss == "kd":
-            soft = softened(teacher, student, cfg.temperature)
+            soft = softened_kl(teacher, student, cfg.temperature)
         else:
-            soft = decoupled(teacher, student, targets, cfg.temperature, cfg.alpha, cfg.beta)
-        hard = smoothed(student, targets, cfg.smoothing) * known
+            soft = decoupled_kl(teacher, student, targets, cfg.temperature, cfg.alpha, cfg.beta)
+        hard = smoothed_cross_entropy(student, targets, cfg.smoothing) * known
         return cfg.hard_weight * hard + (1 - cfg.hard_weight) * soft
 
     return loss
 
 
-def _answers(train: Split, cfg: Config, ctx: Context) -> Callable[[Batch], Tensor]:
+def _teacher_logits(train: Split, cfg: Config, ctx: Context) -> Callable[[Batch], Tensor]:
     """Return what gives the teacher's logits (b, classes) for a batch; computed once where images are not moved.
 
     The teacher stays outside the student's modules, or training mode would reach it.

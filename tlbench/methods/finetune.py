@@ -15,9 +15,9 @@ from tlbench.data.dataset import Split, Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.fewshot.episodes import episode_scores, validation_episodes
-from tlbench.training.fewshot.support_training import SupportTuned
+from tlbench.training.fewshot.support_finetuning import SupportFineTuner
 from tlbench.training.parameter_groups import parameter_groups
-from tlbench.training.predictor import EpisodeSolver, ModulePredictor, Predictor
+from tlbench.training.predictor import AdaptingEpisodeLearner, ModulePredictor, Predictor
 from tlbench.training.supervised_loop import train_classifier
 
 PROTOCOLS = ("classification", "episodic")
@@ -39,7 +39,7 @@ def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
     return None
 
 
-def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor | EpisodeSolver:
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor | AdaptingEpisodeLearner:
     """Train the whole network on the labelled examples (classification), or on each support set (episodes)."""
 
     def tune(model: Classifier, train: Split, ctx: Context, val: Split | None = None) -> None:
@@ -48,7 +48,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor 
         train_classifier(model, groups, train, val, cfg, ctx, batch_norm=cfg.batch_norm)
 
     if task.info.protocol == "episodic":
-        solver = SupportTuned(backbone, tune, task.info.classes, ctx)
+        solver = SupportFineTuner(backbone, tune, task.info.classes, ctx)
         episodes = validation_episodes(task.info, task.val, VALIDATION_EPISODES, ctx)
         if episodes is not None and task.val is not None:
             ctx.validation.update(episode_scores(solver, task.val, episodes, ctx)._asdict())

@@ -20,7 +20,7 @@ from tlbench.core.errors import UserError
 from tlbench.data.dataset import Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.parameter_groups import depth_rates, parameter_groups
+from tlbench.training.parameter_groups import layerwise_rates, parameter_groups
 from tlbench.training.predictor import ModulePredictor, Predictor
 from tlbench.training.supervised_loop import train_classifier
 
@@ -59,7 +59,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train the head, then more and more of the network."""
     model = Classifier(backbone, task.info.classes)
     layers = backbone.group_parameters()
-    opened = first_open(cfg.order, len(layers), cfg.depth)
+    opened = lowest_trained_groups(cfg.order, len(layers), cfg.depth)
     if len(opened) * cfg.epochs_per_stage > cfg.epochs:
         raise UserError(
             f"gradual_unfreezing: {backbone.info.label} thaws in {len(opened)} stages, which take "
@@ -69,7 +69,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     for group in layers[: opened[-1]]:
         for parameter in group:
             parameter.requires_grad_(False)
-    thawing = depth_rates(layers, cfg.lr, cfg.decay)[opened[-1] :]
+    thawing = layerwise_rates(layers, cfg.lr, cfg.decay)[opened[-1] :]
     groups = parameter_groups([*thawing, (model.head.parameters(), cfg.lr * cfg.head_multiplier)], cfg.weight_decay)
     train_classifier(
         model,
@@ -85,7 +85,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     return ModulePredictor(model, [parameter for parameter in model.parameters() if parameter.requires_grad])
 
 
-def first_open(order: str, layers: int, depth: int | None = None) -> list[int]:
+def lowest_trained_groups(order: str, layers: int, depth: int | None = None) -> list[int]:
     """Return for each stage the lowest layer group that is trained; ``layers`` stands for the head alone.
 
     Args:

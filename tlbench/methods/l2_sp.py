@@ -40,7 +40,10 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train the whole network under both pulls."""
     model = Classifier(backbone, task.info.classes).to(ctx.device)
     parts = [(backbone.parameters(), cfg.lr), (model.head.parameters(), cfg.lr * cfg.head_multiplier)]
-    to_start, to_zero = pull(backbone.parameters()), pull(model.head.parameters(), start=0.0)
+    to_start, to_zero = (
+        half_squared_distance(backbone.parameters()),
+        half_squared_distance(model.head.parameters(), start=0.0),
+    )
 
     def penalty() -> Tensor:
         return cfg.alpha * to_start() + cfg.beta * to_zero()
@@ -50,7 +53,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     return ModulePredictor(model, list(model.parameters()))
 
 
-def pull(parameters: Iterable[nn.Parameter], start: float | None = None) -> Callable[[], Tensor]:
+def half_squared_distance(parameters: Iterable[nn.Parameter], start: float | None = None) -> Callable[[], Tensor]:
     """Return a function that gives 1/2 ||w - w0||^2, w0 being the values of now, or one number."""
     trained = list(parameters)
     origin = [torch.full_like(p, start) if start is not None else p.detach().clone() for p in trained]

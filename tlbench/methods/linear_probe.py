@@ -14,8 +14,8 @@ from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import MethodConfig
 from tlbench.data.dataset import Task
 from tlbench.training.context import Context
+from tlbench.training.linear_probe import fit_probe
 from tlbench.training.predictor import FeaturePredictor, Predictor
-from tlbench.training.probe import fit_probe
 
 PROTOCOLS = ("classification",)
 FROZEN_BACKBONE = True

@@ -19,8 +19,8 @@ from tlbench.core.record import Footprint
 from tlbench.data.dataset import Task
 from tlbench.training.context import Context
 from tlbench.training.fewshot.episodes import episode_scores, validation_episodes
-from tlbench.training.fewshot.support_logistic import SupportLogistic
-from tlbench.training.predictor import EpisodeLearner
+from tlbench.training.fewshot.support_logistic import BatchedLogisticProblem
+from tlbench.training.predictor import EmbeddingEpisodeLearner
 
 PROTOCOLS = ("episodic",)
 FROZEN_BACKBONE = True
@@ -40,21 +40,21 @@ def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
     return "an episode has a number of shots, not all examples" if info.shots == "full" else None
 
 
-def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EpisodeLearner:
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingEpisodeLearner:
     """Choose C; everything else is learnt from an episode's support."""
     c = cfg.C or UNTUNED
     episodes = validation_episodes(task.info, task.val, VALIDATION_EPISODES, ctx)
     if episodes is not None and task.val is not None:
         grid = (cfg.C,) if cfg.C else GRID
-        learners = {each: LogisticSupport(backbone, each, task.info.classes) for each in grid}
+        learners = {each: LogisticRegressionLearner(backbone, each, task.info.classes) for each in grid}
         scores = {each: episode_scores(learner, task.val, episodes, ctx) for each, learner in learners.items()}
         c = max(grid, key=lambda each: scores[each].order)
         ctx.validation.update(scores[c]._asdict())
     ctx.selected["C"] = c
-    return LogisticSupport(backbone, c, task.info.classes)
+    return LogisticRegressionLearner(backbone, c, task.info.classes)
 
 
-class LogisticSupport:
+class LogisticRegressionLearner:
     """Learns an episode by logistic regression on its support; the embedding is the backbone as given."""
 
     encoder: nn.Module | None = None
@@ -68,7 +68,7 @@ class LogisticSupport:
     def classify(self, support: Tensor, labels: Tensor, query: Tensor, ways: int) -> Tensor:
         """Return logits (E, Q, ways) of embedded queries (E, Q, D)."""
         support, query = normalize(support, dim=2), normalize(query, dim=2)
-        weights, bias = (part.to(query.dtype) for part in SupportLogistic(support, labels, ways).solve(self._c))
+        weights, bias = (part.to(query.dtype) for part in BatchedLogisticProblem(support, labels, ways).solve(self._c))
         return torch.baddbmm(bias.unsqueeze(1), query, weights.transpose(1, 2))
 
     def footprint(self) -> Footprint:

@@ -24,9 +24,9 @@ from tlbench.core.errors import UserError, nearest
 from tlbench.data.dataset import Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.efficient.added_parameters import train_added
-from tlbench.training.efficient.low_rank import add_low_rank, merge_low_rank
-from tlbench.training.efficient.low_rank_layers import Design, Rows, adaptable
+from tlbench.training.parameter_efficient.added_parameters import train_added_parameters
+from tlbench.training.parameter_efficient.low_rank import add_low_rank, merge_low_rank
+from tlbench.training.parameter_efficient.low_rank_layers import LowRankDesign, WeightBlocks, supports_low_rank
 from tlbench.training.predictor import Predictor
 
 PROTOCOLS = ("classification",)
@@ -57,7 +57,7 @@ class Config(FineTuningConfig):
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train updates and a head on the frozen backbone, and merge them."""
     sites, note = choose_layers(backbone, cfg.targets)
-    design = Design(cfg.rank, cfg.alpha_over_rank * cfg.rank, cfg.dropout, cfg.rslora)
+    design = LowRankDesign(cfg.rank, cfg.alpha_over_rank * cfg.rank, cfg.dropout, cfg.rslora)
     example = torch.from_numpy(np.ascontiguousarray(task.train.x[:2]))
     added = add_low_rank(backbone, sites, design, example, ctx.generator("lora"))
     if added.read and cfg.dropout:
@@ -65,12 +65,14 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     if added.idle:
         note += [f"not updated, since no feature depends on them: {', '.join(added.idle)}"]
     ctx.notes += note
-    predictor = train_added(Classifier(backbone, task.info.classes), added.parameters, cfg.lr, task, cfg, ctx)
+    predictor = train_added_parameters(
+        Classifier(backbone, task.info.classes), added.parameters, cfg.lr, task, cfg, ctx
+    )
     merge_low_rank(backbone)
     return predictor
 
 
-def choose_layers(backbone: Backbone, targets: str | tuple[str, ...]) -> tuple[dict[str, Rows], list[str]]:
+def choose_layers(backbone: Backbone, targets: str | tuple[str, ...]) -> tuple[dict[str, WeightBlocks], list[str]]:
     """Return which rows of which layers to update, by name, and notes for the record.
 
     A preset updates query, key and value each by a pair of its own, whether the network packs them into one layer or
@@ -85,10 +87,10 @@ def choose_layers(backbone: Backbone, targets: str | tuple[str, ...]) -> tuple[d
     Raises:
         UserError: A pattern matches no layer, or two match the same one.
     """
-    layers = {name: layer for name, layer in backbone.body.named_modules() if adaptable(layer)}
+    layers = {name: layer for name, layer in backbone.body.named_modules() if supports_low_rank(layer)}
     if not isinstance(targets, str):
         return _matching(layers, targets, backbone.info.label), []
-    sites: dict[str, Rows] = {}
+    sites: dict[str, WeightBlocks] = {}
     notes: list[str] = []
     if targets in ("qv", "attention"):
         for pair in backbone.sublayers:
@@ -108,11 +110,11 @@ def choose_layers(backbone: Backbone, targets: str | tuple[str, ...]) -> tuple[d
 _ROLES = {"qkv": "qkv", "kv": "kv", "qk": "qk", "q": "q", "k": "k", "v": "v", "query": "q", "key": "k", "value": "v"}
 
 
-def _whole(backbone: Backbone, layers: Mapping[str, nn.Module]) -> dict[str, Rows]:
-    return {name: _rows(backbone, name, layer, "qkv") or Rows() for name, layer in layers.items()}
+def _whole(backbone: Backbone, layers: Mapping[str, nn.Module]) -> dict[str, WeightBlocks]:
+    return {name: _rows(backbone, name, layer, "qkv") or WeightBlocks() for name, layer in layers.items()}
 
 
-def _rows(backbone: Backbone, name: str, layer: nn.Module, wanted: str) -> Rows | None:
+def _rows(backbone: Backbone, name: str, layer: nn.Module, wanted: str) -> WeightBlocks | None:
     """Return the rows of a layer that make some of query, key and value; None if none do, or nobody can tell."""
     parent, _, own = name.rpartition(".")
     roles = "qkv" if isinstance(layer, nn.MultiheadAttention) else ""
@@ -121,12 +123,12 @@ def _rows(backbone: Backbone, name: str, layer: nn.Module, wanted: str) -> Rows 
         attention = backbone.body.get_submodule(parent)
         by_head = getattr(attention, "head_first", False) or hasattr(attention, "key_dim")
         if len(roles) > 1 and (by_head or layer.out_features != len(roles) * layer.in_features):
-            return Rows()  # packed, but not part by part: some networks do so head by head
+            return WeightBlocks()  # packed, but not part by part: some networks do so head by head
     chosen = tuple(part for part, role in enumerate(roles) if role in wanted)
-    return Rows(len(roles), chosen) if chosen else None
+    return WeightBlocks(len(roles), chosen) if chosen else None
 
 
-def _matching(layers: Mapping[str, nn.Module], patterns: tuple[str, ...], label: str) -> dict[str, Rows]:
+def _matching(layers: Mapping[str, nn.Module], patterns: tuple[str, ...], label: str) -> dict[str, WeightBlocks]:
     matched: dict[str, str] = {}
     for pattern in patterns:
         found = [name for name in layers if fnmatchcase(f".{name}", f"*.{pattern}")]
@@ -140,4 +142,4 @@ def _matching(layers: Mapping[str, nn.Module], patterns: tuple[str, ...], label:
                 f"{label}: the targets {matched[twice]!r} and {pattern!r} both match {twice}", "name it once"
             )
         matched |= dict.fromkeys(found, pattern)
-    return {name: Rows() for name in layers if name in matched}
+    return {name: WeightBlocks() for name in layers if name in matched}

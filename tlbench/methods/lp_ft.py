@@ -15,9 +15,9 @@ from tlbench.core.config import BatchNorm, FineTuningConfig, choice, log_uniform
 from tlbench.data.dataset import Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
+from tlbench.training.linear_probe import initialise_head
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor, Predictor
-from tlbench.training.probe import start_from_probe
 from tlbench.training.supervised_loop import train_classifier
 
 PROTOCOLS = ("classification",)
@@ -35,7 +35,7 @@ class Config(FineTuningConfig):
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Fit the probe, put it in place, and train the whole network."""
     model = Classifier(backbone, task.info.classes).to(ctx.device)
-    ctx.selected["C"] = start_from_probe(model, task, ctx).C
+    ctx.selected["C"] = initialise_head(model, task, ctx).C
     parts = [(backbone.parameters(), cfg.lr), (model.head.parameters(), cfg.lr * cfg.head_multiplier)]
     groups = parameter_groups(parts, cfg.weight_decay)
     train_classifier(model, groups, task.train, task.val, cfg, ctx, batch_norm=cfg.batch_norm, from_start=True)

@@ -29,14 +29,21 @@ from tlbench.core.record import Footprint
 from tlbench.data.dataset import Task
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import random_head
-from tlbench.training.collectives import total, total_gradients
+from tlbench.training.collectives import all_reduce_gradients, all_reduce_sum
 from tlbench.training.context import Context
 from tlbench.training.fewshot.episode_batch_norm import use_episode_statistics
 from tlbench.training.fewshot.episodic_loop import EpisodeBatch, train_on_episodes
-from tlbench.training.fewshot.inner_loop import Order, Values, by_autograd, by_transform, descend, step_weights
-from tlbench.training.fewshot.vectorization import vectorisable
-from tlbench.training.precision import at_least_single
-from tlbench.training.predictor import EpisodeSolver, ModulePredictor
+from tlbench.training.fewshot.inner_loop import (
+    NamedTensors,
+    Order,
+    autograd_gradient,
+    func_gradient,
+    gradient_descent,
+    multi_step_loss_weights,
+)
+from tlbench.training.fewshot.vmap_support import supports_vmap
+from tlbench.training.precision import at_least_float32
+from tlbench.training.predictor import AdaptingEpisodeLearner, ModulePredictor
 from tlbench.training.schedules import warmup_cosine
 
 PROTOCOLS = ("episodic",)
@@ -72,10 +79,10 @@ def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
     return forbids_training(info, cfg.queries, info.classes)
 
 
-def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EpisodeSolver:
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> AdaptingEpisodeLearner:
     """Train the backbone under a new head on episodes of the training classes."""
-    start = Start(backbone, task.info.classes, cfg, ctx.generator("head")).to(ctx.device)
-    solver, examples = Descent(start, cfg), Examples(task.train, ctx.device)
+    start = MetaInitialisation(backbone, task.info.classes, cfg, ctx.generator("head")).to(ctx.device)
+    solver, examples = GradientDescentLearner(start, cfg), Examples(task.train, ctx.device)
     if ctx.device.type == "cuda":
         solver.vectorise(examples.take(torch.arange(2))[0])
     parameters = list(start.parameters())
@@ -93,10 +100,10 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EpisodeSol
             loss = losses.sum() / len(batch.support)
             loss.backward()
             seen += loss.detach()
-        total_gradients(parameters, ctx)
+        all_reduce_gradients(parameters, ctx)
         if cfg.clamp is not None:
             nn.utils.clip_grad_value_(parameters, cfg.clamp)
-        return total(seen, ctx)
+        return all_reduce_sum(seen, ctx)
 
     def rate(done: int) -> float:
         return warmup_cosine(done, cfg.episodes, 0.0) if cfg.schedule == "cosine" else 1.0
@@ -106,7 +113,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EpisodeSol
 
 
 def _weights(cfg: Config, done: int) -> list[float]:
-    return step_weights(cfg.inner_steps, done / (_SETTLED * cfg.episodes) if cfg.multi_step_loss else 1.0)
+    return multi_step_loss_weights(cfg.inner_steps, done / (_SETTLED * cfg.episodes) if cfg.multi_step_loss else 1.0)
 
 
 class Network(nn.Module):
@@ -128,7 +135,7 @@ class Network(nn.Module):
         return self.head(self.backbone.body(x))
 
 
-class Start(nn.Module):
+class MetaInitialisation(nn.Module):
     """What is learned: the weights from which every episode starts and, if asked, the rates (steps, tensors)."""
 
     rates: Tensor
@@ -147,7 +154,7 @@ class Start(nn.Module):
         return self.rates[torch.arange(steps).clamp(max=len(self.rates) - 1)]
 
 
-class Descent:
+class GradientDescentLearner:
     """Solves episodes by gradient descent on their support, one at a time or, on a GPU, many at once.
 
     Args:
@@ -157,7 +164,7 @@ class Descent:
 
     module: nn.Module
 
-    def __init__(self, start: Start, cfg: Config) -> None:
+    def __init__(self, start: MetaInitialisation, cfg: Config) -> None:
         self.module = self._start = start
         self._cfg = cfg
         self._norms = use_episode_statistics(start)
@@ -172,7 +179,7 @@ class Descent:
         for norm in self._norms:
             norm.fused = False
         with sdpa_kernel(SDPBackend.MATH):
-            self._vectorised = vectorisable(self._start.network, self._start.network.backbone.prepare(x))
+            self._vectorised = supports_vmap(self._start.network, self._start.network.backbone.prepare(x))
         for norm in self._norms:
             norm.fused = not self._vectorised
 
@@ -246,16 +253,20 @@ class Descent:
     def _prepared(self, x: Tensor) -> Tensor:
         return self._start.network.backbone.prepare(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
-    def _steps(self, start: Values, rates: Tensor, order: Order, x: Tensor, y: Tensor, ways: int) -> Iterator[Values]:
-        def objective(values: Values) -> Tensor:
+    def _steps(
+        self, start: NamedTensors, rates: Tensor, order: Order, x: Tensor, y: Tensor, ways: int
+    ) -> Iterator[NamedTensors]:
+        def objective(values: NamedTensors) -> Tensor:
             return cross_entropy(self._logits(values, x, ways), y)
 
-        return descend(objective, start, rates, order, by_transform if self._vectorised else by_autograd)
+        return gradient_descent(
+            objective, start, rates, order, func_gradient if self._vectorised else autograd_gradient
+        )
 
-    def _answers(self, values: Values, support: Tensor, query: Tensor, ways: int) -> Tensor:
+    def _answers(self, values: NamedTensors, support: Tensor, query: Tensor, ways: int) -> Tensor:
         x = torch.cat([support, query]) if self._by_support else query
         return self._logits(values, x, ways)[-len(query) :]
 
-    def _logits(self, values: Values, x: Tensor, ways: int) -> Tensor:
+    def _logits(self, values: NamedTensors, x: Tensor, ways: int) -> Tensor:
         logits = functional_call(self._start.network, dict(values), (x,))
-        return at_least_single(logits)[:, :ways]
+        return at_least_float32(logits)[:, :ways]

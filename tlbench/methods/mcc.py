@@ -12,10 +12,10 @@ from torch import Tensor
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import AdaptationConfig, log_uniform, tunable
 from tlbench.data.dataset import Task
-from tlbench.training.adaptation.adaptation_loop import Step, supervised, train_adapting
-from tlbench.training.adaptation.alignment_ramp import ramp
+from tlbench.training.adaptation.adaptation_loop import AdaptationStep, supervised_loss, train_on_domains
+from tlbench.training.adaptation.alignment_ramp import alignment_ramp
+from tlbench.training.adaptation.bottleneck_classifier import BottleneckClassifier
 from tlbench.training.adaptation.class_confusion import class_confusion
-from tlbench.training.adaptation.domain_classifier import DomainClassifier
 from tlbench.training.context import Context
 from tlbench.training.predictor import ModulePredictor, Predictor
 
@@ -33,11 +33,11 @@ class Config(AdaptationConfig):
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train the classifier, and make up its mind about the target."""
-    model = DomainClassifier(backbone, task.info.classes, cfg.bottleneck)
+    model = BottleneckClassifier(backbone, task.info.classes, cfg.bottleneck)
 
-    def loss(step: Step) -> dict[str, Tensor]:
+    def loss(step: AdaptationStep) -> dict[str, Tensor]:
         confusion = class_confusion(step.target.logits, cfg.temperature)
-        return {"loss": supervised(step), "confusion": cfg.weight * ramp(step.progress) * confusion}
+        return {"loss": supervised_loss(step), "confusion": cfg.weight * alignment_ramp(step.progress) * confusion}
 
-    train_adapting(model, model.groups(cfg), task, cfg, ctx, loss)
+    train_on_domains(model, model.groups(cfg), task, cfg, ctx, loss)
     return ModulePredictor(model, list(model.parameters()))

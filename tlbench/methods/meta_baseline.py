@@ -26,12 +26,17 @@ from tlbench.core.record import Footprint
 from tlbench.data.dataset import Task
 from tlbench.training.batches import Examples
 from tlbench.training.context import Context
+from tlbench.training.fewshot.base_classifier import train_base_classifier
 from tlbench.training.fewshot.cosine_head import cosine_logits
-from tlbench.training.fewshot.episodic_loop import EpisodeBatch, embed_episodes, refuse_few_classes, train_on_episodes
+from tlbench.training.fewshot.episodic_loop import (
+    EpisodeBatch,
+    embed_episodes,
+    require_enough_classes,
+    train_on_episodes,
+)
 from tlbench.training.fewshot.prototypes import prototypes
-from tlbench.training.fewshot.training_classes import train_on_classes
 from tlbench.training.parameter_groups import make_optimizer, parameter_groups
-from tlbench.training.predictor import EpisodeLearner, ModulePredictor
+from tlbench.training.predictor import EmbeddingEpisodeLearner, ModulePredictor
 
 PROTOCOLS = ("episodic",)
 SEGMENTABLE = ("episodic",)
@@ -60,16 +65,16 @@ def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
     return forbids_training(info, cfg.queries)
 
 
-def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EpisodeLearner:
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingEpisodeLearner:
     """Train the backbone on the training classes, all of them at once and then episode by episode."""
-    refuse_few_classes(task, cfg)
+    require_enough_classes(task, cfg)
     if cfg.epochs:
         own = replace(ctx, curves={})
-        train_on_classes(backbone, task.train, cfg, cfg.classifier_lr, cfg.head, cfg.scale, own)
+        train_base_classifier(backbone, task.train, cfg, cfg.classifier_lr, cfg.head, cfg.scale, own)
         ctx.curves["classifier_loss"] = own.curves["train_loss"]
     model = ScaledEmbedding(backbone, cfg.scale).to(ctx.device)
     optimizer = make_optimizer("sgd", parameter_groups([(model.parameters(), cfg.lr)], cfg.weight_decay))
-    learner = MeanDirections(model)
+    learner = CosinePrototypeLearner(model)
     encoder, examples = ctx.wrap(backbone), Examples(task.train, ctx.device)
 
     def backward(batch: EpisodeBatch) -> Tensor:
@@ -113,7 +118,7 @@ class ScaledEmbedding(nn.Module):
         return self.backbone(x)
 
 
-class MeanDirections:
+class CosinePrototypeLearner:
     """Learns an episode by taking the means of its embedded support, of which the directions count."""
 
     encoder: nn.Module | None

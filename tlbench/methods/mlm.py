@@ -30,12 +30,12 @@ from tlbench.core.config import (
     uniform,
 )
 from tlbench.data.dataset import Split, Task
-from tlbench.training.collectives import total
+from tlbench.training.collectives import all_reduce_sum
 from tlbench.training.context import Context
-from tlbench.training.parameter_groups import make_optimizer, parameter_groups, set_rate
+from tlbench.training.parameter_groups import make_optimizer, parameter_groups, scale_rates
 from tlbench.training.predictor import Predictor
 from tlbench.training.schedules import rate_factor
-from tlbench.training.selfsupervised.downstream import learn_labels
+from tlbench.training.selfsupervised.downstream import train_downstream
 from tlbench.training.selfsupervised.language_head import LanguageModel
 from tlbench.training.selfsupervised.masked_batches import MaskedBatches
 
@@ -71,7 +71,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     splits = (task.train, task.val, task.unlabeled)
     texts = np.concatenate([split.x for split in splits if split is not None])
     _train(texts, backbone, cfg, ctx, "pretrain_loss")
-    return learn_labels(task, backbone, cfg, ctx)
+    return train_downstream(task, backbone, cfg, ctx)
 
 
 def _train(texts: NDArray[np.int32], backbone: Backbone, cfg: Config, ctx: Context, curve: str) -> None:
@@ -104,7 +104,7 @@ def _train_epoch(
     seen, selected = torch.zeros((), device=ctx.device), 0
     steps = cfg.epochs * batches.count
     for step, batch in enumerate(batches.epoch(epoch), start=epoch * batches.count):
-        set_rate(optimizer, rate_factor(cfg.schedule, step, steps, cfg.warmup))
+        scale_rates(optimizer, rate_factor(cfg.schedule, step, steps, cfg.warmup))
         with ctx.autocast():
             logits = model(batch.ids, batch.rows, batch.columns)
         logits = logits if logits.dtype == torch.float64 else logits.float()
@@ -115,4 +115,4 @@ def _train_epoch(
         optimizer.step()
         seen += losses.detach().sum()
         selected += batch.selected
-    return total(seen, ctx).item() / max(selected, 1)
+    return all_reduce_sum(seen, ctx).item() / max(selected, 1)

@@ -18,10 +18,10 @@ from torch import Tensor
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import AdaptationConfig, choice, log_uniform, tunable
 from tlbench.data.dataset import Task
-from tlbench.training.adaptation.adaptation_loop import Step, supervised, train_adapting
-from tlbench.training.adaptation.alignment_ramp import ramp
-from tlbench.training.adaptation.domain_classifier import DomainClassifier
-from tlbench.training.adaptation.mmd import discrepancy, gaussian_kernels, squared_distances
+from tlbench.training.adaptation.adaptation_loop import AdaptationStep, supervised_loss, train_on_domains
+from tlbench.training.adaptation.alignment_ramp import alignment_ramp
+from tlbench.training.adaptation.bottleneck_classifier import BottleneckClassifier
+from tlbench.training.adaptation.mmd import gaussian_kernels, squared_distances, squared_mmd
 from tlbench.training.context import Context
 from tlbench.training.predictor import ModulePredictor, Predictor
 
@@ -43,19 +43,22 @@ class Config(AdaptationConfig):
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train the classifier, and draw the domains together."""
-    model = DomainClassifier(backbone, task.info.classes, cfg.bottleneck)
+    model = BottleneckClassifier(backbone, task.info.classes, cfg.bottleneck)
 
-    def loss(step: Step) -> dict[str, Tensor]:
-        return {"loss": supervised(step), "mmd": cfg.weight * ramp(step.progress) * apart(step, cfg)}
+    def loss(step: AdaptationStep) -> dict[str, Tensor]:
+        return {
+            "loss": supervised_loss(step),
+            "mmd": cfg.weight * alignment_ramp(step.progress) * domain_discrepancy(step, cfg),
+        }
 
-    train_adapting(model, model.groups(cfg), task, cfg, ctx, loss)
+    train_on_domains(model, model.groups(cfg), task, cfg, ctx, loss)
     return ModulePredictor(model, list(model.parameters()))
 
 
-def apart(step: Step, cfg: Config) -> Tensor:
+def domain_discrepancy(step: AdaptationStep, cfg: Config) -> Tensor:
     """Return the squared discrepancy of source and target in a step."""
     pair = (step.source, step.target)
     z, logits = torch.cat([part.z for part in pair]), torch.cat([part.logits for part in pair])
     layers = {"bottleneck": [z], "logits": [logits], "joint": [z, logits.softmax(1)]}[cfg.layer]
     kernel = math.prod(gaussian_kernels(squared_distances(layer), cfg.kernels) for layer in layers)
-    return discrepancy(kernel, len(step.source.z), cfg.estimate == "unbiased")
+    return squared_mmd(kernel, len(step.source.z), cfg.estimate == "unbiased")

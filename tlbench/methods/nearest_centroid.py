@@ -23,7 +23,7 @@ from tlbench.training.context import Context
 from tlbench.training.evaluation import score_logits
 from tlbench.training.fewshot.episodes import episode_scores, validation_episodes
 from tlbench.training.fewshot.prototypes import distance_logits, prototypes
-from tlbench.training.predictor import EpisodeLearner, FeaturePredictor, Predictor
+from tlbench.training.predictor import EmbeddingEpisodeLearner, FeaturePredictor, Predictor
 
 PROTOCOLS = ("classification", "episodic")
 FROZEN_BACKBONE = True
@@ -45,13 +45,13 @@ def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
     return None
 
 
-def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor | EpisodeLearner:
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor | EmbeddingEpisodeLearner:
     """Take the class means (classification), or only the mean to centre on (episodes)."""
     z = ctx.frozen_features(task.train)
     mean = z.mean(0)
     transform = partial(_transform, mean=mean, kind=cfg.transform)
     if task.info.protocol == "episodic":
-        learner = Centroids(backbone, transform, stored=mean.numel() if cfg.transform == "cl2n" else 0)
+        learner = CentroidLearner(backbone, transform, stored=mean.numel() if cfg.transform == "cl2n" else 0)
         episodes = validation_episodes(task.info, task.val, VALIDATION_EPISODES, ctx)
         if episodes is not None and task.val is not None:
             ctx.validation.update(episode_scores(learner, task.val, episodes, ctx)._asdict())
@@ -66,7 +66,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor 
     return FeaturePredictor(backbone, head, trainable=centres.numel(), stored=stored)
 
 
-class Centroids:
+class CentroidLearner:
     """Learns an episode by taking the means of its support; the embedding is the backbone as given."""
 
     encoder: nn.Module | None = None

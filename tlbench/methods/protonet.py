@@ -24,8 +24,8 @@ from tlbench.training.batches import Examples
 from tlbench.training.context import Context
 from tlbench.training.fewshot.episodic_loop import EpisodeBatch, embed_episodes, train_on_episodes
 from tlbench.training.fewshot.prototypes import distance_logits, prototypes
-from tlbench.training.predictor import EpisodeLearner, ModulePredictor
-from tlbench.training.schedules import halving
+from tlbench.training.predictor import EmbeddingEpisodeLearner, ModulePredictor
+from tlbench.training.schedules import step_halving
 
 PROTOCOLS = ("episodic",)
 SEGMENTABLE = ("episodic",)
@@ -46,11 +46,11 @@ def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
     return forbids_training(info, cfg.queries)
 
 
-def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EpisodeLearner:
+def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingEpisodeLearner:
     """Train the backbone on episodes of the training classes."""
     backbone.to(ctx.device)
     optimizer = torch.optim.Adam([{"params": list(backbone.parameters()), "lr": cfg.lr, "base_lr": cfg.lr}], fused=True)
-    learner = Prototypes(backbone)
+    learner = PrototypeLearner(backbone)
     encoder, examples = ctx.wrap(backbone), Examples(task.train, ctx.device)
 
     def backward(batch: EpisodeBatch) -> Tensor:
@@ -61,12 +61,12 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EpisodeLea
         return loss.detach()
 
     train_on_episodes(
-        backbone, learner, optimizer, task, cfg, ctx, backward, rate=lambda done: halving(done, cfg.halve_every)
+        backbone, learner, optimizer, task, cfg, ctx, backward, rate=lambda done: step_halving(done, cfg.halve_every)
     )
     return learner
 
 
-class Prototypes:
+class PrototypeLearner:
     """Learns an episode by taking the means of its embedded support."""
 
     encoder: nn.Module | None

@@ -18,10 +18,10 @@ from torch.nn.functional import cross_entropy
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import AdaptationConfig, choice, log_uniform, tunable
 from tlbench.data.dataset import Split, Task
-from tlbench.training.adaptation.adaptation_loop import Step, supervised, train_adapting
-from tlbench.training.adaptation.domain_classifier import DomainClassifier
+from tlbench.training.adaptation.adaptation_loop import AdaptationStep, supervised_loss, train_on_domains
+from tlbench.training.adaptation.bottleneck_classifier import BottleneckClassifier
 from tlbench.training.adaptation.information_maximization import information_loss
-from tlbench.training.adaptation.pseudo_labels import centre_labels
+from tlbench.training.adaptation.pseudo_labels import centroid_labels
 from tlbench.training.context import Context
 from tlbench.training.frozen_features import embed
 from tlbench.training.predictor import ModulePredictor, Predictor
@@ -41,14 +41,14 @@ class Config(AdaptationConfig):
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train on the source, then on the target."""
-    model = DomainClassifier(backbone, task.info.classes, cfg.bottleneck)
-    train_adapting(
+    model = BottleneckClassifier(backbone, task.info.classes, cfg.bottleneck)
+    train_on_domains(
         model,
         model.groups(cfg),
         task,
         cfg,
         ctx,
-        lambda step: {"source_loss": supervised(step, cfg.smoothing)},
+        lambda step: {"source_loss": supervised_loss(step, cfg.smoothing)},
         reads=("source", "shots"),
         proposes=False,
         name="source",
@@ -59,7 +59,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     return ModulePredictor(model, list(model.parameters()))
 
 
-def adapt(model: DomainClassifier, task: Task, cfg: Config, ctx: Context) -> None:
+def adapt(model: BottleneckClassifier, task: Task, cfg: Config, ctx: Context) -> None:
     """Train all but the head on the target, in place."""
     model.head.requires_grad_(False)
     target = task.unlabeled
@@ -68,18 +68,18 @@ def adapt(model: DomainClassifier, task: Task, cfg: Config, ctx: Context) -> Non
 
     def refresh() -> None:
         nonlocal own
-        own = own_labels(model, target, ctx)
+        own = pseudo_labels(model, target, ctx)
 
-    def loss(step: Step) -> dict[str, Tensor]:
+    def loss(step: AdaptationStep) -> dict[str, Tensor]:
         terms = {"information": cfg.weight * information_loss(step.target.logits)}
         if len(step.shots.y):
-            terms["loss"] = supervised(step)
+            terms["loss"] = supervised_loss(step)
         if cfg.pseudo_weight:
             labels = own[step.target.rows.to(own.device)]
             terms["pseudo"] = cfg.pseudo_weight * cross_entropy(step.target.logits, labels)
         return terms
 
-    train_adapting(
+    train_on_domains(
         model,
         model.groups(cfg),
         task,
@@ -92,10 +92,10 @@ def adapt(model: DomainClassifier, task: Task, cfg: Config, ctx: Context) -> Non
     )
 
 
-def own_labels(model: DomainClassifier, target: Split, ctx: Context) -> Tensor:
+def pseudo_labels(model: BottleneckClassifier, target: Split, ctx: Context) -> Tensor:
     """Return the labels (n,), on the device, that the model gives to a split by its class centres."""
     model.eval()
     z = embed(model.encode, target.x, None, ctx.device).to(ctx.device)
     with torch.no_grad():
         p = model.head(z.to(model.head.weight.dtype)).softmax(1)
-    return centre_labels(z.to(p.dtype), p)
+    return centroid_labels(z.to(p.dtype), p)

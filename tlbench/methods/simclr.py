@@ -22,13 +22,13 @@ from tlbench.core.config import MethodConfig, SelfSupervisedConfig, Views, choic
 from tlbench.data.dataset import Split, Task
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import train_mode
-from tlbench.training.collectives import total
+from tlbench.training.collectives import all_reduce_sum
 from tlbench.training.context import Context
-from tlbench.training.parameter_groups import check_cover, make_optimizer, parameter_groups, set_rate
+from tlbench.training.parameter_groups import check_coverage, make_optimizer, parameter_groups, scale_rates
 from tlbench.training.predictor import Predictor
 from tlbench.training.schedules import warmup_cosine
-from tlbench.training.selfsupervised.contrastive import join_views, nt_xent, spread
-from tlbench.training.selfsupervised.downstream import learn_labels
+from tlbench.training.selfsupervised.contrastive import alignment_and_uniformity, gather_views, nt_xent
+from tlbench.training.selfsupervised.downstream import train_downstream
 from tlbench.training.selfsupervised.projection_head import projection_head
 from tlbench.training.selfsupervised.views import ViewBatch, ViewBatches
 
@@ -83,7 +83,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     splits = (task.train, task.val, task.unlabeled)
     _train(np.concatenate([split.x for split in splits if split is not None]), backbone, cfg, ctx, "pretrain_loss")
     tuning = SelfSupervisedConfig(then=cfg.then, tune_epochs=cfg.tune_epochs, tune_lr=cfg.tune_lr)
-    return learn_labels(task, backbone, tuning, ctx)
+    return train_downstream(task, backbone, tuning, ctx)
 
 
 def _train(x: Any, backbone: Backbone, cfg: Config, ctx: Context, curve: str) -> None:
@@ -93,32 +93,32 @@ def _train(x: Any, backbone: Backbone, cfg: Config, ctx: Context, curve: str) ->
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = Examples(Split(x, np.zeros(len(x), np.int64), np.arange(len(x))), ctx.device)
     batches = ViewBatches(images, cfg.batch_size, cfg.views, cfg.strength, ctx, "pretrain")
-    optimizer = make_stepper(model, cfg, len(x) / batches.count)
+    optimizer = simclr_optimizer(model, cfg, len(x) / batches.count)
     wrapped = ctx.wrap(model)
     steps = cfg.epochs * batches.count
     for epoch in ctx.epochs(cfg.epochs, model, name="pretrain", optimizer=optimizer):
         train_mode(model, "train")
         seen = torch.zeros((), device=ctx.device)
         for step, batch in enumerate(batches.epoch(epoch), start=epoch * batches.count):
-            set_rate(optimizer, warmup_cosine(step, steps, cfg.warmup))
-            z, losses = take_step(wrapped, batch, optimizer, cfg, ctx)
+            scale_rates(optimizer, warmup_cosine(step, steps, cfg.warmup))
+            z, losses = train_step(wrapped, batch, optimizer, cfg, ctx)
             seen += losses.sum()
-        ctx.log(epoch, **{curve: total(seen, ctx).item() / (2 * len(x))}, **spread(z))
+        ctx.log(epoch, **{curve: all_reduce_sum(seen, ctx).item() / (2 * len(x))}, **alignment_and_uniformity(z))
     if ctx.world > 1:
         del wrapped
         gc.collect()  # no data-parallel wrapper may still watch the parameters when the labels are learnt
 
 
-def make_stepper(model: nn.Module, cfg: Config, images: float) -> torch.optim.Optimizer:
+def simclr_optimizer(model: nn.Module, cfg: Config, images: float) -> torch.optim.Optimizer:
     """Return the optimiser for steps of so many images."""
     scale = images / REFERENCE
     lr = cfg.lars_lr * scale if cfg.optimizer == "lars" else cfg.lr * math.sqrt(scale)
     groups = parameter_groups([(model.parameters(), lr)], cfg.weight_decay)
-    check_cover(model, groups)
+    check_coverage(model, groups)
     return make_optimizer(cfg.optimizer, groups)
 
 
-def take_step(
+def train_step(
     model: nn.Module, batch: ViewBatch, optimizer: torch.optim.Optimizer, cfg: Config, ctx: Context
 ) -> tuple[Tensor, Tensor]:
     """Train on one batch; return the embeddings of all processes (2N, D) and the losses of this one's views (2b,).
@@ -127,7 +127,7 @@ def take_step(
     """
     with ctx.autocast():
         own = model(batch.x)
-    z = join_views(own, batch.size, ctx)
+    z = gather_views(own, batch.size, ctx)
     losses = nt_xent(z, cfg.temperature, _places(batch.size, ctx))
     optimizer.zero_grad(set_to_none=True)
     ctx.mean(losses, 2 * batch.size).backward()

@@ -17,8 +17,8 @@ from tlbench.core.config import BatchNorm, FineTuningConfig, log_uniform, tunabl
 from tlbench.data.dataset import Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.efficient.added_parameters import train_added
-from tlbench.training.efficient.scaling import add_scales, merge_scales
+from tlbench.training.parameter_efficient.added_parameters import train_added_parameters
+from tlbench.training.parameter_efficient.scaling import add_scales, merge_scales
 from tlbench.training.predictor import Predictor
 
 PROTOCOLS = ("classification",)
@@ -37,6 +37,6 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train scales, shifts and a head on the frozen backbone, and merge them."""
     example = torch.from_numpy(np.ascontiguousarray(task.train.x[:2]))
     added = add_scales(backbone, example, parallel=ctx.world > 1)
-    predictor = train_added(Classifier(backbone, task.info.classes), added, cfg.lr, task, cfg, ctx)
+    predictor = train_added_parameters(Classifier(backbone, task.info.classes), added, cfg.lr, task, cfg, ctx)
     merge_scales(backbone)
     return predictor

@@ -10,8 +10,8 @@ from __future__ import annotations
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import AdaptationConfig
 from tlbench.data.dataset import Task
-from tlbench.training.adaptation.adaptation_loop import supervised, train_adapting
-from tlbench.training.adaptation.domain_classifier import DomainClassifier
+from tlbench.training.adaptation.adaptation_loop import supervised_loss, train_on_domains
+from tlbench.training.adaptation.bottleneck_classifier import BottleneckClassifier
 from tlbench.training.context import Context
 from tlbench.training.predictor import ModulePredictor, Predictor
 
@@ -26,7 +26,7 @@ class Config(AdaptationConfig):
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train on the target's labels."""
-    model = DomainClassifier(backbone, task.info.classes, cfg.bottleneck)
+    model = BottleneckClassifier(backbone, task.info.classes, cfg.bottleneck)
     groups = model.groups(cfg)
-    train_adapting(model, groups, task, cfg, ctx, lambda step: {"loss": supervised(step)}, reads=("shots",))
+    train_on_domains(model, groups, task, cfg, ctx, lambda step: {"loss": supervised_loss(step)}, reads=("shots",))
     return ModulePredictor(model, list(model.parameters()))

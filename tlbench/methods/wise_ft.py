@@ -20,10 +20,10 @@ from tlbench.data.dataset import Task
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.evaluation import Scores, evaluate
+from tlbench.training.evaluation import ValidationScores, evaluate
+from tlbench.training.linear_probe import initialise_head
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor, Predictor
-from tlbench.training.probe import start_from_probe
 from tlbench.training.supervised_loop import train_classifier
 
 PROTOCOLS = ("classification",)
@@ -44,7 +44,7 @@ class Config(FineTuningConfig):
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Fine-tune from the probe, then choose a point on the way there."""
     model = Classifier(backbone, task.info.classes).to(ctx.device)
-    ctx.selected["C"] = start_from_probe(model, task, ctx).C
+    ctx.selected["C"] = initialise_head(model, task, ctx).C
     start = {name: value.detach().clone() for name, value in model.state_dict().items()}
     parts = [(backbone.parameters(), cfg.lr), (model.head.parameters(), cfg.lr * cfg.head_multiplier)]
     groups = parameter_groups(parts, cfg.weight_decay)
@@ -53,21 +53,21 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     alpha = UNTUNED if cfg.alpha is None else cfg.alpha
     held_out = Examples(task.val, ctx.device) if task.val is not None else None
     if held_out is not None:
-        tried: list[tuple[Scores, float]] = []
+        tried: list[tuple[ValidationScores, float]] = []
         for share in GRID if cfg.alpha is None else (alpha,):
-            model.load_state_dict(between(start, end, share))
+            model.load_state_dict(interpolate_states(start, end, share))
             tried.append((evaluate(model, held_out, ctx), share))
         best, alpha = max(tried, key=lambda one: one[0].order)
         ctx.validation.update(best._asdict())
     ctx.selected["alpha"] = alpha
-    model.load_state_dict(between(start, end, alpha))
+    model.load_state_dict(interpolate_states(start, end, alpha))
     if alpha == 0:
         head = list(model.head.parameters())
         return ModulePredictor(model, head, head)
     return ModulePredictor(model, list(model.parameters()))
 
 
-def between(start: Mapping[str, Tensor], end: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
+def interpolate_states(start: Mapping[str, Tensor], end: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
     """Return the state the share ``alpha`` of the way from one to the other; 0 and 1 give the ends bit for bit.
 
     Integers are those of the nearer end. What both ends have alike stays: infinite values have no way between them.

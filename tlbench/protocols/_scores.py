@@ -50,7 +50,7 @@ def evidence(logits: Tensor, labels: Tensor) -> dict[str, Any]:
     }
 
 
-def sealed(ctx: Context, footprint: Footprint) -> Outcome:
+def validation_outcome(ctx: Context, footprint: Footprint) -> Outcome:
     """Return what is known of a fitted method while the test stays sealed: what it found on validation.
 
     Raises:

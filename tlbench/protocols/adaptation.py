@@ -23,8 +23,8 @@ from tlbench.core.info import TaskInfo
 from tlbench.core.record import Outcome
 from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, Dataset, Task, take
 from tlbench.data.sampling import draw_shots
-from tlbench.protocols._proposed_models import Proposals
-from tlbench.protocols._scores import classification_scores, evidence, sealed
+from tlbench.protocols._candidates import CandidateOutputs
+from tlbench.protocols._scores import classification_scores, evidence, validation_outcome
 from tlbench.stats.validators import ValidatorInputs, best_candidate, validator_scores
 from tlbench.training.predictor import Predictor
 
@@ -92,7 +92,7 @@ def run(info: TaskInfo, dataset: Dataset, seed: int, fit: Callable[[Task], Predi
     parts = {"source": dataset.rows(SOURCE_VAL), "target": dataset.rows(TRAIN)}
     if not ctx.sealed:
         parts["test"] = dataset.rows(TEST)
-    proposals = Proposals(dataset, parts, ctx.device, ctx.folder)
+    proposals = CandidateOutputs(dataset, parts, ctx.device, ctx.folder)
     ctx.on_proposal = proposals.keep
     predictor = fit(draw(info, dataset, seed, ctx.oracle))
     if ctx.rank != 0:
@@ -102,7 +102,9 @@ def run(info: TaskInfo, dataset: Dataset, seed: int, fit: Callable[[Task], Predi
     return _outcome(info, dataset, proposals, predictor, ctx)
 
 
-def _outcome(info: TaskInfo, dataset: Dataset, proposals: Proposals, predictor: Predictor, ctx: Context) -> Outcome:
+def _outcome(
+    info: TaskInfo, dataset: Dataset, proposals: CandidateOutputs, predictor: Predictor, ctx: Context
+) -> Outcome:
     """Let the validators choose among the proposals, and score what they chose."""
     steps = proposals.steps
     values = _judged(proposals, np.asarray(dataset.y[dataset.rows(SOURCE_VAL)]))
@@ -114,7 +116,7 @@ def _outcome(info: TaskInfo, dataset: Dataset, proposals: Proposals, predictor: 
     ctx.validation |= {name: each[chosen] for name, each in values.items() if np.isfinite(each[chosen])}
     ctx.selected |= {"validator": ranking, "step": steps[chosen]}
     if ctx.sealed:
-        return sealed(ctx, predictor.footprint())
+        return validation_outcome(ctx, predictor.footprint())
     truth = torch.from_numpy(np.asarray(dataset.y[dataset.rows(TEST)]))
     tested = [torch.from_numpy(proposals.logits(step)["test"]) for step in steps]
     accuracy = [(logits.argmax(1) == truth).double().mean().item() for logits in tested]
@@ -136,7 +138,7 @@ def _outcome(info: TaskInfo, dataset: Dataset, proposals: Proposals, predictor: 
     )
 
 
-def _judged(proposals: Proposals, labels: NDArray[np.int64]) -> dict[str, list[float]]:
+def _judged(proposals: CandidateOutputs, labels: NDArray[np.int64]) -> dict[str, list[float]]:
     """Return what each validator says of each proposal; the answers on the test are none of its business."""
     found = []
     for step in proposals.steps:

@@ -18,7 +18,7 @@ from tlbench.core.record import Outcome
 from tlbench.data.dataset import TEST, TRAIN, VAL, Dataset, Task, take
 from tlbench.data.sampling import draw_shots
 from tlbench.data.validation_groups import classes_mixed
-from tlbench.protocols._scores import classification_scores, evidence, sealed
+from tlbench.protocols._scores import classification_scores, evidence, validation_outcome
 from tlbench.training.frozen_features import embed
 from tlbench.training.predictor import FeaturePredictor, Predictor
 
@@ -70,7 +70,7 @@ def run(info: TaskInfo, dataset: Dataset, seed: int, fit: Callable[[Task], Predi
     if ctx.rank != 0:
         return None
     if ctx.sealed:
-        return sealed(ctx, predictor.footprint())
+        return validation_outcome(ctx, predictor.footprint())
     rows = dataset.rows(TEST)
     labels = torch.from_numpy(np.asarray(dataset.y[rows]))
     if isinstance(predictor, FeaturePredictor) and ctx.features is not None:

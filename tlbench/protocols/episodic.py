@@ -26,9 +26,9 @@ from tlbench.core.info import TaskInfo
 from tlbench.core.record import Outcome
 from tlbench.data.dataset import TEST, Dataset, Split, Task, take
 from tlbench.data.sampling import Episodes, draw_episodes
-from tlbench.protocols._scores import classification_scores, evidence, sealed
-from tlbench.training.fewshot.episodes import episode_inputs, episode_logits, labels_of
-from tlbench.training.predictor import EpisodeLearner, EpisodeSolver
+from tlbench.protocols._scores import classification_scores, evidence, validation_outcome
+from tlbench.training.fewshot.episodes import episode_inputs, episode_labels, episode_logits
+from tlbench.training.predictor import AdaptingEpisodeLearner, EmbeddingEpisodeLearner
 
 if TYPE_CHECKING:
     from tlbench.training.context import Context
@@ -61,7 +61,11 @@ def draw(info: TaskInfo, dataset: Dataset) -> tuple[Task, tuple[int, ...]]:
 
 
 def run(
-    info: TaskInfo, dataset: Dataset, seed: int, fit: Callable[[Task], EpisodeLearner | EpisodeSolver], ctx: Context
+    info: TaskInfo,
+    dataset: Dataset,
+    seed: int,
+    fit: Callable[[Task], EmbeddingEpisodeLearner | AdaptingEpisodeLearner],
+    ctx: Context,
 ) -> Outcome | None:
     """Draw the task, fit, and score on the test episodes; None in every process but the first.
 
@@ -77,7 +81,7 @@ def run(
     if ctx.rank != 0:
         return None
     if ctx.sealed:
-        return sealed(ctx, learner.footprint())
+        return validation_outcome(ctx, learner.footprint())
     options = Options(**info.options)
     assert isinstance(info.shots, int)
     test = _part(dataset, test_classes)
@@ -113,7 +117,7 @@ def run(
 
 
 def score(
-    learner: EpisodeLearner | EpisodeSolver,
+    learner: EmbeddingEpisodeLearner | AdaptingEpisodeLearner,
     inputs: Tensor,
     episodes: Episodes,
     seed: int,
@@ -141,13 +145,17 @@ def score(
 
 def _shuffled(rows: NDArray[np.int64], seed: int) -> tuple[Tensor, Tensor]:
     """Return positions and labels (E, ways * n) of rows (E, ways, n), each episode in a random order of its own."""
-    positions, labels = torch.from_numpy(rows).flatten(1), labels_of(rows)
+    positions, labels = torch.from_numpy(rows).flatten(1), episode_labels(rows)
     order = torch.rand(positions.shape, generator=torch.Generator().manual_seed(seed)).argsort(1)
     return positions.gather(1, order), labels.gather(1, order)
 
 
 def _is_transductive(
-    learner: EpisodeLearner | EpisodeSolver, test: Split, inputs: Tensor, episodes: Episodes, ctx: Context
+    learner: EmbeddingEpisodeLearner | AdaptingEpisodeLearner,
+    test: Split,
+    inputs: Tensor,
+    episodes: Episodes,
+    ctx: Context,
 ) -> bool:
     """Say whether the answer to a query may depend on the others, as the learner declares it, and hold it to that.
 
@@ -161,7 +169,7 @@ def _is_transductive(
     half = few.query[0].size // 2
     whole, part = (score(learner, inputs, few, 0, ctx.device, most=most)[0] for most in (None, half))
     pairs = [(whole[:, :half], part)]
-    if isinstance(learner, EpisodeLearner) and learner.encoder is not None:
+    if isinstance(learner, EmbeddingEpisodeLearner) and learner.encoder is not None:
         alone = Split(test.x[:_CHECKED], test.labels[:_CHECKED], test.rows[:_CHECKED])
         pairs.append((inputs[:_CHECKED], episode_inputs(learner, alone, ctx)))
     if any(_differ(*pair) for pair in pairs):

@@ -32,7 +32,12 @@ from tlbench.testing.fakes import FakeTask, FakeTeacher, fake_backbone, fake_con
 from tlbench.training.context import Context
 from tlbench.training.fewshot.episodes import episode_inputs
 from tlbench.training.frozen_features import embed
-from tlbench.training.predictor import EpisodeLearner, EpisodeSolver, FeaturePredictor, ModulePredictor
+from tlbench.training.predictor import (
+    AdaptingEpisodeLearner,
+    EmbeddingEpisodeLearner,
+    FeaturePredictor,
+    ModulePredictor,
+)
 
 PRETRAIN = "pretrain"
 
@@ -277,7 +282,7 @@ def check_inductive(case: Case, folder: Path) -> None:
 def check_solving(case: Case, folder: Path) -> None:
     """An episode that changes the network leaves it as it was, and is solved alike whatever is solved beside it."""
     fitted = run(case, folder)
-    if not isinstance(fitted.result, EpisodeSolver):
+    if not isinstance(fitted.result, AdaptingEpisodeLearner):
         return
     state = {name: value.clone() for name, value in fitted.result.module.state_dict().items()}
     support, labels, query = (part[None] for part in _episode(fitted.result, fitted.fake, fitted.ctx))
@@ -306,7 +311,9 @@ def assert_footprint(fitted: Fitted) -> None:
             else:
                 given.pop(same)  # it accounts for one parameter, no more
         whole = sum(p.numel() for p in module.parameters())
-        if isinstance(fitted.result, EpisodeSolver):  # an episode may train what the fit left alone, and add to it
+        if isinstance(
+            fitted.result, AdaptingEpisodeLearner
+        ):  # an episode may train what the fit left alone, and add to it
             assert footprint.trainable >= changed
             assert footprint.total >= whole
         else:
@@ -395,7 +402,7 @@ def _check_accuracy(fitted: Fitted, case: Case) -> None:
 
 def _predict(result: Any, fake: FakeTask, ctx: Context, queries: slice) -> Tensor:
     """Logits of the chosen test examples; in an episode, of those after the first three of each class."""
-    if isinstance(result, EpisodeLearner | EpisodeSolver):
+    if isinstance(result, EmbeddingEpisodeLearner | AdaptingEpisodeLearner):
         support, labels, query = _episode(result, fake, ctx)
         logits = result.classify(support[None], labels[None], query[queries][None], fake.task.info.classes)
         return logits[0].detach().cpu()
@@ -408,7 +415,9 @@ def _predict(result: Any, fake: FakeTask, ctx: Context, queries: slice) -> Tenso
     return embed(result.logits, fake.test.x[queries], None, ctx.device)
 
 
-def _episode(learner: EpisodeLearner | EpisodeSolver, fake: FakeTask, ctx: Context) -> tuple[Tensor, Tensor, Tensor]:
+def _episode(
+    learner: EmbeddingEpisodeLearner | AdaptingEpisodeLearner, fake: FakeTask, ctx: Context
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return support, its labels, and queries of the fake test, as the learner is handed them."""
     inputs, support = episode_inputs(learner, fake.test, ctx).to(ctx.device), _is_support(fake)
     return inputs[support], torch.from_numpy(fake.test.labels)[support].to(ctx.device), inputs[~support]
@@ -431,9 +440,9 @@ def _moved(fitted: Fitted) -> list[str]:
 
 
 def _module(result: Any) -> nn.Module | None:
-    if isinstance(result, ModulePredictor | EpisodeSolver):
+    if isinstance(result, ModulePredictor | AdaptingEpisodeLearner):
         return result.module
-    return result.encoder if isinstance(result, EpisodeLearner) else None
+    return result.encoder if isinstance(result, EmbeddingEpisodeLearner) else None
 
 
 def _same(p: Tensor, q: Tensor) -> bool:

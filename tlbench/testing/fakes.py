@@ -18,7 +18,7 @@ from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, Dataset, Split
 from tlbench.protocols import adaptation, classification, episodic
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.context import Context
-from tlbench.training.frozen_features import Features
+from tlbench.training.frozen_features import FrozenFeatures
 
 CPU = torch.device("cpu")
 _NOISE = 40
@@ -169,7 +169,7 @@ def fake_context(folder: Path, dataset: Dataset, backbone: Backbone, /, **change
         backbone: The backbone in the state in which the method is given it.
         **changes: Other fields of :class:`Context`, e.g. ``folder`` and ``interval`` for checkpoints.
     """
-    features = Features(Artifacts(folder / "artifacts"), "fake", lambda: backbone, dataset, CPU)
+    features = FrozenFeatures(Artifacts(folder / "artifacts"), "fake", lambda: backbone, dataset, CPU)
     return Context(**{"cell": "fake-cell", "device": CPU, "features": features, **changes})
 
 

@@ -15,8 +15,10 @@ _ANGLE, _ZOOM, _SHEAR, _SLIDE = math.radians(15), 0.2, 0.3, 0.125  # largest of 
 _AREA, _ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)  # of a random crop
 
 
-def draw_moves(policy: Augment, count: int, shape: torch.Size | tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Return moves of images, for :func:`move`.
+def sample_transforms(
+    policy: Augment, count: int, shape: torch.Size | tuple[int, ...], generator: torch.Generator
+) -> Tensor:
+    """Return moves of images, for :func:`apply_transforms`.
 
     Args:
         policy: ``none``; ``shift`` (at random up to 1/8 of the size each way); ``shift_flip`` (also mirrored at
@@ -33,9 +35,9 @@ def draw_moves(policy: Augment, count: int, shape: torch.Size | tuple[int, ...],
         place in the old image, in units from -1 to 1, of each place in the new one, as affine maps (count, 2, 3).
     """
     if policy == "affine":
-        return affine_maps(torch.rand(count, 6, generator=generator) * 2 - 1)
+        return affine_matrices(torch.rand(count, 6, generator=generator) * 2 - 1)
     if policy == "crop_flip":
-        return crop_maps(torch.rand(count, 5, generator=generator))
+        return crop_matrices(torch.rand(count, 5, generator=generator))
     moves = torch.zeros(count, 3, dtype=torch.int64)
     if policy == "none":
         return moves
@@ -47,7 +49,7 @@ def draw_moves(policy: Augment, count: int, shape: torch.Size | tuple[int, ...],
     return moves
 
 
-def move(x: Tensor, moves: Tensor) -> Tensor:
+def apply_transforms(x: Tensor, moves: Tensor) -> Tensor:
     """Return images (B, C, H, W) moved as ``moves`` says; what comes in from outside repeats the image's edge.
 
     Shifts keep the images' type; affine maps interpolate, which makes them floating, on the same scale.
@@ -69,7 +71,7 @@ def move(x: Tensor, moves: Tensor) -> Tensor:
     return x[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
 
 
-def affine_maps(drawn: Tensor) -> Tensor:
+def affine_matrices(drawn: Tensor) -> Tensor:
     """Return maps (B, 2, 3) from six numbers (B, 6) in [-1, 1]: angle, zoom, two shears, two shifts."""
     angle, zoom, shear_x, shear_y, down, right = drawn.unbind(1)
     cos, sin, scale = (angle * _ANGLE).cos(), (angle * _ANGLE).sin(), 1 + zoom * _ZOOM
@@ -80,7 +82,7 @@ def affine_maps(drawn: Tensor) -> Tensor:
     return torch.cat([turn @ shear * scale[:, None, None], slide[:, :, None]], 2)
 
 
-def crop_maps(drawn: Tensor, least: float = _AREA[0], flips: bool = True) -> Tensor:
+def crop_matrices(drawn: Tensor, least: float = _AREA[0], flips: bool = True) -> Tensor:
     """Return maps (B, 2, 3) from five numbers (B, 5) in [0, 1): area, aspect, place in two directions, mirror.
 
     Args:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tlbench.core.config import Augment
 from tlbench.data.dataset import Split
-from tlbench.training.augmentation import draw_moves, move
+from tlbench.training.augmentation import apply_transforms, sample_transforms
 from tlbench.training.context import Context
 from tlbench.training.length_buckets import text_lengths
 
@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     size: int
 
 
-class Indexed(Protocol):
+class IndexedExamples(Protocol):
     """Inputs with labels that can be taken by position.
 
     Attributes:
@@ -95,7 +95,7 @@ class Batches:
         name: Tells the trainings of one cell apart.
     """
 
-    def __init__(self, examples: Indexed, size: int, augment: Augment, ctx: Context, name: str) -> None:
+    def __init__(self, examples: IndexedExamples, size: int, augment: Augment, ctx: Context, name: str) -> None:
         self._examples = examples
         self._augment: Augment = augment if len(examples.shape) == 3 else "none"
         self._ctx = ctx
@@ -107,11 +107,11 @@ class Batches:
         generator = self._ctx.generator(self._name, "batches", epoch)
         order = torch.randperm(len(self._examples), generator=generator)
         for rows in order.tensor_split(self.count):
-            moves = draw_moves(self._augment, len(rows), self._examples.shape, generator)
+            moves = sample_transforms(self._augment, len(rows), self._examples.shape, generator)
             own = self._ctx.shard(rows)
             x, y = self._examples.take(own)
             if self._augment != "none":
-                x = move(x, self._ctx.shard(moves))
+                x = apply_transforms(x, self._ctx.shard(moves))
             yield Batch(own, x, y, len(rows))
 
     def pieces(self, batch: Batch) -> list[Batch]:

@@ -9,11 +9,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from tlbench.training.context import Context
-from tlbench.training.data_parallel import global_sum
+from tlbench.training.data_parallel import differentiable_all_reduce
 
 
 @torch.no_grad()
-def total(values: Tensor, ctx: Context) -> Tensor:
+def all_reduce_sum(values: Tensor, ctx: Context) -> Tensor:
     """Return the sum of a tensor over all processes, the same in each to the last bit; without gradient."""
     values = values.detach()
     if ctx.world > 1:
@@ -22,17 +22,17 @@ def total(values: Tensor, ctx: Context) -> Tensor:
     return values
 
 
-def total_gradients(parameters: Sequence[Tensor], ctx: Context) -> None:
+def all_reduce_gradients(parameters: Sequence[Tensor], ctx: Context) -> None:
     """Put the sum over all processes in the place of each parameter's gradient; none counts as zero."""
     if ctx.world == 1:
         return
     parts = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
-    sums = total(torch.cat([part.flatten() for part in parts]), ctx).split([part.numel() for part in parts])
+    sums = all_reduce_sum(torch.cat([part.flatten() for part in parts]), ctx).split([part.numel() for part in parts])
     for parameter, found in zip(parameters, sums, strict=True):
         parameter.grad = found.view_as(parameter)
 
 
-def join(piece: Tensor, count: int, ctx: Context) -> Tensor:
+def gather_rows(piece: Tensor, count: int, ctx: Context) -> Tensor:
     """Return the rows of all processes (count, D) from this one's piece of them, as :meth:`Context.shard` cuts it.
 
     When every process then computes the same mean loss from all rows, the gradients that data-parallel training
@@ -41,4 +41,4 @@ def join(piece: Tensor, count: int, ctx: Context) -> Tensor:
     if ctx.world == 1:
         return piece
     mine = ctx.shard(torch.arange(count, device=piece.device))
-    return global_sum(piece.new_zeros(count, piece.shape[1]).index_copy(0, mine, piece))
+    return differentiable_all_reduce(piece.new_zeros(count, piece.shape[1]).index_copy(0, mine, piece))

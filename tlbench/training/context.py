@@ -16,7 +16,7 @@ from tlbench.core.segments import epochs_until
 from tlbench.data.dataset import Split
 from tlbench.training.data_parallel import data_parallel
 from tlbench.training.epoch_loop import Epochs, Stateful
-from tlbench.training.frozen_features import Features
+from tlbench.training.frozen_features import FrozenFeatures
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Context:
 
     cell: str
     device: torch.device
-    features: Features | None = None
+    features: FrozenFeatures | None = None
     teacher: nn.Module | None = None
     precision: Precision = "float32"
     rank: int = 0

@@ -23,7 +23,7 @@ class _GlobalSum(torch.autograd.Function):
         return _GlobalSum.forward(ctx, gradients[0])
 
 
-def global_sum(value: Tensor) -> Tensor:
+def differentiable_all_reduce(value: Tensor) -> Tensor:
     """Return the sum of a tensor over all processes; its gradient is the sum of the processes' gradients."""
     total: Tensor = _GlobalSum.apply(value)
     return total
@@ -50,11 +50,11 @@ class GlobalBatchNorm(_BatchNorm):
         axes = [0, *range(2, input.dim())]
         shape = [1, -1] + [1] * (input.dim() - 2)
         local = input.new_tensor([input.numel() / input.shape[1]])
-        sums = global_sum(torch.cat([input.sum(axes), local]))
+        sums = differentiable_all_reduce(torch.cat([input.sum(axes), local]))
         count = sums[-1]
         mean = sums[:-1] / count
         centred = input - mean.view(shape)
-        variance = global_sum(centred.square().sum(axes)) / count
+        variance = differentiable_all_reduce(centred.square().sum(axes)) / count
         self._track(mean.detach(), variance.detach(), count.detach())
         out = centred * torch.rsqrt(variance + self.eps).view(shape)
         out = out * self.weight.view(shape) + self.bias.view(shape) if self.affine else out
@@ -83,19 +83,19 @@ def data_parallel(module: nn.Module, device: torch.device) -> nn.Module:
     """
     if not dist.is_initialized():
         raise RuntimeError("no process group: data-parallel training runs inside Ray Train")
-    use_global_statistics(module)
+    use_global_batch_norm(module)
     ids = [device.index] if device.type == "cuda" else None
     return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
 
 
-def use_global_statistics(module: nn.Module) -> None:
+def use_global_batch_norm(module: nn.Module) -> None:
     """Switch batch normalisation layers, in place, to global statistics; parameters and buffers keep their names."""
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
             layer.__class__ = GlobalBatchNorm
 
 
-def from_first_process(value: Any) -> Any:
+def broadcast_from_rank_zero(value: Any) -> Any:
     """Return rank 0's value in every process; the value itself where there is one process."""
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return value

@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 
 
-def softened(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
+def softened_kl(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
     """Return T^2 KL(softmax(teacher / T) || softmax(student / T)): Hinton et al. 2015, arXiv:1503.02531, section 2."""
     return temperature**2 * _divergence(teacher / temperature, student / temperature)
 
 
-def decoupled(
+def decoupled_kl(
     teacher: Tensor, student: Tensor, targets: Tensor, temperature: float, alpha: float, beta: float
 ) -> Tensor:
     """Return T^2 (alpha TCKD + beta NCKD): Zhao et al. 2022, arXiv:2203.08679, section 3.
 
     TCKD compares the probabilities of the target and of all else, NCKD those of the other classes among themselves.
-    With alpha = 1 and, for each example, beta = 1 - the teacher's probability of the target, it is :func:`softened`.
+    With alpha = 1 and, for each example, beta = 1 - the teacher's probability of the target, it is :func:`softened_kl`.
 
     Args:
         teacher: Logits (b, classes).

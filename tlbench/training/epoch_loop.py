@@ -12,7 +12,7 @@ from torch import nn
 
 from tlbench.core.hashing import derive_seed
 from tlbench.store.atomic_write import write_file
-from tlbench.training.data_parallel import from_first_process
+from tlbench.training.data_parallel import broadcast_from_rank_zero
 from tlbench.training.seeding import reseed
 
 
@@ -142,7 +142,7 @@ class Epochs:
         if self._file is not None and self._writes and self._file.exists():
             state = torch.load(self._file, weights_only=True, map_location="cpu")
         if self._shared:
-            state = from_first_process(state)
+            state = broadcast_from_rank_zero(state)
         if state is None:
             return
         self._epoch = state["epoch"]

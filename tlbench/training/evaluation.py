@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tlbench.training.batches import Indexed
-from tlbench.training.collectives import total
+from tlbench.training.batches import IndexedExamples
+from tlbench.training.collectives import all_reduce_sum
 from tlbench.training.context import Context
 
 _BATCH = 256
 
 
-class Scores(NamedTuple):
+class ValidationScores(NamedTuple):
     """Validation scores. Larger :attr:`order` is better: accuracy decides, then likelihood; ties go to the earlier."""
 
     accuracy: float
@@ -27,15 +27,15 @@ class Scores(NamedTuple):
         return self.accuracy, -self.nll
 
 
-def score_logits(logits: Tensor, labels: Tensor) -> Scores:
+def score_logits(logits: Tensor, labels: Tensor) -> ValidationScores:
     """Return the scores of logits (..., classes) for labels (...)."""
     logits, labels = logits.flatten(0, -2), labels.flatten()
     accuracy = (logits.argmax(1) == labels).double().mean().item()
-    return Scores(accuracy, cross_entropy(logits.double(), labels).item())
+    return ValidationScores(accuracy, cross_entropy(logits.double(), labels).item())
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, examples: Indexed, ctx: Context) -> Scores:
+def evaluate(model: nn.Module, examples: IndexedExamples, ctx: Context) -> ValidationScores:
     """Return the scores of a model on examples, in evaluation mode; the processes share the work.
 
     Texts are taken from short to long, which saves padding.
@@ -54,5 +54,5 @@ def evaluate(model: nn.Module, examples: Indexed, ctx: Context) -> Scores:
         x, y = examples.take(rows)
         logits = model(x).double()
         sums += torch.stack([(logits.argmax(1) == y).sum(), cross_entropy(logits, y, reduction="sum")])
-    accuracy, nll = (total(sums, ctx) / len(examples)).tolist()
-    return Scores(accuracy, nll)
+    accuracy, nll = (all_reduce_sum(sums, ctx) / len(examples)).tolist()
+    return ValidationScores(accuracy, nll)

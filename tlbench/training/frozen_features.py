@@ -16,7 +16,7 @@ from tlbench.data.dataset import Dataset
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.length_buckets import text_lengths
 
-BATCH = 256
+EMBED_BATCH_SIZE = 256
 
 
 @torch.no_grad()
@@ -37,8 +37,8 @@ def embed(encode: Callable[[Tensor], Tensor], x: Any, rows: NDArray[np.int64] | 
     taken = rows if places is None else places if rows is None else rows[places]
     count = len(x) if taken is None else len(taken)
     out = []
-    for start in range(0, count, BATCH):
-        piece = slice(start, start + BATCH)
+    for start in range(0, count, EMBED_BATCH_SIZE):
+        piece = slice(start, start + EMBED_BATCH_SIZE)
         batch = x[piece] if taken is None else x[taken[piece]]
         out.append(encode(torch.from_numpy(np.ascontiguousarray(batch)).to(device)).float().cpu())
     z = torch.cat(out)
@@ -53,7 +53,7 @@ def _from_short_to_long(x: Any, rows: NDArray[np.int64] | None) -> NDArray[np.in
     return None if lengths is None else lengths.argsort(stable=True).numpy()
 
 
-class Features:
+class FrozenFeatures:
     """Features (N, out_dim) of one dataset under one backbone, made when first asked for.
 
     Args:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from tlbench.backbones.backbone import Backbone, rounded
-from tlbench.training.batches import Indexed
+from tlbench.training.batches import IndexedExamples
 from tlbench.training.classifier import Classifier
 
 _BATCH = 256
@@ -27,7 +27,7 @@ _SHORT = 2  # tokens of a text among them
 _TOLERANCE = 1e-3  # of the largest feature: rounding, where the two choose other kernels
 
 
-class Kept:
+class PrefixOutputs:
     """The outputs of the frozen groups for every example, in place of the raw inputs.
 
     Args:
@@ -77,7 +77,7 @@ class _Call:
         return torch.full((len(self.z), *like.shape[1:]), value, dtype=like.dtype, device=self.z.device)
 
 
-class Rest(nn.Module):
+class NetworkSuffix(nn.Module):
     """A classifier from a layer group on; shares every trainable module with the classifier it was made from.
 
     Args:
@@ -153,7 +153,9 @@ def frozen_modules(backbone: Backbone, depth: int) -> dict[str, nn.Module]:
 
 
 @torch.no_grad()
-def keep_prefix(model: Classifier, examples: Sequence[Indexed]) -> tuple[nn.Module, list[Kept]] | None:
+def cache_prefix(
+    model: Classifier, examples: Sequence[IndexedExamples]
+) -> tuple[nn.Module, list[PrefixOutputs]] | None:
     """Return the classifier without its frozen groups, and for each split what these make of its examples.
 
     None where nothing is frozen, where the outputs would take too much memory, or where the network is not a chain
@@ -179,7 +181,9 @@ def keep_prefix(model: Classifier, examples: Sequence[Indexed]) -> tuple[nn.Modu
     outputs, features = _record(backbone, parts, x)
     if whole:
         fixed = not features.requires_grad
-        return (model.head, [Kept(_outputs(backbone, split), split.y) for split in examples]) if fixed else None
+        return (
+            (model.head, [PrefixOutputs(_outputs(backbone, split), split.y) for split in examples]) if fixed else None
+        )
     prepared = backbone.prepare(x)
     if not outputs or outputs.keys() != parts.keys() or not isinstance(prepared, Tensor):
         return None
@@ -187,10 +191,10 @@ def keep_prefix(model: Classifier, examples: Sequence[Indexed]) -> tuple[nn.Modu
     numbers = given[0, 0].numel() * examples[0].shape[-1] if text else given[0].numel()  # those few may be short
     if sum(map(len, examples)) * numbers * given.element_size() > _LARGEST:
         return None
-    rest = Rest(model, outputs, prepared).eval()
+    rest = NetworkSuffix(model, outputs, prepared).eval()
     if given.requires_grad or not _reproduces(rest, given, features):
         return None
-    return rest, [Kept(_outputs(_Until(backbone, parts[last]), split), split.y, text) for split in examples]
+    return rest, [PrefixOutputs(_outputs(_Until(backbone, parts[last]), split), split.y, text) for split in examples]
 
 
 @torch.enable_grad()
@@ -221,7 +225,7 @@ def _record(backbone: Backbone, parts: Mapping[str, nn.Module], x: Tensor) -> tu
     return ({} if odd else outputs), features
 
 
-def _reproduces(rest: Rest, given: Tensor, features: Tensor) -> bool:
+def _reproduces(rest: NetworkSuffix, given: Tensor, features: Tensor) -> bool:
     """Say whether the shortened network makes the features (B, out_dim) that the whole one made.
 
     It must do so whatever stands for what is left out. One filler is not a number, which no factor of zero hides; the
@@ -266,7 +270,7 @@ class _Until:
         return found[0]
 
 
-def _outputs(encode: Callable[[Tensor], Tensor], examples: Indexed) -> Tensor:
+def _outputs(encode: Callable[[Tensor], Tensor], examples: IndexedExamples) -> Tensor:
     pieces = [encode(examples.take(rows)[0]) for rows in torch.arange(len(examples)).split(_BATCH)]
     if len({piece.shape[1:] for piece in pieces}) > 1:  # texts of other lengths
         longest = max(piece.shape[1] for piece in pieces)

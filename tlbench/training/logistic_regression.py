@@ -15,7 +15,7 @@ from scipy.optimize import fmin_l_bfgs_b
 Array = NDArray[np.float64]
 
 
-class Logistic:
+class LogisticProblem:
     """The problem: minimise mean cross-entropy + ||W||^2 / (2 C n) over W and an unpenalised bias.
 
     This is scikit-learn's ``LogisticRegression(C=C)`` up to the factor C n. With fewer examples than inputs the

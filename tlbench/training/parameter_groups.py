@@ -11,11 +11,13 @@ from torch import nn
 from tlbench.core.config import Optimizer
 from tlbench.training.selfsupervised.lars import LARS
 
-Group = dict[str, Any]
+ParameterGroup = dict[str, Any]
 _MOMENTUM = 0.9
 
 
-def parameter_groups(parts: Iterable[tuple[Iterable[nn.Parameter], float]], weight_decay: float) -> list[Group]:
+def parameter_groups(
+    parts: Iterable[tuple[Iterable[nn.Parameter], float]], weight_decay: float
+) -> list[ParameterGroup]:
     """Return optimiser groups of the trainable parameters of some parts of a model, each part at its own rate.
 
     Parts are told apart by module identity (``model.head.parameters()``), never by name. Tensors of one dimension
@@ -25,7 +27,7 @@ def parameter_groups(parts: Iterable[tuple[Iterable[nn.Parameter], float]], weig
         parts: Parameters and their rate; frozen parameters are left out.
         weight_decay: Decay of tensors with two dimensions or more.
     """
-    groups: list[Group] = []
+    groups: list[ParameterGroup] = []
     for parameters, lr in parts:
         trainable = [parameter for parameter in parameters if parameter.requires_grad]
         decayed = [parameter for parameter in trainable if parameter.ndim > 1]
@@ -35,7 +37,7 @@ def parameter_groups(parts: Iterable[tuple[Iterable[nn.Parameter], float]], weig
     return groups
 
 
-def depth_rates(
+def layerwise_rates(
     layers: Sequence[Sequence[nn.Parameter]], top: float, decay: float
 ) -> list[tuple[Sequence[nn.Parameter], float]]:
     """Return layer groups, from stem to top, with rates that fall towards the stem by a factor each.
@@ -48,7 +50,7 @@ def depth_rates(
     return [(group, top * decay ** (len(layers) - 1 - depth)) for depth, group in enumerate(layers)]
 
 
-def check_cover(model: nn.Module, groups: Iterable[Group]) -> None:
+def check_coverage(model: nn.Module, groups: Iterable[ParameterGroup]) -> None:
     """Make sure that every trainable parameter of the model lies in exactly one group, and nothing else does.
 
     Raises:
@@ -66,10 +68,10 @@ def check_cover(model: nn.Module, groups: Iterable[Group]) -> None:
         )
 
 
-def make_optimizer(name: Optimizer | Literal["lars"], groups: list[Group]) -> torch.optim.Optimizer:
+def make_optimizer(name: Optimizer | Literal["lars"], groups: list[ParameterGroup]) -> torch.optim.Optimizer:
     """Return the optimiser of groups that carry their own ``lr`` and ``weight_decay``.
 
-    Each group remembers its rate as ``base_lr``, so that :func:`set_rate` can scale all of them.
+    Each group remembers its rate as ``base_lr``, so that :func:`scale_rates` can scale all of them.
     """
     groups = [{**group, "base_lr": group["lr"]} for group in groups]
     if name == "sgd":
@@ -77,7 +79,7 @@ def make_optimizer(name: Optimizer | Literal["lars"], groups: list[Group]) -> to
     return LARS(groups) if name == "lars" else torch.optim.AdamW(groups, fused=True)
 
 
-def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+def scale_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
     """Set every group's rate to ``factor`` times its base, which keeps the ratios between groups."""
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor

@@ -6,6 +6,6 @@ import torch
 from torch import Tensor
 
 
-def at_least_single(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
     """Return a tensor in single precision; one in double precision as it is."""
     return x if x.dtype == torch.float64 else x.float()

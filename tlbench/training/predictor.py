@@ -81,7 +81,7 @@ class ModulePredictor:
 
 
 @runtime_checkable
-class EpisodeLearner(Protocol):
+class EmbeddingEpisodeLearner(Protocol):
     """A learner of episodes whose embedding does not depend on the episode.
 
     Attributes:
@@ -107,7 +107,7 @@ class EpisodeLearner(Protocol):
 
 
 @runtime_checkable
-class EpisodeSolver(Protocol):
+class AdaptingEpisodeLearner(Protocol):
     """A learner of episodes that changes the network for each of them, and so is given raw inputs.
 
     Attributes:

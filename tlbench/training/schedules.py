@@ -92,7 +92,7 @@ def one_cycle(step: int, steps: int, rise: float) -> float:
     return high + (low - high) * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def inverse(progress: float) -> float:
+def inverse_decay(progress: float) -> float:
     """Return the factor (1 + 10 p)^-0.75: fast at first, then slower and slower, never to nothing.
 
     Ganin et al. 2016, arXiv:1505.07818, section 5.2.2.
@@ -103,6 +103,6 @@ def inverse(progress: float) -> float:
     return (1 + _INVERSE_PACE * progress) ** -_INVERSE_POWER
 
 
-def halving(step: int, every: int) -> float:
+def step_halving(step: int, every: int) -> float:
     """Return the factor at a step when the rate is halved every ``every`` steps."""
     return 0.5 ** (step // every)

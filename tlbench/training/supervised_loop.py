@@ -12,13 +12,13 @@ from torch.nn.functional import cross_entropy
 
 from tlbench.core.config import BatchNorm, TrainingConfig
 from tlbench.data.dataset import Split
-from tlbench.training.batches import Batch, Batches, Examples, Indexed
+from tlbench.training.batches import Batch, Batches, Examples, IndexedExamples
 from tlbench.training.classifier import Classifier, train_mode
-from tlbench.training.collectives import total
+from tlbench.training.collectives import all_reduce_sum
 from tlbench.training.context import Context
 from tlbench.training.evaluation import evaluate
-from tlbench.training.frozen_prefix import frozen_depth, frozen_modules, keep_prefix
-from tlbench.training.parameter_groups import Group, check_cover, make_optimizer, set_rate
+from tlbench.training.frozen_prefix import cache_prefix, frozen_depth, frozen_modules
+from tlbench.training.parameter_groups import ParameterGroup, check_coverage, make_optimizer, scale_rates
 from tlbench.training.schedules import rate_factor
 
 Loss = Callable[[Tensor, Batch], Tensor]
@@ -27,7 +27,7 @@ Loss = Callable[[Tensor, Batch], Tensor]
 
 def train_classifier(
     model: Classifier,
-    groups: list[Group],
+    groups: list[ParameterGroup],
     train: Split,
     val: Split | None,
     recipe: TrainingConfig,
@@ -64,7 +64,7 @@ def train_classifier(
         from_start: Whether the weights given compete too; they count as epoch -1.
         name: Tells the trainings of one cell apart.
     """
-    check_cover(model, groups)
+    check_coverage(model, groups)
     model.to(ctx.device)
     if ctx.device.type == "cuda":
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -107,22 +107,22 @@ def _train_epoch(
     seen = torch.zeros((), device=ctx.device)
     steps = recipe.epochs * stage.batches.count
     for step, batch in enumerate(stage.batches.epoch(epoch), start=epoch * stage.batches.count):
-        set_rate(optimizer, rate_factor(recipe.schedule, step, steps, recipe.warmup))
+        scale_rates(optimizer, rate_factor(recipe.schedule, step, steps, recipe.warmup))
         optimizer.zero_grad(set_to_none=True)
         *before, last = stage.batches.pieces(batch)
         for piece in (*before, last):
             with ctx.autocast():
                 logits = stage.wrapped(piece.x)
             logits = logits if logits.dtype == torch.float64 else logits.float()
-            losses = smoothed(logits, piece.y, recipe.smoothing) if loss is None else loss(logits, piece)
+            losses = smoothed_cross_entropy(logits, piece.y, recipe.smoothing) if loss is None else loss(logits, piece)
             mean = ctx.mean(losses, piece.size)
             (mean + penalty() if piece is last and penalty is not None else mean).backward()
             seen += losses.detach().sum()
         optimizer.step()
-    return total(seen, ctx).item()
+    return all_reduce_sum(seen, ctx).item()
 
 
-def smoothed(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
     """Return the cross-entropy (b,) of logits (b, classes) with labels (b,), smoothed towards uniform."""
     return cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
 
@@ -143,7 +143,7 @@ class _Stage:
     wrapped: nn.Module
     frozen: list[nn.Module]
     batches: Batches
-    held_out: Indexed | None
+    held_out: IndexedExamples | None
 
 
 class _Stages:
@@ -180,11 +180,11 @@ class _Stages:
         return self._stage
 
     def _make(self) -> _Stage:
-        splits: list[Indexed] = list(self._splits)
+        splits: list[IndexedExamples] = list(self._splits)
         module: nn.Module = self._model
         frozen: list[nn.Module] = []
         augment = self._recipe.augment
-        kept = keep_prefix(self._model, self._splits) if self._keeps else None
+        kept = cache_prefix(self._model, self._splits) if self._keeps else None
         if kept is not None:
             module, splits, augment = kept[0], list(kept[1]), "none"  # what is kept may look like an image
         else:

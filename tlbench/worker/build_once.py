@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from tlbench.training.data_parallel import from_first_process
+from tlbench.training.data_parallel import broadcast_from_rank_zero
 from tlbench.worker.artifact_jobs import ArtifactName
 from tlbench.worker.artifact_transfer import read_weights_file, store_weights_file, weights_file
 from tlbench.worker.worker_resources import BuildResources
@@ -54,19 +54,19 @@ def _train_in_group(name: ArtifactName, train: Train, resources: BuildResources)
     Only the first process takes the artifact's lock. It tells the others, once it has it, whether to train.
     """
     if not resources.group.is_first:
-        if from_first_process(None):
+        if broadcast_from_rank_zero(None):
             train(None)
         return
     trained = False
 
     def train_and_save(folder: Path) -> None:
         nonlocal trained
-        trained = from_first_process(True)
+        trained = broadcast_from_rank_zero(True)
         train(folder)
 
     resources.artifacts.get(*name, train_and_save)
     if not trained:
-        from_first_process(False)
+        broadcast_from_rank_zero(False)
 
 
 def _gathered(value: bool) -> list[bool]:

@@ -21,7 +21,7 @@ from tlbench.core.hashing import digest, sha256
 from tlbench.data.catalog import open_dataset
 from tlbench.data.dataset import Dataset
 from tlbench.store.artifacts import Artifacts
-from tlbench.training.frozen_features import Features
+from tlbench.training.frozen_features import FrozenFeatures
 from tlbench.worker.artifact_jobs import TEACHERS, ArtifactName, teacher_key
 from tlbench.worker.artifact_transfer import weights_file
 from tlbench.worker.pretrain import pretrained_weights
@@ -63,7 +63,7 @@ class WorkerCache:
         self._tokenizers: OrderedDict[str, str] = OrderedDict()
         self._token_ids: OrderedDict[str, Dataset] = OrderedDict()
         self._backbones: OrderedDict[str, Backbone] = OrderedDict()
-        self._features: OrderedDict[str, Features] = OrderedDict()
+        self._features: OrderedDict[str, FrozenFeatures] = OrderedDict()
         self._teachers: OrderedDict[str, nn.Module] = OrderedDict()
 
     def dataset(self, choice: DatasetChoice) -> Dataset:
@@ -125,14 +125,14 @@ class WorkerCache:
         """Return a copy of a backbone that the caller may change."""
         return copy.deepcopy(self.backbone(choice, seed))
 
-    def features(self, choice: BackboneChoice, seed: int, dataset: Dataset) -> Features:
+    def features(self, choice: BackboneChoice, seed: int, dataset: Dataset) -> FrozenFeatures:
         """Return the frozen features of a dataset as the backbone reads it; they are computed when first read."""
         tokens = [dataset.tokens] if dataset.tokens else []
         key = digest([choice.artifact, initial_seed(choice, seed), dataset.info.fingerprint, *tokens], length=32)
         return self._cached(
             self._features,
             key,
-            lambda: Features(self.artifacts, key, lambda: self.backbone(choice, seed), dataset, self.device),
+            lambda: FrozenFeatures(self.artifacts, key, lambda: self.backbone(choice, seed), dataset, self.device),
         )
 
     def teacher(self, student: Cell) -> nn.Module:

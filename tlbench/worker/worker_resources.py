@@ -17,7 +17,7 @@ from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice
 from tlbench.core.config import Precision
 from tlbench.data.dataset import Dataset
 from tlbench.store.artifacts import Artifacts
-from tlbench.training.frozen_features import Features
+from tlbench.training.frozen_features import FrozenFeatures
 from tlbench.worker.process_group import ProcessGroup
 
 
@@ -70,7 +70,7 @@ class WorkerResources(BuildResources, TextResources, Protocol):
     def own_backbone(self, choice: BackboneChoice, seed: int) -> Backbone:
         """Return a copy of a backbone that the caller may change."""
 
-    def features(self, choice: BackboneChoice, seed: int, dataset: Dataset) -> Features:
+    def features(self, choice: BackboneChoice, seed: int, dataset: Dataset) -> FrozenFeatures:
         """Return the frozen features of a dataset as the backbone reads it."""
 
     def teacher(self, student: Cell) -> nn.Module:

@@ -16,22 +16,22 @@ from torch.nn.functional import cross_entropy
 
 from tlbench.core.config import AdaptationConfig, Augment, BatchNorm
 from tlbench.data.dataset import Split, Task
-from tlbench.training.adaptation.domain_classifier import DomainClassifier
-from tlbench.training.augmentation import draw_moves, move
+from tlbench.training.adaptation.bottleneck_classifier import BottleneckClassifier
+from tlbench.training.augmentation import apply_transforms, sample_transforms
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import train_mode
-from tlbench.training.collectives import join
+from tlbench.training.collectives import gather_rows
 from tlbench.training.context import Context
-from tlbench.training.parameter_groups import Group, check_cover, make_optimizer, set_rate
-from tlbench.training.precision import at_least_single
-from tlbench.training.schedules import inverse, warmup_cosine
+from tlbench.training.parameter_groups import ParameterGroup, check_coverage, make_optimizer, scale_rates
+from tlbench.training.precision import at_least_float32
+from tlbench.training.schedules import inverse_decay, warmup_cosine
 
 Part = Literal["source", "shots", "target"]
 PARTS: tuple[Part, ...] = ("source", "shots", "target")
 _UNKNOWN = -1
 
 
-class Answers(NamedTuple):
+class DomainOutputs(NamedTuple):
     """What the network makes of one domain's share of a global batch; alike in every process.
 
     Attributes:
@@ -47,7 +47,7 @@ class Answers(NamedTuple):
     logits: Tensor
 
 
-class Step(NamedTuple):
+class AdaptationStep(NamedTuple):
     """One step, all of it from a single forward pass over everything together. A part that is not read has no rows.
 
     Attributes:
@@ -57,19 +57,19 @@ class Step(NamedTuple):
         progress: Steps taken over steps in all, in [0, 1).
     """
 
-    source: Answers
-    shots: Answers
-    target: Answers
+    source: DomainOutputs
+    shots: DomainOutputs
+    target: DomainOutputs
     progress: float
 
 
-Loss = Callable[[Step], dict[str, Tensor]]
+Loss = Callable[[AdaptationStep], dict[str, Tensor]]
 """A step -> terms by name, each a mean over the global batch; their sum is minimised, NAME is logged as train_NAME."""
 
 
-def train_adapting(
-    model: DomainClassifier,
-    groups: list[Group],
+def train_on_domains(
+    model: BottleneckClassifier,
+    groups: list[ParameterGroup],
     task: Task,
     cfg: AdaptationConfig,
     ctx: Context,
@@ -94,7 +94,7 @@ def train_adapting(
 
     Args:
         model: The classifier.
-        groups: :meth:`DomainClassifier.groups`; an exact cover of all that is trained.
+        groups: :meth:`BottleneckClassifier.groups`; an exact cover of all that is trained.
         task: Its ``source``, ``train`` and ``unlabeled`` are the parts.
         cfg: How to train.
         ctx: Device, randomness, epochs, processes, and who is told of proposals.
@@ -110,7 +110,7 @@ def train_adapting(
         name: Tells the trainings of one cell apart.
     """
     trained = nn.ModuleDict({"model": model} | ({} if more is None else {"more": more})).to(ctx.device)
-    check_cover(trained, groups)
+    check_coverage(trained, groups)
     if ctx.device.type == "cuda":
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(cfg.optimizer, groups)
@@ -130,7 +130,7 @@ def train_adapting(
         train_mode(model, batch_norm)
         seen: dict[str, Tensor] = {}
         for taken in range(first, last):
-            set_rate(optimizer, _rate(cfg, taken))
+            scale_rates(optimizer, _rate(cfg, taken))
             terms = loss(forward(taken, cfg.steps))
             optimizer.zero_grad(set_to_none=True)
             torch.stack(list(terms.values())).sum().backward()
@@ -142,20 +142,20 @@ def train_adapting(
             ctx.propose(before + last, model)
 
 
-def supervised(step: Step, smoothing: float = 0.0) -> Tensor:
+def supervised_loss(step: AdaptationStep, smoothing: float = 0.0) -> Tensor:
     """Return the mean cross-entropy of the labelled examples; source and target weigh alike where both have labels."""
     labelled = [part for part in (step.source, step.shots) if len(part.y)]
     return torch.stack([cross_entropy(part.logits, part.y, label_smoothing=smoothing) for part in labelled]).mean()
 
 
 def _rate(cfg: AdaptationConfig, step: int) -> float:
-    return inverse(step / cfg.steps) if cfg.schedule == "inverse" else warmup_cosine(step, cfg.steps, 0)
+    return inverse_decay(step / cfg.steps) if cfg.schedule == "inverse" else warmup_cosine(step, cfg.steps, 0)
 
 
 class _Both(nn.Module):
     """The classifier, answering with features and logits side by side (B, D + classes)."""
 
-    def __init__(self, model: DomainClassifier) -> None:
+    def __init__(self, model: BottleneckClassifier) -> None:
         super().__init__()
         self.model = model
 
@@ -202,33 +202,33 @@ class _Stream:
         if self._augment == "none":
             return x
         generator = self._ctx.generator(*self._purpose, "moves", step)
-        return move(x, draw_moves(self._augment, len(rows), self._examples.shape, generator)[own])
+        return apply_transforms(x, sample_transforms(self._augment, len(rows), self._examples.shape, generator)[own])
 
 
 class _Forward:
     """Runs the network once over all parts of a step, and takes the answers apart again by their sizes."""
 
-    def __init__(self, model: DomainClassifier, streams: dict[Part, _Stream], ctx: Context) -> None:
+    def __init__(self, model: BottleneckClassifier, streams: dict[Part, _Stream], ctx: Context) -> None:
         self._width = model.out_dim
         self._network = ctx.wrap(_Both(model))
         self._streams = streams
         self._ctx = ctx
 
-    def __call__(self, step: int, steps: int) -> Step:
+    def __call__(self, step: int, steps: int) -> AdaptationStep:
         """Return what the network makes of a step's batch."""
         rows = {part: stream.rows(step) for part, stream in self._streams.items()}
         sizes = [len(each) for each in rows.values()]
         with self._ctx.autocast():
             both = self._network(torch.cat(self._inputs(rows, step)))
-        both = join(at_least_single(both), sum(sizes), self._ctx)
+        both = gather_rows(at_least_float32(both), sum(sizes), self._ctx)
         pieces = dict(zip(rows, both.split(sizes), strict=True))
         none = torch.empty(0, dtype=torch.int64)
         answers = {}
         for part in PARTS:
             at, piece = rows.get(part, none), pieces.get(part, both[:0])
             y = self._streams[part].labels(at) if part in rows else none.to(both.device)
-            answers[part] = Answers(at, y, piece[:, : self._width], piece[:, self._width :])
-        return Step(**answers, progress=step / steps)
+            answers[part] = DomainOutputs(at, y, piece[:, : self._width], piece[:, self._width :])
+        return AdaptationStep(**answers, progress=step / steps)
 
     def _inputs(self, rows: dict[Part, Tensor], step: int) -> list[Tensor]:
         """Return this process's piece of the global batch, part by part."""

@@ -7,7 +7,7 @@ import math
 _STEEPNESS = 10
 
 
-def ramp(progress: float) -> float:
+def alignment_ramp(progress: float) -> float:
     """Return 2 / (1 + exp(-10 p)) - 1: nothing at the start, almost 1 from half of the training on.
 
     Ganin et al. 2016, arXiv:1505.07818, section 5.2.2.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tlbench.training.adaptation.information_maximization import certainty
+from tlbench.training.adaptation.information_maximization import certainty_weights
 
 
 def class_confusion(logits: Tensor, temperature: float) -> Tensor:
@@ -24,7 +24,7 @@ def class_confusion(logits: Tensor, temperature: float) -> Tensor:
     """
     p = (logits / temperature).softmax(1)
     with torch.no_grad():
-        weights = certainty(p)
+        weights = certainty_weights(p)
         weights /= weights.mean()
     with torch.autocast(logits.device.type, enabled=False):
         confused = (p * weights[:, None]).T @ p

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tlbench.training.precision import at_least_single
+from tlbench.training.precision import at_least_float32
 
 
 def covariance_distance(source: Tensor, target: Tensor) -> Tensor:
@@ -23,6 +23,6 @@ def covariance_distance(source: Tensor, target: Tensor) -> Tensor:
 
 def _covariance(z: Tensor) -> Tensor:
     """Return the unbiased covariance (D, D) of rows (n, D)."""
-    z = at_least_single(z)
+    z = at_least_float32(z)
     centred = z - z.mean(0)
     return centred.T @ centred / (len(z) - 1)

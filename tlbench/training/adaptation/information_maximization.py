@@ -21,7 +21,7 @@ def information_loss(logits: Tensor) -> Tensor:
     return -(p * logs).sum(1).mean() + (mean * mean.clamp_min(torch.finfo(mean.dtype).tiny).log()).sum()
 
 
-def certainty(p: Tensor) -> Tensor:
+def certainty_weights(p: Tensor) -> Tensor:
     """Return 1 + exp(-entropy) of probabilities (B, C), as (B,): 2 for a certain example, 1 + 1 / C for a clueless one.
 
     Long et al. 2018, arXiv:1705.10667, section 3.3, weigh examples so, where the certain ones are to count more.

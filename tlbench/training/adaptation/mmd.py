@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tlbench.training.precision import at_least_single
+from tlbench.training.precision import at_least_float32
 
 _LARGEST = 1  # the widest of five kernels has 2^1 times the mean squared distance as its variance
 _BLOCK = 512  # rows of a product at a time
@@ -79,7 +79,7 @@ def squared_distances(z: Tensor) -> Tensor:
 
     Computed in single precision, or in double precision where ``z`` is in it.
     """
-    distances: Tensor = _SquaredDistances.apply(at_least_single(z))
+    distances: Tensor = _SquaredDistances.apply(at_least_float32(z))
     return distances
 
 
@@ -101,7 +101,7 @@ def gaussian_kernels(distances: Tensor, kernels: int) -> Tensor:
     return kernel
 
 
-def discrepancy(kernel: Tensor, count: int, unbiased: bool = True) -> Tensor:
+def squared_mmd(kernel: Tensor, count: int, unbiased: bool = True) -> Tensor:
     """Return the squared maximum mean discrepancy of two samples.
 
     Args:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
 
-def centre_labels(z: Tensor, p: Tensor) -> Tensor:
+def centroid_labels(z: Tensor, p: Tensor) -> Tensor:
     """Return the class (n,) whose centre lies nearest to each example by cosine.
 
     Centres are means weighted by the class's probabilities at first; then, once, means of the examples that this gave

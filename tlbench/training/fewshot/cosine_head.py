@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from tlbench.training.precision import at_least_single
+from tlbench.training.precision import at_least_float32
 
 
 def cosine_logits(z: Tensor, centres: Tensor, scale: Tensor | float) -> Tensor:
@@ -18,7 +18,7 @@ def cosine_logits(z: Tensor, centres: Tensor, scale: Tensor | float) -> Tensor:
         scale: The factor, an inverse temperature.
     """
     with torch.autocast(z.device.type, enabled=False):
-        z, centres = (normalize(at_least_single(part), dim=-1) for part in (z, centres))
+        z, centres = (normalize(at_least_float32(part), dim=-1) for part in (z, centres))
         return scale * (z @ centres.transpose(-1, -2))
 
 

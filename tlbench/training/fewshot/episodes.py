@@ -10,17 +10,17 @@ from torch import Tensor
 from tlbench.core.info import TaskInfo
 from tlbench.data.dataset import Split
 from tlbench.data.sampling import Episodes, draw_episodes
-from tlbench.training.collectives import total
+from tlbench.training.collectives import all_reduce_sum
 from tlbench.training.context import Context
-from tlbench.training.evaluation import Scores, score_logits
+from tlbench.training.evaluation import ValidationScores, score_logits
 from tlbench.training.frozen_features import embed
-from tlbench.training.predictor import EpisodeLearner, EpisodeSolver
+from tlbench.training.predictor import AdaptingEpisodeLearner, EmbeddingEpisodeLearner
 
 _EMBEDDED = 2**20  # values of support and queries that a learner is handed at once: what stays in a CPU's cache
 _RAW = 2**24  # the same for a solver, which works on them for long
 
 
-def usable_classes(split: Split, examples: int) -> NDArray[np.int64]:
+def classes_with_examples(split: Split, examples: int) -> NDArray[np.int64]:
     """Return the labels that have at least ``examples`` examples in a split."""
     return np.flatnonzero(np.bincount(split.labels) >= examples)
 
@@ -40,7 +40,7 @@ def validation_episodes(task_info: TaskInfo, val: Split | None, count: int, ctx:
     shots = task_info.shots
     if val is None or not isinstance(shots, int):
         return None
-    classes = usable_classes(val, shots + 1)
+    classes = classes_with_examples(val, shots + 1)
     if len(classes) < 2:
         ctx.notes.append(f"fewer than two validation classes have {shots + 1} examples: nothing was selected")
         return None
@@ -57,12 +57,12 @@ def validation_episodes(task_info: TaskInfo, val: Split | None, count: int, ctx:
     )
 
 
-def episode_inputs(learner: EpisodeLearner | EpisodeSolver, split: Split, ctx: Context) -> Tensor:
+def episode_inputs(learner: EmbeddingEpisodeLearner | AdaptingEpisodeLearner, split: Split, ctx: Context) -> Tensor:
     """Return what the learner is handed of each example (n, ...): the raw input, or its embedding, made once.
 
     Embeddings lie on the device; raw inputs on the CPU, from where episodes are moved as they are solved.
     """
-    if isinstance(learner, EpisodeSolver):
+    if isinstance(learner, AdaptingEpisodeLearner):
         return torch.from_numpy(split.x)
     if learner.encoder is None:
         return ctx.frozen_features(split)
@@ -70,7 +70,7 @@ def episode_inputs(learner: EpisodeLearner | EpisodeSolver, split: Split, ctx: C
 
 
 def episode_logits(
-    learner: EpisodeLearner | EpisodeSolver,
+    learner: EmbeddingEpisodeLearner | AdaptingEpisodeLearner,
     inputs: Tensor,
     support: Tensor,
     labels: Tensor,
@@ -89,7 +89,7 @@ def episode_logits(
         ways: Number of classes in each episode.
         device: Where to solve them.
     """
-    solves = isinstance(learner, EpisodeSolver)
+    solves = isinstance(learner, AdaptingEpisodeLearner)
     size = inputs[0].numel() * (support.shape[1] + query.shape[1])
     step = max(1, (_RAW if solves else _EMBEDDED) // size)
     out = []
@@ -105,13 +105,15 @@ def _take(inputs: Tensor, rows: Tensor) -> Tensor:
     return inputs.index_select(0, rows.flatten().to(inputs.device)).unflatten(0, rows.shape)
 
 
-def labels_of(rows: NDArray[np.int64]) -> Tensor:
+def episode_labels(rows: NDArray[np.int64]) -> Tensor:
     """Return the labels (E, ways * n) of rows (E, ways, n)."""
     count, ways, each = rows.shape
     return torch.arange(ways).repeat_interleave(each).expand(count, -1)
 
 
-def episode_scores(learner: EpisodeLearner | EpisodeSolver, val: Split, episodes: Episodes, ctx: Context) -> Scores:
+def episode_scores(
+    learner: EmbeddingEpisodeLearner | AdaptingEpisodeLearner, val: Split, episodes: Episodes, ctx: Context
+) -> ValidationScores:
     """Return a learner's scores over episodes; every example is embedded once, the episodes index it.
 
     Args:
@@ -122,7 +124,7 @@ def episode_scores(learner: EpisodeLearner | EpisodeSolver, val: Split, episodes
     """
     support, query = (torch.from_numpy(part).flatten(1) for part in (episodes.support, episodes.query))
     inputs, ways = episode_inputs(learner, val, ctx), episodes.support.shape[1]
-    logits = episode_logits(learner, inputs, support, labels_of(episodes.support), query, ways, ctx.device)
-    found = score_logits(logits, labels_of(episodes.query))
-    means = total(torch.tensor(found, dtype=torch.float64, device=ctx.device), ctx) / ctx.world
-    return Scores(*means.tolist())
+    logits = episode_logits(learner, inputs, support, episode_labels(episodes.support), query, ways, ctx.device)
+    found = score_logits(logits, episode_labels(episodes.query))
+    means = all_reduce_sum(torch.tensor(found, dtype=torch.float64, device=ctx.device), ctx) / ctx.world
+    return ValidationScores(*means.tolist())

@@ -16,12 +16,12 @@ from tlbench.data.dataset import Split, Task
 from tlbench.data.sampling import Episodes, draw_episodes
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import train_mode
-from tlbench.training.collectives import join
+from tlbench.training.collectives import gather_rows
 from tlbench.training.context import Context
-from tlbench.training.fewshot.episodes import episode_scores, labels_of, usable_classes, validation_episodes
-from tlbench.training.parameter_groups import set_rate
-from tlbench.training.precision import at_least_single
-from tlbench.training.predictor import EpisodeLearner, EpisodeSolver
+from tlbench.training.fewshot.episodes import classes_with_examples, episode_labels, episode_scores, validation_episodes
+from tlbench.training.parameter_groups import scale_rates
+from tlbench.training.precision import at_least_float32
+from tlbench.training.predictor import AdaptingEpisodeLearner, EmbeddingEpisodeLearner
 
 
 class EpisodeBatch(NamedTuple):
@@ -46,7 +46,7 @@ class EpisodeBatch(NamedTuple):
 
 def train_on_episodes(
     model: nn.Module,
-    learner: EpisodeLearner | EpisodeSolver,
+    learner: EmbeddingEpisodeLearner | AdaptingEpisodeLearner,
     optimizer: torch.optim.Optimizer,
     task: Task,
     cfg: FixedWaysConfig,
@@ -92,7 +92,7 @@ def train_on_episodes(
         drawn = _draw(task, classes, cfg, last - first, ctx.seed("episodes", check))
         seen = torch.zeros((), device=ctx.device)
         for batch in _steps(drawn, per_step, first, ctx.device):
-            set_rate(optimizer, rate(batch.done))
+            scale_rates(optimizer, rate(batch.done))
             optimizer.zero_grad(set_to_none=True)
             seen += backward(batch) * len(batch.support)
             optimizer.step()
@@ -122,12 +122,12 @@ def embed_episodes(encoder: nn.Module, examples: Examples, batch: EpisodeBatch, 
     x, _ = examples.take(ctx.shard(rows))
     with ctx.autocast():
         z = encoder(x)
-    z = join(at_least_single(z), len(rows), ctx)
+    z = gather_rows(at_least_float32(z), len(rows), ctx)
     support, query = z.split([batch.support.numel(), batch.query.numel()])
     return support.unflatten(0, batch.support.shape), query.unflatten(0, batch.query.shape)
 
 
-def refuse_few_classes(task: Task, cfg: FixedWaysConfig) -> None:
+def require_enough_classes(task: Task, cfg: FixedWaysConfig) -> None:
     """Refuse training classes that episodes cannot be drawn from; to be asked before any other training.
 
     Raises:
@@ -145,10 +145,10 @@ def refuse_few_classes(task: Task, cfg: FixedWaysConfig) -> None:
 
 
 def _training_classes(task: Task, cfg: FixedWaysConfig, ctx: Context) -> tuple[int, ...]:
-    refuse_few_classes(task, cfg)
+    require_enough_classes(task, cfg)
     assert isinstance(task.info.shots, int)
     needed = task.info.shots + cfg.queries
-    classes = usable_classes(task.train, needed)
+    classes = classes_with_examples(task.train, needed)
     left_out = len(np.unique(task.train.labels)) - len(classes)
     if left_out:
         ctx.notes.append(f"{left_out} training classes have fewer than {needed} examples and were left out")
@@ -175,7 +175,7 @@ def _draw(task: Task, classes: tuple[int, ...], cfg: FixedWaysConfig, count: int
 
 def _steps(episodes: Episodes, size: int, done: int, device: torch.device) -> Iterator[EpisodeBatch]:
     support, query = (torch.from_numpy(part).flatten(1) for part in (episodes.support, episodes.query))
-    of_support, of_query = (labels_of(part).to(device) for part in (episodes.support, episodes.query))
+    of_support, of_query = (episode_labels(part).to(device) for part in (episodes.support, episodes.query))
     pieces = zip(support.split(size), of_support.split(size), query.split(size), of_query.split(size), strict=True)
     for piece in pieces:
         yield EpisodeBatch(*piece, ways=episodes.support.shape[1], done=done)

@@ -8,13 +8,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Values = Mapping[str, Tensor]
-Objective = Callable[[Values], Tensor]
+NamedTensors = Mapping[str, Tensor]
+Objective = Callable[[NamedTensors], Tensor]
 Order = Literal[1, 2]
-Gradient = Callable[[Objective, Values, Order], Values]
+Gradient = Callable[[Objective, NamedTensors, Order], NamedTensors]
 
 
-def by_autograd(objective: Objective, values: Values, order: Order) -> Values:
+def autograd_gradient(objective: Objective, values: NamedTensors, order: Order) -> NamedTensors:
     """Return the gradient of an objective (a scalar) at values that require gradients.
 
     Under order 2 it can be differentiated itself; under order 1 it counts as a constant.
@@ -26,16 +26,16 @@ def by_autograd(objective: Objective, values: Values, order: Order) -> Values:
     return dict(zip(names, found, strict=True))
 
 
-def by_transform(objective: Objective, values: Values, order: Order) -> Values:
-    """Return what :func:`by_autograd` returns, also under ``torch.func.vmap``, a little slower."""
+def func_gradient(objective: Objective, values: NamedTensors, order: Order) -> NamedTensors:
+    """Return what :func:`autograd_gradient` returns, also under ``torch.func.vmap``, a little slower."""
     at = values if order == 2 else {name: value.detach() for name, value in values.items()}
-    found: Values = torch.func.grad(objective)(at)
+    found: NamedTensors = torch.func.grad(objective)(at)
     return found
 
 
-def descend(
-    objective: Objective, start: Values, rates: Tensor, order: Order, gradient: Gradient = by_autograd
-) -> Iterator[Values]:
+def gradient_descent(
+    objective: Objective, start: NamedTensors, rates: Tensor, order: Order, gradient: Gradient = autograd_gradient
+) -> Iterator[NamedTensors]:
     """Yield the start, which stays as it is, and the values after each step of gradient descent.
 
     phi_0 = start, phi_(j+1) = phi_j - rate_j * gradient(phi_j). Differentiating phi_K gives MAML's gradient under
@@ -44,7 +44,7 @@ def descend(
 
     Args:
         objective: Maps values to a scalar.
-        start: Tensors by name; for :func:`by_autograd` they require gradients.
+        start: Tensors by name; for :func:`autograd_gradient` they require gradients.
         rates: The rate of each tensor in each step (steps, tensors).
         order: 2 differentiates the steps' gradients too; 1 takes them for constants.
         gradient: How gradients are computed.
@@ -57,7 +57,7 @@ def descend(
         yield values
 
 
-def step_weights(steps: int, progress: float) -> list[float]:
+def multi_step_loss_weights(steps: int, progress: float) -> list[float]:
     """Return the weights of the query losses at the start and after each step (steps + 1).
 
     The steps weigh the same at first, and at last nothing but the last one counts; the start never does, unless there

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tlbench.training.precision import at_least_single
+from tlbench.training.precision import at_least_float32
 
 
 def prototypes(z: Tensor, labels: Tensor, ways: int) -> Tensor:
@@ -31,7 +31,7 @@ def distance_logits(z: Tensor, centres: Tensor) -> Tensor:
         z: Embedded queries (E, Q, D).
         centres: Prototypes (E, ways, D).
     """
-    z, centres = at_least_single(z), at_least_single(centres)
+    z, centres = at_least_float32(z), at_least_float32(centres)
     origin = centres.mean(1, keepdim=True)
     centred = centres - origin
     bias = (centred * (centres + origin)).sum(2)

@@ -43,7 +43,7 @@ class _Point(NamedTuple):
         return _total(self.dots * other.a) + _total(self.b * other.b)
 
 
-class SupportLogistic:
+class BatchedLogisticProblem:
     """E problems: minimise sum of cross-entropies + ||W||^2 / (2 C) over W and an unpenalised bias.
 
     This is scikit-learn's ``LogisticRegression(C=C)`` on each of them; for two classes its C is twice this one.

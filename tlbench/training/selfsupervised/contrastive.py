@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from tlbench.training.collectives import join
+from tlbench.training.collectives import gather_rows
 from tlbench.training.context import Context
 
 
@@ -33,7 +33,7 @@ def nt_xent(z: Tensor, temperature: float, rows: Tensor | None = None) -> Tensor
     return cross_entropy(s, (own + len(z) // 2) % len(z), reduction="none")
 
 
-def join_views(z: Tensor, count: int, ctx: Context) -> Tensor:
+def gather_views(z: Tensor, count: int, ctx: Context) -> Tensor:
     """Return the embeddings of all processes (2N, D) from this one's share of them (2b, D), with gradients to all.
 
     Args:
@@ -44,12 +44,12 @@ def join_views(z: Tensor, count: int, ctx: Context) -> Tensor:
     if ctx.world == 1:
         return z
     z = z if z.dtype == torch.float64 else z.float()  # gradients of all processes are added up
-    pairs = join(torch.cat(z.tensor_split(2), 1), count, ctx)
+    pairs = gather_rows(torch.cat(z.tensor_split(2), 1), count, ctx)
     return torch.cat(pairs.tensor_split(2, 1))
 
 
 @torch.no_grad()
-def spread(z: Tensor) -> dict[str, float]:
+def alignment_and_uniformity(z: Tensor) -> dict[str, float]:
     """Return how near the views of one image are, and how evenly images fill the sphere.
 
     Wang and Isola 2020, arXiv:2005.10242, section 4: ``alignment`` is the mean squared distance between the two views

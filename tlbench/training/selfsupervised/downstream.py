@@ -10,13 +10,13 @@ from tlbench.data.dataset import Split, Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.frozen_features import embed
+from tlbench.training.linear_probe import initialise_head
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor
-from tlbench.training.probe import start_from_probe
 from tlbench.training.supervised_loop import train_classifier
 
 
-def learn_labels(task: Task, backbone: Backbone, cfg: SelfSupervisedConfig, ctx: Context) -> ModulePredictor:
+def train_downstream(task: Task, backbone: Backbone, cfg: SelfSupervisedConfig, ctx: Context) -> ModulePredictor:
     """Fine-tune the backbone from where it is now, or fit a linear probe on its features.
 
     Args:
@@ -31,7 +31,7 @@ def learn_labels(task: Task, backbone: Backbone, cfg: SelfSupervisedConfig, ctx:
         def features(split: Split) -> Tensor:
             return embed(backbone, split.x, None, ctx.device).to(ctx.device)
 
-        probe = start_from_probe(model, task, ctx, features)
+        probe = initialise_head(model, task, ctx, features)
         ctx.selected["C"] = probe.C
         if probe.scores is not None:
             ctx.validation.update(probe.scores._asdict())

@@ -13,7 +13,7 @@ from torch import Tensor
 from tlbench.backbones.backbone import Backbone
 from tlbench.training.context import Context
 from tlbench.training.length_buckets import length_buckets
-from tlbench.training.selfsupervised.masking import IGNORED, mask_tokens, ordinary_tokens
+from tlbench.training.selfsupervised.masking import IGNORE_INDEX, mask_tokens, non_special_tokens
 
 
 class MaskedBatch(NamedTuple):
@@ -56,7 +56,7 @@ class MaskedBatches:
         assert backbone.vocabulary is not None
         self._vocabulary = backbone.vocabulary
         self._texts = torch.from_numpy(texts)
-        self._ordinary = ordinary_tokens(self._texts, self._vocabulary)
+        self._ordinary = non_special_tokens(self._texts, self._vocabulary)
         self._lengths = (self._texts != self._vocabulary.pad).sum(1)
         self._prepare = backbone.prepare
         self._size = size
@@ -73,6 +73,6 @@ class MaskedBatches:
             ids = self._prepare(self._texts[texts])
             inputs, labels = mask_tokens(ids, self._vocabulary, self._ordinary, self._probability, generator)
             own = ctx.shard(labels)
-            rows, columns = (own != IGNORED).nonzero(as_tuple=True)
+            rows, columns = (own != IGNORE_INDEX).nonzero(as_tuple=True)
             parts = (ctx.shard(inputs), rows, columns, own[rows, columns])
-            yield MaskedBatch(*(part.to(ctx.device) for part in parts), selected=int((labels != IGNORED).sum()))
+            yield MaskedBatch(*(part.to(ctx.device) for part in parts), selected=int((labels != IGNORE_INDEX).sum()))

@@ -9,25 +9,25 @@ from torch import Tensor
 
 from tlbench.backbones.backbone import Vocabulary
 
-IGNORED = -100
+IGNORE_INDEX = -100
 """The label of a position that is not asked for."""
 
 _MASKED, _REPLACED = 0.8, 0.1  # of the selected tokens; the others stay as they are
 
 
-class Masked(NamedTuple):
+class MaskedTexts(NamedTuple):
     """Texts with some tokens hidden.
 
     Attributes:
         inputs: What the network reads (B, L).
-        labels: The original token at every selected position, :data:`IGNORED` elsewhere (B, L).
+        labels: The original token at every selected position, :data:`IGNORE_INDEX` elsewhere (B, L).
     """
 
     inputs: Tensor
     labels: Tensor
 
 
-def ordinary_tokens(texts: Tensor, vocabulary: Vocabulary) -> Tensor:
+def non_special_tokens(texts: Tensor, vocabulary: Vocabulary) -> Tensor:
     """Return the ids (V,) that occur in texts (n, L) and are not special, in ascending order.
 
     A table of tokens may have more rows than its tokeniser has tokens, and a text shows few of either.
@@ -38,7 +38,7 @@ def ordinary_tokens(texts: Tensor, vocabulary: Vocabulary) -> Tensor:
 
 def mask_tokens(
     ids: Tensor, vocabulary: Vocabulary, ordinary: Tensor, probability: float, generator: torch.Generator
-) -> Masked:
+) -> MaskedTexts:
     """Select tokens at random and hide most of them; the texts given stay as they are.
 
     Devlin et al. 2019, arXiv:1810.04805, section 3.1. Every token that is not special is selected on its own, so a
@@ -49,7 +49,7 @@ def mask_tokens(
     Args:
         ids: Token ids (B, L), padded.
         vocabulary: Tells special ids from others.
-        ordinary: The ids (V,) that random tokens are drawn from, evenly: :func:`ordinary_tokens` of all texts.
+        ordinary: The ids (V,) that random tokens are drawn from, evenly: :func:`non_special_tokens` of all texts.
         probability: Chance of a token to be selected.
         generator: A CPU generator. What is drawn depends on the shape of ``ids`` alone, not on their device, and
             on ``ordinary``.
@@ -60,7 +60,7 @@ def mask_tokens(
     hidden = torch.where(kind < _MASKED, vocabulary.mask, ids)
     replaced = (kind >= _MASKED) & (kind < _MASKED + _REPLACED)
     hidden = torch.where(replaced, _drawn(ordinary, ids, generator), hidden)
-    return Masked(torch.where(selected, hidden, ids), torch.where(selected, ids, IGNORED))
+    return MaskedTexts(torch.where(selected, hidden, ids), torch.where(selected, ids, IGNORE_INDEX))
 
 
 def _drawn(ordinary: Tensor, ids: Tensor, generator: torch.Generator) -> Tensor:

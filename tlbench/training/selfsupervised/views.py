@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from tlbench.core.config import Views
-from tlbench.training.augmentation import affine_maps, crop_maps, move
-from tlbench.training.batches import Indexed
+from tlbench.training.augmentation import affine_matrices, apply_transforms, crop_matrices
+from tlbench.training.batches import IndexedExamples
 from tlbench.training.context import Context
 from tlbench.training.selfsupervised.blur import blur
 from tlbench.training.selfsupervised.colour_jitter import jitter, luma
@@ -23,7 +23,7 @@ _DRAWS = 19
 
 
 @dataclass(frozen=True)
-class Policy:
+class ViewPolicy:
     """What may be done to an image.
 
     Attributes:
@@ -43,16 +43,16 @@ class Policy:
     blurred: float = 0.0
 
 
-POLICIES: dict[str, Policy] = {
-    "objects": Policy(strength=1.0, blurred=0.5),
-    "small_objects": Policy(),
-    "characters": Policy(least=0.7, flips=False, bend=0.7, grey=0.0),
+VIEW_POLICIES: dict[str, ViewPolicy] = {
+    "objects": ViewPolicy(strength=1.0, blurred=0.5),
+    "small_objects": ViewPolicy(),
+    "characters": ViewPolicy(least=0.7, flips=False, bend=0.7, grey=0.0),
 }
 """``objects`` is what SimCLR was trained with on ImageNet and ``small_objects`` on CIFAR-10 (Chen et al. 2020,
 arXiv:2002.05709, appendices A and B.9); ``characters`` are not themselves when mirrored or cropped to a corner."""
 
 
-def policy_for(views: Views, shape: torch.Size | tuple[int, ...]) -> Policy:
+def view_policy(views: Views, shape: torch.Size | tuple[int, ...]) -> ViewPolicy:
     """Return the policy of a name.
 
     Args:
@@ -62,7 +62,7 @@ def policy_for(views: Views, shape: torch.Size | tuple[int, ...]) -> Policy:
     """
     if views == "auto":
         views = "characters" if shape[0] == 1 else "small_objects" if max(shape[1:]) <= _SMALL else "objects"
-    return POLICIES[views]
+    return VIEW_POLICIES[views]
 
 
 class ViewBatch(NamedTuple):
@@ -77,11 +77,11 @@ class ViewBatch(NamedTuple):
     size: int
 
 
-class Changes(NamedTuple):
+class ViewTransforms(NamedTuple):
     """What is done to each of B images, in this order; on the CPU.
 
     Attributes:
-        maps: Where each place of the new image lies in the old one, as for :func:`move` (B, 2, 3).
+        maps: Where each place of the new image lies in the old one, as for :func:`apply_transforms` (B, 2, 3).
         brightness: Factors (B,), as are contrast and saturation.
         contrast: See :func:`jitter`.
         saturation: See :func:`jitter`.
@@ -98,12 +98,14 @@ class Changes(NamedTuple):
     grey: Tensor
     sigma: Tensor
 
-    def each(self, work: Callable[[Tensor], Tensor]) -> Changes:
+    def each(self, work: Callable[[Tensor], Tensor]) -> ViewTransforms:
         """Return the same changes with ``work`` done on every part."""
-        return Changes(*map(work, self))
+        return ViewTransforms(*map(work, self))
 
 
-def draw_changes(policy: Policy, strength: float, count: int, generator: torch.Generator) -> Changes:
+def sample_view_transforms(
+    policy: ViewPolicy, strength: float, count: int, generator: torch.Generator
+) -> ViewTransforms:
     """Return random changes of ``count`` images.
 
     Args:
@@ -121,8 +123,8 @@ def draw_changes(policy: Policy, strength: float, count: int, generator: torch.G
     hue = (2 * amounts[:, 3] - 1) * reach[3].clamp_max(0.5)
     applied = jittered < _JITTERED
     brightness, contrast, saturation = torch.where(applied[:, None], factors, 1.0).unbind(1)
-    return Changes(
-        maps=_compose(affine_maps(bend), crop_maps(crop, policy.least, policy.flips)),
+    return ViewTransforms(
+        maps=_compose(affine_matrices(bend), crop_matrices(crop, policy.least, policy.flips)),
         brightness=brightness,
         contrast=contrast,
         saturation=saturation,
@@ -132,9 +134,9 @@ def draw_changes(policy: Policy, strength: float, count: int, generator: torch.G
     )
 
 
-def change(x: Tensor, changes: Changes) -> Tensor:
+def apply_view_transforms(x: Tensor, changes: ViewTransforms) -> Tensor:
     """Return changed images (B, C, H, W), floating in [0, 255], of raw ones."""
-    x = move(x, changes.maps)
+    x = apply_transforms(x, changes.maps)
     x = jitter(x, changes.brightness, changes.contrast, changes.saturation, changes.hue)
     if x.shape[1] > 1:
         x = torch.where(changes.grey.to(x.device)[:, None, None, None], luma(x), x)
@@ -156,9 +158,11 @@ class ViewBatches:
         name: Tells the trainings of one cell apart.
     """
 
-    def __init__(self, images: Indexed, size: int, views: Views, strength: float, ctx: Context, name: str) -> None:
+    def __init__(
+        self, images: IndexedExamples, size: int, views: Views, strength: float, ctx: Context, name: str
+    ) -> None:
         self._images = images
-        self._policy = policy_for(views, images.shape)
+        self._policy = view_policy(views, images.shape)
         self._strength = strength
         self._ctx = ctx
         self._name = name
@@ -170,10 +174,13 @@ class ViewBatches:
         generator = ctx.generator(self._name, "views", epoch)
         order = torch.randperm(len(self._images), generator=generator)
         for rows in order.tensor_split(self.count):
-            pair = [draw_changes(self._policy, self._strength, len(rows), generator).each(ctx.shard) for _ in range(2)]
-            changes = Changes(*map(torch.cat, zip(*pair, strict=True)))
+            pair = [
+                sample_view_transforms(self._policy, self._strength, len(rows), generator).each(ctx.shard)
+                for _ in range(2)
+            ]
+            changes = ViewTransforms(*map(torch.cat, zip(*pair, strict=True)))
             x, _ = self._images.take(ctx.shard(rows))
-            yield ViewBatch(change(x.repeat(2, 1, 1, 1), changes), len(rows))
+            yield ViewBatch(apply_view_transforms(x.repeat(2, 1, 1, 1), changes), len(rows))
 
 
 def _compose(outer: Tensor, inner: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch.nn.functional import conv2d, dropout, linear, scaled_dot_product_atte
 
 
 @dataclass(frozen=True)
-class Design:
+class LowRankDesign:
     """What the updates of one network have in common.
 
     Attributes:
@@ -35,7 +35,7 @@ class Design:
 
 
 @dataclass(frozen=True)
-class Rows:
+class WeightBlocks:
     """Which rows of a weight are updated: of ``parts`` equal parts the ``chosen``, each by a pair A, B of its own."""
 
     parts: int = 1
@@ -166,7 +166,7 @@ class _Project(torch.autograd.Function):
         bias: Tensor | None,
         a: Tensor,
         b: Tensor,
-        rows: Rows,
+        rows: WeightBlocks,
         scale: float,
     ) -> Tensor:
         """Return (n, rows) of x (n, columns); ``seen`` is None where the update sees x itself."""
@@ -199,7 +199,7 @@ class _Project(torch.autograd.Function):
         return g_x, g_seen, None, None, g_inner.T @ seen, g_b, None, None
 
 
-def adaptable(layer: nn.Module) -> bool:
+def supports_low_rank(layer: nn.Module) -> bool:
     """Say whether a layer can be updated: linear, a two-dimensional convolution, or attention with packed weights."""
     if isinstance(layer, nn.MultiheadAttention):
         return layer.in_proj_weight is not None

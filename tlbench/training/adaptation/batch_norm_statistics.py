@@ -21,7 +21,7 @@ class _ReachedError(Exception):
 
 
 @torch.no_grad()
-def use_moments(model: nn.Module, x: NDArray[Any], device: torch.device) -> None:
+def set_batch_norm_statistics(model: nn.Module, x: NDArray[Any], device: torch.device) -> None:
     """Replace the running mean and variance of every batch normalisation layer, in place; nothing else changes.
 
     Layer by layer in the order in which they act, each takes the mean and the variance (over all, not over all but
@@ -47,7 +47,7 @@ def use_moments(model: nn.Module, x: NDArray[Any], device: torch.device) -> None
         layer.running_var.copy_(variance)
 
 
-def with_moments(model: nn.Module) -> list[_BatchNorm]:
+def layers_with_statistics(model: nn.Module) -> list[_BatchNorm]:
     """Return the layers that keep statistics of batches."""
     return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
 
@@ -55,7 +55,9 @@ def with_moments(model: nn.Module) -> list[_BatchNorm]:
 def _order(model: nn.Module, run: Callable[[], None]) -> list[_BatchNorm]:
     """Return the layers that keep statistics, in the order in which they are first called."""
     found: dict[_BatchNorm, None] = {}
-    handles = [m.register_forward_pre_hook(lambda layer, args: found.setdefault(layer)) for m in with_moments(model)]
+    handles = [
+        m.register_forward_pre_hook(lambda layer, args: found.setdefault(layer)) for m in layers_with_statistics(model)
+    ]
     try:
         run()
     finally:

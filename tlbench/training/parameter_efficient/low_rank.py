@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.errors import UserError
-from tlbench.training.efficient.low_rank_layers import Design, LowRank, Rows, updated_class
+from tlbench.training.parameter_efficient.low_rank_layers import LowRank, LowRankDesign, WeightBlocks, updated_class
 
 _OWN = ("lora_a", "lora_b")
 
 
 @dataclass(frozen=True)
-class Added:
+class AddedUpdates:
     """What :func:`add_low_rank` put in.
 
     Attributes:
@@ -32,8 +32,8 @@ class Added:
 
 
 def add_low_rank(
-    backbone: Backbone, sites: Mapping[str, Rows], design: Design, x: Tensor, generator: torch.Generator
-) -> Added:
+    backbone: Backbone, sites: Mapping[str, WeightBlocks], design: LowRankDesign, x: Tensor, generator: torch.Generator
+) -> AddedUpdates:
     """Put low-rank updates into layers of a backbone, in place, and freeze everything else in it.
 
     A is uniform in +-1 / sqrt(columns) and B zero, so that the backbone computes what it did. What does not act on a
@@ -70,7 +70,7 @@ def add_low_rank(
     if not kept:
         raise UserError(f"{backbone.info.label}: no layer for low-rank updates", "choose other targets")
     parameters = [p for layer in kept.values() for p in (layer.lora_a, layer.lora_b)]
-    return Added(parameters, [name for name in kept if name not in called], idle)
+    return AddedUpdates(parameters, [name for name in kept if name not in called], idle)
 
 
 @torch.no_grad()

@@ -14,17 +14,17 @@ from torch.nn.functional import linear
 from tlbench.data.dataset import Split, Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.data_parallel import from_first_process
-from tlbench.training.evaluation import Scores, score_logits
-from tlbench.training.logistic_regression import Array, Logistic
+from tlbench.training.data_parallel import broadcast_from_rank_zero
+from tlbench.training.evaluation import ValidationScores, score_logits
+from tlbench.training.logistic_regression import Array, LogisticProblem
 
-GRID = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)
-UNTUNED = 1.0  # C where there is no validation to choose it on
-ROUGH = 1e-4  # tolerance of the fits that are only compared
+C_GRID = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)
+DEFAULT_C = 1.0  # C where there is no validation to choose it on
+SELECTION_TOLERANCE = 1e-4  # tolerance of the fits that are only compared
 
 
 @dataclass(frozen=True)
-class Probe:
+class LinearProbe:
     """A fitted probe on centred features divided by one number.
 
     Attributes:
@@ -41,7 +41,7 @@ class Probe:
     scale: Tensor
     weights: Tensor
     bias: Tensor
-    scores: Scores | None
+    scores: ValidationScores | None
 
     def __call__(self, z: Tensor) -> Tensor:
         """Return logits (B, classes) of features (B, out_dim)."""
@@ -65,7 +65,7 @@ def fit_probe(
     ctx: Context,
     C: float | None = None,  # noqa: N803 - the field's name
     features: Callable[[Split], Tensor] | None = None,
-) -> Probe:
+) -> LinearProbe:
     """Fit to convergence on the frozen features of the training examples.
 
     Args:
@@ -79,22 +79,22 @@ def fit_probe(
     z = features(task.train)
     mean = z.mean(0)
     scale = (z - mean).square().mean().sqrt().clamp_min(torch.finfo(z.dtype).tiny)
-    problem = Logistic(_numpy((z - mean) / scale), task.train.labels, task.info.classes)
+    problem = LogisticProblem(_numpy((z - mean) / scale), task.train.labels, task.info.classes)
     z_val = features(task.val) if task.val is not None else None
     y_val = torch.from_numpy(task.val.labels) if task.val is not None else None
-    c, start = C or UNTUNED, None
+    c, start = C or DEFAULT_C, None
     if C is None and z_val is not None and y_val is not None:
         c, start = _choose(problem, _numpy((z_val - mean) / scale), y_val)
     weights, bias = (torch.from_numpy(part).to(z) for part in problem.linear(problem.solve(c, start)))
-    probe = Probe(c, mean, scale, weights, bias, None)
+    probe = LinearProbe(c, mean, scale, weights, bias, None)
     if z_val is None or y_val is None:
         return probe
-    return Probe(c, mean, scale, weights, bias, score_logits(probe(z_val), y_val.to(z.device)))
+    return LinearProbe(c, mean, scale, weights, bias, score_logits(probe(z_val), y_val.to(z.device)))
 
 
-def start_from_probe(
+def initialise_head(
     model: Classifier, task: Task, ctx: Context, features: Callable[[Split], Tensor] | None = None
-) -> Probe:
+) -> LinearProbe:
     """Give a classifier the head of a probe fitted on its backbone as given, features' centring folded in.
 
     All processes of a data-parallel training start from the first one's probe, which is returned, on the CPU.
@@ -102,7 +102,7 @@ def start_from_probe(
     """
     probe = fit_probe(task, ctx, features=features)
     tensors = {name: value.cpu() for name, value in vars(probe).items() if isinstance(value, Tensor)}
-    probe = from_first_process(replace(probe, **tensors))
+    probe = broadcast_from_rank_zero(replace(probe, **tensors))
     weights, bias = probe.folded(model.head.weight.dtype)
     with torch.no_grad():
         model.head.weight.copy_(weights)
@@ -110,12 +110,12 @@ def start_from_probe(
     return probe
 
 
-def _choose(problem: Logistic, inputs: NDArray[np.float64], labels: Tensor) -> tuple[float, Array]:
+def _choose(problem: LogisticProblem, inputs: NDArray[np.float64], labels: Tensor) -> tuple[float, Array]:
     """Return the C that is best on validation (of equals the strongest regularisation) and its rough solution."""
-    tried: list[tuple[Scores, float, Array]] = []
+    tried: list[tuple[ValidationScores, float, Array]] = []
     solution = None
-    for c in GRID:
-        solution = problem.solve(c, solution, tolerance=ROUGH)
+    for c in C_GRID:
+        solution = problem.solve(c, solution, tolerance=SELECTION_TOLERANCE)
         weights, bias = problem.linear(solution)
         tried.append((score_logits(torch.from_numpy(inputs @ weights.T + bias), labels), c, solution))
     _, c, solution = max(tried, key=lambda one: one[0].order)

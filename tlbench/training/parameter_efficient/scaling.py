@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.errors import UserError
-from tlbench.training.data_parallel import use_global_statistics
+from tlbench.training.data_parallel import use_global_batch_norm
 
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -93,7 +93,7 @@ def add_scales(backbone: Backbone, x: Tensor, *, parallel: bool) -> list[nn.Para
         raise UserError(f"{backbone.info.label}: has scales and shifts already")
     values = next(backbone.parameters(), torch.empty(0))
     if parallel:
-        use_global_statistics(backbone)  # it changes classes: done later, it would take the scales off again
+        use_global_batch_norm(backbone)  # it changes classes: done later, it would take the scales off again
     for layer in list(backbone.body.modules()):
         if size := _channels(layer):
             layer.__class__ = _scaled(type(layer))

@@ -17,7 +17,7 @@ from tlbench.training.frozen_features import embed
 Logits = dict[str, NDArray[np.float32]]
 
 
-class Proposals:
+class CandidateOutputs:
     """The logits of every proposed model on some parts of a dataset, by step.
 
     They lie in files where there is a folder for them: a cell that was killed finds those from before its last

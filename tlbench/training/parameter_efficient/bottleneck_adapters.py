@@ -24,7 +24,7 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @dataclass(frozen=True)
-class Design:
+class AdapterDesign:
     """What the adapters of one network have in common.
 
     Attributes:
@@ -82,7 +82,7 @@ class Bottleneck(nn.Module):
         return self.up(self._activation(self.down(x)))
 
 
-class Adapted(nn.Module):
+class AdaptedModule(nn.Module):
     """A module whose output, of a tuple the first element, an adapter adds to; all else passes through.
 
     Args:
@@ -94,7 +94,7 @@ class Adapted(nn.Module):
     """
 
     def __init__(
-        self, inner: nn.Module, adapter: nn.Module, scale: float, parallel: bool, tap: Tap | None = None
+        self, inner: nn.Module, adapter: nn.Module, scale: float, parallel: bool, tap: InputTap | None = None
     ) -> None:
         super().__init__()
         self.inner = inner
@@ -114,7 +114,7 @@ class Adapted(nn.Module):
         return h if isinstance(output, Tensor) else type(output)((h, *output[1:]))
 
 
-class Tap(nn.Module):
+class InputTap(nn.Module):
     """A module whose first input is kept until the adapter beside it has read it.
 
     Args:
@@ -138,7 +138,9 @@ class Tap(nn.Module):
         return self.inner(*args, **kwargs)
 
 
-def add_adapters(backbone: Backbone, x: Tensor, design: Design, generator: torch.Generator) -> dict[str, Adapted]:
+def add_adapters(
+    backbone: Backbone, x: Tensor, design: AdapterDesign, generator: torch.Generator
+) -> dict[str, AdaptedModule]:
     """Put adapters into a backbone, in place; return them by the name of the module that each adapts.
 
     In a transformer they stand at the sublayers of each block. A block that has no sublayers, as those of
@@ -170,7 +172,7 @@ def add_adapters(backbone: Backbone, x: Tensor, design: Design, generator: torch
         adapter = Bottleneck(inputs, channels, width, design.activation, first, generator)
         adapter.to(next(backbone.parameters()))
         tap = _tapped(backbone, starts[name]) if name in starts else None
-        added[name] = Adapted(inner, adapter, design.scale, parallel, tap)
+        added[name] = AdaptedModule(inner, adapter, design.scale, parallel, tap)
         backbone.replace(name, added[name])
     if not added:
         raise UserError(f"{backbone.info.label}: no block to put an adapter behind")
@@ -180,12 +182,12 @@ def add_adapters(backbone: Backbone, x: Tensor, design: Design, generator: torch
 def remove_adapters(backbone: Backbone) -> None:
     """Take all adapters out of a backbone again, in place."""
     for name, module in list(backbone.body.named_modules()):
-        if isinstance(module, Adapted | Tap):
+        if isinstance(module, AdaptedModule | InputTap):
             backbone.replace(name, module.inner)
 
 
-def _adapted(backbone: Backbone) -> Iterator[tuple[str, Adapted]]:
-    return ((name, module) for name, module in backbone.body.named_modules() if isinstance(module, Adapted))
+def _adapted(backbone: Backbone) -> Iterator[tuple[str, AdaptedModule]]:
+    return ((name, module) for name, module in backbone.body.named_modules() if isinstance(module, AdaptedModule))
 
 
 def _places(backbone: Backbone, placement: Placement) -> Iterator[tuple[str, bool]]:
@@ -206,8 +208,8 @@ def _starts(backbone: Backbone, placement: Placement) -> dict[str, str]:
     return {one.feed_forward: one.feed_forward_start for one in backbone.sublayers if one.feed_forward_start}
 
 
-def _tapped(backbone: Backbone, name: str) -> Tap:
-    tap = Tap(backbone.body.get_submodule(name))
+def _tapped(backbone: Backbone, name: str) -> InputTap:
+    tap = InputTap(backbone.body.get_submodule(name))
     backbone.replace(name, tap)
     return tap
 

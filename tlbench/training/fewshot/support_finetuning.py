@@ -17,11 +17,11 @@ from tlbench.training.predictor import ModulePredictor
 
 _BATCH = 256
 
-Tune = Callable[[Classifier, Split, Context], None]
+FineTune = Callable[[Classifier, Split, Context], None]
 """Trains a classifier with a fresh head, in place, on the support of one episode."""
 
 
-class SupportTuned:
+class SupportFineTuner:
     """Learns an episode by training the backbone and a new head on its support; queries are read in evaluation mode.
 
     Nothing is copied for an episode: the backbone is trained in place, and put back afterwards. The training of every
@@ -36,7 +36,7 @@ class SupportTuned:
 
     transductive = False
 
-    def __init__(self, backbone: Backbone, tune: Tune, ways: int, ctx: Context) -> None:
+    def __init__(self, backbone: Backbone, tune: FineTune, ways: int, ctx: Context) -> None:
         self.module: nn.Module = backbone.to(ctx.device)
         self._backbone = backbone
         self._tune = tune

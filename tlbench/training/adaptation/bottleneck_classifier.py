@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import AdaptationConfig
-from tlbench.training.parameter_groups import Group, parameter_groups
+from tlbench.training.parameter_groups import ParameterGroup, parameter_groups
 
 
-class DomainClassifier(nn.Module):
+class BottleneckClassifier(nn.Module):
     """Backbone, bottleneck (linear, batch normalisation, ReLU) and a linear head that starts at zero.
 
     The form that comparisons of adaptation methods took: Long et al. 2018, arXiv:1705.10667, section 4.
@@ -44,7 +44,7 @@ class DomainClassifier(nn.Module):
         """Return logits (B, classes) of raw inputs."""
         return self.head(self.encode(x))
 
-    def groups(self, cfg: AdaptationConfig, *more: Iterable[nn.Parameter]) -> list[Group]:
+    def groups(self, cfg: AdaptationConfig, *more: Iterable[nn.Parameter]) -> list[ParameterGroup]:
         """Return optimiser groups: the backbone at its own rate, all above it and whatever else is trained at ``lr``.
 
         A backbone of random weights has nothing to keep and is trained at ``lr`` as well.

@@ -17,13 +17,13 @@ from tlbench.training.predictor import ModulePredictor
 from tlbench.training.supervised_loop import train_classifier
 
 
-def norm_parameters(backbone: Backbone) -> list[nn.Parameter]:
+def normalisation_parameters(backbone: Backbone) -> list[nn.Parameter]:
     """Return the scales and shifts of all normalisation layers, which are known by their class's name."""
     owned = (list(m.parameters(recurse=False)) for m in backbone.modules() if "Norm" in type(m).__name__)
     return [parameter for own in owned if all(p.ndim == 1 for p in own) for parameter in own]
 
 
-def train_added(
+def train_added_parameters(
     model: Classifier, added: Sequence[nn.Parameter], lr: float, task: Task, cfg: FineTuningConfig, ctx: Context
 ) -> ModulePredictor:
     """Train some parameters of a classifier and its head, and freeze everything else.

@@ -15,7 +15,7 @@ from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.supervised_loop import train_classifier
 
 
-def train_on_classes(
+def train_base_classifier(
     backbone: Backbone,
     train: Split,
     recipe: TrainingConfig,

@@ -11,7 +11,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.functional import cross_entropy
 
 from tlbench.training.fewshot.episode_batch_norm import EpisodeNorm, use_episode_statistics
-from tlbench.training.fewshot.vectorization import vectorisable
+from tlbench.training.fewshot.vmap_support import supports_vmap
 
 EPISODES, WAYS = 3, 3
 
@@ -78,13 +78,13 @@ def test_fused_normalisation_misleads_and_is_refused(name: str) -> None:
     """Silently wrong second derivatives of the installed PyTorch: functorch issue 534."""
     assert _error(FUSED[name]) > 1e-6
     assert _error(FUSED[name], second=False) < 1e-12
-    assert not vectorisable(_net(FUSED[name]), torch.randn(2, 1, 6, 6, dtype=torch.float64))
+    assert not supports_vmap(_net(FUSED[name]), torch.randn(2, 1, 6, 6, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_others_are_right_and_allowed(name: str) -> None:
     assert _error(RIGHT[name]) < 1e-12
-    assert vectorisable(_net(RIGHT[name]), torch.randn(2, 1, 6, 6, dtype=torch.float64))
+    assert supports_vmap(_net(RIGHT[name]), torch.randn(2, 1, 6, 6, dtype=torch.float64))
 
 
 def test_both_forms_of_an_episodes_normalisation_are_one_function() -> None:
@@ -95,8 +95,8 @@ def test_both_forms_of_an_episodes_normalisation_are_one_function() -> None:
 
 def test_random_numbers_are_refused_in_training_only() -> None:
     net = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
-    assert not vectorisable(net.train(), torch.randn(2, 3))
-    assert vectorisable(net.eval(), torch.randn(2, 3))
+    assert not supports_vmap(net.train(), torch.randn(2, 3))
+    assert supports_vmap(net.eval(), torch.randn(2, 3))
 
 
 def test_statistics_of_the_first_rows_normalise_the_others() -> None:

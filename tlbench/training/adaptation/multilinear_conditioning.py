@@ -12,7 +12,7 @@ _LARGEST = 4096  # widest outer product that is taken as it is
 _RANDOM = 1024  # width of the random projection in its place
 
 
-class Conditioning(nn.Module):
+class MultilinearConditioning(nn.Module):
     """The outer product of features and class probabilities, or a random projection of it where it is too wide.
 
     The projection is the product of one of the features and one of the probabilities, entry by entry, over the root

@@ -24,7 +24,7 @@ class _Calls(TorchDispatchMode):
 
 
 @torch.no_grad()
-def vectorisable(network: nn.Module, x: Tensor) -> bool:
+def supports_vmap(network: nn.Module, x: Tensor) -> bool:
     """Say whether second derivatives through a network are right under ``torch.func.vmap``, and its answers the same.
 
     They are not where a fused kernel normalises (batch, layer and instance normalisation have wrong second
