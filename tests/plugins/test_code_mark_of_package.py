@@ -164,7 +164,7 @@ def _bound(statement: ast.stmt) -> set[str]:
 
 
 CHANGES = {
-    "a constant": ("tlbench.training.frozen_features", "BATCH", the_constant),
+    "a constant": ("tlbench.training.frozen_features", "EMBED_BATCH_SIZE", the_constant),
     "an operator": ("tlbench.training.schedules", "warmup_cosine", the_operator),
     "a default": ("tlbench.core.config", "tunable", the_default),
     "a function three imports away": ("tlbench.training.length_buckets", "text_lengths", the_body),
