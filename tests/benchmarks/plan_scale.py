@@ -10,6 +10,7 @@ import resource
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -19,7 +20,7 @@ from tlbench.core.cost import Timing, Timings
 from tlbench.core.hashing import digest
 from tlbench.core.info import BackboneInfo, DatasetInfo, TaskInfo
 from tlbench.core.record import ResultInfo
-from tlbench.plugins.registry import Declaration, Kind
+from tlbench.plugins.registry import Declaration, Kind, MethodConstants, ProtocolConstants
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.expand import expand
 from tlbench.suite.load import loads
@@ -43,9 +44,10 @@ def _skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
     return "as a method would" if info.shots == 7 and cfg.rank > 100 else None
 
 
-def _declare(kind: Kind, name: str) -> Declaration:
+def _declare(kind: Kind, name: str) -> Declaration[Any]:
     protocols, skip = (("classification",), _skip) if kind == "methods" else ((), None)
-    facts = (protocols, ("image",), ("fit",), {"VERSION": 1}, Config if kind == "methods" else Settings, skip)
+    constants = MethodConstants(PROTOCOLS=protocols) if kind == "methods" else ProtocolConstants(VERSION=1)
+    facts = (protocols, ("image",), ("fit",), constants, Config if kind == "methods" else Settings, skip)
     return Declaration(name, name, Path(name), "", "", *facts, lambda: digest(name))
 
 

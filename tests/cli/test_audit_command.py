@@ -85,7 +85,7 @@ def theirs(tmp_path: Path) -> Path:
 def forget() -> None:
     """Make this process read methods and protocols anew, as a new one does."""
     find.cache_clear()
-    registry.declaration.cache_clear()
+    registry._read.cache_clear()
     for name in [name for name in sys.modules if name.startswith("tlbench_theirs")]:
         del sys.modules[name]
 

@@ -85,7 +85,7 @@ def _methods(modality: str) -> list[str]:
     found = []
     for name in registry.names("methods"):
         declared = registry.declaration("methods", name)
-        trains = modality == "text" or not declared.constants.get("FROZEN_BACKBONE", False)
+        trains = modality == "text" or not declared.constants.FROZEN_BACKBONE
         found += [name] if trains and "classification" in declared.protocols and modality in declared.modalities else []
     return found
 

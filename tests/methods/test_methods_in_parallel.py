@@ -36,7 +36,7 @@ def _cases() -> dict[str, Case]:
     """Every trained role."""
     cases = {}
     for case in contract.cases():
-        trains = not registry.declaration("methods", case.method).constants.get("FROZEN_BACKBONE", False)
+        trains = not registry.declaration("methods", case.method).constants.FROZEN_BACKBONE
         if trains and case.role in ("classification", "episodic", "adaptation", PRETRAIN):
             cases[str(case)] = replace(case, params=_short(case.method))
     return cases

@@ -354,7 +354,7 @@ def test_held_out_texts_are_told_better_than_by_how_often_words_come(monkeypatch
 
 
 def test_a_recipe_reads_no_label_and_leaves_nothing_of_its_head() -> None:
-    assert registry.declaration("methods", "mlm").constants["READS_LABELS"] is False
+    assert registry.declaration("methods", "mlm").constants.READS_LABELS is False
 
     class Unlabelled(Split):
         @property

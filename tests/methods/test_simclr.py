@@ -265,7 +265,7 @@ def test_curves_tell_both_trainings_of_a_task_apart() -> None:
 def test_it_says_that_it_reads_images_and_no_labels_of_a_corpus() -> None:
     declared = registry.declaration("methods", "simclr")
     assert declared.modalities == ("image",)
-    assert declared.constants["READS_LABELS"] is False
+    assert declared.constants.READS_LABELS is False
     assert declared.roles == ("fit", "pretrain")
 
 

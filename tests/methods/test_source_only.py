@@ -77,7 +77,7 @@ def test_texts(method: str, tmp_path: Path) -> None:
 
 def test_only_the_oracle_says_that_it_is_one() -> None:
     declared = {name: registry.declaration("methods", name) for name in registry.names("methods")}
-    assert [name for name, each in declared.items() if each.constants.get("ORACLE", False)] == ["target_oracle"]
+    assert [name for name, each in declared.items() if each.constants.ORACLE] == ["target_oracle"]
 
 
 @pytest.mark.slow

@@ -437,7 +437,7 @@ MUTANTS = (
     Mutant(
         "adaptation: all methods are given the target's labels",
         "tlbench.worker.fit_cell:fit_cell",
-        'declared.constants.get("ORACLE", False)',
+        "declared.constants.ORACLE",
         "True",
         OF_SUITES,
     ),

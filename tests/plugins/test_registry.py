@@ -52,7 +52,7 @@ def test_a_declaration_is_read_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     found = registry.declaration("methods", _put(monkeypatch, tmp_path, METHOD))
     assert (found.summary, found.paper) == ("One line.", "arXiv:1234.5678")
     assert (found.protocols, found.roles) == (("classification",), ("fit",))
-    assert found.constants["QUICK"] == {"epochs": 1}
+    assert found.constants.QUICK == {"epochs": 1}
     assert found.settings().model_dump() == {"epochs": 3}
     assert found.skip is not None
     assert found.skip(None, None, found.settings(epochs=6)) == "too long"
@@ -80,6 +80,33 @@ def test_a_broken_file_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         registry.declaration("methods", _put(monkeypatch, tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("line", "message", "hint"),
+    [
+        (
+            "FROZEN_BACKBON = True",
+            r"mine\.py:\d+: unknown constant 'FROZEN_BACKBON'",
+            "did you mean 'FROZEN_BACKBONE'?",
+        ),
+        ('FROZEN_BACKBONE = "yes"', r"mine\.py:\d+: FROZEN_BACKBONE: must be true or false, not", ""),
+        ('MODALITIES = ("sound",)', r"mine\.py:\d+: ", ""),
+        ("VERSION = 0", r"mine\.py:\d+: VERSION: must be greater than or equal to 1", ""),
+    ],
+)
+def test_a_constant_that_is_unknown_or_of_another_type_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, message: str, hint: str
+) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        registry.declaration("methods", _put(monkeypatch, tmp_path, f"{METHOD}\n{line}\n"))
+    assert hint in str(caught.value)
+
+
+def test_a_constant_that_must_be_set_is_missed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    without = "".join(line for line in METHOD.splitlines(keepends=True) if not line.startswith("PROTOCOLS"))
+    with pytest.raises(UserError, match=r"mine\.py: the constant 'PROTOCOLS' is missing"):
+        registry.declaration("methods", _put(monkeypatch, tmp_path, without))
+
+
 def test_an_unknown_name_hints_at_the_nearest() -> None:
     with pytest.raises(UserError, match="unknown protocol 'clasification'") as caught:
         registry.declaration("protocols", "clasification")
@@ -100,7 +127,7 @@ def test_everything_shipped_is_declared_without_torch() -> None:
         "        found = registry.declaration(kind, name)\n"
         "        assert found.summary, name\n"
         "        if kind == 'methods': assert found.roles, name\n"
-        "        else: assert found.constants['VERSION'] >= 1, name\n"
+        "        else: assert found.constants.VERSION >= 1, name\n"
         "        found.settings()\n"
         "assert {'classification', 'episodic'} <= set(registry.names('protocols'))\n"
         "heavy = {'torch', 'torchvision', 'ray', 'mlflow', 'numpy', 'pandas', 'scipy'} & set(sys.modules)\n"

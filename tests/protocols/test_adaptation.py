@@ -29,7 +29,7 @@ CLASSES = 10
 METHODS = [
     name for name in registry.names("methods") if "adaptation" in registry.declaration("methods", name).protocols
 ]
-ORACLES = [name for name in METHODS if registry.declaration("methods", name).constants.get("ORACLE", False)]
+ORACLES = [name for name in METHODS if registry.declaration("methods", name).constants.ORACLE]
 
 
 @pytest.fixture
@@ -234,13 +234,13 @@ def quick(name: str) -> Any:
     declared = registry.declaration("methods", name)
     fields = declared.settings.model_fields
     short = {key: value for key, value in {"steps": 12, "checks": 3}.items() if key in fields}
-    return declared.load().Config(**{**declared.constants.get("QUICK", {}), **short})
+    return declared.load().Config(**{**declared.constants.QUICK, **short})
 
 
 def fitted(name: str, dataset: Dataset, **changes: Any) -> tuple[Outcome, dict[str, Tensor], CandidateOutputs]:
     """Run a method under the protocol and return what came of it, its weights, and all that was stored."""
     declared = registry.declaration("methods", name)
-    ctx = context(oracle=declared.constants.get("ORACLE", False), **changes)
+    ctx = context(oracle=declared.constants.ORACLE, **changes)
     torch.manual_seed(0)
     results = []
 
@@ -302,7 +302,7 @@ def test_test_labels_are_not_read_before_scoring(name: str) -> None:
     pair = fake_pair()
     test, truth = pair.rows(TEST), pair.y[pair.rows(TEST)]
     pair.y[test] = 0
-    ctx = context(oracle=declared.constants.get("ORACLE", False))
+    ctx = context(oracle=declared.constants.ORACLE)
     torch.manual_seed(0)
 
     def fit(task: Task) -> Any:

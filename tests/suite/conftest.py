@@ -14,7 +14,7 @@ from tlbench.core.config import MethodConfig, Settings, log_uniform, tunable
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.hashing import digest
 from tlbench.core.info import BackboneInfo, DatasetInfo, TaskInfo
-from tlbench.plugins.registry import Declaration
+from tlbench.plugins.registry import Declaration, MethodConstants, ProtocolConstants
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.expand import expand
 from tlbench.suite.load import loads
@@ -68,10 +68,13 @@ def _no_text(info: TaskInfo, backbone: BackboneInfo, cfg: LoraConfig) -> str | N
     return f"rank {cfg.rank} is more than 64" if cfg.rank > 64 else None
 
 
-def declare_fake(name: str, settings: type[Settings], **facts: Any) -> Declaration:
+def declare_fake(name: str, settings: type[Settings], **facts: Any) -> Declaration[Any]:
     """Return a declaration as the registry would read it from a file."""
-    anything = {"protocols": (), "modalities": ("image", "text"), "roles": ("fit",), "constants": {}, "skip": None}
+    anything = {"protocols": (), "modalities": ("image", "text"), "roles": ("fit",), "skip": None}
+    constants = facts.pop("constants", {})
+    protocol = "VERSION" in constants
     given = anything | facts
+    given["constants"] = ProtocolConstants(**constants) if protocol else MethodConstants(PROTOCOLS=(), **constants)
     return Declaration(
         name=name,
         module=name,

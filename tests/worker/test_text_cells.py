@@ -109,7 +109,7 @@ def methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     def forget() -> None:
         find.cache_clear()
-        registry.declaration.cache_clear()
+        registry._read.cache_clear()
         for name in [name for name in sys.modules if name.startswith("tlbench_pupils")]:
             del sys.modules[name]
 

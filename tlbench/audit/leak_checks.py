@@ -133,7 +133,7 @@ class _LeakChecks:
     def _hidden_labels(self) -> CheckResult:
         check = TARGET_LABELS if len(self._dataset.rows(SOURCE)) else BEYOND_THE_BUDGET
         reason = ""
-        if registry.declaration("methods", self._cell.method.name).constants.get("ORACLE", False):
+        if registry.declaration("methods", self._cell.method.name).constants.ORACLE:
             reason = "an oracle is given these labels, as it declares"
         elif self._cell.shots == "full":
             reason = "every training label is in the budget"

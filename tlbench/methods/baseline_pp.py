@@ -28,7 +28,7 @@ from tlbench.training.predictor import EmbeddingEpisodeLearner, ModulePredictor
 
 PROTOCOLS = ("episodic",)
 QUICK = {"epochs": 6}
-VALIDATION_EPISODES = 200
+_VALIDATION_EPISODES = 200
 _MOMENTUM = 0.9
 
 
@@ -52,7 +52,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingE
     """Train the backbone on the training classes."""
     train_base_classifier(backbone, task.train, cfg, cfg.lr, "cosine", cfg.scale, ctx)
     learner = CosineClassifierLearner(backbone, cfg)
-    episodes = validation_episodes(task.info, task.val, VALIDATION_EPISODES, ctx)
+    episodes = validation_episodes(task.info, task.val, _VALIDATION_EPISODES, ctx)
     if episodes is not None and task.val is not None:
         ctx.validation.update(episode_scores(learner, task.val, episodes, ctx)._asdict())
     return learner

@@ -23,7 +23,7 @@ from tlbench.training.supervised_loop import train_classifier
 PROTOCOLS = ("classification", "episodic")
 SEGMENTABLE = ("classification",)
 QUICK = {"epochs": 15, "lr": 5e-3}
-VALIDATION_EPISODES = 20  # each is a training
+_VALIDATION_EPISODES = 20  # each is a training
 
 
 class Config(FineTuningConfig):
@@ -49,7 +49,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor 
 
     if task.info.protocol == "episodic":
         solver = SupportFineTuner(backbone, tune, task.info.classes, ctx)
-        episodes = validation_episodes(task.info, task.val, VALIDATION_EPISODES, ctx)
+        episodes = validation_episodes(task.info, task.val, _VALIDATION_EPISODES, ctx)
         if episodes is not None and task.val is not None:
             ctx.validation.update(episode_scores(solver, task.val, episodes, ctx)._asdict())
         return solver

@@ -24,8 +24,8 @@ from tlbench.training.predictor import FeaturePredictor, Predictor
 
 PROTOCOLS = ("classification",)
 FROZEN_BACKBONE = True
-GRID = (1, 3, 5, 10, 20, 50, 100, 200)
-UNTUNED = 1  # k where there is no validation to choose it on, which is the case at one shot
+_GRID = (1, 3, 5, 10, 20, 50, 100, 200)
+_UNTUNED = 1  # k where there is no validation to choose it on, which is the case at one shot
 _CHUNK = 2**25  # similarities held at once
 
 
@@ -41,9 +41,9 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     bank = normalize(ctx.frozen_features(task.train), dim=1)
     labels = torch.from_numpy(task.train.labels).to(bank.device)
     vote = partial(_vote, classes=task.info.classes, temperature=cfg.temperature)
-    k = min(cfg.k or UNTUNED, len(bank))
+    k = min(cfg.k or _UNTUNED, len(bank))
     if task.val is not None:
-        grid = [k] if cfg.k else [candidate for candidate in GRID if candidate <= len(bank)]
+        grid = [k] if cfg.k else [candidate for candidate in _GRID if candidate <= len(bank)]
         similarity, found = _nearest(ctx.frozen_features(task.val), bank, labels, grid[-1])
         truth = torch.from_numpy(task.val.labels).to(bank.device)
         scores = {count: score_logits(vote(similarity[:, :count], found[:, :count]), truth) for count in grid}

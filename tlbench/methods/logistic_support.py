@@ -24,9 +24,9 @@ from tlbench.training.predictor import EmbeddingEpisodeLearner
 
 PROTOCOLS = ("episodic",)
 FROZEN_BACKBONE = True
-VALIDATION_EPISODES = 200
-GRID = (0.1, 1.0, 10.0, 100.0, 1000.0)
-UNTUNED = 1.0  # C where there is no validation to choose it on: the paper's
+_VALIDATION_EPISODES = 200
+_GRID = (0.1, 1.0, 10.0, 100.0, 1000.0)
+_UNTUNED = 1.0  # C where there is no validation to choose it on: the paper's
 
 
 class Config(MethodConfig):
@@ -42,10 +42,10 @@ def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingEpisodeLearner:
     """Choose C; everything else is learnt from an episode's support."""
-    c = cfg.C or UNTUNED
-    episodes = validation_episodes(task.info, task.val, VALIDATION_EPISODES, ctx)
+    c = cfg.C or _UNTUNED
+    episodes = validation_episodes(task.info, task.val, _VALIDATION_EPISODES, ctx)
     if episodes is not None and task.val is not None:
-        grid = (cfg.C,) if cfg.C else GRID
+        grid = (cfg.C,) if cfg.C else _GRID
         learners = {each: LogisticRegressionLearner(backbone, each, task.info.classes) for each in grid}
         scores = {each: episode_scores(learner, task.val, episodes, ctx) for each, learner in learners.items()}
         c = max(grid, key=lambda each: scores[each].order)

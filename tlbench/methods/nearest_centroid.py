@@ -27,7 +27,7 @@ from tlbench.training.predictor import EmbeddingEpisodeLearner, FeaturePredictor
 
 PROTOCOLS = ("classification", "episodic")
 FROZEN_BACKBONE = True
-VALIDATION_EPISODES = 200
+_VALIDATION_EPISODES = 200
 
 
 class Config(MethodConfig):
@@ -52,7 +52,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor 
     transform = partial(_transform, mean=mean, kind=cfg.transform)
     if task.info.protocol == "episodic":
         learner = CentroidLearner(backbone, transform, stored=mean.numel() if cfg.transform == "cl2n" else 0)
-        episodes = validation_episodes(task.info, task.val, VALIDATION_EPISODES, ctx)
+        episodes = validation_episodes(task.info, task.val, _VALIDATION_EPISODES, ctx)
         if episodes is not None and task.val is not None:
             ctx.validation.update(episode_scores(learner, task.val, episodes, ctx)._asdict())
         return learner

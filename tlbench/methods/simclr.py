@@ -36,7 +36,7 @@ PROTOCOLS = ("classification",)
 MODALITIES = ("image",)
 READS_LABELS = False  # of a corpus
 QUICK = {"epochs": 3, "tune_epochs": 10, "tune_lr": 1e-2}
-REFERENCE = 256  # images of a step at which the rates hold
+_REFERENCE = 256  # images of a step at which the rates hold
 
 
 class Config(MethodConfig):
@@ -111,7 +111,7 @@ def _train(x: Any, backbone: Backbone, cfg: Config, ctx: Context, curve: str) ->
 
 def simclr_optimizer(model: nn.Module, cfg: Config, images: float) -> torch.optim.Optimizer:
     """Return the optimiser for steps of so many images."""
-    scale = images / REFERENCE
+    scale = images / _REFERENCE
     lr = cfg.lars_lr * scale if cfg.optimizer == "lars" else cfg.lr * math.sqrt(scale)
     groups = parameter_groups([(model.parameters(), lr)], cfg.weight_decay)
     check_coverage(model, groups)

@@ -28,8 +28,8 @@ from tlbench.training.supervised_loop import train_classifier
 
 PROTOCOLS = ("classification",)
 SEGMENTABLE = ("classification",)
-GRID = tuple(step / 10 for step in range(11))
-UNTUNED = 0.5  # alpha where there is no validation to choose it on
+_GRID = tuple(step / 10 for step in range(11))
+_UNTUNED = 0.5  # alpha where there is no validation to choose it on
 
 
 class Config(FineTuningConfig):
@@ -50,11 +50,11 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     groups = parameter_groups(parts, cfg.weight_decay)
     train_classifier(model, groups, task.train, task.val, cfg, ctx, batch_norm=cfg.batch_norm)
     end = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    alpha = UNTUNED if cfg.alpha is None else cfg.alpha
+    alpha = _UNTUNED if cfg.alpha is None else cfg.alpha
     held_out = Examples(task.val, ctx.device) if task.val is not None else None
     if held_out is not None:
         tried: list[tuple[ValidationScores, float]] = []
-        for share in GRID if cfg.alpha is None else (alpha,):
+        for share in _GRID if cfg.alpha is None else (alpha,):
             model.load_state_dict(interpolate_states(start, end, share))
             tried.append((evaluate(model, held_out, ctx), share))
         best, alpha = max(tried, key=lambda one: one[0].order)

@@ -50,7 +50,7 @@ def check_tasks(
 def _too_few_examples(grid: Grid, info: DatasetInfo, lines: list[str], catalog: Catalog) -> Iterator[UserError]:
     """Yield why a dataset has too few examples or classes for the shots of a grid, listed on these lines."""
     options = choose_protocol(grid, catalog).options
-    adapting = bool(catalog.declare("protocols", grid.protocol).constants.get("PAIRS"))
+    adapting = catalog.declare("protocols", grid.protocol).constants.PAIRS
     for shots, line in zip(grid.shots, lines, strict=True):
         try:
             if "ways" in options:

@@ -17,16 +17,21 @@ class ModuleText:
 
     Attributes:
         path: The file.
-        summary: First line of the docstring, empty where there is none.
+        docstring: The docstring, empty where there is none.
         constants: Line of each public upper-case name that the file assigns (names that it imports are not among
             them).
         definitions: Line of each function and class that it defines.
     """
 
     path: Path
-    summary: str
+    docstring: str
     constants: dict[str, int]
     definitions: dict[str, int]
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring."""
+        return self.docstring.partition("\n")[0].strip()
 
 
 @cache
@@ -44,7 +49,7 @@ def read_module_text(path: Path) -> ModuleText:
         raise UserError(f"{path}:{error.lineno}: is not valid Python: {error.msg}") from error
     return ModuleText(
         path=path,
-        summary=(ast.get_docstring(tree) or "").partition("\n")[0].strip(),
+        docstring=ast.get_docstring(tree) or "",
         constants={name: line for node in tree.body for name, line in _constants(node)},
         definitions={
             node.name: node.lineno

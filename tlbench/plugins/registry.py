@@ -17,20 +17,50 @@ from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, cast, get_args
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast, get_args, overload
+
+from pydantic import Field
 
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError, nearest
-from tlbench.core.info import Modality
+from tlbench.core.info import Modality, Shots
 from tlbench.plugins.code_mark import code_mark
+from tlbench.plugins.constants import read_constants
 from tlbench.plugins.discovery import find
+from tlbench.plugins.module_text import read_module_text
 
 Kind = Literal["methods", "protocols"]
 _PURE = ("tlbench.core", "pydantic", "__future__")
 
 
+class MethodConstants(Settings):
+    """The constants that the file of a method may set."""
+
+    PROTOCOLS: tuple[str, ...] = Field(description="protocols that the method takes part in")
+    MODALITIES: tuple[Modality, ...] = Field(get_args(Modality), description="what it reads")
+    VERSION: int = Field(1, ge=1, description="raised when the same parameters come to mean something else")
+    FROZEN_BACKBONE: bool = Field(False, description="whether it leaves the backbone as it is")
+    SEGMENTABLE: tuple[str, ...] = Field((), description="protocols in which its training may be cut into segments")
+    TEACHER: bool = Field(False, description="whether it learns from a teacher that the suite names")
+    ORACLE: bool = Field(False, description="whether it sees labels that the protocol keeps from all others")
+    READS_LABELS: bool = Field(True, description="whether its pre-training reads the labels of the corpus")
+    QUICK: dict[str, Any] = Field({}, description="parameters with which contract tests run it in about a second")
+
+
+class ProtocolConstants(Settings):
+    """The constants that the file of a protocol may set."""
+
+    VERSION: int = Field(ge=1, description="raised when its draws or scores change meaning")
+    PAIRS: bool = Field(False, description="whether its datasets have a source and a target")
+    LEAST_SHOTS: int = Field(1, ge=0, description="smallest number of shots")
+    USUAL_SHOTS: tuple[Shots, ...] | None = Field(None, description="shots of a grid that names none")
+
+
+C = TypeVar("C", MethodConstants, ProtocolConstants)
+
+
 @dataclass(frozen=True)
-class Declaration:
+class Declaration(Generic[C]):
     """What a method or protocol file declares.
 
     Attributes:
@@ -42,7 +72,7 @@ class Declaration:
         protocols: Protocols the method fits into (the constant ``PROTOCOLS``).
         modalities: What the method reads (the constant ``MODALITIES``); everything where it says nothing.
         roles: ``fit`` and/or ``pretrain``: which of the two entry functions the file defines.
-        constants: All upper-case constants of the file.
+        constants: The public upper-case constants of the file.
         settings: The file's ``Config`` (method) or ``Options`` (protocol).
         skip: The file's ``skip`` function, or None.
         read_code_mark: Computes :attr:`code_mark`.
@@ -56,7 +86,7 @@ class Declaration:
     protocols: tuple[str, ...]
     modalities: tuple[str, ...]
     roles: tuple[str, ...]
-    constants: dict[str, Any]
+    constants: C
     settings: type[Settings]
     skip: Callable[..., str | None] | None
     read_code_mark: Callable[[], str]
@@ -64,7 +94,7 @@ class Declaration:
     @property
     def version(self) -> int:
         """The constant ``VERSION``, raised when the same settings come to mean something else; part of ids."""
-        return int(self.constants.get("VERSION", 1))
+        return int(self.constants.VERSION)
 
     @cached_property
     def code_mark(self) -> str:
@@ -81,34 +111,53 @@ def names(kind: Kind) -> tuple[str, ...]:
     return tuple(find(kind))
 
 
-@cache
-def declaration(kind: Kind, name: str) -> Declaration:
+class Declare(Protocol):
+    """Reads the declaration of a method or protocol by kind and name."""
+
+    @overload
+    def __call__(self, kind: Literal["methods"], name: str) -> Declaration[MethodConstants]: ...
+    @overload
+    def __call__(self, kind: Literal["protocols"], name: str) -> Declaration[ProtocolConstants]: ...
+
+
+@overload
+def declaration(kind: Literal["methods"], name: str) -> Declaration[MethodConstants]: ...
+
+
+@overload
+def declaration(kind: Literal["protocols"], name: str) -> Declaration[ProtocolConstants]: ...
+
+
+def declaration(kind: Kind, name: str) -> Declaration[MethodConstants] | Declaration[ProtocolConstants]:
     """Read one declaration.
 
     Raises:
-        UserError: The name is unknown, or the declaration needs more than the standard library, pydantic and core.
+        UserError: The name is unknown; the declaration needs more than the standard library, pydantic and core; or a
+            constant is unknown, missing or of the wrong type.
     """
+    return _read(name, kind, MethodConstants) if kind == "methods" else _read(name, kind, ProtocolConstants)
+
+
+@cache
+def _read(name: str, kind: Kind, declared: type[C]) -> Declaration[C]:
     plugins = find(kind)
     if name not in plugins:
         raise UserError(f"unknown {kind[:-1]} {name!r}", nearest(name, plugins))
     module, path = plugins[name].module, plugins[name].path
-    try:
-        tree = ast.parse(path.read_bytes(), filename=str(path))
-    except SyntaxError as error:
-        raise UserError(f"{path}:{error.lineno}: is not valid Python: {error.msg}") from error
-    namespace = _execute_declaration(tree, module, path)
-    doc = ast.get_docstring(tree) or ""
-    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    text = read_module_text(path)
+    namespace = _execute_declaration(ast.parse(path.read_bytes(), filename=str(path)), module, path)
+    constants = read_constants(declared, text, namespace)
+    method = constants if isinstance(constants, MethodConstants) else None
     return Declaration(
         name=name,
         module=module,
         path=path,
-        summary=doc.partition("\n")[0].strip(),
-        paper=_paper(doc),
-        protocols=tuple(namespace.get("PROTOCOLS", ())),
-        modalities=tuple(namespace.get("MODALITIES", get_args(Modality))),
-        roles=tuple(role for role in ("fit", "pretrain") if role in functions),
-        constants={key: value for key, value in namespace.items() if key.isupper()},
+        summary=text.summary,
+        paper=_paper(text.docstring),
+        protocols=() if method is None else method.PROTOCOLS,
+        modalities=get_args(Modality) if method is None else method.MODALITIES,
+        roles=tuple(role for role in ("fit", "pretrain") if role in text.definitions),
+        constants=constants,
         settings=cast("type[Settings]", namespace.get("Config") or namespace.get("Options") or Settings),
         skip=namespace.get("skip"),
         read_code_mark=partial(code_mark, module, path),

@@ -9,7 +9,7 @@ from tlbench.core.cell import Cell, method_mark
 from tlbench.core.errors import UserError
 from tlbench.plugins import registry
 from tlbench.plugins.code_mark import AND, execution_mark
-from tlbench.plugins.registry import Declaration, Kind
+from tlbench.plugins.registry import Declare, Kind
 
 
 class Marks(NamedTuple):
@@ -44,7 +44,7 @@ class InstalledCode:
 
     def __init__(
         self,
-        declare: Callable[[Kind, str], Declaration] = registry.declaration,
+        declare: Declare = registry.declaration,
         methods: Callable[[], tuple[str, ...]] = lambda: registry.names("methods"),
     ) -> None:
         self._declare = declare

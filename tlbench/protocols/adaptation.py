@@ -35,7 +35,7 @@ VERSION = 1
 PAIRS = True  # a dataset has a source and a target
 LEAST_SHOTS = 0
 USUAL_SHOTS = (0,)
-ORACLE = "oracle"
+_ORACLE = "oracle"
 
 
 class Options(Settings):
@@ -122,7 +122,7 @@ def _outcome(
     accuracy = [(logits.argmax(1) == truth).double().mean().item() for logits in tested]
     for place, step in enumerate(steps):
         ctx.log(step, oracle_accuracy=accuracy[place])
-    places[ORACLE] = best_candidate(accuracy)
+    places[_ORACLE] = best_candidate(accuracy)
     ctx.selected |= {f"step_by/{name}": steps[place] for name, place in places.items()}
     logits = tested[chosen]
     return Outcome(

@@ -8,7 +8,7 @@ from tlbench.core.cell import BackboneChoice, MethodChoice
 from tlbench.core.config import Settings
 from tlbench.core.info import DatasetInfo, TaskInfo
 from tlbench.core.label_provenance import labels_shared
-from tlbench.plugins.registry import Declaration
+from tlbench.plugins.registry import Declaration, MethodConstants
 from tlbench.suite.catalog import Catalog
 
 
@@ -24,7 +24,7 @@ class Candidate:
     """
 
     choice: MethodChoice
-    declared: Declaration
+    declared: Declaration[MethodConstants]
     config: Settings
     teacher: Candidate | None = None
 

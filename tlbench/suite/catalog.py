@@ -8,9 +8,8 @@ from typing import Any
 
 from tlbench.core.info import BackboneInfo
 from tlbench.plugins import registry
-from tlbench.plugins.registry import Declaration, Kind
+from tlbench.plugins.registry import Declare
 
-Declare = Callable[[Kind, str], Declaration]
 DescribeBackbone = Callable[[str, dict[str, Any], dict[str, Any]], BackboneInfo]
 
 
@@ -46,7 +45,7 @@ class Catalog:
 
     def learns_from_teacher(self, name: str) -> bool:
         """Say whether a method reads a teacher (its constant ``TEACHER``)."""
-        return bool(self.declare("methods", name).constants.get("TEACHER", False))
+        return self.declare("methods", name).constants.TEACHER
 
     def teachers(self) -> tuple[str, ...]:
         """Return the names of the methods that can train a teacher: those that train a whole network to classify."""
@@ -54,6 +53,6 @@ class Catalog:
             name
             for name in self.declared("fit")
             if "classification" in self.declare("methods", name).protocols
-            and not self.declare("methods", name).constants.get("FROZEN_BACKBONE", False)
+            and not self.declare("methods", name).constants.FROZEN_BACKBONE
             and not self.learns_from_teacher(name)
         )

@@ -61,7 +61,7 @@ def _takes(protocol: str, problem: Problem, here: Location, catalog: Catalog) ->
 
 
 def _check_shots(grid: dict[str, Any], here: Location, catalog: Catalog) -> Iterator[Problem]:
-    least = protocol_constants(grid, catalog).get("LEAST_SHOTS", 1)
+    least = protocol_constants(grid, catalog).LEAST_SHOTS
     for position, value in enumerate(list_of(grid.get("shots"))):
         try:
             check_shots(value, least)
@@ -75,7 +75,7 @@ def _check_pairs(dataset: dict[str, Any], grid: dict[str, Any], here: Location, 
     if name == PAIR and pairs is not None:
         what = "pairs: what has a source and a target is one pair"
         yield Problem((*here, "pairs"), what, "give the one or the other")
-    if name != PAIR and name in catalog.datasets and pairs is None and protocol_constants(grid, catalog).get("PAIRS"):
+    if name != PAIR and name in catalog.datasets and pairs is None and protocol_constants(grid, catalog).PAIRS:
         what = f"{grid['protocol']} needs a source and a target, but {name} is one dataset"
         hint = "write {source: A, target: B}, or add pairs: all for each two of its domains"
         yield Problem((*here, "name"), what, hint)

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from tlbench.core.info import PAIR
+from tlbench.plugins.registry import ProtocolConstants
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.spec import BackboneSpec, Grid, PretrainSpec, Suite, TeacherSpec
 
@@ -102,11 +103,11 @@ def _grid(model: dict[str, Any], catalog: Catalog, parts: dict[str, Any]) -> dic
     return {"type": "object", "properties": common, "required": model["required"], "allOf": branches}
 
 
-def _shots(shots: dict[str, Any], constants: dict[str, Any]) -> dict[str, Any]:
+def _shots(shots: dict[str, Any], constants: ProtocolConstants) -> dict[str, Any]:
     """Return the schema of the shots that a protocol takes."""
     number, full = shots["items"]["anyOf"]
-    items = {"anyOf": [{**number, "minimum": constants.get("LEAST_SHOTS", 1)}, full]}
-    return {**shots, "items": items, "default": list(constants.get("USUAL_SHOTS", shots["default"]))}
+    items = {"anyOf": [{**number, "minimum": constants.LEAST_SHOTS}, full]}
+    return {**shots, "items": items, "default": list(constants.USUAL_SHOTS or shots["default"])}
 
 
 def _when(key: str, value: str, then: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from tlbench.core.info import PAIR
+from tlbench.plugins.registry import ProtocolConstants
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.spec import BackboneSpec, DatasetSpec, Grid
 
@@ -33,10 +34,10 @@ def normal_form(suite: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
     return {**suite, "grids": [_grid(grid, datasets, catalog) for grid in suite["grids"]]}
 
 
-def protocol_constants(grid: Mapping[str, Any], catalog: Catalog) -> dict[str, Any]:
-    """Return the constants of a grid's protocol, none where there is no such protocol."""
+def protocol_constants(grid: Mapping[str, Any], catalog: Catalog) -> ProtocolConstants:
+    """Return the constants of a grid's protocol, the defaults where there is no such protocol."""
     name = str(grid.get("protocol"))
-    return catalog.declare("protocols", name).constants if name in catalog.protocols else {}
+    return catalog.declare("protocols", name).constants if name in catalog.protocols else ProtocolConstants(VERSION=1)
 
 
 def list_of(value: Any) -> list[Any]:
@@ -53,7 +54,7 @@ def _grid(value: Any, datasets: Mapping[str, str], catalog: Catalog) -> Any:
     if not isinstance(value, dict):
         return value
     grid = _move_others(value, GRID_KEYS, "options")
-    usual_shots = protocol_constants(grid, catalog).get("USUAL_SHOTS")
+    usual_shots = protocol_constants(grid, catalog).USUAL_SHOTS
     if usual_shots is not None:
         grid.setdefault("shots", list(usual_shots))
     forms: dict[str, Callable[[Any], Any]] = {

@@ -148,12 +148,12 @@ def _pretrained(start: BackboneChoice, spec: PretrainSpec, dataset: DatasetChoic
         label = f"{start.info.label}+{made}"
         weights["after"] = start.info.recipe["weights"]
     info = replace(start.info, label=label, recipe={**start.info.recipe, "weights": weights})
-    reads_labels = bool(declared.constants.get("READS_LABELS", True))
+    reads_labels = declared.constants.READS_LABELS
     run = Pretrain(method, dataset, start, spec.seed, reads_labels)
     return BackboneChoice(info, digest(info.recipe), run, execution=start.execution)
 
 
-def resolve(declared: Declaration, values: dict[str, Any]) -> Settings:
+def resolve(declared: Declaration[Any], values: dict[str, Any]) -> Settings:
     """Return a declaration's settings with the given values.
 
     Raises:

@@ -31,7 +31,7 @@ def searched_space(spec: MethodSpec, suite: Suite, catalog: Catalog) -> Space | 
         replaced,
         frozenset(spec.params),
         declared=suite.search.declared,
-        segmentable=tuple(declared.constants.get("SEGMENTABLE", ())),
+        segmentable=declared.constants.SEGMENTABLE,
     )
     return space if space.dimensions else None
 

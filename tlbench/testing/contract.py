@@ -112,7 +112,7 @@ def title(check: Callable[..., None]) -> str:
 def configure(case: Case) -> MethodConfig:
     """Return the method's configuration for a case."""
     declared = registry.declaration("methods", case.method)
-    config = declared.load().Config(**{**declared.constants.get("QUICK", {}), **case.params})
+    config = declared.load().Config(**{**declared.constants.QUICK, **case.params})
     assert isinstance(config, MethodConfig)
     return config
 
@@ -135,7 +135,7 @@ def run(case: Case, folder: Path, /, **context: Any) -> Fitted:
     if reason is not None and case.role != PRETRAIN:
         raise RefusedError(reason)
     given = copy.deepcopy(backbone)
-    if declared.constants.get("TEACHER", False):
+    if declared.constants.TEACHER:
         context = {"teacher": FakeTeacher(fake.dataset), **context}
     ctx = fake_context(folder, fake.dataset, given, **context)
     torch.manual_seed(0)
@@ -156,7 +156,7 @@ def check_declaration(case: Case, folder: Path) -> None:
     assert declared.paper.startswith("arXiv:"), "the docstring names the paper as arXiv:NNNN.NNNNN"
     assert module.Config.model_json_schema() == declared.settings.model_json_schema()
     assert issubclass(module.Config, MethodConfig)
-    assert set(declared.constants.get("SEGMENTABLE", ())) <= set(declared.protocols)
+    assert set(declared.constants.SEGMENTABLE) <= set(declared.protocols)
     for name, declared_field in module.Config.model_fields.items():
         extra = declared_field.json_schema_extra
         if isinstance(extra, dict) and "space" in extra:
@@ -218,7 +218,7 @@ def check_segments(case: Case, folder: Path) -> None:
 
     That it goes on bit for bit where they are the same is what :func:`check_resumes` says.
     """
-    if case.role not in registry.declaration("methods", case.method).constants.get("SEGMENTABLE", ()):
+    if case.role not in registry.declaration("methods", case.method).constants.SEGMENTABLE:
         return
     scratch = folder / "scratch"
     scratch.mkdir()
@@ -233,7 +233,7 @@ def check_segments(case: Case, folder: Path) -> None:
 
 def check_low_precision(case: Case, folder: Path) -> None:
     """In mixed precision the method still learns, and its parameters stay in single precision."""
-    if registry.declaration("methods", case.method).constants.get("FROZEN_BACKBONE", False):
+    if registry.declaration("methods", case.method).constants.FROZEN_BACKBONE:
         return
     fitted = run(case, folder, precision="bfloat16")
     assert {p.dtype for p in fitted.backbone.parameters()} == {torch.float32}
@@ -242,14 +242,14 @@ def check_low_precision(case: Case, folder: Path) -> None:
 
 def check_frozen_backbone(case: Case, folder: Path) -> None:
     """A method that says ``FROZEN_BACKBONE`` leaves every parameter and buffer of the given backbone as it was."""
-    if not registry.declaration("methods", case.method).constants.get("FROZEN_BACKBONE", False):
+    if not registry.declaration("methods", case.method).constants.FROZEN_BACKBONE:
         return
     assert _moved(run(case, folder)) == []
 
 
 def check_teacher(case: Case, folder: Path) -> None:
     """A method that learns from a teacher leaves all of it as it was, in evaluation mode, and needs it no more."""
-    if not registry.declaration("methods", case.method).constants.get("TEACHER", False):
+    if not registry.declaration("methods", case.method).constants.TEACHER:
         return
     fitted = run(case, folder)
     before, teacher = FakeTeacher(fitted.fake.dataset).state_dict(), fitted.ctx.teacher
@@ -384,7 +384,7 @@ def _changed(case: Case) -> Case:
 
 
 def _fake(case: Case) -> FakeTask:
-    oracle = registry.declaration("methods", case.method).constants.get("ORACLE", False)
+    oracle = registry.declaration("methods", case.method).constants.ORACLE
     protocol = "classification" if case.role == PRETRAIN else case.role
     return fake_task(protocol, case.backbone().info.modality, oracle=oracle)
 

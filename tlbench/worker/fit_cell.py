@@ -80,7 +80,7 @@ def fit_cell(
     declared = registry.declaration("methods", cell.method.name)
     method = declared.load()
     protocol = registry.declaration("protocols", cell.protocol.name).load()
-    frozen = declared.constants.get("FROZEN_BACKBONE", False)
+    frozen = declared.constants.FROZEN_BACKBONE
     inputs = _inputs(cell, resources, frozen)
     group = resources.group
     checkpoints = group.is_first and (not frozen or bool(cell.segments))
@@ -97,7 +97,7 @@ def fit_cell(
         world=group.world,
         folder=scratch if checkpoints else None,
         until=None if last == WHOLE else last,
-        oracle=declared.constants.get("ORACLE", False),
+        oracle=declared.constants.ORACLE,
         sealed=cell.trial is not None,
     )
     if observer is not None:
