@@ -37,7 +37,7 @@ def test_lists_and_schema_load_neither_torch_nor_ray_nor_mlflow(args: list[str])
     assert loaded(COMMAND.format(args=args)) & {"torch", "torchvision", "ray", "mlflow"} == set()
 
 
-def test_core_stats_and_report_load_neither_torch_nor_ray_nor_mlflow() -> None:
-    names = "core.load core.plan core.schema stats.intervals report.page"
+def test_rooms_that_only_plan_and_report_load_neither_torch_nor_ray_nor_mlflow() -> None:
+    names = "suite.load suite.plan suite.json_schema search.study planning.prepare stats.intervals report.page"
     imports = "\n".join(f"import tlbench.{name}" for name in names.split())
     assert loaded(imports) & {"torch", "torchvision", "ray", "mlflow"} == set()
