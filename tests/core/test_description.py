@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice, MethodChoice, ProtocolChoice, cell_id
+from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice, MethodChoice, ProtocolChoice, Setting, cell_id
 from tlbench.core.description import DEFAULT_EXECUTION, CellDescription, Execution, Trial, shots_label
 from tlbench.core.hashing import canonical
 from tlbench.core.info import BackboneInfo, DatasetInfo
@@ -29,11 +29,11 @@ COST = Cost(seconds=1, train_seconds=1, cpu_seconds=1, peak_memory=1, gpus=0, cp
 def cell(execution: Execution = DEFAULT_EXECUTION) -> Cell:
     info = DatasetInfo("digits", "image", "d" * 16, ("a", "b"), (1, 8, 8), {"train": (9, 9)})
     backbone = BackboneInfo("conv4", "conv4", "image", "conv4/random", STORED["recipe"])
-    parts = (
+    setting = Setting(
         ProtocolChoice("classification", 1, {}), MethodChoice("lora", {"rank": 4}, "lora(rank=4)"),
-        BackboneChoice(backbone, "b" * 16), DatasetChoice("digits", {}, info), 5, 0,
+        BackboneChoice(backbone, "b" * 16), DatasetChoice("digits", {}, info), 5,
     )  # fmt: skip
-    return Cell(cell_id(*parts, execution=execution), *parts, execution)
+    return Cell(cell_id(setting, 0, execution=execution), *setting, 0, execution)
 
 
 @pytest.mark.parametrize("more", [{}, {"trial": TRIAL}, {"found": WINNER}, {"shots": "full"}])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from tlbench.core.description import DEFAULT_EXECUTION, CellDescription, Execution, Trial
 from tlbench.core.hashing import canonical, digest
@@ -147,6 +147,26 @@ class Pretrain:
         return digest([self.method.key, self.dataset.info.fingerprint, self.start.key, self.seed])
 
 
+class Setting(NamedTuple):
+    """A cell without its seed: what a row of the leaderboard aggregates."""
+
+    protocol: ProtocolChoice
+    method: MethodChoice
+    backbone: BackboneChoice
+    dataset: DatasetChoice
+    shots: Shots
+
+    @property
+    def key(self) -> str:
+        """Hash of what decides the results up to the seed and the execution."""
+        return digest(self.parts)
+
+    @property
+    def parts(self) -> list[Any]:
+        """What is hashed into keys and ids."""
+        return [self.protocol.key, self.method.key, self.backbone.key, self.dataset.info.fingerprint, self.shots]
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One point of a grid, or one trial of a search. ``id`` never depends on paths, machines, workers or scheduling.
@@ -186,12 +206,12 @@ class Cell:
             return self.trial.setting
         if not self.execution.key or self.trial is not None:
             return self.id
-        return cell_id(*self._parts, segments=self.segments)
+        return cell_id(self.setting, self.seed, segments=self.segments)
 
     @property
-    def setting_key(self) -> str:
-        """A name for all of the cell but its seed."""
-        return digest([each.key for each in self._parts[:3]] + [self.dataset.info.fingerprint, self.shots])
+    def setting(self) -> Setting:
+        """The cell without its seed."""
+        return Setting(self.protocol, self.method, self.backbone, self.dataset, self.shots)
 
     @property
     def segments(self) -> Segments:
@@ -205,8 +225,8 @@ class Cell:
         if self.method.teacher is None:
             return None
         chosen = self.method.teacher
-        parts = (self.protocol, chosen.method, chosen.backbone, self.dataset, self.shots, self.seed)
-        return Cell(cell_id(*parts, execution=self.execution), *parts, self.execution)
+        setting = Setting(self.protocol, chosen.method, chosen.backbone, self.dataset, self.shots)
+        return Cell(cell_id(setting, self.seed, execution=self.execution), *setting, self.seed, self.execution)
 
     def describe(self) -> CellDescription:
         """Return the facts that are stored with the result."""
@@ -233,26 +253,11 @@ class Cell:
             winner=self.winner,
         )
 
-    @property
-    def _parts(self) -> tuple[ProtocolChoice, MethodChoice, BackboneChoice, DatasetChoice, Shots, int]:
-        return self.protocol, self.method, self.backbone, self.dataset, self.shots, self.seed
 
-
-def cell_id(
-    protocol: ProtocolChoice,
-    method: MethodChoice,
-    backbone: BackboneChoice,
-    dataset: DatasetChoice,
-    shots: Shots,
-    seed: int,
-    *,
-    segments: Segments = (),
-    execution: Execution = DEFAULT_EXECUTION,
-) -> str:
+def cell_id(setting: Setting, seed: int, *, segments: Segments = (), execution: Execution = DEFAULT_EXECUTION) -> str:
     """Return the content-addressed id of a cell."""
-    parts = [protocol.key, method.key, backbone.key, dataset.info.fingerprint, shots, seed]
     changed = [execution.key] if execution.key else []
-    return digest([*parts, *([segments] if segments else []), *changed], length=20)
+    return digest([*setting.parts, seed, *([segments] if segments else []), *changed], length=20)
 
 
 def methods_behind(method: MethodChoice, backbone: BackboneChoice) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ class Searches:
     """The searched settings of a suite.
 
     Attributes:
-        settings: By ``Cell.setting_key``.
+        settings: By the key of the setting of their cells.
         waiting: Ids of the plan's cells whose parameters are not found yet.
     """
 
@@ -29,7 +29,7 @@ class Searches:
 
     def of(self, cells: Iterable[Cell]) -> Searches:
         """Return the searches that some cells wait for."""
-        places = {cell.setting_key for cell in cells if cell.id in self.waiting}
+        places = {cell.setting.key for cell in cells if cell.id in self.waiting}
         return replace(self, settings={name: each for name, each in self.settings.items() if name in places})
 
     @property
@@ -80,7 +80,7 @@ def with_winners(plan: Plan, searches: Searches, studies: Mapping[str, Study]) -
     """Return the plan with the parameters that finished searches found; where none was trained, the suite's own."""
 
     def settled(cell: Cell) -> Cell:
-        setting = searches.settings.get(cell.setting_key) if cell.id in searches.waiting else None
+        setting = searches.settings.get(cell.setting.key) if cell.id in searches.waiting else None
         if setting is None or not studies[setting.key].ended:
             return cell
         return setting.tuned_cell(studies[setting.key].best_trial, cell.seed)

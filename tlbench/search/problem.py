@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice, MethodChoice, ProtocolChoice, cell_id
+from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice, MethodChoice, ProtocolChoice, Setting, cell_id
 from tlbench.core.description import DEFAULT_EXECUTION, Execution, Trial, setting_label
 from tlbench.core.hashing import digest
 from tlbench.core.info import Shots
@@ -52,8 +52,7 @@ class SearchProblem:
         how: tuple[Any, ...] = (self.search.searcher, name, self.search.objective, self.space.key)
         how += (self.search.trials, self.space.lasting) if self.segmented else ()
         how += (self.execution.key,) if self.execution.key else ()
-        parts = (self.protocol.key, self.method.key, self.backbone.key, self.dataset.info.fingerprint, self.shots)
-        return digest([*parts, *how], length=20)
+        return digest([*self._setting(self.method).parts, *how], length=20)
 
     @property
     def segmented(self) -> bool:
@@ -101,16 +100,18 @@ class SearchProblem:
 
     def trial_cell(self, trial: Trial) -> Cell:
         """Return any trial as such a cell."""
-        parts = (self.protocol, self._with(trial.values), self.backbone, self.dataset, self.shots, SEARCH_SEED)
-        return Cell(self.trial_id(trial.number), *parts, self.execution, trial=trial)
+        setting = self._setting(self._with(trial.values))
+        return Cell(self.trial_id(trial.number), *setting, SEARCH_SEED, self.execution, trial=trial)
 
     def tuned_cell(self, winner: Trial | None, seed: int) -> Cell:
         """Return a cell with the values of a search's winner, or with the suite's own where there is none."""
-        method = self._with({} if winner is None else winner.values)
-        parts = (self.protocol, method, self.backbone, self.dataset, self.shots, seed)
+        setting = self._setting(self._with({} if winner is None else winner.values))
         segments = () if winner is None else winner.segments
-        name = cell_id(*parts, segments=segments, execution=self.execution)
-        return Cell(name, *parts, self.execution, winner=winner)
+        name = cell_id(setting, seed, segments=segments, execution=self.execution)
+        return Cell(name, *setting, seed, self.execution, winner=winner)
+
+    def _setting(self, method: MethodChoice) -> Setting:
+        return Setting(self.protocol, method, self.backbone, self.dataset, self.shots)
 
     def _with(self, values: Mapping[str, Any]) -> MethodChoice:
         return replace(self.method, params=self.method.params | dict(values))
@@ -123,7 +124,7 @@ def mark_tuned(method: MethodChoice) -> MethodChoice:
 
 
 def search_problems(cells: Iterable[Cell], spaces: Mapping[str, Space], search: Search) -> dict[str, SearchProblem]:
-    """Return the search problems among cells, in order of first appearance, by ``Cell.setting_key``.
+    """Return the search problems among cells, in order of first appearance, by the key of their setting.
 
     Args:
         cells: Cells of a plan, their methods marked as tuned.
@@ -133,7 +134,6 @@ def search_problems(cells: Iterable[Cell], spaces: Mapping[str, Space], search: 
     problems: dict[str, SearchProblem] = {}
     for cell in cells:
         space = spaces.get(cell.method.key)
-        if space is not None and cell.setting_key not in problems:
-            parts = (cell.protocol, cell.method, cell.backbone, cell.dataset, cell.shots)
-            problems[cell.setting_key] = SearchProblem(*parts, space, search, cell.execution)
+        if space is not None and cell.setting.key not in problems:
+            problems[cell.setting.key] = SearchProblem(*cell.setting, space, search, cell.execution)
     return problems

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 from tlbench.core.cell import (
     BackboneChoice,
     Cell,
     DatasetChoice,
     MethodChoice,
-    ProtocolChoice,
+    Setting,
     cell_id,
     task_info,
 )
-from tlbench.core.info import Shots
 from tlbench.plugins.staleness import InstalledCode
 from tlbench.suite.applicability import Candidate, backbone_obstacle
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.plan import NotApplicableSetting, Plan
 from tlbench.suite.resolve import choose_listed, choose_protocol
 from tlbench.suite.spec import Grid, Suite
-
-
-class _Setting(NamedTuple):
-    protocol: ProtocolChoice
-    method: MethodChoice
-    backbone: BackboneChoice
-    dataset: DatasetChoice
-    shots: Shots
 
 
 def expand(
@@ -44,22 +34,22 @@ def expand(
     """
     execution = suite.resources.execution
     cells: dict[str, Cell] = {}
-    left_out: dict[tuple[object, ...], NotApplicableSetting] = {}
+    left_out: dict[str, NotApplicableSetting] = {}
     for grid in suite.grids:
         for setting, obstacle in _settings(grid, catalog, datasets, backbones):
             if obstacle is None:
                 for seed in grid.seeds:
-                    name = cell_id(*setting, seed, execution=execution)
+                    name = cell_id(setting, seed, execution=execution)
                     cells[name] = Cell(name, *setting, seed, execution)
             else:
-                left_out.setdefault(_key(setting), _not_applicable(setting, obstacle, len(grid.seeds)))
+                left_out.setdefault(setting.key, _not_applicable(setting, obstacle, len(grid.seeds)))
     code = InstalledCode(catalog.declare, lambda: catalog.methods)
     return Plan(_by_weights_and_data(cells.values()), list(left_out.values()), code)
 
 
 def _settings(
     grid: Grid, catalog: Catalog, datasets: Mapping[str, DatasetChoice], backbones: Mapping[str, BackboneChoice]
-) -> Iterator[tuple[_Setting, str | None]]:
+) -> Iterator[tuple[Setting, str | None]]:
     """Yield every setting of a grid, and why it is not applicable, if so."""
     protocol = choose_protocol(grid, catalog)
     forbids = catalog.declare("protocols", protocol.name).skip
@@ -70,7 +60,7 @@ def _settings(
                 task = task_info(protocol, dataset.info, shots)
                 obstacle = backbone_obstacle(task, backbone) or (forbids(task) if forbids is not None else None)
                 for candidate in candidates:
-                    setting = _Setting(protocol, candidate.choice, backbone, dataset, shots)
+                    setting = Setting(protocol, candidate.choice, backbone, dataset, shots)
                     yield setting, obstacle or candidate.obstacle(task, backbone)
 
 
@@ -83,12 +73,7 @@ def _candidates(grid: Grid, backbones: Mapping[str, BackboneChoice], catalog: Ca
     return [Candidate.of(choice, catalog) for choice in choices.values()]
 
 
-def _key(setting: _Setting) -> tuple[object, ...]:
-    dataset = setting.dataset.info.fingerprint
-    return setting.protocol.key, setting.method.key, setting.backbone.key, dataset, setting.shots
-
-
-def _not_applicable(setting: _Setting, reason: str, count: int) -> NotApplicableSetting:
+def _not_applicable(setting: Setting, reason: str, count: int) -> NotApplicableSetting:
     return NotApplicableSetting(
         setting.protocol.name,
         setting.method.label,
