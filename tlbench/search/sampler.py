@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.record import Record
@@ -78,4 +78,4 @@ def _checked(name: str, module: ModuleType) -> SamplerPlugin:
             "configurations where no proposal depends on a result, create where it learns from trials",
         )
     configurations, create = (getattr(module, function, None) for function in ("configurations", "create"))
-    return cast("SamplerPlugin", SamplerPlugin(name, configurations, create))
+    return SamplerPlugin(name, configurations, create)
