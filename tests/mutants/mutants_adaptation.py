@@ -429,7 +429,7 @@ MUTANTS = (
     ),
     Mutant(
         "pairs: no shots anywhere",
-        "tlbench.suite.check_grid:_check_shots",
+        "tlbench.plugins.registry:ProtocolConstants.LEAST_SHOTS",
         "1",
         "0",
         "tests/suite/test_domain_pairs.py",

@@ -97,8 +97,8 @@ MUTANTS = (
     Mutant(
         "audit: an oracle is held to what others are",
         "tlbench.audit.leak_checks:_LeakChecks._hidden_labels",
-        '"ORACLE"',
-        '"NONE"',
+        'if registry.declaration("methods", self._cell.method.name).constants.ORACLE:',
+        "if False:",
         f"{AUDIT}::test_target_labels_within_the_shots_may_be_used_and_an_oracle_may_use_all",
     ),
     Mutant(

@@ -215,7 +215,7 @@ MUTANTS = (
         "if False:",
         WISE_FT,
     ),
-    Mutant("wise_ft: all the way without validation", "tlbench.methods.wise_ft:UNTUNED", "0.5", "1.0", STARTS),
+    Mutant("wise_ft: all the way without validation", "tlbench.methods.wise_ft:_UNTUNED", "0.5", "1.0", STARTS),
     Mutant(
         "wise_ft: the last share wins ties",
         "tlbench.methods.wise_ft:fit",
