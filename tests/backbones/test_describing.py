@@ -23,8 +23,8 @@ def test_names_are_those_of_torchvision_conv4_and_the_text_encoders() -> None:
     assert len(catalog.names()) == len(set(catalog.names()))
     assert set(catalog.summaries()) == {*catalog.names(), "hf:NAME", "timm:NAME"}
     assert all(catalog.summaries().values())
-    assert catalog.families()["conv4"] == "conv4"
-    assert catalog.families()["resnet18"] == "torchvision"
+    assert catalog.family_of_name()["conv4"] == "conv4"
+    assert catalog.family_of_name()["resnet18"] == "torchvision"
 
 
 @pytest.mark.parametrize("name", sorted(models()))

@@ -420,7 +420,7 @@ def test_suites_name_encoders_and_weights(saved: dict[str, Path]) -> None:
         assert not list(validator.iter_errors(parse(text, "s.yaml").value))
     with pytest.raises(UserError, match=r"s\.yaml:8: .*a folder has no revision 'main'"):
         loads(SUITE.replace("BACKBONE", f"{{name: {name}, weights: {{hf: main}}}}"), names(), "s.yaml")
-    with pytest.raises(UserError, match=r"hf, \{hf: REVISION\}"):
+    with pytest.raises(UserError, match=r"hf, \{hf: NAME\}"):
         loads(SUITE.replace("BACKBONE", f"{{name: {name}, weights: huggingface}}"), names(), "s.yaml")
 
 

@@ -349,7 +349,7 @@ def test_weights_of_another_vocabulary_or_length_do_not_fit(tmp_path: Path) -> N
 
 
 def test_the_encoders_are_listed() -> None:
-    assert {name for name, family in catalog.families().items() if family == "text_encoder"} == {
+    assert {name for name, family in catalog.family_of_name().items() if family == "text_encoder"} == {
         "text_tiny",
         "text_mini",
         "text_small",

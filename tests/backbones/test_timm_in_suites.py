@@ -60,7 +60,7 @@ def test_a_suite_names_a_network_and_its_weights(backbone: str, weights: Weights
             "s.yaml:8: resnet18: timm has no weights 'DEFAULT'",
             "weights: torchvision",
         ),
-        ('{name: "timm:resnet18", weights: tim}', "timm, {timm: TAG} or {file: PATH}, not 'tim'", ""),
+        ('{name: "timm:resnet18", weights: tim}', "timm, {timm: NAME}, torchvision,", "did you mean 'timm'?"),
         ('{name: "timm:resnet18", weights: {timm: 3}}', "s.yaml:8: weights: must be random", ""),
         ('{name: "timm:resnet18", stem: small}', "s.yaml:8: timm:resnet18: unknown key 'stem'", ""),
     ],

@@ -19,7 +19,7 @@ from small_encoders import config
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.backbones.catalog import build, describe
-from tlbench.backbones.families import huggingface
+from tlbench.backbones.families import hf
 from tlbench.core.info import BackboneInfo
 from tlbench.plugins import registry
 from tlbench.testing import contract
@@ -77,7 +77,7 @@ def _small_encoder(name: str) -> Backbone:
         torch.manual_seed(0)
         model = transformers.AutoModel.from_config(config(name.removeprefix("hf:")))
     recipe = {**fake_text_backbone().info.recipe, "name": name, "width": 32}
-    return huggingface.assemble(BackboneInfo(name, "hf", "text", name, recipe), model)
+    return hf.assemble(BackboneInfo(name, "hf", "text", name, recipe), model)
 
 
 def _methods(modality: str) -> list[str]:

@@ -10,7 +10,7 @@ BACKBONE, ENCODER, FAMILY = (
     "tlbench.backbones.families.text_encoder",
 )
 SOURCE, TOKENIZER, TOKENS = "tlbench.data.sources.texts", "tlbench.data.tokenizer", "tlbench.data.tokenized"
-HUB, LOOKED_UP = "tlbench.backbones.families.huggingface", "tlbench.backbones.huggingface_files"
+HUB, LOOKED_UP = "tlbench.backbones.families.hf", "tlbench.backbones.huggingface_files"
 BODY = "tlbench.backbones.huggingface_body"
 ADAPTERS = "tlbench.training.parameter_efficient.bottleneck_adapters"
 READING, CACHE, COLUMNS = "tlbench.worker.text_reading", "tlbench.worker.cache", "tlbench.worker.paired_tokens"

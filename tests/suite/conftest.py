@@ -15,7 +15,7 @@ from tlbench.core.errors import UserError, nearest
 from tlbench.core.hashing import digest
 from tlbench.core.info import BackboneInfo, DatasetInfo, TaskInfo
 from tlbench.plugins.registry import Declaration, MethodConstants, ProtocolConstants
-from tlbench.suite.catalog import Catalog
+from tlbench.suite.catalog import Catalog, JoinedDataset
 from tlbench.suite.expand import expand
 from tlbench.suite.load import loads
 from tlbench.suite.plan import Plan
@@ -158,6 +158,9 @@ def catalog() -> Catalog:
         methods=tuple(METHODS),
         protocols=tuple(PROTOCOLS),
         declare=lambda kind, name: kinds[kind][name],
+        publishers=("torchvision",),
+        joined_datasets={"pair": JoinedDataset(("source", "target"))},
+        paired_datasets=("pair",),
     )
 
 

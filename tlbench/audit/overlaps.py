@@ -14,7 +14,6 @@ from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice
 from tlbench.core.class_splits import deal_classes
 from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, VAL
 from tlbench.data.duplicates import Examples, copies, examples
-from tlbench.suite.spec import PUBLISHERS
 from tlbench.worker.pretrain import corpus
 from tlbench.worker.worker_resources import TextResources
 
@@ -131,11 +130,10 @@ class OverlapSearch:
 
 def unknown_corpora(cells: Iterable[Cell]) -> tuple[str, ...]:
     """Return the labels of backbones whose weights were trained elsewhere, on data that cannot be compared."""
-    kinds = (*PUBLISHERS, "file")
     labels: dict[str, None] = {}
     for backbone in {backbone.key: backbone for cell in cells for backbone in _backbones(cell)}.values():
         first = backbone.runs[0].start if backbone.runs else backbone
-        if first.info.weights in kinds:
+        if first.info.weights != "random":
             labels[backbone.info.label] = None
     return tuple(labels)
 

@@ -2,73 +2,41 @@
 
 from __future__ import annotations
 
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from tlbench.backbones.families import conv4, huggingface, text_encoder, timm, torchvision
+from tlbench.backbones.family import NamedFamily, Publisher, TokenizingFamily
+from tlbench.backbones.family_files import families, family_of_name, publishers
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.hashing import canonical, derive_seed
 from tlbench.core.info import BackboneInfo
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from tlbench.backbones.backbone import Backbone
 
-
-class Family(Protocol):
-    """What the file of a family offers."""
-
-    def describe(self, name: str, params: dict[str, Any], weights: dict[str, Any]) -> BackboneInfo:
-        """Return the facts of one backbone; raises UserError."""
-
-    def construct(self, info: BackboneInfo) -> Backbone:
-        """Return the backbone with fresh weights from torch's global CPU generator."""
-
-
-class Named(Family, Protocol):
-    """A family that knows its names; none of it imports torch but ``construct``."""
-
-    def summaries(self) -> dict[str, str]:
-        """Return one line about each name of the family."""
-
-
-class Publisher(Family, Protocol):
-    """A family whose library publishes weights, which a recipe calls by the family's name."""
-
-    def published(self, info: BackboneInfo) -> dict[str, Tensor]:
-        """Return the weights that a recipe names; raises UserError."""
-
-
-_NAMED: MappingProxyType[str, Named] = MappingProxyType(
-    {"conv4": conv4, "text_encoder": text_encoder, "torchvision": torchvision}
-)
-_FAMILIES: MappingProxyType[str, Family] = MappingProxyType({**_NAMED, "hf": huggingface, "timm": timm})
-_PUBLISHERS: MappingProxyType[str, Publisher] = MappingProxyType(
-    {"hf": huggingface, "timm": timm, "torchvision": torchvision}
-)
-_PREFIXED = {huggingface.PREFIX: "hf", timm.PREFIX: "timm"}
-PREFIXES = tuple(_PREFIXED)
-"""What stands before the names of a library that must be imported to list them."""
-
-
-@cache
-def families() -> dict[str, str]:
-    """Return the family of each backbone by name; names that follow a prefix are left out."""
-    return {name: key for key, family in _NAMED.items() for name in family.summaries()}
+__all__ = ["build", "describe", "family_of_name", "names", "prefixes", "publishers", "summaries", "tokenizer"]
 
 
 def names() -> tuple[str, ...]:
     """Return the names of all backbones but those that follow a prefix."""
-    return tuple(families())
+    return tuple(family_of_name())
+
+
+def prefixes() -> tuple[str, ...]:
+    """Return what stands before the names of families whose library must be imported to list them, e.g. ``timm:``."""
+    return tuple(family.prefix for family in families().values() if family.prefix)
 
 
 def summaries() -> dict[str, str]:
     """Return one line about each backbone by name, and one about all that follow a prefix."""
-    named = {name: line for family in _NAMED.values() for name, line in family.summaries().items()}
-    return {**named, f"{huggingface.PREFIX}NAME": huggingface.SUMMARY, f"{timm.PREFIX}NAME": timm.SUMMARY}
+    named: dict[str, str] = {}
+    for family in families().values():
+        if isinstance(family.code, NamedFamily):
+            named = {**family.code.summaries(), **named}
+    return {name: named[name] for name in names()} | {
+        f"{family.prefix}NAME": family.summary for family in families().values() if family.prefix
+    }
 
 
 def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> BackboneInfo:
@@ -78,30 +46,39 @@ def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> Back
         name: The architecture.
         params: Its options, as the suite gives them.
         weights: Where its weights come from: ``{"kind": "random"}``, ``{"kind": "torchvision", "name": "DEFAULT"}``,
-            the same with ``timm`` or ``hf``, ``{"kind": "file", "sha256": ...}`` or
+            the same with another of :func:`publishers`, ``{"kind": "file", "sha256": ...}`` or
             ``{"kind": "pretrain", "method": ..., "dataset": ..., ...}``.
 
     Raises:
         UserError: The name, an option or the weights' name is unknown, or they do not go together.
     """
-    family = next((key for prefix, key in _PREFIXED.items() if name.startswith(prefix)), families().get(name))
+    prefixed = (family for family in families().values() if family.prefix and name.startswith(family.prefix))
+    family = next(prefixed, None) or families().get(family_of_name().get(name, ""))
     if family is None:
-        raise UserError(f"unknown backbone {name!r}", nearest(name, families()))
-    if weights["kind"] in _PUBLISHERS and weights["kind"] != family:
+        raise UserError(f"unknown backbone {name!r}", nearest(name, family_of_name()))
+    kind, publishing = weights["kind"], publishers()
+    if kind in publishing and kind != family.name:
         raise UserError(
-            f"{name}: {weights['kind']} has no weights {weights['name']!r} for it",
-            f"use weights: {family}" if family in _PUBLISHERS else "use weights: random, a file, or a pretrain block",
+            f"{name}: {kind} has no weights {weights['name']!r} for it",
+            f"use weights: {family.name}" if family.name in publishing else _NO_PUBLISHED,
         )
-    return _FAMILIES[family].describe(name, params, weights)
+    info = family.code.describe(name, params, weights)
+    if family.constants.VERSION == 1:
+        return info
+    return replace(info, recipe={**info.recipe, "version": family.constants.VERSION})
+
+
+_NO_PUBLISHED = "use weights: random, a file, or a pretrain block"
 
 
 def tokenizer(info: BackboneInfo) -> str | None:
     """Return the tokeniser, as JSON, that a backbone comes with whatever its weights; None where it comes with none.
 
     Raises:
-        UserError: It cannot be had, or is not the one that the recipe was made with.
+        UserError: It cannot be loaded, or is not the one that the recipe was made with.
     """
-    return huggingface.tokenizer(info) if info.family == "hf" else None
+    code = families()[info.family].code
+    return code.tokenizer(info) if isinstance(code, TokenizingFamily) else None
 
 
 def build(info: BackboneInfo, seed: int, weights_file: Path | None) -> Backbone:
@@ -122,16 +99,16 @@ def build(info: BackboneInfo, seed: int, weights_file: Path | None) -> Backbone:
 
     from tlbench.backbones import weights
 
-    kind = info.weights
+    kind, family = info.weights, families()[info.family].code
     if kind in ("file", "pretrain") and weights_file is None:
         raise ValueError(f"{info.label}: weights of kind {kind} need a file")
     architecture = {key: value for key, value in info.recipe.items() if key != "weights"}
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed: that would also reseed the GPUs, whose state is not restored here.
         torch.default_generator.manual_seed(derive_seed("backbone", canonical(architecture), seed))
-        backbone = _FAMILIES[info.family].construct(info)
-    if kind in _PUBLISHERS:
-        weights.load_weights(backbone, _PUBLISHERS[kind].published(info), f"{kind}'s {info.label}")
+        backbone = family.construct(info)
+    if kind == info.family and isinstance(family, Publisher):
+        weights.load_weights(backbone, family.published(info), f"{kind}'s {info.label}")
     elif weights_file is not None:
         state = weights.read_weights(weights_file)
         weights.load_weights(backbone, state, str(weights_file), exact=kind == "pretrain")

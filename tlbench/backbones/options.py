@@ -33,23 +33,26 @@ def read_options(name: str, model: type[S], params: dict[str, Any]) -> S:
     return options
 
 
-def label(name: str, changed: Mapping[str, Any], weights: Mapping[str, Any]) -> str:
+def label(name: str, changed: Mapping[str, Any], weights: Mapping[str, Any], weights_label: str = "") -> str:
     """Return the text that names architecture and weights, e.g. ``conv4(width=32)/random``.
 
     Args:
         name: The architecture.
         changed: Options that differ from the defaults.
         weights: The recipe's weights.
+        weights_label: How people call the weights, where it is not by the name that the recipe has for them.
     """
     shown = ", ".join(f"{key}={v if isinstance(v, str) else canonical(v)}" for key, v in changed.items())
     architecture = f"{name}({shown})" if shown else name
+    return f"{architecture}/{weights_label or _weights_label(weights)}"
+
+
+def _weights_label(weights: Mapping[str, Any]) -> str:
     match weights["kind"]:
-        case "torchvision" | "timm":
-            return f"{architecture}/{weights['name']}"
-        case "hf":
-            return f"{architecture}/hf:{weights['name'][:8]}"
+        case "random":
+            return "random"
         case "file":
-            return f"{architecture}/file:{weights.get('sha256', '')[:8]}"
+            return f"file:{weights.get('sha256', '')[:8]}"
         case "pretrain":
-            return f"{architecture}/{weights['method']}@{weights['dataset']}"
-    return f"{architecture}/random"
+            return f"{weights['method']}@{weights['dataset']}"
+    return str(weights["name"])

@@ -7,8 +7,6 @@ from typing import Any, Literal
 
 Modality = Literal["image", "text"]
 Shots = int | Literal["full"]
-PAIR = "pair"
-"""The dataset source that joins a source and a target domain; a suite may leave its name out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,14 @@ from tlbench.store.artifacts import Artifacts
 __all__ = ["joined", "names", "open_dataset", "paired", "summaries", "validate"]
 
 
-def joined() -> dict[str, tuple[str, ...]]:
-    """Return the sources that join other datasets, and the names of the parameters that these are."""
+def joined() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Return the sources that join other datasets, with the names of those parameters, and of the others."""
     sources = {name: load_source(name) for name in declaring("JOINS")}
-    return {name: source.constants.JOINS for name, source in sources.items() if source.constants.JOINS}
+    return {
+        name: (joins, tuple(key for key in source.params.model_fields if key not in joins))
+        for name, source in sources.items()
+        if (joins := source.constants.JOINS)
+    }
 
 
 def paired() -> tuple[str, ...]:

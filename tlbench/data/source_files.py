@@ -40,13 +40,15 @@ class LoadedSource:
 @cache
 def names() -> tuple[str, ...]:
     """Return the names of all datasets: those that have a file, then those of which a file holds several."""
-    return (*_single(), *_several())
+    return tuple(_entries())
 
 
 def summaries() -> dict[str, str]:
     """Return one line about each dataset."""
-    single = {name: read_module_text(plugin.path).summary for name, plugin in _single().items()}
-    return single | {name: source.summary for name, (_, source) in _several().items()}
+    return {
+        name: read_module_text(plugin.path).summary if source is None else source.summary
+        for name, (plugin, source) in _entries().items()
+    }
 
 
 def load_source(name: str) -> LoadedSource:
@@ -67,25 +69,21 @@ def load_source(name: str) -> LoadedSource:
 
 def declaring(constant: str) -> tuple[str, ...]:
     """Return the names of the datasets whose file sets a constant, whatever its value; imports none of them."""
-    single = (name for name, plugin in _single().items() if constant in read_module_text(plugin.path).constants)
-    several = (name for name, (plugin, _) in _several().items() if constant in read_module_text(plugin.path).constants)
-    return (*single, *several)
-
-
-def _single() -> dict[str, Plugin]:
-    return {name: plugin for name, plugin in find("datasets").items() if not _holds_several(plugin)}
+    return tuple(
+        name for name, (plugin, _) in _entries().items() if constant in read_module_text(plugin.path).constants
+    )
 
 
 @cache
-def _several() -> dict[str, tuple[Plugin, NamedSource]]:
-    """Return the sources of files that hold several, and the file; a name that is taken already is left out."""
-    single = _single()
-    found: dict[str, tuple[Plugin, NamedSource]] = {}
-    for plugin in find("datasets").values():
-        if _holds_several(plugin):
-            module = cast("SeveralSources", _import(plugin)[0])
-            sources = ((name, (plugin, source)) for name, source in module.sources().items() if name not in single)
-            found = dict(sources) | found
+def _entries() -> dict[str, tuple[Plugin, NamedSource | None]]:
+    """Return the file of each dataset, and the source in it where it holds several; the first of equal names stays."""
+    found: dict[str, tuple[Plugin, NamedSource | None]] = {}
+    for plugin in sorted(find("datasets").values(), key=lambda plugin: (not plugin.shipped, _holds_several(plugin))):
+        if not _holds_several(plugin):
+            found.setdefault(plugin.name, (plugin, None))
+            continue
+        for name, source in cast("SeveralSources", _import(plugin)[0]).sources().items():
+            found.setdefault(name, (plugin, source))
     return found
 
 
@@ -95,7 +93,7 @@ def _holds_several(plugin: Plugin) -> bool:
 
 @cache
 def _load(name: str) -> LoadedSource:
-    plugin, code = _several().get(name) or (_single()[name], None)
+    plugin, code = _entries()[name]
     module, constants = _import(plugin)
     source: Any = module if code is None else code
     for needed in ("Params", "open") if constants.JOINS else ("Params", "signature", "decode"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tlbench.backbones import catalog as backbones
 from tlbench.data import catalog as data
 from tlbench.plugins import registry
-from tlbench.suite.catalog import Catalog
+from tlbench.suite.catalog import Catalog, JoinedDataset
 
 
 def full_catalog() -> Catalog:
@@ -17,5 +17,8 @@ def full_catalog() -> Catalog:
         describe_backbone=backbones.describe,
         methods=registry.names("methods"),
         protocols=registry.names("protocols"),
-        backbone_prefixes=backbones.PREFIXES,
+        backbone_prefixes=backbones.prefixes(),
+        publishers=backbones.publishers(),
+        joined_datasets={name: JoinedDataset(*parameters) for name, parameters in data.joined().items()},
+        paired_datasets=data.paired(),
     )

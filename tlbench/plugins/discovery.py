@@ -44,6 +44,11 @@ class Plugin:
     module: str
     path: Path
 
+    @property
+    def shipped(self) -> bool:
+        """Whether it is part of this package; where two plug-ins offer the same thing, shipped ones come first."""
+        return self.path.is_relative_to(_PACKAGE)
+
     def load(self) -> ModuleType:
         """Import the module."""
         return importlib.import_module(self.module)

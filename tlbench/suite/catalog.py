@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from tlbench.core.info import BackboneInfo
@@ -11,6 +12,20 @@ from tlbench.plugins import registry
 from tlbench.plugins.registry import Declare
 
 DescribeBackbone = Callable[[str, dict[str, Any], dict[str, Any]], BackboneInfo]
+
+
+@dataclass(frozen=True)
+class JoinedDataset:
+    """A dataset source that joins other datasets.
+
+    Attributes:
+        members: Its parameters that are datasets themselves. A suite that gives one of them may leave the name of the
+            source out.
+        options: Its other parameters.
+    """
+
+    members: tuple[str, ...]
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -28,6 +43,9 @@ class Catalog:
         declare: Reads the declaration of a method or protocol by kind and name.
         backbone_prefixes: What stands before the names of further architectures, e.g. ``timm:``, which only
             ``describe_backbone`` knows.
+        publishers: Names of the libraries that publish weights, by which suites ask for these.
+        joined_datasets: The dataset sources that join others, by name.
+        paired_datasets: Names of the dataset sources that have a source and a target domain.
     """
 
     datasets: tuple[str, ...]
@@ -38,6 +56,14 @@ class Catalog:
     protocols: tuple[str, ...]
     declare: Declare = registry.declaration
     backbone_prefixes: tuple[str, ...] = ()
+    publishers: tuple[str, ...] = ()
+    joined_datasets: Mapping[str, JoinedDataset] = field(default_factory=dict)
+    paired_datasets: tuple[str, ...] = ()
+
+    @cached_property
+    def dataset_spelling(self) -> dict[str, str]:
+        """The names of the dataset sources by their small letters: suites may write them in any case."""
+        return {name.lower(): name for name in self.datasets}
 
     def declared(self, role: str) -> tuple[str, ...]:
         """Return the names of the methods with a role, ``fit`` or ``pretrain``."""

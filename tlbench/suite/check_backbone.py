@@ -10,7 +10,7 @@ from tlbench.core.errors import UserError, nearest
 from tlbench.core.validation import Location, Problem
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.check_names import check_dataset, check_method, where_quoted
-from tlbench.suite.spec import PUBLISHERS
+from tlbench.suite.spec import Weights, read_weights
 
 
 def check_backbone(backbone: dict[str, Any], here: Location, folder: Path, catalog: Catalog) -> Iterator[Problem]:
@@ -22,19 +22,16 @@ def check_backbone(backbone: dict[str, Any], here: Location, folder: Path, catal
         folder: Where relative paths start.
         catalog: Describes the architectures and declares the methods.
     """
-    pretrain, weights = backbone.get("pretrain"), backbone.get("weights", "random")
-    named = weights if isinstance(weights, dict) else {weights: "DEFAULT"} if weights in PUBLISHERS else {}
-    if isinstance(named.get("file"), str):
-        file = folder / Path(named["file"]).expanduser()
-        if not file.is_file():
-            yield Problem((*here, "weights", "file"), f"no weights file {named['file']!r}", f"looked for {file}")
+    weights, problem = _weights(backbone.get("weights", "random"), (*here, "weights"), folder, catalog)
+    if problem is not None:
+        yield problem
     name, params = backbone.get("name"), backbone.get("params", {})
     if not isinstance(name, str):
         return
     if name not in catalog.backbones and not name.startswith(catalog.backbone_prefixes):
         yield Problem((*here, "name"), f"unknown backbone {name!r}", nearest(name, catalog.backbones))
         return
-    recipe = _weights_recipe(named)
+    recipe = {"kind": weights.kind, "name": weights.name} if weights.name else {"kind": "random"}
     modality = ""
     try:
         modality = catalog.describe_backbone(name, dict(params), recipe).modality
@@ -42,14 +39,26 @@ def check_backbone(backbone: dict[str, Any], here: Location, folder: Path, catal
         of_weights = "name" in recipe and repr(recipe["name"]) in error.message
         where = (*here, "weights") if of_weights else where_quoted(error, {"name": name, **params}, here)
         yield Problem(where, error.message, error.hint)
-    if isinstance(pretrain, dict):
+    if isinstance(pretrain := backbone.get("pretrain"), dict):
         yield from _check_pretrain(pretrain, (*here, "pretrain"), modality, catalog)
 
 
-def _weights_recipe(named: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of the recipe that says which weights of a library these are; random where they are none."""
-    published = ({"kind": kind, "name": named[kind]} for kind in PUBLISHERS if isinstance(named.get(kind), str))
-    return next(published, {"kind": "random"})
+def _weights(value: Any, here: Location, folder: Path, catalog: Catalog) -> tuple[Weights, Problem | None]:
+    """Return the weights that a backbone asks for, random ones where something is wrong, and what is wrong."""
+    try:
+        weights = read_weights(value)
+    except ValueError:
+        weights = None
+    if weights is None or weights.kind not in ("random", "file", *catalog.publishers):
+        published = (f"{library}, {{{library}: NAME}}" for library in catalog.publishers)
+        forms = f"{', '.join(('random', *published))} or {{file: PATH}}"
+        hint = nearest(weights.kind, ("random", "file", *catalog.publishers)) if weights is not None else ""
+        problem = Problem(here, f"weights: must be {forms}, not {value!r}", hint if hint.startswith("did") else "")
+        return Weights(), problem
+    file = folder / Path(weights.path).expanduser()
+    if weights.kind == "file" and not file.is_file():
+        return weights, Problem((*here, "file"), f"no weights file {weights.path!r}", f"looked for {file}")
+    return weights, None
 
 
 def _check_pretrain(pretrain: dict[str, Any], here: Location, modality: str, catalog: Catalog) -> Iterator[Problem]:

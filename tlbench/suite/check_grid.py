@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from tlbench.core.errors import nearest
-from tlbench.core.info import PAIR
 from tlbench.core.validation import Location, Problem, check
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.check_backbone import check_backbone
@@ -72,10 +71,11 @@ def _check_shots(grid: dict[str, Any], here: Location, catalog: Catalog) -> Iter
 def _check_pairs(dataset: dict[str, Any], grid: dict[str, Any], here: Location, catalog: Catalog) -> Iterator[Problem]:
     """Check that a dataset has a source and a target where the protocol needs them, and says so in one way only."""
     name, pairs = dataset.get("name"), dataset.get("pairs")
-    if name == PAIR and pairs is not None:
+    if name in catalog.paired_datasets and pairs is not None:
         what = "pairs: what has a source and a target is one pair"
         yield Problem((*here, "pairs"), what, "give the one or the other")
-    if name != PAIR and name in catalog.datasets and pairs is None and protocol_constants(grid, catalog).PAIRS:
+    single = name in catalog.datasets and name not in catalog.paired_datasets
+    if single and pairs is None and protocol_constants(grid, catalog).PAIRS:
         what = f"{grid['protocol']} needs a source and a target, but {name} is one dataset"
         hint = "write {source: A, target: B}, or add pairs: all for each two of its domains"
         yield Problem((*here, "name"), what, hint)

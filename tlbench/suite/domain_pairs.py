@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import permutations
 
-from tlbench.core.info import PAIR
 from tlbench.suite.spec import DatasetSpec, Suite
+
+_PAIR = "pair"  # the source of data that joins the two domains
 
 
 def split_pair(text: str) -> tuple[str, str]:
@@ -18,7 +19,7 @@ def split_pair(text: str) -> tuple[str, str]:
 def one_pair(spec: DatasetSpec, source: str, target: str) -> DatasetSpec:
     """Return the dataset that is made of two domains of one that lists pairs."""
     side = {"name": spec.name, "params": spec.params}
-    return DatasetSpec(name=PAIR, params={"source": {**side, "domain": source}, "target": {**side, "domain": target}})
+    return DatasetSpec(name=_PAIR, params={"source": {**side, "domain": source}, "target": {**side, "domain": target}})
 
 
 def every_pair(domains: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -7,7 +7,6 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from tlbench.core.info import PAIR
 from tlbench.plugins.registry import ProtocolConstants
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.spec import BackboneSpec, Grid, PretrainSpec, Suite, TeacherSpec
@@ -74,20 +73,43 @@ def _open(names: tuple[str, ...], properties: dict[str, Any] | None = None) -> d
 
 
 def _dataset(catalog: Catalog, pairs: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a dataset: one, pairs of the domains of one, or a source and a target."""
-    single = _open(tuple(name for name in catalog.datasets if name != PAIR), {"pairs": pairs})
-    side = _open(tuple(single["anyOf"][0]["enum"]), {"domain": {"type": "string"}})
-    both = {"name": {"const": PAIR}, "source": side, "target": side}
-    pair = {"type": "object", "properties": both, "required": ["source", "target"], "additionalProperties": False}
-    return {"anyOf": [*single["anyOf"], *([pair] if PAIR in catalog.datasets else [])]}
+    """Return the schema of a dataset: one, pairs of the domains of one, or several that are joined."""
+    single = _open(tuple(name for name in catalog.datasets if name not in catalog.joined_datasets), {"pairs": pairs})
+    member = _open(tuple(single["anyOf"][0]["enum"]), {"domain": {"type": "string"}})
+    joined = [
+        {
+            "type": "object",
+            "properties": {"name": {"const": name}}
+            | {key: {} for key in source.options}
+            | dict.fromkeys(source.members, member),
+            "required": list(source.members),
+            "additionalProperties": False,
+        }
+        for name, source in catalog.joined_datasets.items()
+    ]
+    return {"anyOf": [*single["anyOf"], *joined]}
 
 
 def _backbone(model: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
     own = {key: model["properties"][key] for key in ("weights", "pretrain")}
+    own["weights"] |= {"anyOf": [{"enum": ["random", *catalog.publishers]}, *_weights(catalog)]}
     spec = _open(catalog.backbones, own)
     known = {"anyOf": [{"enum": list(catalog.backbones)}, *({"pattern": f"^{p}."} for p in catalog.backbone_prefixes)]}
     spec["anyOf"][0] = spec["anyOf"][1]["properties"]["name"] = {"type": "string", **known}
     return spec
+
+
+def _weights(catalog: Catalog) -> list[dict[str, Any]]:
+    """Return the schemas of weights that a library publishes under a name, and of those in a file."""
+    return [
+        {
+            "type": "object",
+            "properties": {kind: {"type": "string", "minLength": 1}},
+            "required": [kind],
+            "additionalProperties": False,
+        }
+        for kind in (*catalog.publishers, "file")
+    ]
 
 
 def _grid(model: dict[str, Any], catalog: Catalog, parts: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from tlbench.core.info import PAIR
 from tlbench.plugins.registry import ProtocolConstants
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.spec import BackboneSpec, DatasetSpec, Grid
@@ -30,8 +29,7 @@ def normal_form(suite: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
     """
     if not isinstance(suite.get("grids"), list):
         return dict(suite)
-    datasets = {name.lower(): name for name in catalog.datasets}
-    return {**suite, "grids": [_grid(grid, datasets, catalog) for grid in suite["grids"]]}
+    return {**suite, "grids": [_grid(grid, catalog) for grid in suite["grids"]]}
 
 
 def protocol_constants(grid: Mapping[str, Any], catalog: Catalog) -> ProtocolConstants:
@@ -50,7 +48,7 @@ def mappings_in(value: Any) -> Iterable[dict[str, Any]]:
     return (item if isinstance(item, dict) else {} for item in list_of(value))
 
 
-def _grid(value: Any, datasets: Mapping[str, str], catalog: Catalog) -> Any:
+def _grid(value: Any, catalog: Catalog) -> Any:
     if not isinstance(value, dict):
         return value
     grid = _move_others(value, GRID_KEYS, "options")
@@ -58,9 +56,9 @@ def _grid(value: Any, datasets: Mapping[str, str], catalog: Catalog) -> Any:
     if usual_shots is not None:
         grid.setdefault("shots", list(usual_shots))
     forms: dict[str, Callable[[Any], Any]] = {
-        "methods": partial(_method, datasets=datasets),
-        "datasets": partial(_dataset, datasets=datasets),
-        "backbones": partial(_backbone, datasets=datasets),
+        "methods": partial(_method, catalog=catalog),
+        "datasets": partial(_dataset, catalog=catalog),
+        "backbones": partial(_backbone, catalog=catalog),
     }
     for key, form in forms.items():
         if isinstance(grid.get(key), list):
@@ -68,40 +66,42 @@ def _grid(value: Any, datasets: Mapping[str, str], catalog: Catalog) -> Any:
     return grid
 
 
-def _method(value: Any, datasets: Mapping[str, str]) -> Any:
+def _method(value: Any, catalog: Catalog) -> Any:
     method = _with_name(value)
     teacher = method.get("teacher") if isinstance(method, dict) else None
     if not isinstance(teacher, dict) or "backbone" not in teacher:
         return method
-    return method | {"teacher": teacher | {"backbone": _backbone(teacher["backbone"], datasets)}}
+    return method | {"teacher": teacher | {"backbone": _backbone(teacher["backbone"], catalog)}}
 
 
-def _dataset(value: Any, datasets: Mapping[str, str]) -> Any:
+def _dataset(value: Any, catalog: Catalog) -> Any:
     dataset = _with_name(value)
     if not isinstance(dataset, dict):
         return dataset
-    if "name" not in dataset and {"source", "target"} & dataset.keys():
-        dataset = {"name": PAIR, **dataset}
+    if "name" not in dataset:
+        joining = (name for name, joined in catalog.joined_datasets.items() if dataset.keys() & set(joined.members))
+        implied = next(joining, None)
+        dataset = dataset if implied is None else {"name": implied, **dataset}
     name = dataset.get("name")
-    spelling = {"name": datasets.get(name.lower(), name)} if isinstance(name, str) else {}
+    spelling = {"name": catalog.dataset_spelling.get(name.lower(), name)} if isinstance(name, str) else {}
     return _move_others(dataset | spelling, _DATASET_KEYS, "params")
 
 
-def _backbone(value: Any, datasets: Mapping[str, str]) -> Any:
+def _backbone(value: Any, catalog: Catalog) -> Any:
     backbone = _with_name(value)
     if not isinstance(backbone, dict):
         return backbone
     backbone = _move_others(backbone, _BACKBONE_KEYS, "params")
     if "pretrain" in backbone:
-        backbone["pretrain"] = _pretrain(backbone["pretrain"], datasets)
+        backbone["pretrain"] = _pretrain(backbone["pretrain"], catalog)
     return backbone
 
 
-def _pretrain(value: Any, datasets: Mapping[str, str]) -> Any:
+def _pretrain(value: Any, catalog: Catalog) -> Any:
     if not isinstance(value, dict):
         return value
     forms = {"dataset": _dataset, "after": _pretrain}
-    return value | {key: form(value[key], datasets) for key, form in forms.items() if key in value}
+    return value | {key: form(value[key], catalog) for key, form in forms.items() if key in value}
 
 
 def _with_name(value: Any) -> Any:

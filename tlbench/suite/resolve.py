@@ -14,7 +14,7 @@ from tlbench.core.hashing import canonical, digest
 from tlbench.core.validation import check
 from tlbench.plugins.registry import Declaration
 from tlbench.suite.catalog import Catalog
-from tlbench.suite.spec import PUBLISHERS, BackboneSpec, Grid, MethodSpec, PretrainSpec, Suite, TeacherSpec
+from tlbench.suite.spec import BackboneSpec, Grid, MethodSpec, PretrainSpec, Suite, TeacherSpec
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def choose_backbone(
     """
     kind = spec.weights.kind
     weights: dict[str, Any] = {"kind": kind}
-    if kind in PUBLISHERS:
+    if spec.weights.name:
         weights["name"] = spec.weights.name
     elif weights_file is not None:
         weights["sha256"] = weights_file.sha256

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, field_validator
 
 from tlbench.core.config import Settings
-from tlbench.core.errors import nearest
 from tlbench.core.hashing import canonical
 from tlbench.core.info import Shots
 from tlbench.core.resources import Limits, Resources
@@ -19,9 +18,6 @@ MAX_SEEDS = 10_000
 Name = Annotated[str, StringConstraints(min_length=1)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 _PAIR = re.compile(r"^\s*\S.*?\s->\s.*\S\s*$")
-WeightsKind = Literal["random", "torchvision", "timm", "hf", "file"]
-PUBLISHERS: tuple[Literal["torchvision", "timm", "hf"], ...] = ("torchvision", "timm", "hf")
-"""Libraries that publish weights; a suite calls the weights by the library's name."""
 
 
 def _whole(value: object) -> bool:
@@ -67,33 +63,36 @@ class Weights(Settings):
     """Where a backbone's weights come from when the suite does not pre-train them.
 
     Attributes:
-        kind: ``random``, ``torchvision``, ``timm``, ``hf`` or ``file``.
+        kind: ``random``, ``file``, or the name of a library that publishes weights, e.g. ``timm``. Which libraries
+            there are is checked when the suite is loaded.
         name: Which of the library's weights; ``DEFAULT`` leaves it to the library.
         path: The file, as the suite wrote it; a relative path starts from the suite's folder.
     """
 
-    kind: WeightsKind = "random"
+    kind: str = "random"
     name: str = ""
     path: str = ""
 
 
-def _weights(value: Any) -> Weights:
+def read_weights(value: Any) -> Weights:
+    """Return the weights that a suite asks for; a library's name alone asks for its default ones.
+
+    Raises:
+        ValueError: The value has another form.
+    """
     if isinstance(value, Weights):
         return value
     if value == "random":
         return Weights()
-    for library in PUBLISHERS:
-        if value == library:
-            return Weights(kind=library, name="DEFAULT")
+    if isinstance(value, str) and value not in ("", "file"):
+        return Weights(kind=value, name="DEFAULT")
     if isinstance(value, dict) and len(value) == 1:
         (kind, text), *_ = value.items()
-        if kind in PUBLISHERS and isinstance(text, str) and text:
-            return Weights(kind=kind, name=text)
-        if kind == "file" and isinstance(text, str) and text:
+        if isinstance(text, str) and text and kind == "file":
             return Weights(kind="file", path=text)
-    forms = "random, torchvision, {torchvision: NAME}, hf, {hf: REVISION}, timm, {timm: TAG} or {file: PATH}"
-    close = nearest(value, ("random", *PUBLISHERS)) if isinstance(value, str) else ""
-    raise ValueError(f"must be {forms}, not {value!r}{'; ' + close if close.startswith('did') else ''}")
+        if isinstance(text, str) and text and isinstance(kind, str) and kind not in ("", "random"):
+            return Weights(kind=kind, name=text)
+    raise ValueError(f"must be random, LIBRARY, {{LIBRARY: NAME}} or {{file: PATH}}, not {value!r}")
 
 
 class DatasetSpec(Settings):
@@ -142,25 +141,8 @@ class BackboneSpec(Settings):
     name: Name
     weights: Annotated[
         Weights,
-        BeforeValidator(_weights),
-        WithJsonSchema(
-            {
-                "description": "where the weights come from",
-                "default": "random",
-                "anyOf": [
-                    {"enum": ["random", *PUBLISHERS]},
-                    *(
-                        {
-                            "type": "object",
-                            "properties": {kind: {"type": "string", "minLength": 1}},
-                            "required": [kind],
-                            "additionalProperties": False,
-                        }
-                        for kind in (*PUBLISHERS, "file")
-                    ),
-                ],
-            }
-        ),
+        BeforeValidator(read_weights),
+        WithJsonSchema({"description": "where the weights come from", "default": "random"}),
     ] = Weights()
     pretrain: PretrainSpec | None = None
     params: dict[str, Any] = Field(default_factory=dict)

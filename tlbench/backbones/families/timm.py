@@ -1,4 +1,6 @@
-"""The family of timm's networks, each as ``timm:`` and its own name, with its classifier taken off (extra ``timm``).
+"""Any network of timm by its name there, e.g. timm:convnext_atto; weights timm or {timm: TAG}; extra timm.
+
+The classifier is taken off.
 
 Source: Wightman, PyTorch Image Models, doi:10.5281/zenodo.4414861. Its registry can only be read by importing it, which
 imports torch; so this file does that for suites that name one of its networks, and for no other.
@@ -22,8 +24,7 @@ if TYPE_CHECKING:
 
     from tlbench.backbones.backbone import Backbone, Sublayers
 
-PREFIX = "timm:"
-SUMMARY = "any network of timm by its name there, e.g. timm:convnext_atto; weights timm or {timm: TAG}; extra timm"
+_PREFIX = "timm:"
 _SMALL_SIZE = 32
 _HALF = (0.5, 0.5, 0.5)
 _NORMALIZATIONS = {"half": (_HALF, _HALF), "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}
@@ -56,9 +57,9 @@ def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> Back
         UserError: timm is not installed, the network, an option or the weights' tag is unknown, or the network cannot
             read such images or gives no feature vector.
     """
-    own = name.removeprefix(PREFIX)
+    own = name.removeprefix(_PREFIX)
     if own not in _library().list_models():
-        known = (PREFIX + each for each in _library().list_models())
+        known = (_PREFIX + each for each in _library().list_models())
         raise UserError(f"unknown backbone {name!r}", nearest(name, known))
     weights = _resolve_weights(name, weights)
     options = read_options(name, Params, params)
@@ -142,7 +143,7 @@ def _library() -> Any:
         import timm
     except ModuleNotFoundError as error:
         raise UserError(
-            f"backbones {PREFIX}NAME need the library {error.name}, which is not installed",
+            f"backbones {_PREFIX}NAME need the library {error.name}, which is not installed",
             "pip install 'tlbench[timm]', or uv sync --extra timm",
         ) from error
     return timm
@@ -152,7 +153,7 @@ def _choice(info: BackboneInfo) -> tuple[str, str, int, int]:
     """Return timm's name, the tag of its weights (empty without), image size and channels of a recipe."""
     weights = info.recipe["weights"]
     tag = weights["name"] if weights["kind"] == "timm" else ""
-    return info.name.removeprefix(PREFIX), tag, info.recipe["image_size"], info.recipe["channels"]
+    return info.name.removeprefix(_PREFIX), tag, info.recipe["image_size"], info.recipe["channels"]
 
 
 def _create(own: str, tag: str, size: int, channels: int, **arguments: Any) -> Any:
@@ -169,7 +170,7 @@ def _resolve_weights(name: str, weights: dict[str, Any]) -> dict[str, Any]:
     """Return the weights of a recipe, with the real tag for ``DEFAULT``."""
     if weights["kind"] != "timm":
         return weights
-    own = name.removeprefix(PREFIX)
+    own = name.removeprefix(_PREFIX)
     listed = _library().list_models(f"{own}.*", pretrained=True)
     tags = [each.removeprefix(f"{own}.") for each in listed]
     asked = str(weights.get("name", "DEFAULT"))

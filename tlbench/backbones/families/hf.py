@@ -1,4 +1,4 @@
-"""The family of Hugging Face's text encoders, each as ``hf:`` and its name on the hub or its folder (extra ``hf``).
+"""Any text encoder of Hugging Face, by hub name or folder, e.g. hf:distilbert-base-uncased; weights hf; extra hf.
 
 Source: Wolf et al. 2020, "Transformers: State-of-the-Art Natural Language Processing", arXiv:1910.03771. An encoder
 comes with its own tokeniser. What is known of it can only be read with the library, which imports torch; so this file
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from tlbench.backbones.backbone import Backbone
 
-SUMMARY = (
-    "any text encoder of Hugging Face by hub name or folder, e.g. hf:distilbert-base-uncased; weights hf; extra hf"
-)
 _USUAL_LENGTH = 128
 
 
@@ -72,7 +69,8 @@ def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> Back
         },
         **given,
     }
-    return BackboneInfo(name, "hf", "text", label(shown, changed, weights), recipe)
+    weights_label = f"hf:{weights['name'][:8]}" if weights["kind"] == "hf" else ""
+    return BackboneInfo(name, "hf", "text", label(shown, changed, weights, weights_label), recipe)
 
 
 def construct(info: BackboneInfo) -> Backbone:
