@@ -33,8 +33,8 @@ MUTANTS = [
     ),
     Mutant(
         "store: nothing is asked before MLflow is",
-        "tlbench.store.mlflow.writer:_alone",
-        'link.execute(text(f"SELECT pg_advisory_lock({_LOCK})"))',
+        "tlbench.store.mlflow.connection:opening_lock",
+        'connection.execute(text(f"SELECT pg_advisory_lock({_LOCK})"))',
         "",
         f"{WRITING}::test_one_at_a_time_opens_a_database",
     ),

@@ -9,7 +9,7 @@ import pytest
 from tlbench.core.errors import UserError
 from tlbench.store import postgresql
 from tlbench.store.addresses import for_pages, redacted, without_credentials
-from tlbench.store.mlflow.writer import prepare
+from tlbench.store.mlflow.tracking_uri import prepare_tracking
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_message_is_shown_without_the_password_in_any_form() -> None:
 )
 def test_a_wrong_address_is_refused_before_anything_runs(uri: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no address of a database") as refused:
-        prepare(uri, tmp_path)
+        prepare_tracking(uri, tmp_path)
     assert "same" not in str(refused.value)
 
 

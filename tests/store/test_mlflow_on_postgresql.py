@@ -14,11 +14,12 @@ from test_mlflow_writer import assert_once, commit, runs, some, write
 from tlbench.core.record import Record
 from tlbench.report import results as data
 from tlbench.store.mlflow.background_writer import BackgroundWriter, Backlog
-from tlbench.store.mlflow.writer import _alone, prepare
+from tlbench.store.mlflow.connection import opening_lock
+from tlbench.store.mlflow.tracking_uri import prepare_tracking
 
 
 def test_a_suite_is_written_read_and_written_again(postgresql: PostgreSQL, tmp_path: Path) -> None:
-    uri = prepare(postgresql.make("suites", "tables"), tmp_path)
+    uri = prepare_tracking(postgresql.make("suites", "tables"), tmp_path)
     done = some(3)
     commit(tmp_path, [*done, make_record("f", failed=True)])
     assert write(tmp_path, uri) == Backlog(0, "")
@@ -36,7 +37,7 @@ def test_a_suite_is_written_read_and_written_again(postgresql: PostgreSQL, tmp_p
 
 
 def test_a_server_that_goes_delays_nothing_and_loses_nothing(postgresql: PostgreSQL, tmp_path: Path) -> None:
-    uri = prepare(postgresql.make("gone", "tables"), tmp_path)
+    uri = prepare_tracking(postgresql.make("gone", "tables"), tmp_path)
     records = some(4)
     commit(tmp_path, records[:2])
     assert write(tmp_path, uri) == Backlog(0, "")
@@ -61,7 +62,7 @@ def test_a_server_that_goes_delays_nothing_and_loses_nothing(postgresql: Postgre
 
 def test_a_wrong_password_is_told_and_not_shown(postgresql: PostgreSQL, tmp_path: Path) -> None:
     commit(tmp_path, some(1))
-    backlog = write(tmp_path, prepare(postgresql.uri("tables", password="wrong/pass"), tmp_path))
+    backlog = write(tmp_path, prepare_tracking(postgresql.uri("tables", password="wrong/pass"), tmp_path))
     assert backlog.count == 1
     assert "authentication failed" in backlog.error
     assert "wrong" not in backlog.error
@@ -74,10 +75,10 @@ def test_one_at_a_time_opens_a_database(postgresql: PostgreSQL, tmp_path: Path) 
     order: list[str] = []
 
     def second() -> None:
-        with _alone(uri, tmp_path / "b"):
+        with opening_lock(uri, tmp_path / "b"):
             order.append("second")
 
-    with _alone(uri, tmp_path / "a"):
+    with opening_lock(uri, tmp_path / "a"):
         other = threading.Thread(target=second)
         other.start()
         other.join(0.5)

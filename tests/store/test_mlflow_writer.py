@@ -30,7 +30,7 @@ from tlbench.store.ledger import Ledger
 from tlbench.store.mlflow import schema as layout
 from tlbench.store.mlflow.background_writer import BackgroundWriter, Backlog
 from tlbench.store.mlflow.sync import sync
-from tlbench.store.mlflow.writer import prepare
+from tlbench.store.mlflow.tracking_uri import prepare_tracking
 
 TAGS = layout.experiment_tags("linear_probe", "name: demo\n", 4, [NotApplicable(2, "no sense", "x | y")])
 
@@ -80,7 +80,7 @@ def test_a_suite_stands_in_mlflow_as_the_report_reads_it(tmp_path: Path, monkeyp
     workspace = tmp_path / "workspace"
     done = some(3)
     commit(workspace, [*done, make_record("f", failed=True)])
-    uri = prepare(None, workspace)
+    uri = prepare_tracking(None, workspace)
     assert uri == f"sqlite:///{workspace / 'mlflow.db'}"
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert write(workspace, uri) == Backlog(0, "")
@@ -120,7 +120,7 @@ def test_a_suite_stands_in_mlflow_as_the_report_reads_it(tmp_path: Path, monkeyp
 
 
 def write_and_exit(workspace: Path, uri: str) -> None:
-    sys.exit(0 if write(workspace, prepare(uri, workspace)) == Backlog(0, "") else 1)
+    sys.exit(0 if write(workspace, prepare_tracking(uri, workspace)) == Backlog(0, "") else 1)
 
 
 def test_drivers_that_open_a_new_database_at_once_write_each_cell_once(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_drivers_that_open_a_new_database_at_once_write_each_cell_once(tmp_path:
 
 def test_two_writers_on_one_ledger_share_the_work(tmp_path: Path, empty_database: Path) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
-    records, uri = some(30), prepare(None, tmp_path)
+    records, uri = some(30), prepare_tracking(None, tmp_path)
     commit(tmp_path, records[:10])
     writers = [BackgroundWriter(tmp_path / "ledger", uri, tmp_path, "demo") for _ in range(2)]
     for writer in writers:
@@ -157,7 +157,7 @@ def test_different_results_of_one_cell_are_shown_and_neither_is_lost(tmp_path: P
     uri = f"sqlite:///{shutil.copy(empty_database, tmp_path / 'team.db')}"
     commit(tmp_path / "a", some(2))
     commit(tmp_path / "b", [make_record(some(1)[0].id, accuracy=0.5), make_record("new")])
-    assert write(tmp_path / "a", prepare(uri, tmp_path / "a")) == Backlog(0, "")
+    assert write(tmp_path / "a", prepare_tracking(uri, tmp_path / "a")) == Backlog(0, "")
     backlog = write(tmp_path / "b", uri)
     assert backlog.count == 1
     assert "MLflow has another result" in backlog.error
@@ -168,7 +168,7 @@ def test_a_deleted_experiment_is_an_error_with_a_way_out(tmp_path: Path, empty_d
     from mlflow import MlflowClient
 
     shutil.copy(empty_database, tmp_path / "mlflow.db")
-    uri = prepare(None, tmp_path)
+    uri = prepare_tracking(None, tmp_path)
     commit(tmp_path, some(1))
     write(tmp_path, uri)
     client = MlflowClient(uri)
@@ -234,7 +234,7 @@ def test_a_lost_answer_makes_no_second_run(server: Server, tmp_path: Path) -> No
     records = some(3)
     commit(tmp_path, records, "lost")
     with proxy(server, lose) as uri:
-        assert write(tmp_path, prepare(uri, tmp_path), "lost") == Backlog(0, "")
+        assert write(tmp_path, prepare_tracking(uri, tmp_path), "lost") == Backlog(0, "")
     assert sorted(lost) == ["experiments/create", "runs/create", "runs/update"]
     assert_once(runs(server.uri, "lost"), records)
     results = data.load("lost", server.uri)
@@ -259,7 +259,7 @@ def test_a_server_killed_in_the_middle_delays_nothing_and_loses_nothing(server: 
     records = some(8)
     commit(tmp_path, records[:6], "killed")
     with proxy(server, kill) as uri:
-        prepare(uri, tmp_path)
+        prepare_tracking(uri, tmp_path)
         os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
         writer = BackgroundWriter(tmp_path / "ledger", uri, tmp_path, "killed")
         writer.start()
@@ -288,7 +288,7 @@ def test_a_server_that_never_answers_holds_nobody_up(tmp_path: Path, empty_datab
     with socket.socket() as hole:
         hole.bind(("127.0.0.1", 0))
         hole.listen(50)
-        uri = prepare(f"http://someone:secret@127.0.0.1:{hole.getsockname()[1]}", tmp_path)
+        uri = prepare_tracking(f"http://someone:secret@127.0.0.1:{hole.getsockname()[1]}", tmp_path)
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "3"
         os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
         commit(tmp_path, records[:1])
@@ -315,18 +315,18 @@ def test_a_server_that_never_answers_holds_nobody_up(tmp_path: Path, empty_datab
 
 def test_where_results_go_is_the_users_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert prepare("sqlite:///own.db", tmp_path / "workspace") == f"sqlite:///{tmp_path / 'own.db'}"
+    assert prepare_tracking("sqlite:///own.db", tmp_path / "workspace") == f"sqlite:///{tmp_path / 'own.db'}"
     os.environ["MLFLOW_TRACKING_URI"] = "http://user:word@host:5000"
-    assert prepare(None, tmp_path) == "http://user:word@host:5000"
+    assert prepare_tracking(None, tmp_path) == "http://user:word@host:5000"
     assert without_credentials("http://user:word@host:5000/x") == "http://host:5000/x"
     os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "7"
-    prepare(None, tmp_path)
+    prepare_tracking(None, tmp_path)
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "7"
     with pytest.raises(UserError, match=r"plain folders\n  give sqlite:///mlruns\.db"):
-        prepare("mlruns", tmp_path)
+        prepare_tracking("mlruns", tmp_path)
     (tmp_path / "text.db").write_text("no database, but more than a few bytes of it" * 50)
     with pytest.raises(UserError, match=r"text\.db: file is not a database"):
-        prepare("sqlite:///text.db", tmp_path)
+        prepare_tracking("sqlite:///text.db", tmp_path)
 
 
 def test_cells_and_ledger_never_touch_mlflow() -> None:
@@ -334,7 +334,7 @@ def test_cells_and_ledger_never_touch_mlflow() -> None:
 import sys
 sys.modules["mlflow"] = None  # any import of it fails
 import tlbench.worker.run_cell, tlbench.report.results
-import tlbench.store.ledger, tlbench.store.mlflow.sync, tlbench.store.mlflow.writer
+import tlbench.store.ledger, tlbench.store.mlflow.sync, tlbench.store.mlflow.experiment
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -51,13 +51,13 @@ def report(
 ) -> None:
     """Write the leaderboard, from MLflow alone."""
     from tlbench.report.comparison import snapshots as frozen
-    from tlbench.store.mlflow.writer import prepare as resolve
+    from tlbench.store.mlflow.tracking_uri import prepare_tracking
 
     if freeze is not None:
         frozen.refuse_tag(freeze, reports)
     names = list(dict.fromkeys(map(suite_name, suites)))
     place = workspace_at(workspace)
-    gathered = write_report(names, resolve(tracking_uri, place.root), reports, place)
+    gathered = write_report(names, prepare_tracking(tracking_uri, place.root), reports, place)
     if freeze is not None and gathered is not None:
         out.print(
             f"frozen       {escape(str(frozen.freeze(gathered, freeze, reports)))}   (`tlbench compare` reads it)"
@@ -81,10 +81,12 @@ def compare(
     """Hold two selections of results against each other, paired seed by seed, or two frozen tags."""
     from tlbench.report.comparison.inputs import hold
     from tlbench.report.results import load_several
-    from tlbench.store.mlflow.writer import prepare as resolve
+    from tlbench.store.mlflow.tracking_uri import prepare_tracking
 
     def load() -> Results:
-        return load_several(list(map(suite_name, suites or ())), resolve(tracking_uri, workspace_at(workspace).root))
+        return load_several(
+            list(map(suite_name, suites or ())), prepare_tracking(tracking_uri, workspace_at(workspace).root)
+        )
 
     values, told = hold(first, second, reports, load)
     if as_json:
@@ -102,9 +104,9 @@ def ui(
     import signal
     import subprocess
 
-    from tlbench.store.mlflow.writer import prepare as resolve
+    from tlbench.store.mlflow.tracking_uri import prepare_tracking
 
-    uri = resolve(tracking_uri, workspace_at(workspace).root)
+    uri = prepare_tracking(tracking_uri, workspace_at(workspace).root)
     where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command = [sys.executable, "-m", "mlflow", "ui", *where]
     # The URI may hold a password, and everybody may read the arguments of a process.

@@ -18,7 +18,7 @@ from tlbench.runner.session import RaySession
 from tlbench.runner.tracking import WritingObserver, claim
 from tlbench.store.ledger import Ledger
 from tlbench.store.mlflow.background_writer import BackgroundWriter, Backlog
-from tlbench.store.mlflow.writer import prepare as prepare_tracking
+from tlbench.store.mlflow.tracking_uri import prepare_tracking
 from tlbench.store.workspace import Workspace, driver_name
 from tlbench.suite.plan import PlanStatus
 

@@ -9,7 +9,7 @@ from tlbench.store.ledger import Ledger
 from tlbench.store.mlflow import schema
 from tlbench.store.mlflow.background_writer import BackgroundWriter, Backlog
 from tlbench.store.mlflow.sync import sync
-from tlbench.store.mlflow.writer import prepare as prepare_tracking
+from tlbench.store.mlflow.tracking_uri import prepare_tracking
 from tlbench.store.workspace import Workspace
 
 

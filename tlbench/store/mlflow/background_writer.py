@@ -15,8 +15,10 @@ from filelock import FileLock, Timeout
 from tlbench.core.errors import UserError
 from tlbench.store.addresses import redacted, without_credentials
 from tlbench.store.ledger import Ledger
+from tlbench.store.mlflow.connection import count_rows
+from tlbench.store.mlflow.experiment import Experiment
 from tlbench.store.mlflow.reconcile import Reconciler
-from tlbench.store.mlflow.writer import Experiment, analyze, sqlite_path
+from tlbench.store.mlflow.tracking_uri import sqlite_path
 
 _PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _SHOWN = 3  # problems named in an error
@@ -40,7 +42,7 @@ class BackgroundWriter:
 
     Args:
         ledger_path: The ledger; the thread opens it for itself.
-        uri: From :func:`tlbench.store.mlflow.writer.prepare`.
+        uri: From :func:`tlbench.store.mlflow.tracking_uri.prepare_tracking`.
         workspace: Folder of the workspace, where artifacts go unless a server keeps them.
         suite: Name of the suite, which was claimed in the ledger.
         on_settled: Called by the thread, after every few cells, with the number settled so far.
@@ -132,7 +134,7 @@ class BackgroundWriter:
                 if self._is_needed(ledger):
                     return False
         if last and self._has_written:
-            analyze(self._uri)
+            count_rows(self._uri)
         problems = list(self._problems.values())
         more = [f"... ({len(problems)} in all)"] if len(problems) > _SHOWN else []
         self._error = "\n".join([*problems[:_SHOWN], *more])

@@ -25,7 +25,7 @@ def sync(
 
     Args:
         ledger_path: The ledger.
-        uri: From :func:`tlbench.store.mlflow.writer.prepare`.
+        uri: From :func:`tlbench.store.mlflow.tracking_uri.prepare_tracking`.
         workspace: Folder of the workspace.
         suites: Names; all that were run here by default.
         check: Ask MLflow about every result, also those that it once had.

@@ -1,0 +1,66 @@
+"""Where results go: the address of MLflow's store, as the user, the environment or the workspace gives it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from tlbench.core.errors import UserError
+from tlbench.store import postgresql
+from tlbench.store.addresses import SQLITE
+from tlbench.store.database import WAIT_S, sqlite_errors_of
+
+_SERVERS = ("http", "https", "databricks")
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_TRUNCATE_LONG_VALUES": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # errors are reported once, by the background writer
+    "PGCONNECT_TIMEOUT": "30",
+}
+
+
+def prepare_tracking(uri: str | None, workspace: Path) -> str:
+    """Return the tracking URI, and set what MLflow reads from the environment, unless the user did. Asks no server.
+
+    Call it before mlflow is imported: some of the settings count at its import.
+
+    Args:
+        uri: Where the user wants results; else ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` in the workspace.
+        workspace: Folder of the workspace.
+
+    Raises:
+        UserError: The URI names a plain folder, or a file that is no database; or it is no address of a PostgreSQL
+            database, or the driver for it is missing.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{workspace.absolute() / 'mlflow.db'}"
+    if "://" not in uri or uri.startswith("file:"):
+        name = unquote(urlsplit(uri).path).rstrip("/") or "mlflow"
+        raise UserError(f"{uri}: MLflow does not write to plain folders", f"give {SQLITE}{name}.db or http://HOST:PORT")
+    if postgresql.is_postgresql(uri):
+        postgresql.address(uri)
+    path = sqlite_path(uri)
+    if path is None:
+        return uri
+    if path.exists():
+        with sqlite_errors_of(path), closing(sqlite3.connect(path, timeout=WAIT_S)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_schema")
+    return f"{SQLITE}{path}"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """Return the absolute path of the SQLite file that a tracking URI names, None when it names something else."""
+    return Path(uri.removeprefix(SQLITE)).absolute() if uri.startswith(SQLITE) else None
+
+
+def is_server(uri: str) -> bool:
+    """Say whether a tracking URI names an MLflow server, which keeps artifacts itself, and no database."""
+    return uri.partition(":")[0] in _SERVERS
