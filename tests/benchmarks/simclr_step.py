@@ -66,11 +66,11 @@ def ours(backbone: Backbone, views: Tensor, optimizer: str, ctx: Context) -> Cal
     cfg = method.Config(optimizer=optimizer, lr=RATE, lars_lr=RATE, weight_decay=DECAY, temperature=TEMPERATURE)
     head = projection_head(backbone.out_dim, OUT, 2, torch.Generator().manual_seed(0))
     model = nn.Sequential(backbone, head).to(ctx.device, memory_format=torch.channels_last).train()
-    stepper = method.make_stepper(model, cfg, method.REFERENCE)
+    stepper = method.simclr_optimizer(model, cfg, method.REFERENCE)
     batch = ViewBatch(views, len(views) // 2)
 
     def step() -> None:
-        method.take_step(model, batch, stepper, cfg, ctx)
+        method.train_step(model, batch, stepper, cfg, ctx)
 
     return step
 

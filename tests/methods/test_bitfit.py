@@ -40,7 +40,7 @@ class _Separate(nn.Module):
 
 
 def _names(body: nn.Module, what: str) -> set[str]:
-    chosen = {id(p) for p in _method().choose(_wrap(body), what)}
+    chosen = {id(p) for p in _method().select_parameters(_wrap(body), what)}
     return {name for name, p in body.named_parameters() if id(p) in chosen}
 
 

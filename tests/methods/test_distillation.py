@@ -240,7 +240,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_from_it() -> None:
     teacher.eval().requires_grad_(False)
     cfg = _method().Config(epochs=1, hard_weight=0.0, weight_decay=0.0, optimizer="sgd", lr=1.0, augment="shift")
     ctx = _context(teacher=teacher)
-    loss = _method().taught(fake.task.train, cfg, ctx)
+    loss = _method().distillation_loss(fake.task.train, cfg, ctx)
     groups = parameter_groups([(model.parameters(), cfg.lr)], 0.0)
     train_classifier(model, groups, fake.task.train, None, cfg, ctx, loss=loss, batch_norm="frozen")
     assert ctx.curves["train_loss"][0][1] == pytest.approx(0.0, abs=1e-14)
@@ -307,7 +307,7 @@ def _loss_of(labels: list[int], student: Tensor, **params: Any) -> Tensor:
     count = len(labels)
     split = Split(fake.task.train.x[:count], np.array(labels), np.arange(count))
     cfg = _method().Config(augment="shift", **params)
-    loss = _method().taught(split, cfg, _context(teacher=FakeTeacher(fake.dataset)))
+    loss = _method().distillation_loss(split, cfg, _context(teacher=FakeTeacher(fake.dataset)))
     x = torch.from_numpy(split.x)
     return loss(student, _method().Batch(torch.arange(count), x, torch.tensor(labels), count))
 

@@ -157,7 +157,7 @@ def test_mmd_compares_the_layer_that_it_is_told_to(layer: str, estimate: str) ->
     for each in rows[layer]:
         kernel = kernel * gaussian_kernels(squared_distances(each), 3)
     expected = squared_mmd(kernel, 6, unbiased=estimate == "unbiased")
-    found = _method("mmd").apart(step, _config("mmd", layer=layer, estimate=estimate, kernels=3))
+    found = _method("mmd").domain_discrepancy(step, _config("mmd", layer=layer, estimate=estimate, kernels=3))
     torch.testing.assert_close(found, expected)
 
 
@@ -177,7 +177,7 @@ def test_every_step_minimises_the_labels_loss_and_a_weighted_term_that_sets_in_w
         plain = {
             "coral": lambda step: covariance_distance(step.source.z, step.target.z),
             "mcc": lambda step: class_confusion(step.target.logits, 2.5),
-            "mmd": lambda step: _method("mmd").apart(step, _config("mmd")),
+            "mmd": lambda step: _method("mmd").domain_discrepancy(step, _config("mmd")),
         }
         if name in plain:  # an adversary's ramp is in the gradient
             torch.testing.assert_close(terms[key], 3 * alignment_ramp(step.progress) * plain[name](step))
@@ -423,17 +423,17 @@ def test_a_class_without_examples_is_given_to_nobody() -> None:
 
 def test_shots_own_labels_are_renewed_at_every_check_and_follow_the_examples(watched: Any) -> None:
     task, module, given = two_domains(), _method("shot"), []
-    real = module.own_labels
+    real = module.pseudo_labels
 
     def spied(*args: Any) -> Tensor:
         given.append(real(*args))
         return given[-1]
 
-    module.own_labels = spied
+    module.pseudo_labels = spied
     try:
         seen = [pair for pair in watched("shot", task, pseudo_weight=0.5) if "pseudo" in pair[1]]
     finally:
-        module.own_labels = real
+        module.pseudo_labels = real
     assert len(given) == 4
     assert len(seen) == 8
     for place, (step, terms) in enumerate(seen):

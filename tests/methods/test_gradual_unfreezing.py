@@ -157,7 +157,9 @@ def test_what_is_deeper_than_the_depth_never_moves(
 
 
 def test_a_depth_beyond_the_network_thaws_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert METHOD.first_open("top_down", 4, 9) == METHOD.first_open("top_down", 4) == [4, 3, 2, 1, 0]
+    assert (
+        METHOD.lowest_trained_groups("top_down", 4, 9) == METHOD.lowest_trained_groups("top_down", 4) == [4, 3, 2, 1, 0]
+    )
     seen = Watched(monkeypatch, fake_backbone(), epochs=2, depth=9, order="all")
     assert [len(each) for each in seen.trained] == [18, 18]
 

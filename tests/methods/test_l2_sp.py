@@ -37,7 +37,7 @@ def _parameters(*shapes: tuple[int, ...]) -> list[nn.Parameter]:
 
 def test_gradients_of_the_pull_are_those_of_finite_differences() -> None:
     trained = _parameters((3, 2), (4,), ())
-    to_start = _method().pull(trained)
+    to_start = _method().half_squared_distance(trained)
     with torch.no_grad():
         for p in trained:
             p.add_(0.3)
@@ -49,7 +49,7 @@ def test_descent_on_a_quadratic_ends_where_the_closed_form_says() -> None:
     (w,) = _parameters((5,))
     start, alpha = w.detach().clone(), 0.6
     curvature, centre = torch.linspace(0.2, 1.0, 5).double(), torch.linspace(-2, 2, 5).double()
-    to_start = _method().pull([w])
+    to_start = _method().half_squared_distance([w])
     for _ in range(400):
         loss = 0.5 * (curvature * (w - centre).square()).sum() + alpha * to_start()
         (gradient,) = torch.autograd.grad(loss, [w])

@@ -131,7 +131,7 @@ def test_lp_ft_goes_on_from_the_probe_and_moves_the_backbone(fake: FakeTask, tmp
 
 
 def test_the_pull_is_half_the_squared_distance_and_nothing_at_the_start() -> None:
-    pull = _method("l2_sp").pull
+    pull = _method("l2_sp").half_squared_distance
     model = nn.Linear(3, 2).double()
     to_start, to_zero = pull(model.parameters()), pull(model.parameters(), start=0.0)
     start = [p.detach().clone() for p in model.parameters()]
@@ -170,7 +170,7 @@ def test_l2_sp_takes_no_weight_decay_besides() -> None:
 
 
 def test_between_is_exact_at_both_ends_and_linear_in_the_middle() -> None:
-    between = _method("wise_ft").between
+    between = _method("wise_ft").interpolate_states
     start = {"w": torch.randn(50, generator=torch.Generator().manual_seed(0)), "n": torch.tensor(3)}
     end = {"w": torch.randn(50, generator=torch.Generator().manual_seed(1)), "n": torch.tensor(8)}
     assert torch.equal(between(start, end, 0.0)["w"], start["w"])

@@ -16,7 +16,7 @@ from tlbench.training.classifier import Classifier
 from tlbench.training.evaluation import ValidationScores
 from tlbench.training.linear_probe import initialise_head
 
-between = registry.declaration("methods", "wise_ft").load().between
+between = registry.declaration("methods", "wise_ft").load().interpolate_states
 MOVING = {"epochs": 4, "batch_norm": "train"}
 
 
