@@ -19,7 +19,7 @@ from tlbench.core.segments import WHOLE
 from tlbench.data.dataset import Dataset, Task
 from tlbench.plugins import registry
 from tlbench.training.context import Context
-from tlbench.training.frozen_features import Features
+from tlbench.training.frozen_features import FrozenFeatures
 from tlbench.training.seeding import reseed
 from tlbench.worker.paired_tokens import join_tokens
 from tlbench.worker.pretrain import pretraining_notes
@@ -53,7 +53,7 @@ class _Inputs:
     """
 
     dataset: Dataset
-    features: Features
+    features: FrozenFeatures
     backbone: Backbone
     teacher: nn.Module | None
 
