@@ -15,7 +15,7 @@ OBJECTIVE, TUNED, OPTUNA = (
 OF_SPACE, OF_STUDIES = "tests/search/test_space.py", "tests/search/test_study.py"
 OF_POPULATIONS, OF_SEGMENTS, OF_EPOCHS = (
     "tests/search/test_population.py",
-    "tests/worker/test_segments.py",
+    "tests/worker/test_segment_states.py",
     "tests/training/test_epoch_loop.py",
 )
 STOPPING, OF_STOPPING = "tlbench.runner.tune_scheduler", "tests/runner/test_tune_scheduler.py"

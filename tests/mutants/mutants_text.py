@@ -27,7 +27,7 @@ def _hub(test: str) -> str:
 
 
 def _cells(test: str) -> str:
-    return f"tests/worker/test_text_cells.py::{test}"
+    return f"tests/worker/test_text_reading.py::{test}"
 
 
 MUTANTS = (

@@ -20,8 +20,8 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from pupils import install
 from small_suites import PRETRAINED, digests, planned, suite
+from student_methods import install
 
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.ledger import Ledger
@@ -180,14 +180,14 @@ def test_one_cell_spans_two_machines(
 
 
 @pytest.fixture
-def pupils_installed(tmp_path: Path, environment: dict[str, str]) -> None:
+def students_installed(tmp_path: Path, environment: dict[str, str]) -> None:
     folder = install(tmp_path / "installed")
     environment["PYTHONPATH"] = f"{folder}:{environment.get('PYTHONPATH', '')}"
 
 
 @pytest.mark.slow
 def test_a_teacher_trained_on_one_machine_is_carried_to_the_other(
-    tmp_path: Path, pupils_installed: None, machines: Machines, write_suite: Callable[[dict[str, Any]], Path]
+    tmp_path: Path, students_installed: None, machines: Machines, write_suite: Callable[[dict[str, Any]], Path]
 ) -> None:
     teacher = {"params": {"epochs": 150}, "backbone": PRETRAINED}
     methods = [{"name": "copy", "params": {"scale": scale + 1.0}, "teacher": teacher} for scale in range(6)]

@@ -1,8 +1,7 @@
-"""Pre-trained weights are made once, from nothing but training examples, and a killed run continues."""
+"""Pre-trained weights are built once, from nothing but training examples, and a run that was killed continues."""
 
 from __future__ import annotations
 
-import functools
 import json
 import pickle
 import shutil
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from one_process import Stop, new_cache, observe_epochs, stop_at
 from safetensors.torch import load_file
 from small_suites import CORPUS, PLAIN, PRETRAINED, planned, suite
 
@@ -24,12 +24,10 @@ from tlbench.data.dataset import TEST, TRAIN, Split
 from tlbench.plugins import registry
 from tlbench.store.artifacts import Artifacts
 from tlbench.testing.fakes import fake_dataset
-from tlbench.training.context import Context
-from tlbench.worker import pretrain as room
+from tlbench.worker import pretrain as pretraining
 from tlbench.worker.artifact_jobs import PRETRAINED as KIND
 from tlbench.worker.artifact_jobs import ArtifactName
 from tlbench.worker.artifact_transfer import read_weights_file, store_weights_file, weights_file
-from tlbench.worker.cache import WorkerCache
 from tlbench.worker.pretrain import corpus, pretrained_weights
 
 
@@ -42,7 +40,7 @@ def pretrained_cell(folder: Path, decoded: Path, backbone: dict[str, Any] = PRET
 @pytest.fixture
 def own(tmp_path: Path, decoded: Path) -> Path:
     """An artifact folder with the decoded data and nothing else."""
-    WorkerCache(Artifacts(decoded), torch.device("cpu")).dataset(pretrained_cell(tmp_path, decoded).dataset)
+    new_cache(decoded).dataset(pretrained_cell(tmp_path, decoded).dataset)
     shutil.copytree(decoded / "datasets", tmp_path / "own" / "datasets")
     return tmp_path / "own"
 
@@ -71,7 +69,7 @@ def test_what_reads_no_labels_is_given_none(
     given: list[Split] = []
     monkeypatch.setattr(module, "pretrain", lambda corpus, *rest: given.append(corpus))
     assert choice.pretrain is not None
-    pretrained_weights(choice.pretrain, choice.artifact, WorkerCache(Artifacts(own), torch.device("cpu")))
+    pretrained_weights(choice.pretrain, choice.artifact, new_cache(own))
     assert [split.y is not None for split in given] == [reads]
 
 
@@ -81,27 +79,19 @@ def test_a_stopped_pre_training_continues_and_ends_with_the_same_bytes(
     recipe = {**PLAIN, "pretrain": {"method": "supervised", "dataset": CORPUS, "params": {"epochs": 5}}}
     choice = pretrained_cell(tmp_path, decoded, recipe).backbone
     assert choice.pretrain is not None
-    straight = pretrained_weights(choice.pretrain, choice.artifact, WorkerCache(Artifacts(own), torch.device("cpu")))
+    straight = pretrained_weights(choice.pretrain, choice.artifact, new_cache(own))
     expected, curves = straight.read_bytes(), json.loads((straight.parent / "training.json").read_text())["curves"]
     assert len(curves["train_loss"]) == 5
     shutil.rmtree(straight.parent)
 
-    class Stop(BaseException):
-        pass
-
-    def stop(done: int, total: int) -> None:
-        if done == 3:
-            raise Stop
-
-    epochs: list[int] = []
-    monkeypatch.setattr(room, "Context", functools.partial(Context, interval=0.0, on_epoch=stop))
+    observe_epochs(monkeypatch, pretraining, stop_at(3))
     with pytest.raises(Stop):
-        pretrained_weights(choice.pretrain, choice.artifact, WorkerCache(Artifacts(own), torch.device("cpu")))
+        pretrained_weights(choice.pretrain, choice.artifact, new_cache(own))
     assert not straight.parent.exists()
 
-    heard = functools.partial(Context, interval=0.0, on_epoch=lambda done, total: epochs.append(done))
-    monkeypatch.setattr(room, "Context", heard)
-    resumed = pretrained_weights(choice.pretrain, choice.artifact, WorkerCache(Artifacts(own), torch.device("cpu")))
+    epochs: list[int] = []
+    observe_epochs(monkeypatch, pretraining, lambda done, total: epochs.append(done))
+    resumed = pretrained_weights(choice.pretrain, choice.artifact, new_cache(own))
     assert epochs == [3, 4, 5]
     assert resumed.read_bytes() == expected
     assert json.loads((resumed.parent / "training.json").read_text())["curves"] == curves
@@ -129,7 +119,7 @@ def test_a_chain_trains_each_run_once_from_the_weights_before_it(own: Path, tmp_
     chained = {**PRETRAINED, "pretrain": {**run, "after": PRETRAINED["pretrain"]}}
     choice = pretrained_cell(tmp_path, decoded, chained).backbone
     assert [each.method.params["epochs"] for each in choice.runs] == [2, 1]
-    cache = WorkerCache(Artifacts(own), torch.device("cpu"))
+    cache = new_cache(own)
     start = dict(cache.backbone(choice.runs[1].start, 0).body.named_parameters())
     end = dict(cache.backbone(choice, 0).body.named_parameters())
     assert len(list((own / KIND).glob("*/weights.safetensors"))) == 2
@@ -157,12 +147,12 @@ def test_every_part_of_a_recipe_changes_the_randomness_of_pre_training(tmp_path:
 
 def test_weights_carried_over_are_used_as_they_are(own: Path, tmp_path: Path, decoded: Path) -> None:
     choice = pretrained_cell(tmp_path, decoded).backbone
-    made = WorkerCache(Artifacts(own), torch.device("cpu"))
+    made = new_cache(own)
     weights = made.backbone(choice, 0).body.state_dict()
     name = ArtifactName(KIND, choice.artifact)
     content = read_weights_file(made.artifacts, name)
 
-    elsewhere = WorkerCache(Artifacts(tmp_path / "elsewhere"), torch.device("cpu"))
+    elsewhere = new_cache(tmp_path / "elsewhere")
     store_weights_file(elsewhere.artifacts, name, content)
     store_weights_file(elsewhere.artifacts, name, b"a second copy that comes too late")
     found = elsewhere.backbone(choice, 0).body.state_dict()

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from one_process import Stop, done, new_cache, observe_epochs, stop_at
 from small_suites import FINETUNE, PLAIN, PRETRAINED, planned, suite
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.cell import Cell
-from tlbench.core.record import Record
 from tlbench.store.artifacts import Artifacts
 from tlbench.training import frozen_features as features
-from tlbench.training.context import Context
-from tlbench.worker import fit_cell as room
+from tlbench.worker import fit_cell as fitting
 from tlbench.worker.cache import WorkerCache
 from tlbench.worker.run_cell import run_cell
 
-CPU = torch.device("cpu")
 EPISODES = {"ways": 5, "episodes": 20, "shots": [1], "datasets": ["glyphs"], "seeds": 1}
-
-
-def cache(folder: Path) -> WorkerCache:
-    return WorkerCache(Artifacts(folder), CPU)
-
-
-def done(cell: Cell, pieces: WorkerCache) -> Record:
-    record = run_cell(cell, pieces)
-    assert record.status == "done", record.error
-    return record
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +34,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory, decoded: Path) -> list[Cell]
 
 def test_digests_are_the_same_in_any_order_and_in_any_process(cells: list[Cell], decoded: Path, tmp_path: Path) -> None:
     assert {cell.method.name for cell in cells} == {"finetune", "nearest_centroid", "linear_probe"}
-    shared = cache(decoded)
+    shared = new_cache(decoded)
     first = {cell.id: done(cell, shared).digest for cell in cells}
     assert len(set(first.values())) == len(cells) == 13
 
@@ -57,7 +44,7 @@ def test_digests_are_the_same_in_any_order_and_in_any_process(cells: list[Cell],
     assert again == first
 
     shutil.copytree(decoded / "datasets", tmp_path / "other" / "datasets")
-    alone = {cell.id: done(cell, cache(tmp_path / "other")).digest for cell in cells[1::4]}
+    alone = {cell.id: done(cell, new_cache(tmp_path / "other")).digest for cell in cells[1::4]}
     assert alone == {name: first[name] for name in alone}, "made anew, weights and features included"
 
 
@@ -65,23 +52,17 @@ def test_precision_is_the_devices_unless_the_suite_says_otherwise_and_is_recorde
     cells: list[Cell], decoded: Path
 ) -> None:
     cell = next(cell for cell in cells if cell.method.name == "finetune" and cell.backbone.pretrain is None)
-    plain = done(cell, cache(decoded))
-    low = done(cell, WorkerCache(Artifacts(decoded), CPU, precision="bfloat16"))
+    plain = done(cell, new_cache(decoded))
+    low = done(cell, WorkerCache(Artifacts(decoded), torch.device("cpu"), precision="bfloat16"))
     assert plain.provenance["precision"] == "float32"
+    assert plain.provenance["device"] == "cpu"
+    assert plain.provenance["workers"] == 1
+    assert {"torch", "torchvision"} <= plain.provenance.keys()
     assert low.provenance["precision"] == "bfloat16"
     assert plain.outcome is not None
     assert low.outcome is not None
     assert low.outcome.curves["train_loss"] != plain.outcome.curves["train_loss"]
     assert low.outcome.curves["train_loss"][0][1] == pytest.approx(plain.outcome.curves["train_loss"][0][1], rel=0.02)
-
-
-class Stop(BaseException):
-    """Ends a training as a signal would."""
-
-
-def stop_after_three(done: int, total: int) -> None:
-    if done == 3:
-        raise Stop
 
 
 @pytest.mark.parametrize("method", [{"name": "finetune", "params": {"epochs": 6}}, "from_scratch", "protonet"])
@@ -95,17 +76,16 @@ def test_an_interrupted_cell_continues_from_its_checkpoint_to_the_same_record(
         method = {"name": method, "params": {"epochs": 6}} if isinstance(method, str) else method
         grid = {"methods": [method], "seeds": 1}
     (cell,) = planned(suite("one", grid), tmp_path, decoded)
-    straight = done(cell, cache(decoded))
+    straight = done(cell, new_cache(decoded))
 
-    epochs: list[int] = []
-    eager = functools.partial(Context, interval=0.0)
-    monkeypatch.setattr(room, "Context", functools.partial(eager, on_epoch=stop_after_three))
+    observe_epochs(monkeypatch, fitting, stop_at(3))
     with pytest.raises(Stop):
-        run_cell(cell, cache(decoded))
+        run_cell(cell, new_cache(decoded))
     assert list((decoded / "running").glob(f"{cell.id}-*/*.ckpt")), "there is something to continue from"
 
-    monkeypatch.setattr(room, "Context", functools.partial(eager, on_epoch=lambda done, total: epochs.append(done)))
-    resumed = done(cell, cache(decoded))
+    epochs: list[int] = []
+    observe_epochs(monkeypatch, fitting, lambda done, total: epochs.append(done))
+    resumed = done(cell, new_cache(decoded))
     assert resumed.digest == straight.digest
     assert epochs[0] == 3, "the two epochs that were saved are not trained again"
     assert not list((decoded / "running").glob(f"{cell.id}-*")), "nothing is left behind"
@@ -118,8 +98,8 @@ def test_features_are_computed_once_for_all_cells_and_processes(
     grid = {"methods": ["nearest_centroid", "linear_probe", "knn"], "backbones": [PRETRAINED], "seeds": seeds}
     cells = planned(suite("frozen", grid), tmp_path, decoded)
     shutil.copytree(decoded / "datasets", tmp_path / "own" / "datasets")
-    pieces = cache(tmp_path / "own")
-    backbone = pieces.backbone(cells[0].backbone, 0)
+    cache = new_cache(tmp_path / "own")
+    backbone = cache.backbone(cells[0].backbone, 0)
     images = 0
 
     def count(module: Backbone, args: tuple[torch.Tensor, ...]) -> None:
@@ -128,8 +108,8 @@ def test_features_are_computed_once_for_all_cells_and_processes(
 
     backbone.register_forward_pre_hook(count)
     for cell in cells:
-        done(cell, pieces)
-    total = len(pieces.dataset(cells[0].dataset).y)
+        done(cell, cache)
+    total = len(cache.dataset(cells[0].dataset).y)
     assert len(cells) == 3 * seeds
     assert images == total, "one forward pass of every example, whatever the number of cells"
 
@@ -137,20 +117,20 @@ def test_features_are_computed_once_for_all_cells_and_processes(
         raise AssertionError("computed again")
 
     monkeypatch.setattr(features, "embed", refuse)
-    assert done(cells[0], cache(tmp_path / "own")).outcome is not None
+    assert done(cells[0], new_cache(tmp_path / "own")).outcome is not None
 
 
 def test_cells_leave_the_shared_backbone_and_data_as_they_were(decoded: Path, tmp_path: Path) -> None:
     grid = {"methods": [FINETUNE, "nearest_centroid", "linear_probe", "knn"], "backbones": [PRETRAINED], "seeds": 1}
     cells = planned(suite("kept", grid), tmp_path, decoded)
-    pieces = cache(decoded)
-    backbone = pieces.backbone(cells[0].backbone, 0)
+    cache = new_cache(decoded)
+    backbone = cache.backbone(cells[0].backbone, 0)
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
-    data = pieces.dataset(cells[0].dataset)
+    data = cache.dataset(cells[0].dataset)
     pixels, labels = data.x.copy(), data.y.copy()
     for cell in cells:
-        done(cell, pieces)
-    assert pieces.backbone(cells[0].backbone, 0) is backbone
+        done(cell, cache)
+    assert cache.backbone(cells[0].backbone, 0) is backbone
     after = backbone.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert all(parameter.requires_grad and parameter.grad is None for parameter in backbone.parameters())
@@ -163,14 +143,14 @@ def test_a_disk_that_is_full_fails_the_cell_with_its_reason_and_the_next_try_suc
 ) -> None:
     cells = planned(suite("full", {"methods": ["nearest_centroid"], "backbones": [PRETRAINED]}), tmp_path, decoded)
     shutil.copytree(decoded / "datasets", tmp_path / "own" / "datasets")
-    pieces = cache(tmp_path / "own")
+    cache = new_cache(tmp_path / "own")
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr("tlbench.worker.pretrain.save_weights", full)
-        record = run_cell(cells[0], pieces)
+        record = run_cell(cells[0], cache)
     assert record.status == "failed"
     assert record.error is not None
     assert (record.error["type"], record.error["message"]) == ("OSError", "[Errno 28] No space left on device")
@@ -178,12 +158,12 @@ def test_a_disk_that_is_full_fails_the_cell_with_its_reason_and_the_next_try_suc
 
     with monkeypatch.context() as patch:
         patch.setattr("numpy.save", full)
-        record = run_cell(cells[0], pieces)
+        record = run_cell(cells[0], cache)
     assert record.error is not None
     assert record.error["message"] == "[Errno 28] No space left on device"
     made = [path for path in (tmp_path / "own" / "features").iterdir() if path.suffix != ".lock"]
     assert made == [], "no half-made artifact is left to be taken for a whole one"
-    assert done(cells[0], pieces).digest == done(cells[0], cache(decoded)).digest
+    assert done(cells[0], cache).digest == done(cells[0], new_cache(decoded)).digest
 
 
 def test_an_artifact_folder_that_cannot_be_written_fails_the_cell_with_its_reason(
@@ -194,11 +174,11 @@ def test_an_artifact_folder_that_cannot_be_written_fails_the_cell_with_its_reaso
     shutil.copytree(decoded / "datasets", tmp_path / "own" / "datasets")
     for kind in ("features", "running"):
         (tmp_path / "own" / kind).write_text("a file where a folder should be")
-    records = [run_cell(cell, cache(tmp_path / "own")) for cell in cells]
+    records = [run_cell(cell, new_cache(tmp_path / "own")) for cell in cells]
     assert [record.status for record in records] == ["failed", "failed"]
     for record, kind in zip(records, ("features", "running"), strict=True):
         assert record.error is not None
         assert record.error["type"] in ("FileExistsError", "NotADirectoryError")
         assert f"own/{kind}" in record.error["message"]
         (tmp_path / "own" / kind).unlink()
-    assert all(done(cell, cache(tmp_path / "own")) for cell in cells)
+    assert all(done(cell, new_cache(tmp_path / "own")) for cell in cells)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from outside_plugins import write_package
+
 METHOD = '''"""{about}"""
 
 from __future__ import annotations
@@ -147,19 +149,12 @@ PROTOCOLS = {
 
 
 def install(folder: Path) -> Path:
-    """Write the package ``leaks`` and what offers its methods and protocols; return what to import it from."""
-    package, about = folder / "tlbench_leaks", folder / "tlbench_leaks-1.dist-info"
-    package.mkdir(parents=True)
-    about.mkdir()
-    (package / "__init__.py").touch()
+    """Write the package with the methods and protocols above; return the folder to import it from."""
     learners = {name: f"class Mine(Learner):\n        {body}\n\n    return Mine()" for name, body in LEARNERS.items()}
-    for name, body in (METHODS | learners).items():
-        (package / f"{name}.py").write_text(METHOD.format(about=f"Does as {name}.", body=body))
-    for name, (constants, options, body) in PROTOCOLS.items():
-        text = PROTOCOL.format(about=f"Is {name}.", constants=constants, options=options, body=body)
-        (package / f"{name}.py").write_text(text)
-    points = ["[tlbench.methods]", *(f"{name} = tlbench_leaks.{name}" for name in METHODS | LEARNERS)]
-    points += ["[tlbench.protocols]", *(f"{name} = tlbench_leaks.{name}" for name in PROTOCOLS)]
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: tlbench-leaks\nVersion: 1\n")
-    (about / "entry_points.txt").write_text("\n".join(points) + "\n")
-    return folder
+    methods = {name: METHOD.format(about=f"Does as {name}.", body=body) for name, body in (METHODS | learners).items()}
+    protocols = {
+        name: PROTOCOL.format(about=f"Is {name}.", constants=constants, options=options, body=body)
+        for name, (constants, options, body) in PROTOCOLS.items()
+    }
+    points = {"methods": list(methods), "protocols": list(protocols)}
+    return write_package(folder, "tlbench_leaks", methods | protocols, points)

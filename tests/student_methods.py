@@ -1,8 +1,10 @@
-"""A package of methods for tests, as a third party would install it: pupils of a teacher, and odd teachers."""
+"""A package of methods for tests, as a third party would install it: students of a teacher, and odd teachers."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from outside_plugins import write_package
 
 HEAD = '''"""{about}"""
 
@@ -18,7 +20,7 @@ from tlbench.training.predictor import ModulePredictor
 PROTOCOLS = ("classification",)
 '''
 
-# Answers as its teacher does, so that teacher and pupil can be compared to the last bit.
+# Answers as its teacher does, so that teacher and student can be compared to the last bit.
 COPY = """TEACHER = True
 
 
@@ -75,13 +77,9 @@ def fit(task, backbone, cfg, ctx):
 
 
 def install(folder: Path) -> Path:
-    """Write the package ``pupils`` and what offers its methods ``copy`` and ``odd``; return what to import it from."""
-    package, about = folder / "tlbench_pupils", folder / "tlbench_pupils-1.dist-info"
-    package.mkdir(parents=True)
-    about.mkdir()
-    (package / "__init__.py").touch()
-    (package / "copy.py").write_text(HEAD.format(about="Copies its teacher.") + COPY)
-    (package / "odd.py").write_text(HEAD.format(about="Returns odd networks.") + ODD)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: tlbench-pupils\nVersion: 1\n")
-    (about / "entry_points.txt").write_text("[tlbench.methods]\ncopy = tlbench_pupils.copy\nodd = tlbench_pupils.odd\n")
-    return folder
+    """Write the package with the methods ``copy`` and ``odd``; return the folder to import it from."""
+    modules = {
+        "copy": HEAD.format(about="Copies its teacher.") + COPY,
+        "odd": HEAD.format(about="Returns odd networks.") + ODD,
+    }
+    return write_package(folder, "tlbench_students", modules, {"methods": list(modules)})

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import csv
-import functools
 import json
 import random
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from pupils import install
+from one_process import Stop, done, new_cache, observe_epochs, stop_at
 from safetensors.torch import load_file, save_file
 from small_suites import planned, suite
 from tokenizers import Tokenizer
@@ -26,15 +24,10 @@ from tlbench.backbones.weights_metadata import read_tokenizer
 from tlbench.core.cell import Cell
 from tlbench.core.class_splits import deal_classes
 from tlbench.core.errors import UserError
-from tlbench.core.record import Record
 from tlbench.data.dataset import SOURCE, TEST, TRAIN
 from tlbench.data.tokenizer import SPECIAL, Design, load, train
-from tlbench.plugins import registry
-from tlbench.plugins.discovery import find
-from tlbench.store.artifacts import Artifacts
 from tlbench.testing.fakes import fake_texts
-from tlbench.training.context import Context
-from tlbench.worker import fit_cell as room
+from tlbench.worker import fit_cell as fitting
 from tlbench.worker.artifact_jobs import PRETRAINED, ArtifactName, TeacherJob
 from tlbench.worker.artifact_transfer import read_weights_file, store_weights_file, weights_file
 from tlbench.worker.cache import WorkerCache
@@ -64,12 +57,12 @@ def written(folder: Path, name: str = "texts", topics: Sequence[str] = tuple(TOP
         writer = csv.writer(stream)
         writer.writerow(["text", "label", "split"])
         for topic in topics:
-            for place in range(each):
+            for number in range(each):
                 words = [
                     draw.choice(TOPICS[topic] if draw.random() < 0.5 else COMMON) for _ in range(draw.randint(4, 9))
                 ]
-                held = place >= each - 4
-                writer.writerow([" ".join([*words, *["zebras"] * held]), topic, "test" if held else "train"])
+                test = number >= each - 4
+                writer.writerow([" ".join([*words, *["zebras"] * test]), topic, "test" if test else "train"])
     return path
 
 
@@ -82,43 +75,15 @@ def cells(folder: Path, artifacts: Path, path: Path | None = None, name: str = "
     return planned(suite(name, given | grid), folder, artifacts)
 
 
-def cache(folder: Path) -> WorkerCache:
-    return WorkerCache(Artifacts(folder), torch.device("cpu"))
-
-
-def done(cell: Cell, pieces: WorkerCache) -> Record:
-    record = run_cell(cell, pieces)
-    assert record.status == "done", record.error
-    return record
-
-
-def kept(artifacts: Path, kind: str) -> list[str]:
+def artifact_names(artifacts: Path, kind: str) -> list[str]:
     return sorted(path.name for path in (artifacts / kind).glob("[!.]*"))
 
 
-def words(pieces: WorkerCache, cell: Cell) -> set[str]:
+def words(cache: WorkerCache, cell: Cell) -> set[str]:
     """The tokens that a cell's tokeniser has, without what marks the start of a word."""
-    tokenizer = pieces.tokenizer(cell.backbone, cell.dataset, episodic=cell.protocol.episodic)
+    tokenizer = cache.tokenizer(cell.backbone, cell.dataset, episodic=cell.protocol.episodic)
     assert tokenizer is not None
     return {token.removeprefix("Ġ") for token in load(tokenizer).get_vocab()}
-
-
-@pytest.fixture
-def methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The method ``copy``, as if it had been installed."""
-
-    def forget() -> None:
-        find.cache_clear()
-        registry._read.cache_clear()
-        for name in [name for name in sys.modules if name.startswith("tlbench_pupils")]:
-            del sys.modules[name]
-
-    folder = install(tmp_path / "installed")
-    with monkeypatch.context() as patch:
-        patch.syspath_prepend(folder)
-        forget()
-        yield
-    forget()
 
 
 def test_every_kind_of_method_learns_and_is_the_same_in_any_order_and_process(tmp_path: Path) -> None:
@@ -132,38 +97,29 @@ def test_every_kind_of_method_learns_and_is_the_same_in_any_order_and_process(tm
     grid = {"methods": ["linear_probe", "knn", FINETUNE, lora, distillation], "backbones": [TINY, pretrained]}
     chosen = cells(tmp_path, tmp_path / "a", **grid)
     assert len(chosen) == 10
-    shared = cache(tmp_path / "a")
+    shared = new_cache(tmp_path / "a")
     first = {cell.id: done(cell, shared) for cell in chosen}
     for record in first.values():
         assert record.outcome is not None
         assert record.outcome.scores["accuracy"] > 0.6, record.cell.method_label
         assert record.outcome.notes == ()
     shutil.copytree(tmp_path / "a" / "datasets", tmp_path / "b" / "datasets")
-    other = cache(tmp_path / "b")
+    other = new_cache(tmp_path / "b")
     for cell in reversed(chosen):
         assert done(cell, other).digest == first[cell.id].digest
     for kind in ("tokenizers", "tokens", "features", "pretrained", "teachers"):
-        assert kept(tmp_path / "a", kind) == kept(tmp_path / "b", kind) != []
+        assert artifact_names(tmp_path / "a", kind) == artifact_names(tmp_path / "b", kind) != []
 
 
 def test_an_interrupted_cell_continues_to_the_same_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (cell,) = cells(tmp_path, tmp_path / "a", methods=[FINETUNE])
-    straight = done(cell, cache(tmp_path / "a"))
-
-    class Stop(BaseException):
-        pass
-
-    def stop(done: int, total: int) -> None:
-        if done == 3:
-            raise Stop
-
-    epochs: list[int] = []
-    monkeypatch.setattr(room, "Context", functools.partial(Context, interval=0.0, on_epoch=stop))
+    straight = done(cell, new_cache(tmp_path / "a"))
+    observe_epochs(monkeypatch, fitting, stop_at(3))
     with pytest.raises(Stop):
-        run_cell(cell, cache(tmp_path / "a"))
-    heard = functools.partial(Context, interval=0.0, on_epoch=lambda done, total: epochs.append(done))
-    monkeypatch.setattr(room, "Context", heard)
-    assert done(cell, cache(tmp_path / "a")).digest == straight.digest
+        run_cell(cell, new_cache(tmp_path / "a"))
+    epochs: list[int] = []
+    observe_epochs(monkeypatch, fitting, lambda done, total: epochs.append(done))
+    assert done(cell, new_cache(tmp_path / "a")).digest == straight.digest
     assert epochs == [3, 4, 5, 6]
 
 
@@ -171,20 +127,20 @@ def test_texts_are_tokenised_once_for_all_that_read_them_alike(tmp_path: Path) -
     wide, short = {**TINY, "pooling": "cls"}, {**TINY, "max_length": 8}
     chosen = cells(tmp_path, tmp_path / "a", methods=["linear_probe", "knn"], backbones=[TINY, wide, short])
     for cell in chosen:
-        done(cell, cache(tmp_path / "a"))
-    assert len(kept(tmp_path / "a", "tokenizers")) == 1
-    assert len(kept(tmp_path / "a", "tokens")) == 2, "another length, other ids"
-    assert len(kept(tmp_path / "a", "features")) == 3
-    ids = cache(tmp_path / "a").read(chosen[0].dataset, chosen[0].backbone)
+        done(cell, new_cache(tmp_path / "a"))
+    assert len(artifact_names(tmp_path / "a", "tokenizers")) == 1
+    assert len(artifact_names(tmp_path / "a", "tokens")) == 2, "another length, other ids"
+    assert len(artifact_names(tmp_path / "a", "features")) == 3
+    ids = new_cache(tmp_path / "a").read(chosen[0].dataset, chosen[0].backbone)
     assert isinstance(ids.x, np.ndarray)
     assert (ids.x.dtype, len(ids.x)) == (np.int32, 48)
-    assert cache(tmp_path / "a").read(chosen[-1].dataset, chosen[-1].backbone).x.shape == (48, 8)
+    assert new_cache(tmp_path / "a").read(chosen[-1].dataset, chosen[-1].backbone).x.shape == (48, 8)
 
 
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
 def test_a_tokeniser_has_seen_no_test_text(tmp_path: Path, kind: str) -> None:
     (cell,) = cells(tmp_path, tmp_path / "a", methods=["knn"], backbones=[{**TINY, "tokenizer": kind}])
-    found = words(cache(tmp_path / "a"), cell)
+    found = words(new_cache(tmp_path / "a"), cell)
     assert {word for topic in tuple(TOPICS)[:3] for word in TOPICS[topic]} <= found
     assert "zebras" not in found
 
@@ -197,14 +153,14 @@ def test_where_classes_are_kept_apart_it_has_seen_training_classes_only(tmp_path
     episodes = {"protocol": "episodic", "methods": ["nearest_centroid"], "ways": 2, "queries": 2, "episodes": 8}
     (episodic,) = cells(tmp_path, tmp_path / "a", path, "episodes", **episodes, shots=[1])
     (plain,) = cells(tmp_path, tmp_path / "a", path, "plain", methods=["knn"])
-    pieces, info = cache(tmp_path / "a"), plain.dataset.info
+    cache, info = new_cache(tmp_path / "a"), plain.dataset.info
     learnable = {info.classes[label] for label in deal_classes(info)["train"]}
     assert len(learnable) == 6
-    assert words(pieces, episodic) & set(names) == learnable
-    assert words(pieces, plain) & set(names) == set(names)
-    done(episodic, pieces)
-    done(plain, pieces)
-    assert len(kept(tmp_path / "a", "tokens")) == len(kept(tmp_path / "a", "features")) == 2
+    assert words(cache, episodic) & set(names) == learnable
+    assert words(cache, plain) & set(names) == set(names)
+    done(episodic, cache)
+    done(plain, cache)
+    assert len(artifact_names(tmp_path / "a", "tokens")) == len(artifact_names(tmp_path / "a", "features")) == 2
 
 
 def test_the_rows_it_learns_from() -> None:
@@ -223,17 +179,17 @@ def test_weights_carry_the_tokeniser_of_the_first_corpus_through_every_further_r
     once = {**TINY, "pretrain": {**TRAINED, "dataset": first}}
     twice = {**TINY, "pretrain": {**TRAINED, "dataset": second, "after": once["pretrain"]}}
     chosen = cells(tmp_path, tmp_path / "a", methods=["linear_probe"], backbones=[TINY, once, twice])
-    pieces = cache(tmp_path / "a")
+    cache = new_cache(tmp_path / "a")
     for cell in chosen:
-        done(cell, pieces)
-    random_one, *trained = (pieces.tokenizer(cell.backbone, cell.dataset) for cell in chosen)
+        done(cell, cache)
+    random_one, *trained = (cache.tokenizer(cell.backbone, cell.dataset) for cell in chosen)
     assert trained[0] == trained[1] != random_one
     for cell in chosen[1:]:
-        file = weights_file(pieces.artifacts, ArtifactName(PRETRAINED, cell.backbone.artifact))
+        file = weights_file(cache.artifacts, ArtifactName(PRETRAINED, cell.backbone.artifact))
         assert read_tokenizer(file) == trained[0]
     assert chosen[1].backbone.pretrain is not None
     start = chosen[1].backbone.pretrain
-    assert pieces.tokenizer(start.start, start.dataset) == trained[0]
+    assert cache.tokenizer(start.start, start.dataset) == trained[0]
 
 
 def test_a_file_of_weights_is_read_with_its_own_tokeniser_and_refused_without(tmp_path: Path) -> None:
@@ -241,13 +197,13 @@ def test_a_file_of_weights_is_read_with_its_own_tokeniser_and_refused_without(tm
     (made,) = cells(
         tmp_path, tmp_path / "a", methods=["knn"], backbones=[{**TINY, "pretrain": {**TRAINED, "dataset": corpus}}]
     )
-    pieces = cache(tmp_path / "a")
-    expected = done(made, pieces).outcome
+    cache = new_cache(tmp_path / "a")
+    expected = done(made, cache).outcome
     file = tmp_path / "mine.safetensors"
-    shutil.copy(weights_file(pieces.artifacts, ArtifactName(PRETRAINED, made.backbone.artifact)), file)
+    shutil.copy(weights_file(cache.artifacts, ArtifactName(PRETRAINED, made.backbone.artifact)), file)
     (read,) = cells(tmp_path, tmp_path / "a", methods=["knn"], backbones=[{**TINY, "weights": {"file": str(file)}}])
-    assert done(read, cache(tmp_path / "b")).outcome == expected
-    assert kept(tmp_path / "b", "tokenizers") == []
+    assert done(read, new_cache(tmp_path / "b")).outcome == expected
+    assert artifact_names(tmp_path / "b", "tokenizers") == []
 
     save_file(load_file(file), file)
     with pytest.raises(UserError, match=r"mine\.safetensors: carries no tokeniser"):
@@ -256,18 +212,18 @@ def test_a_file_of_weights_is_read_with_its_own_tokeniser_and_refused_without(tm
 
 def test_a_tokeniser_that_is_not_the_network_s_is_refused(tmp_path: Path) -> None:
     (cell,) = cells(tmp_path, tmp_path / "a", methods=["knn"])
-    pieces = cache(tmp_path / "a")
-    data = pieces.dataset(cell.dataset)
+    cache = new_cache(tmp_path / "a")
+    data = cache.dataset(cell.dataset)
     larger = train([" ".join(f"word{n}" for n in range(1000))], Design("bpe", 600, True))
     assert load(larger).get_vocab_size() == 600
     other = Tokenizer(WordLevel({"the": 0, **{token: 1 + place for place, token in enumerate(SPECIAL)}}, "[UNK]"))
     other.add_special_tokens(list(SPECIAL))
     for tokenizer, said in ((larger, "a tokeniser of 600 tokens"), (other.to_str(), r"special ones \[1, 2, 3, 4, 5\]")):
         with pytest.raises(UserError, match=said):
-            read_texts(data, cell.backbone, tokenizer, pieces)
+            read_texts(data, cell.backbone, tokenizer, cache.artifacts)
 
 
-def test_a_note_says_that_a_tokeniser_does_not_know_the_texts(methods: None, tmp_path: Path) -> None:
+def test_a_note_says_that_a_tokeniser_does_not_know_the_texts(methods: Path, tmp_path: Path) -> None:
     """Words of another script are one unknown token each to WordPiece, and bytes like any to BPE."""
     words = {**TINY, "tokenizer": "wordpiece"}
     corpus, greek = written(tmp_path, "corpus"), tmp_path / "greek.csv"
@@ -278,7 +234,7 @@ def test_a_note_says_that_a_tokeniser_does_not_know_the_texts(methods: None, tmp
     again = {**words, "pretrain": {**trained, "dataset": dataset(greek), "after": trained}}
     thrice = {**words, "pretrain": {**again["pretrain"], "dataset": dataset(corpus), "after": again["pretrain"]}}
     own = [words, TINY]
-    shared = cache(tmp_path / "a")
+    shared = new_cache(tmp_path / "a")
     said = "100% of the tokens of texts(greek) are unknown to the tokeniser trained on texts(corpus)"
 
     def notes(**grid: Any) -> list[tuple[str, ...]]:
@@ -308,7 +264,7 @@ def test_the_share_of_unknown_tokens_is_that_of_the_pieces_of_texts() -> None:
     assert unknown_share(np.array([[2, 3, 0]], np.int32), [0, 1, 2, 3, 4], 1) == 0, "no text at all"
 
 
-def test_a_teacher_reads_its_own_tokens_beside_those_of_its_student(methods: None, tmp_path: Path) -> None:
+def test_a_teacher_reads_its_own_tokens_beside_those_of_its_student(methods: Path, tmp_path: Path) -> None:
     """``copy`` answers as its teacher does, whose own cell is what it must equal to the last bit."""
     corpus = dataset(written(tmp_path, "corpus"))
     backbones = {
@@ -317,24 +273,24 @@ def test_a_teacher_reads_its_own_tokens_beside_those_of_its_student(methods: Non
         "pre-trained": {**TINY, "pretrain": {**TRAINED, "dataset": corpus}},
     }
     finetune = {"name": "finetune", "params": TEACHER["params"]}
-    pieces = cache(tmp_path / "a")
+    cache = new_cache(tmp_path / "a")
     for name, backbone in backbones.items():
         (own,) = cells(tmp_path, tmp_path / "a", methods=[finetune], backbones=[backbone])
         copy = {"name": "copy", "teacher": {**TEACHER, "backbone": backbone}}
-        (pupil,) = cells(tmp_path, tmp_path / "a", methods=[copy])
-        assert pupil.teacher == own
-        same = pieces.read(pupil.dataset, pupil.backbone).tokens == pieces.read_by_teacher(pupil).tokens
+        (student,) = cells(tmp_path, tmp_path / "a", methods=[copy])
+        assert student.teacher == own
+        same = cache.read(student.dataset, student.backbone).tokens == cache.read_by_teacher(student).tokens
         assert same == (name == "the same")
-        expected, found = done(own, pieces).outcome, done(pupil, pieces).outcome
+        expected, found = done(own, cache).outcome, done(student, cache).outcome
         assert expected is not None
         assert found is not None
         assert found.logits == expected.logits
 
-    elsewhere = cache(tmp_path / "b")
+    elsewhere = new_cache(tmp_path / "b")
     shutil.copytree(tmp_path / "a" / "datasets", tmp_path / "b" / "datasets")
-    job = TeacherJob(pupil)
-    store_weights_file(elsewhere.artifacts, job.artifact, read_weights_file(pieces.artifacts, job.artifact))
-    assert done(pupil, elsewhere).outcome == found, "the teacher's file is all that is needed of it"
+    job = TeacherJob(student)
+    store_weights_file(elsewhere.artifacts, job.artifact, read_weights_file(cache.artifacts, job.artifact))
+    assert done(student, elsewhere).outcome == found, "the teacher's file is all that is needed of it"
     assert not (tmp_path / "b" / "pretrained").exists()
 
 
@@ -356,9 +312,9 @@ def test_encoders_of_hugging_face_read_with_their_own_tokeniser_and_go_on_from_t
     chosen = cells(tmp_path, tmp_path / "a", path, "hub", **grid)
     chosen += cells(tmp_path, tmp_path / "a", path, "taught", methods=[taught])
     assert len(chosen) == 10
-    pieces = cache(tmp_path / "a")
+    cache = new_cache(tmp_path / "a")
     for cell in chosen:
-        record = done(cell, pieces)
+        record = done(cell, cache)
         assert "transformers" in record.provenance
         assert record.outcome is not None
         if cell.backbone.pretrain is None:
@@ -367,9 +323,9 @@ def test_encoders_of_hugging_face_read_with_their_own_tokeniser_and_go_on_from_t
             (note,) = record.outcome.notes
             assert note.endswith("of texts(corpus) are unknown to the tokeniser of hf:small-roberta")
     # One reading by the encoder's own tokeniser, shared by all its weights; the corpus's; the student's.
-    assert len(kept(tmp_path / "a", "tokens")) == 3
-    assert len(kept(tmp_path / "a", "tokenizers")) == 1
-    own = pieces.read(chosen[0].dataset, chosen[0].backbone)
+    assert len(artifact_names(tmp_path / "a", "tokens")) == 3
+    assert len(artifact_names(tmp_path / "a", "tokenizers")) == 1
+    own = cache.read(chosen[0].dataset, chosen[0].backbone)
     assert (np.asarray(own.x)[:, 0] == 0).all()
     assert np.asarray(own.x)[-2].tolist() == [0, 5, 6, 2, 1, 1]
     assert str(tmp_path) not in json.dumps([cell.backbone.info.recipe for cell in chosen])
