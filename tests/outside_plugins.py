@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tlbench.plugins import registry
+from tlbench.plugins import code_mark, module_text, registry
 from tlbench.plugins.discovery import find
 
 
@@ -40,8 +40,8 @@ def write_package(folder: Path, package: str, modules: Mapping[str, str], points
 def forget_plugins(*packages: str) -> None:
     """Make this process look for plug-ins again, as a new process does, and import these packages again."""
     importlib.invalidate_caches()
-    find.cache_clear()
-    registry._read.cache_clear()
+    for cached in (find, registry._read, code_mark._marks, code_mark.execution_mark, module_text.read_module_text):
+        cached.cache_clear()
     for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
         del sys.modules[name]
 

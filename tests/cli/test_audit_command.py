@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from outside_plugins import forget_plugins, installed, write_package
 
 from tlbench.audit.storage import read_audit
 from tlbench.planning.prepare import prepare
-from tlbench.plugins import registry
-from tlbench.plugins.discovery import find
 from tlbench.store.ledger import Ledger
 from tlbench.store.workspace import Workspace
 from tlbench.worker.cache import WorkerCache
@@ -68,36 +67,21 @@ SHARED = "def scale(x):\n    return 2 * x\n\n\ndef unused(x):\n    return x\n"
 @pytest.fixture
 def theirs(tmp_path: Path) -> Path:
     """A package with a method, a leaky method and a protocol; the folder of its files."""
-    package, about = tmp_path / "installed" / "tlbench_theirs", tmp_path / "installed" / "tlbench_theirs-1.dist-info"
-    package.mkdir(parents=True)
-    about.mkdir()
-    (package / "__init__.py").touch()
-    (package / "means.py").write_text(METHOD.format(about="of theirs", more="pass"))
-    (package / "peeking.py").write_text(METHOD.format(about="and a hint", more=PEEK))
-    (package / "graded.py").write_text(PROTOCOL)
-    (package / "shared.py").write_text(SHARED)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: tlbench-theirs\nVersion: 1\n")
-    points = "[tlbench.methods]\nmeans = tlbench_theirs.means\npeeking = tlbench_theirs.peeking\n"
-    (about / "entry_points.txt").write_text(points + "[tlbench.protocols]\ngraded = tlbench_theirs.graded\n")
-    return package
-
-
-def forget() -> None:
-    """Make this process read methods and protocols anew, as a new one does."""
-    find.cache_clear()
-    registry._read.cache_clear()
-    for name in [name for name in sys.modules if name.startswith("tlbench_theirs")]:
-        del sys.modules[name]
+    modules = {
+        "means": METHOD.format(about="of theirs", more="pass"),
+        "peeking": METHOD.format(about="and a hint", more=PEEK),
+        "graded": PROTOCOL,
+        "shared": SHARED,
+    }
+    points = {"methods": ["means", "peeking"], "protocols": ["graded"]}
+    return write_package(tmp_path / "installed", "tlbench_theirs", modules, points) / "tlbench_theirs"
 
 
 @pytest.fixture
-def installed(theirs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def findable(theirs: Path) -> Iterator[Path]:
     """The same, to be found by this process."""
-    with monkeypatch.context() as patch:
-        patch.syspath_prepend(theirs.parent)
-        forget()
+    with installed(theirs.parent):
         yield theirs
-    forget()
 
 
 def grid(*methods: str, protocol: str = "classification", seeds: int = 2) -> dict[str, Any]:
@@ -125,7 +109,7 @@ def test_a_sample_is_audited_and_kept(here: Path, command: Any, write_suite: Cal
 
 
 def test_a_leak_is_named_and_ends_with_one(
-    here: Path, installed: Path, command: Any, write_suite: Callable[[dict[str, Any]], Path]
+    here: Path, findable: Path, command: Any, write_suite: Callable[[dict[str, Any]], Path]
 ) -> None:
     said = command("audit", write_suite({"name": "leaky", "grids": [grid("means", "peeking", seeds=1)]}))
     assert said.code == 1
@@ -167,21 +151,21 @@ def run_here(file: Path, workspace: Workspace) -> None:
 
 @pytest.mark.timeout(400)
 def test_results_of_changed_code_are_listed_marked_and_refreshed(
-    here: Path, installed: Path, tlbench: Any, command: Any, write_suite: Callable[[dict[str, Any]], Path]
+    here: Path, findable: Path, tlbench: Any, command: Any, write_suite: Callable[[dict[str, Any]], Path]
 ) -> None:
     grids = [grid("nearest_centroid", "means", seeds=1), grid("means", protocol="graded", seeds=1)]
     file, workspace = write_suite({"name": "aging", "grids": grids}), here / "workspace"
-    env = {"PYTHONPATH": str(installed.parent)}
+    env = {"PYTHONPATH": os.pathsep.join([str(findable.parent), os.environ.get("PYTHONPATH", "")])}
 
     def plan() -> dict[str, int]:
-        forget()
+        forget_plugins("tlbench_theirs")
         told = json.loads(command("plan", file, "--json").out)
         return {name: told[name] for name in ("done", "stale", "todo")}
 
     def edit(name: str, old: str, new: str) -> None:
-        text = (installed / name).read_text()
+        text = (findable / name).read_text()
         assert text.count(old) == 1
-        (installed / name).write_text(text.replace(old, new))
+        (findable / name).write_text(text.replace(old, new))
 
     run_here(file, Workspace.at(workspace))
     assert command("sync", file).code == 0
@@ -198,7 +182,7 @@ def test_results_of_changed_code_are_listed_marked_and_refreshed(
     assert plan() == {"done": 4, "stale": 2, "todo": 0}
     edit("shared.py", "2 * x", "4 * x")
 
-    forget()
+    forget_plugins("tlbench_theirs")
     shown = command("report", "aging")
     assert "stale results, made by code that has changed since: 4 cells" in shown.err
     assert "nothing left to run" in command("run", file).out
