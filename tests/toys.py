@@ -171,11 +171,11 @@ def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> Back
 def construct(info: BackboneInfo) -> Any:
     from torch import nn
 
-    from tlbench.backbones.backbone import Backbone, Prepare, image_input
+    from tlbench.backbones.backbone import Backbone, BodyParts, Prepare, image_input
 
     width = info.recipe["width"]
     body = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, width))
-    return Backbone(info, Prepare(image_input(info)), body, width, [["1"], ["3"]], ["1", "3"])
+    return Backbone(info, Prepare(image_input(info)), body, width, BodyParts([["1"], ["3"]], ["1", "3"]))
 
 
 def published(info: BackboneInfo) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def test_relabelled_is_what_lies_beyond_the_budget_and_the_draw_stays(
         changed = np.flatnonzero(labels != data.y)
         assert np.isin(data.part[changed], (TRAIN, VAL)).all()
         draws = [
-            draw_shots(y, data.rows(TRAIN), cell.shots, cell.seed, data.info.fingerprint, groups=data.group)
+            draw_shots(y, data.rows(TRAIN), cell.shots, cell.seed, data.info, groups=data.group)
             for y in (data.y, labels)
         ]
         for name in ("train", "val", "unlabeled"):
@@ -62,8 +62,7 @@ def test_where_examples_come_in_groups_the_draw_stays_too(
     assert data.group is not None
     labels = permute_labels_beyond_budget(cell, data)
     draws = [
-        draw_shots(y, data.rows(TRAIN), cell.shots, cell.seed, data.info.fingerprint, groups=data.group)
-        for y in (data.y, labels)
+        draw_shots(y, data.rows(TRAIN), cell.shots, cell.seed, data.info, groups=data.group) for y in (data.y, labels)
     ]
     for name in ("train", "val", "unlabeled"):
         np.testing.assert_array_equal(getattr(draws[0], name), getattr(draws[1], name))

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from tlbench.core.record import Footprint
-from tlbench.data.sampling import Episodes, draw_episodes
+from tlbench.data.sampling import Episodes, EpisodeShape, draw_episodes
 from tlbench.protocols.episodic import score
 from tlbench.training.fewshot.prototypes import distance_logits, prototypes
 
@@ -105,7 +105,12 @@ def measure(width: int, count: int, repeats: int, device: torch.device) -> dict[
     centres = torch.randn(CLASSES, width, generator=generator)
     z = centres[labels] + 2.5 * torch.randn(len(labels), width, generator=generator) * (width / 64) ** 0.25
     episodes = draw_episodes(
-        labels, np.arange(len(labels)), range(CLASSES), ways=WAYS, shots=SHOTS, queries=QUERIES, count=count, seed=0
+        labels,
+        np.arange(len(labels)),
+        range(CLASSES),
+        EpisodeShape(ways=WAYS, shots=SHOTS, queries=QUERIES),
+        count=count,
+        seed=0,
     )
     sides = {"tlbench": ours(z.to(device), episodes), **theirs(z.to(device), labels.tolist(), episodes)}
     accuracy = {name: side() for name, side in sides.items()}  # this warms up, too

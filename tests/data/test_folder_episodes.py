@@ -15,7 +15,7 @@ from tlbench.core.class_splits import deal_classes
 from tlbench.core.errors import UserError
 from tlbench.data.catalog import open_dataset, validate
 from tlbench.data.dataset import Dataset
-from tlbench.data.sampling import check_episodes, draw_episodes
+from tlbench.data.sampling import EpisodeShape, check_episodes, draw_episodes
 from tlbench.store.artifacts import Artifacts
 
 OMNIGLOT = Path(__file__).parents[3] / "shared" / "data" / "omniglot-small" / "omniglot-small.zip"
@@ -232,6 +232,11 @@ def test_omniglot_trains_on_five_alphabets_and_tests_on_three(decoded: Path) -> 
     assert abs(held - 0.2) < 0.01
     check_episodes(info, 20, 5, 15)
     drawn = draw_episodes(
-        dataset.y, np.arange(len(dataset.y)), info.class_splits["test"], ways=20, shots=1, queries=5, count=5, seed=0
+        dataset.y,
+        np.arange(len(dataset.y)),
+        info.class_splits["test"],
+        EpisodeShape(ways=20, shots=1, queries=5),
+        count=5,
+        seed=0,
     )
     assert set(drawn.classes.ravel()) <= set(info.class_splits["test"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,10 +14,21 @@ from hypothesis import strategies as st
 
 from tlbench.core.errors import UserError
 from tlbench.core.info import DatasetInfo
-from tlbench.data.sampling import check_episodes, check_shots, deal_classes, draw_episodes, draw_shots, hold_out
+from tlbench.data.sampling import (
+    EpisodeShape,
+    check_episodes,
+    check_shots,
+    deal_classes,
+    draw_episodes,
+    draw_shots,
+    hold_out,
+)
 
 LABELS = np.repeat(np.arange(6), 40)
 POOL = np.flatnonzero(np.arange(240) % 40 < 30)
+
+
+FP, FQ = (DatasetInfo("toy", "image", fingerprint, (), (1, 8, 8), {}) for fingerprint in ("fp", "fq"))
 
 
 def info(train: tuple[int, ...], **more: object) -> DatasetInfo:
@@ -28,7 +40,7 @@ def info(train: tuple[int, ...], **more: object) -> DatasetInfo:
 @given(shots=st.integers(1, 30), seed=st.integers(0, 99))
 @settings(max_examples=30, deadline=None)
 def test_budget_is_exact_and_parts_share_nothing(shots: int, seed: int) -> None:
-    draw = draw_shots(LABELS, POOL, shots, seed, "fp")
+    draw = draw_shots(LABELS, POOL, shots, seed, FP)
     labelled = np.concatenate([draw.train, draw.val])
     assert (np.bincount(LABELS[labelled]) == shots).all()
     assert sorted([*labelled, *draw.unlabeled]) == sorted(POOL)
@@ -38,51 +50,51 @@ def test_budget_is_exact_and_parts_share_nothing(shots: int, seed: int) -> None:
 
 
 def test_budgets_nest_and_so_do_their_training_parts() -> None:
-    draws = [draw_shots(LABELS, POOL, shots, 3, "fp") for shots in range(1, 31)]
+    draws = [draw_shots(LABELS, POOL, shots, 3, FP) for shots in range(1, 31)]
     for small, large in pairwise(draws):
         assert set(small.train) <= set(large.train)
         assert {*small.train, *small.val} < {*large.train, *large.val}
 
 
 def test_draw_depends_on_seed_and_fingerprint_and_nothing_else() -> None:
-    first = draw_shots(LABELS, POOL, 5, 0, "fp")
-    again = draw_shots(LABELS, POOL[::-1].copy(), 5, 0, "fp")
+    first = draw_shots(LABELS, POOL, 5, 0, FP)
+    again = draw_shots(LABELS, POOL[::-1].copy(), 5, 0, FP)
     assert np.array_equal(first.train, again.train)
     assert np.array_equal(first.val, again.val)
-    for other in (draw_shots(LABELS, POOL, 5, 1, "fp"), draw_shots(LABELS, POOL, 5, 0, "fq")):
+    for other in (draw_shots(LABELS, POOL, 5, 1, FP), draw_shots(LABELS, POOL, 5, 0, FQ)):
         assert not np.array_equal(first.train, other.train)
 
 
 def test_every_example_is_drawn_equally_often() -> None:
     times = np.zeros(240)
     for seed in range(600):
-        times[draw_shots(LABELS, POOL, 3, seed, "fp").train] += 1
+        times[draw_shots(LABELS, POOL, 3, seed, FP).train] += 1
     # Each of 30 candidates is among the 2 training shots with probability 1/15: 40 of 600, within 5 sigma.
     assert abs(times[POOL] - 40).max() < 5 * np.sqrt(600 / 15 * 14 / 15)
     assert times.sum() == times[POOL].sum()
 
 
 def test_full_takes_a_tenth_for_validation_or_the_sources_own() -> None:
-    draw = draw_shots(LABELS, POOL, "full", 0, "fp")
+    draw = draw_shots(LABELS, POOL, "full", 0, FP)
     assert (np.bincount(LABELS[draw.val]) == 3).all()
     assert sorted([*draw.train, *draw.val]) == sorted(POOL)
     assert len(draw.unlabeled) == 0
     own = np.setdiff1d(np.arange(240), POOL)
-    draw = draw_shots(LABELS, POOL, "full", 0, "fp", source_val=own)
+    draw = draw_shots(LABELS, POOL, "full", 0, FP, source_val=own)
     assert np.array_equal(draw.train, POOL)
     assert np.array_equal(draw.val, own)
 
 
 def test_a_number_of_shots_leaves_the_sources_validation_alone() -> None:
     own = np.setdiff1d(np.arange(240), POOL)
-    draw = draw_shots(LABELS, POOL, 5, 0, "fp", source_val=own)
+    draw = draw_shots(LABELS, POOL, 5, 0, FP, source_val=own)
     assert not set(own) & {*draw.train, *draw.val, *draw.unlabeled}
 
 
 def test_too_few_examples_name_class_and_count() -> None:
     pool = np.setdiff1d(POOL, np.flatnonzero(LABELS == 4)[2:])
     with pytest.raises(UserError, match=r"class 'e' has 2 training examples, but shots: 5 needs 5") as caught:
-        draw_shots(LABELS, pool, 5, 0, "fp", names="abcdef")
+        draw_shots(LABELS, pool, 5, 0, replace(FP, classes=tuple("abcdef")))
     assert "at most 2 shots" in caught.value.hint
     with pytest.raises(UserError, match="toy: class 'class1' has 4 training"):
         check_shots(info((9, 4, 9)), 5)
@@ -120,7 +132,7 @@ def test_classes_are_dealt_once_and_by_fingerprint_only() -> None:
 
 def test_episodes_are_exact_and_disjoint() -> None:
     classes = (1, 2, 4, 5)
-    drawn = draw_episodes(LABELS, POOL, classes, ways=3, shots=4, queries=7, count=200, seed=5)
+    drawn = draw_episodes(LABELS, POOL, classes, EpisodeShape(ways=3, shots=4, queries=7), count=200, seed=5)
     assert drawn.support.shape == (200, 3, 4)
     assert drawn.query.shape == (200, 3, 7)
     assert set(drawn.classes.ravel()) == set(classes)
@@ -133,7 +145,9 @@ def test_episodes_are_exact_and_disjoint() -> None:
 
 
 def test_episodes_draw_classes_and_examples_evenly() -> None:
-    drawn = draw_episodes(LABELS, np.arange(240), range(6), ways=2, shots=1, queries=39, count=3000, seed=0)
+    drawn = draw_episodes(
+        LABELS, np.arange(240), range(6), EpisodeShape(ways=2, shots=1, queries=39), count=3000, seed=0
+    )
     assert abs(np.bincount(drawn.classes[:, 0]) - 500).max() < 5 * np.sqrt(500 * 5 / 6)
     # With all 40 examples of a class in use, which one is the support example must be uniform.
     place = drawn.support.ravel() % 40
@@ -142,19 +156,21 @@ def test_episodes_draw_classes_and_examples_evenly() -> None:
 
 
 def test_episodes_depend_on_the_seed_only() -> None:
-    settings = {"ways": 3, "shots": 1, "queries": 5, "count": 20}
-    first = draw_episodes(LABELS, POOL, (0, 1, 2, 3), seed=1, **settings)
-    again = draw_episodes(LABELS, POOL[::-1].copy(), (3, 2, 1, 0), seed=1, **settings)
-    other = draw_episodes(LABELS, POOL, (0, 1, 2, 3), seed=2, **settings)
+    shape = EpisodeShape(ways=3, shots=1, queries=5)
+    first = draw_episodes(LABELS, POOL, (0, 1, 2, 3), shape, count=20, seed=1)
+    again = draw_episodes(LABELS, POOL[::-1].copy(), (3, 2, 1, 0), shape, count=20, seed=1)
+    other = draw_episodes(LABELS, POOL, (0, 1, 2, 3), shape, count=20, seed=2)
     assert np.array_equal(first.query, again.query)
     assert not np.array_equal(first.query, other.query)
 
 
 def test_episodes_that_cannot_be_are_refused() -> None:
     with pytest.raises(UserError, match="7 ways need 7 classes, but there are 6"):
-        draw_episodes(LABELS, POOL, range(6), ways=7, shots=1, queries=1, count=1, seed=0)
+        draw_episodes(LABELS, POOL, range(6), EpisodeShape(ways=7, shots=1, queries=1), count=1, seed=0)
     with pytest.raises(UserError, match="class 'a' has 30 examples, but shots and queries together need 31"):
-        draw_episodes(LABELS, POOL, range(6), ways=2, shots=1, queries=30, count=1, seed=0, names="abcdef")
+        draw_episodes(
+            LABELS, POOL, range(6), EpisodeShape(ways=2, shots=1, queries=30), count=1, seed=0, names="abcdef"
+        )
     toy = info((9,) * 50)
     check_episodes(toy, 10, 2, 10)
     with pytest.raises(UserError, match="toy: episodes of 11 ways") as caught:
@@ -196,10 +212,11 @@ def test_what_is_held_out_may_be_spread_evenly_over_kinds(each: int) -> None:
 
 DRAWS = """
 import numpy as np, hashlib
-from tlbench.data.sampling import draw_episodes, draw_shots, hold_out
+from tlbench.data.sampling import draw_shots, hold_out, EpisodeShape, draw_episodes
+from tlbench.core.info import DatasetInfo
 labels = np.repeat(np.arange(6), 40)
-s = draw_shots(labels, np.arange(240), 5, 7, "fp")
-e = draw_episodes(labels, np.arange(240), range(6), ways=5, shots=1, queries=15, count=50, seed=9)
+s = draw_shots(labels, np.arange(240), 5, 7, DatasetInfo("toy", "image", "fp", (), (1, 8, 8), {}))
+e = draw_episodes(labels, np.arange(240), range(6), EpisodeShape(ways=5, shots=1, queries=15), count=50, seed=9)
 h = hold_out([str(label) for label in labels], 0.2)
 parts = [s.train, s.val, s.unlabeled, e.support, e.query, e.classes, h.astype(np.int64)]
 print(hashlib.sha256(b"".join(part.astype("<i8").tobytes() for part in parts)).hexdigest())

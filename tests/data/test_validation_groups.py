@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlbench.core.info import TaskInfo
+from tlbench.core.info import DatasetInfo, TaskInfo
 from tlbench.data import decoded
 from tlbench.data.catalog import open_dataset
 from tlbench.data.dataset import TEST, TRAIN, Dataset, Task
@@ -33,6 +33,7 @@ from tlbench.training.predictor import ModulePredictor
 CLASSES, EACH = 5, 50
 LABELS = np.repeat(np.arange(CLASSES), EACH)
 POOL = np.flatnonzero(np.arange(len(LABELS)) % EACH < 40)
+FP, FQ = (DatasetInfo("toy", "image", fingerprint, (), (1, 8, 8), {}) for fingerprint in ("fp", "fq"))
 
 
 def grouped(size: int) -> Any:
@@ -44,7 +45,7 @@ def grouped(size: int) -> Any:
 @settings(max_examples=40, deadline=None)
 def test_the_budget_is_exact_and_no_group_stands_on_both_sides(shots: int, seed: int, size: int) -> None:
     groups = grouped(size)
-    draw = draw_shots(LABELS, POOL, shots, seed, "fp", groups=groups)
+    draw = draw_shots(LABELS, POOL, shots, seed, FP, groups=groups)
     held = 0 if shots == 1 else max(1, round(0.2 * shots))
     assert (np.bincount(LABELS[draw.train], minlength=CLASSES) == shots - held).all()
     assert (np.bincount(LABELS[draw.val], minlength=CLASSES) == held).all()
@@ -55,43 +56,45 @@ def test_the_budget_is_exact_and_no_group_stands_on_both_sides(shots: int, seed:
 
 
 def test_budgets_nest_and_so_do_both_of_their_parts() -> None:
-    draws = [draw_shots(LABELS, POOL, shots, 3, "fp", groups=grouped(5)) for shots in range(1, 41)]
+    draws = [draw_shots(LABELS, POOL, shots, 3, FP, groups=grouped(5)) for shots in range(1, 41)]
     for small, large in pairwise(draws):
         assert set(small.train) <= set(large.train)
         assert set(small.val) <= set(large.val)
-    full = draw_shots(LABELS, POOL, "full", 3, "fp", groups=grouped(5))
-    few = draw_shots(LABELS, POOL, 30, 3, "fp", groups=grouped(5))
+    full = draw_shots(LABELS, POOL, "full", 3, FP, groups=grouped(5))
+    few = draw_shots(LABELS, POOL, 30, 3, FP, groups=grouped(5))
     assert set(few.train) < set(full.train)
 
 
 def test_of_full_whole_groups_of_about_a_tenth_are_for_validation() -> None:
     groups = grouped(4)
-    draw = draw_shots(LABELS, POOL, "full", 0, "fp", groups=groups)
+    draw = draw_shots(LABELS, POOL, "full", 0, FP, groups=groups)
     assert sorted([*draw.train, *draw.val]) == sorted(POOL)
     assert not set(groups[draw.train]) & set(groups[draw.val])
     assert (np.bincount(LABELS[draw.val]) == 4).all()
     own = np.setdiff1d(np.arange(len(LABELS)), POOL)
-    draw = draw_shots(LABELS, POOL, "full", 0, "fp", groups=groups, source_val=own)
+    draw = draw_shots(LABELS, POOL, "full", 0, FP, groups=groups, source_val=own)
     assert np.array_equal(draw.train, POOL)
     assert np.array_equal(draw.val, own)
 
 
 def test_the_draw_depends_on_seed_and_fingerprint_and_nothing_else() -> None:
     groups = grouped(5)
-    first = draw_shots(LABELS, POOL, 10, 0, "fp", groups=groups)
-    again = draw_shots(LABELS, POOL[::-1].copy(), 10, 0, "fp", groups=groups)
+    first = draw_shots(LABELS, POOL, 10, 0, FP, groups=groups)
+    again = draw_shots(LABELS, POOL[::-1].copy(), 10, 0, FP, groups=groups)
     assert np.array_equal(first.train, again.train)
     assert np.array_equal(first.val, again.val)
     for other in (
-        draw_shots(LABELS, POOL, 10, 1, "fp", groups=groups),
-        draw_shots(LABELS, POOL, 10, 0, "fq", groups=groups),
+        draw_shots(LABELS, POOL, 10, 1, FP, groups=groups),
+        draw_shots(LABELS, POOL, 10, 0, FQ, groups=groups),
     ):
         assert set(groups[first.val]) != set(groups[other.val])
     code = (
         "import json, numpy as np; from tlbench.data.sampling import draw_shots\n"
+        "from tlbench.core.info import DatasetInfo\n"
         f"labels = np.repeat(np.arange({CLASSES}), {EACH})\n"
         f"pool = np.flatnonzero(np.arange(len(labels)) % {EACH} < 40)\n"
-        'd = draw_shots(labels, pool, 10, 0, "fp", groups=np.arange(len(labels)) // 5)\n'
+        'info = DatasetInfo("toy", "image", "fp", (), (1, 8, 8), {})\n'
+        "d = draw_shots(labels, pool, 10, 0, info, groups=np.arange(len(labels)) // 5)\n"
         "print(json.dumps([d.train.tolist(), d.val.tolist()]))"
     )
     found = subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": "7"}, capture_output=True, text=True)
@@ -101,7 +104,7 @@ def test_the_draw_depends_on_seed_and_fingerprint_and_nothing_else() -> None:
 def test_every_group_is_held_out_now_and_then() -> None:
     groups, times = grouped(5), np.zeros(CLASSES * EACH // 5)
     for seed in range(200):
-        draw = draw_shots(LABELS, POOL, 30, seed, "fp", groups=groups)
+        draw = draw_shots(LABELS, POOL, 30, seed, FP, groups=groups)
         times[np.unique(groups[draw.val])] += 1
     # Two of eight groups of a class are held out, and their six validation examples stand in both with chance 0.995.
     expected = 200 * 2 / 8
@@ -113,11 +116,11 @@ def test_a_class_with_too_few_groups_is_split_by_example_and_told() -> None:
     groups = grouped(5).copy()
     groups[LABELS == 2] = 1000
     for shots in (10, "full"):
-        draw = draw_shots(LABELS, POOL, shots, 0, "fp", groups=groups)
+        draw = draw_shots(LABELS, POOL, shots, 0, FP, groups=groups)
         assert classes_mixed(LABELS, groups, draw.train, draw.val).tolist() == [2]
         assert (np.bincount(LABELS[draw.val]) == (2 if shots == 10 else [5, 5, 4, 5, 5])).all()
     groups[np.flatnonzero(LABELS == 2)[:3]] = 1001  # three examples: enough for the validation of ten shots
-    few, more = (draw_shots(LABELS, POOL, shots, 0, "fp", groups=groups) for shots in (10, 25))
+    few, more = (draw_shots(LABELS, POOL, shots, 0, FP, groups=groups) for shots in (10, 25))
     assert classes_mixed(LABELS, groups, few.train, few.val).tolist() == []
     assert set(groups[few.val[LABELS[few.val] == 2]]) == {1001}
     assert classes_mixed(LABELS, groups, more.train, more.val).tolist() == [2]
@@ -129,7 +132,7 @@ def test_a_class_with_too_few_groups_is_split_by_example_and_told() -> None:
 def test_a_group_of_several_classes_stands_on_one_side_in_all_of_them(seed: int) -> None:
     rng = np.random.default_rng(seed)
     labels, groups = rng.integers(0, 4, 400), rng.integers(0, 30, 400)
-    draw = draw_shots(labels, np.arange(400), 20, seed, "fp", groups=groups)
+    draw = draw_shots(labels, np.arange(400), 20, seed, FP, groups=groups)
     mixed = classes_mixed(labels, groups, draw.train, draw.val)
     apart = [rows[~np.isin(labels[rows], mixed)] for rows in (draw.train, draw.val)]
     assert not set(groups[apart[0]]) & set(groups[apart[1]])
@@ -140,11 +143,11 @@ def test_a_group_of_several_classes_stands_on_one_side_in_all_of_them(seed: int)
 def test_a_class_does_not_take_the_groups_that_another_trains_on(seed: int) -> None:
     labels = np.repeat([0, 1], 10)
     groups = np.array([0] * 8 + [1] * 2 + [0] * 2 + [2] * 8)  # the first is all that the first class can train on
-    draw = draw_shots(labels, np.arange(20), 2, seed, "fp", groups=groups)
+    draw = draw_shots(labels, np.arange(20), 2, seed, FP, groups=groups)
     assert set(groups[draw.train]) == {0}
     assert sorted(groups[draw.val]) == [1, 2]
     groups[:10] = 0
-    draw = draw_shots(labels, np.arange(20), 2, seed, "fp", groups=groups)
+    draw = draw_shots(labels, np.arange(20), 2, seed, FP, groups=groups)
     assert classes_mixed(labels, groups, draw.train, draw.val).tolist() == [0], "which has no other group"
 
 
@@ -162,7 +165,7 @@ def test_of_two_fractions_the_groups_of_the_smaller_are_among_those_of_the_large
 
 
 def test_without_groups_draws_are_what_they_have_always_been() -> None:
-    draw = draw_shots(np.repeat(np.arange(3), 12), np.arange(36), 5, 7, "fp")
+    draw = draw_shots(np.repeat(np.arange(3), 12), np.arange(36), 5, 7, FP)
     assert draw.train.tolist() == [0, 7, 8, 9, 14, 17, 20, 23, 26, 27, 29, 35]
     assert draw.val.tolist() == [3, 13, 31]
 
@@ -237,7 +240,7 @@ def test_files_of_documentation_are_its_groups(decoded: Path) -> None:
         assert len(np.unique(dataset.y[groups == group])) == len(np.unique(dataset.part[groups == group])) == 1
     assert 100 < len(np.unique(groups)) < 500
     for shots in (5, 20, 50, "full"):
-        draw = draw_shots(dataset.y, dataset.rows(TRAIN), shots, 0, dataset.info.fingerprint, groups=groups)
+        draw = draw_shots(dataset.y, dataset.rows(TRAIN), shots, 0, dataset.info, groups=groups)
         assert not set(groups[draw.train]) & set(groups[draw.val])
         assert not set(groups[draw.val]) & set(groups[dataset.rows(TEST)])
         if shots == "full":

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from tlbench.data.sampling import draw_episodes
+from tlbench.data.sampling import EpisodeShape, draw_episodes
 from tlbench.plugins import registry
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
@@ -47,7 +47,12 @@ def test_loss_and_gradient_of_the_factor_are_the_papers(method: ModuleType) -> N
     learner = method.fit(fake.task, backbone, config, ctx)
     train = fake.task.train
     drawn = draw_episodes(
-        train.labels, np.arange(len(train)), range(6), ways=3, shots=5, queries=4, count=2, seed=ctx.seed("episodes", 0)
+        train.labels,
+        np.arange(len(train)),
+        range(6),
+        EpisodeShape(ways=3, shots=5, queries=4),
+        count=2,
+        seed=ctx.seed("episodes", 0),
     )
     rows = [torch.from_numpy(part.reshape(2, -1)) for part in (drawn.support, drawn.query)]
     order = torch.cat([rows[0].flatten(), rows[1].flatten()])

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from tlbench.core.errors import UserError
 from tlbench.data.dataset import Split, Task
-from tlbench.data.sampling import draw_episodes
+from tlbench.data.sampling import EpisodeShape, draw_episodes
 from tlbench.plugins import registry
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
@@ -112,7 +112,7 @@ def test_the_loss_of_an_episode_is_the_papers() -> None:
     method.fit(fake.task, backbone, method.Config(episodes=1, ways=4, queries=3, lr=1e-3), ctx)
     train = fake.task.train
     rows, seed = np.arange(len(train)), ctx.seed("episodes", 0)
-    drawn = draw_episodes(train.labels, rows, range(6), ways=4, shots=5, queries=3, count=1, seed=seed)
+    drawn = draw_episodes(train.labels, rows, range(6), EpisodeShape(ways=4, shots=5, queries=3), count=1, seed=seed)
     rows = np.concatenate([drawn.support[0].ravel(), drawn.query[0].ravel()])
     assert len(set(rows.tolist())) == 4 * 8, "a query is also a support example"
     loss = _loss_by_hand(twin(torch.from_numpy(train.x[rows])), 4, 5, 3)

@@ -86,8 +86,8 @@ MUTANTS = (
     Mutant(
         "episodes: a query is also support",
         "tlbench.data.sampling:draw_episodes",
-        "drawn[..., shots:]",
-        "drawn[..., shots - 1:-1]",
+        "examples[..., shape.shots :]",
+        "examples[..., shape.shots - 1 : -1]",
         PROTOCOLS,
     ),
     Mutant(

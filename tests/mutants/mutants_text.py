@@ -52,12 +52,14 @@ MUTANTS = (
     Mutant("text: the last token for cls", f"{ENCODER}:Encoder.forward", "z[:, 0]", "z[:, -1]", NETS),
     Mutant("text: wide initial weights", f"{ENCODER}:_SPREAD", "0.02", "0.04", NETS),
     Mutant("text: dropout in evaluation", f"{ENCODER}:Attention.forward", "if self.training else 0.0", "", NETS),
-    Mutant("text: trimming cuts tokens", f"{BACKBONE}:rounded", "-(-length // _MULTIPLE)", "length // _MULTIPLE", NETS),
+    Mutant(
+        "text: trimming cuts tokens", f"{BACKBONE}:round_length", "-(-length // _MULTIPLE)", "length // _MULTIPLE", NETS
+    ),
     Mutant(
         "text: nothing is trimmed",
         f"{BACKBONE}:Trim.forward",
-        "rounded(int((ids != self.pad).sum(1).amax()))",
-        "10 * rounded(int((ids != self.pad).sum(1).amax()))",
+        "round_length(int((ids != self.pad).sum(1).amax()))",
+        "10 * round_length(int((ids != self.pad).sum(1).amax()))",
         NETS,
     ),
     Mutant(

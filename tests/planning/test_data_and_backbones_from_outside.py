@@ -12,7 +12,9 @@ from typing import Any
 import jsonschema
 import pytest
 import toys
-from small_suites import digests, suite
+from small_suites import suite
+
+from tlbench.store.ledger import Ledger
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -96,9 +98,12 @@ def test_they_run_in_a_suite(outside: Run, tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
     done = outside("run", str(path))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(digests(tmp_path / "workspace")) == 9
-    for shown in ("zoo:lion/second", "toy_net/first", "toy_net/random", "stripes + stripes", "BrightShade(each=16)"):
-        assert shown in outside("plan", str(path)).stdout
+    with Ledger(tmp_path / "workspace" / "ledger.sqlite") as ledger:
+        cells = [record.cell for record in ledger.records()]
+    assert {cell.backbone_label for cell in cells} == {"zoo:lion/second", "toy_net/first", "toy_net/random"}
+    assert {cell.dataset for cell in cells} == {"stripes", "BrightShade(each=16)", "stripes + stripes"}
+    assert len(cells) == 9
+    assert {cell.recipe.get("version", 1) for cell in cells} == {1, 2}
 
 
 def test_the_schema_knows_them(outside: Run, tmp_path: Path) -> None:

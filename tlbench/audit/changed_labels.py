@@ -112,7 +112,7 @@ def permute_labels_beyond_budget(cell: Cell, dataset: Dataset) -> Labels:
 def _budget(cell: Cell, dataset: Dataset, labels: Labels) -> NDArray[np.uint8]:
     """Return for each example (N,) whether its label is to fit on (1), to select by (2), or beyond the budget (0)."""
     info, pool = cell.dataset.info, dataset.rows(TRAIN)
-    draw = draw_shots(labels, pool, cell.shots, cell.seed, info.fingerprint, groups=dataset.group, names=info.classes)
+    draw = draw_shots(labels, pool, cell.shots, cell.seed, info, groups=dataset.group)
     use = np.zeros(len(labels), np.uint8)
     use[draw.train], use[draw.val] = 1, 2
     return use

@@ -20,7 +20,7 @@ from tlbench.core.cell import Cell
 from tlbench.core.class_splits import deal_classes
 from tlbench.core.hashing import derive_seed
 from tlbench.data.dataset import Dataset, Split, take
-from tlbench.data.sampling import draw_episodes
+from tlbench.data.sampling import EpisodeShape, draw_episodes
 from tlbench.training.context import Context
 from tlbench.training.fewshot.episodes import episode_inputs, episode_labels, episode_logits
 from tlbench.training.frozen_features import EMBED_BATCH_SIZE
@@ -138,9 +138,7 @@ class _Episodes:
             self._test.labels,
             np.arange(len(rows)),
             range(len(classes)),
-            ways=options["ways"],
-            shots=cell.shots,
-            queries=options["queries"],
+            EpisodeShape(ways=options["ways"], shots=cell.shots, queries=options["queries"]),
             count=_EPISODES,
             seed=derive_seed("audit", cell.id),
         )

@@ -19,14 +19,16 @@ _MULTIPLE = 8  # lengths of texts are rounded up to
 class Sublayers:
     """Names of the two modules whose outputs a transformer block adds to its residual stream.
 
-    Both answer with the features last: (..., width). What still follows before the sum (a layer scale, stochastic
+    The outputs have the features last: (..., width). What follows them before the sum (a layer scale, stochastic
     depth, the post-normalisation of Swin v2) keeps that shape.
 
     Attributes:
         attention: The attention; where it returns a tuple, the first element counts.
         feed_forward: The perceptron after it.
-        attention_end: Where the attention itself makes the sum: the module in it whose output is added.
-        feed_forward_start: Where the perceptron is several modules, of which ``feed_forward`` is the last: the first.
+        attention_end: The module inside the attention whose output is added, where the attention module computes the
+            sum itself; else empty.
+        feed_forward_start: The first module of the perceptron, where it is several modules of which ``feed_forward``
+            is the last; else empty.
     """
 
     attention: str
@@ -50,6 +52,15 @@ class Vocabulary:
     pad: int
     mask: int
     special: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class BodyParts:
+    """How the network of a backbone is divided; see the attributes of the same names of :class:`Backbone`."""
+
+    layer_groups: list[list[str]]
+    blocks: list[str]
+    sublayers: Sequence[Sublayers] = ()
 
 
 class Backbone(nn.Module):
@@ -77,9 +88,7 @@ class Backbone(nn.Module):
         prepare: nn.Module,
         body: nn.Module,
         out_dim: int,
-        layer_groups: list[list[str]],
-        blocks: list[str],
-        sublayers: Sequence[Sublayers] = (),
+        parts: BodyParts,
         vocabulary: Vocabulary | None = None,
     ) -> None:
         super().__init__()
@@ -87,18 +96,19 @@ class Backbone(nn.Module):
         self.prepare = prepare
         self.body = body
         self.out_dim = out_dim
-        self.layer_groups = layer_groups
-        self.blocks = blocks
-        self.sublayers = list(sublayers)
+        self.layer_groups = parts.layer_groups
+        self.blocks = parts.blocks
+        self.sublayers = list(parts.sublayers)
         self.vocabulary = vocabulary
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features (B, out_dim) of raw inputs, images (B, C, H, W) or token ids (B, L)."""
-        return self.body(self.prepare(x))
+        features: Tensor = self.body(self.prepare(x))
+        return features
 
     def group_parameters(self) -> list[list[nn.Parameter]]:
         """Return the parameters of each layer group, from stem to top."""
-        return self._held_by(self.layer_groups)
+        return self._parameters_under(self.layer_groups)
 
     def fine_groups(self) -> list[list[nn.Parameter]]:
         """Return the parameters block by block, from stem to top; each lies in exactly one group.
@@ -106,7 +116,7 @@ class Backbone(nn.Module):
         As :meth:`group_parameters`, except that a stage is split into its blocks. What stands between two blocks
         belongs to the later one; a normalisation after the last belongs to the last.
         """
-        return self._held_by(block_groups(self.body, self.blocks))
+        return self._parameters_under(block_groups(self.body, self.blocks))
 
     def replace(self, name: str, module: nn.Module) -> None:
         """Put a module in the place of a submodule of ``body``, under the same name.
@@ -123,7 +133,7 @@ class Backbone(nn.Module):
         else:
             self.body = module
 
-    def _held_by(self, groups: list[list[str]]) -> list[list[nn.Parameter]]:
+    def _parameters_under(self, groups: list[list[str]]) -> list[list[nn.Parameter]]:
         named = list(self.body.named_parameters())
         return [
             [p for name, p in named if any(name == part or name.startswith(f"{part}.") for part in group)]
@@ -147,14 +157,14 @@ def find_sublayers(body: nn.Module) -> list[Sublayers]:
 
     Blocks that work on channels-first maps, by convolutions alone, are left out: their features are not last.
     """
-    found = []
+    sublayers = []
     for name, module in body.named_modules():
         children = dict(module.named_children())
         for pair in _SUBLAYERS:
             if all(key in children and _is_linear(children[key]) for key in pair):
                 attention, feed_forward = (f"{name}.{key}" if name else key for key in pair)
-                found.append(Sublayers(attention, feed_forward))
-    return found
+                sublayers.append(Sublayers(attention, feed_forward))
+    return sublayers
 
 
 def _is_linear(module: nn.Module) -> bool:
@@ -211,9 +221,9 @@ class Prepare(nn.Module):
 
 
 def vocabulary(info: BackboneInfo) -> Vocabulary:
-    """Return what the recipe of a text backbone says of its token ids."""
-    said = info.recipe["vocabulary"]
-    return Vocabulary(said["size"], said["pad"], said["mask"], tuple(said["special"]))
+    """Return the meaning of token ids that the recipe of a text backbone states."""
+    facts = info.recipe["vocabulary"]
+    return Vocabulary(facts["size"], facts["pad"], facts["mask"], tuple(facts["special"]))
 
 
 class Trim(nn.Module):
@@ -231,9 +241,9 @@ class Trim(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return ids (B, L') with L' at most L; nothing but padding is cut off."""
-        return ids[:, : rounded(int((ids != self.pad).sum(1).amax()))].long()
+        return ids[:, : round_length(int((ids != self.pad).sum(1).amax()))].long()
 
 
-def rounded(length: int) -> int:
+def round_length(length: int) -> int:
     """Return the length at which texts are computed whose longest has that many tokens."""
     return max(1, -(-length // _MULTIPLE)) * _MULTIPLE

@@ -1,4 +1,4 @@
-"""Every backbone by name: what there is, what it is made of, and how to build it. Imports torch only to build."""
+"""Every backbone by name: which there are, their recipes, and how to build one. Imports torch only to build."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def build(info: BackboneInfo, seed: int, weights_file: Path | None) -> Backbone:
         weights_file: The file of the weights, for the kinds ``file`` and ``pretrain``.
 
     Raises:
-        UserError: The weights cannot be had, or do not fit.
+        UserError: The weights cannot be downloaded or read, or do not fit.
     """
     import torch
 
@@ -107,8 +107,9 @@ def build(info: BackboneInfo, seed: int, weights_file: Path | None) -> Backbone:
         # Not torch.manual_seed: that would also reseed the GPUs, whose state is not restored here.
         torch.default_generator.manual_seed(derive_seed("backbone", canonical(architecture), seed))
         backbone = family.construct(info)
-    if kind == info.family and isinstance(family, Publisher):
-        weights.load_weights(backbone, family.published(info), f"{kind}'s {info.label}")
+        published = family.published(info) if kind == info.family and isinstance(family, Publisher) else None
+    if published is not None:
+        weights.load_weights(backbone, published, f"{kind}'s {info.label}")
     elif weights_file is not None:
         state = weights.read_weights(weights_file)
         weights.load_weights(backbone, state, str(weights_file), exact=kind == "pretrain")

@@ -1,4 +1,4 @@
-"""Splits classes for episodes by whole groups of them: dealt by their names, or as a suite asks for them."""
+"""Splits classes for episodes by whole groups of them: by their names, or as a suite chooses."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Groups = int | tuple[str, ...]
 """How many groups, or which ones by name."""
 
 ClassSplits = dict[str, tuple[int, ...]]
-_HELD_OUT = 0.2
+_FRACTION = 0.2  # of groups or classes that are for testing, and that are for validation
 
 
-def deal(groups: Sequence[str]) -> ClassSplits:
-    """Deal whole groups, about 60%, 20% and 20% of them, by their names alone.
+def deal_groups(groups: Sequence[str]) -> ClassSplits:
+    """Split classes by dealing whole groups, about 60%, 20% and 20% of them, by their names alone.
 
     Args:
         groups: Group of each class, by label.
@@ -25,21 +25,21 @@ def deal(groups: Sequence[str]) -> ClassSplits:
         Class labels of ``train``, ``val`` and ``test``; nothing where there are fewer than three groups.
     """
     order = _order(groups)
-    held = _held(order)
+    fifth = _fifth(order)
     if len(order) < 3:
         return {}
     return {
-        "train": _members(groups, order[2 * held :]),
-        "val": _members(groups, order[held : 2 * held]),
-        "test": _members(groups, order[:held]),
+        "train": _labels_in(groups, order[2 * fifth :]),
+        "val": _labels_in(groups, order[fifth : 2 * fifth]),
+        "test": _labels_in(groups, order[:fifth]),
     }
 
 
-def choose(where: str, groups: Sequence[str], test: Groups | None, val: Groups | None) -> ClassSplits:
-    """Take the groups for testing and for validation that are asked for.
+def choose_groups(where: str, groups: Sequence[str], test: Groups | None, val: Groups | None) -> ClassSplits:
+    """Split classes by the groups for testing and for validation that the user chooses.
 
-    A number takes as many in the order of :func:`deal`. Without groups for validation, a fixed fifth of the classes
-    that are left for training is.
+    A number takes as many groups in the order of :func:`deal_groups`. Without groups for validation, a fixed fifth of
+    the classes that are left for training is for validation.
 
     Args:
         where: The source, for messages.
@@ -54,45 +54,48 @@ def choose(where: str, groups: Sequence[str], test: Groups | None, val: Groups |
         UserError: There are no such groups, or too few classes are left to train on.
     """
     order = _order(groups)
-    tested = _take(where, "test_groups", _held(order) if test is None else test, order, ())
-    validated = _take(where, "val_groups", val or 0, order, tested)
-    train = _members(groups, [group for group in order if group not in (*tested, *validated)])
+    test_groups = _chosen(f"{where}: test_groups", _fifth(order) if test is None else test, order, ())
+    val_groups = _chosen(f"{where}: val_groups", val or 0, order, test_groups)
+    train = _labels_in(groups, [group for group in order if group not in (*test_groups, *val_groups)])
     if len(train) < 2:
         raise UserError(
             f"{where}: test_groups and val_groups leave {len(train)} classes to train on",
             f"there are {len(order)} groups: leave some for training",
         )
-    if validated:
-        return {"train": train, "val": _members(groups, validated), "test": _members(groups, tested)}
-    held = hold_out(["classes"] * len(train), _HELD_OUT)
+    tested = _labels_in(groups, test_groups)
+    if val_groups:
+        return {"train": train, "val": _labels_in(groups, val_groups), "test": tested}
+    for_val = hold_out(["classes"] * len(train), _FRACTION)
     return {
-        "train": tuple(label for label, out in zip(train, held, strict=True) if not out),
-        "val": tuple(label for label, out in zip(train, held, strict=True) if out),
-        "test": _members(groups, tested),
+        "train": tuple(label for label, out in zip(train, for_val, strict=True) if not out),
+        "val": tuple(label for label, out in zip(train, for_val, strict=True) if out),
+        "test": tested,
     }
 
 
 def _order(groups: Sequence[str]) -> list[str]:
+    """Return the names of the groups in an order that looks random and depends on the names alone."""
     return sorted(set(groups), key=lambda name: derive_seed("group split", name))
 
 
-def _held(order: Sequence[str]) -> int:
-    return max(1, round(_HELD_OUT * len(order)))
+def _fifth(order: Sequence[str]) -> int:
+    return max(1, round(_FRACTION * len(order)))
 
 
-def _members(groups: Sequence[str], chosen: Collection[str]) -> tuple[int, ...]:
+def _labels_in(groups: Sequence[str], chosen: Collection[str]) -> tuple[int, ...]:
     return tuple(label for label, group in enumerate(groups) if group in chosen)
 
 
-def _take(where: str, key: str, asked: Groups, order: Sequence[str], taken: Sequence[str]) -> list[str]:
-    left = [group for group in order if group not in taken]
-    if isinstance(asked, int):
-        if asked > len(left):
-            raise UserError(f"{where}: {key}: {asked} groups, but there are only {len(left)}")
-        return left[:asked]
-    for name in asked:
-        if name in taken:
-            raise UserError(f"{where}: {key}: group {name!r} is among test_groups already")
+def _chosen(where: str, choice: Groups, order: Sequence[str], test_groups: Sequence[str]) -> list[str]:
+    """Return the names of the groups that a choice means; those for testing are taken already."""
+    left = [group for group in order if group not in test_groups]
+    if isinstance(choice, int):
+        if choice > len(left):
+            raise UserError(f"{where}: {choice} groups, but there are only {len(left)}")
+        return left[:choice]
+    for name in choice:
+        if name in test_groups:
+            raise UserError(f"{where}: group {name!r} is among test_groups already")
         if name not in left:
-            raise UserError(f"{where}: {key}: there is no group {name!r}", nearest(name, order))
-    return list(asked)
+            raise UserError(f"{where}: there is no group {name!r}", nearest(name, order))
+    return list(choice)

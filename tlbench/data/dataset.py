@@ -57,7 +57,7 @@ class Split:
 
     Args:
         x: ``uint8`` images (n, C, H, W), or ``int32`` token ids (n, L); or a function that copies them out, called
-            when they are first asked for. Methods on cached features never ask.
+            when they are first read. Methods on cached features never read them.
         y: Labels (n,) counted from 0 within the task, or None for unlabelled examples.
         rows: Row numbers in the dataset (n,): the key into cached features, no more.
     """

@@ -137,7 +137,7 @@ def load(folder: Path) -> Dataset:
 
 
 def fingerprint(decoded: Decoded) -> str:
-    """Return the hash of everything that a protocol could see of a dataset: of its content, never of its place."""
+    """Return the hash of everything that a protocol could see of a dataset: of its content, never of where it is."""
     shape = decoded.x.shape if isinstance(decoded.x, np.ndarray) else (len(decoded.x),)
     facts = {
         "shape": shape,
@@ -146,13 +146,13 @@ def fingerprint(decoded: Decoded) -> str:
         "class_splits": decoded.class_splits,
         **({} if decoded.group is None else {"grouped": True}),
     }
-    found = hashlib.sha256(canonical(facts).encode())
+    content = hashlib.sha256(canonical(facts).encode())
     for array in (decoded.y, decoded.part, decoded.domain, decoded.group):
         if array is not None:
-            found.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
+            content.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
     for piece in _pieces(decoded.x):
-        found.update(piece)
-    return found.hexdigest()[:32]
+        content.update(piece)
+    return content.hexdigest()[:32]
 
 
 def _pieces(x: NDArray[np.uint8] | Sequence[str]) -> Iterator[bytes]:
@@ -172,12 +172,12 @@ def _pack(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def _counts(decoded: Decoded) -> dict[str, tuple[int, ...]]:
-    found = {}
+    counts = {}
     for name, part in _PARTS.items():
         rows = decoded.part == part
         if rows.any():
-            found[name] = tuple(np.bincount(decoded.y[rows], minlength=len(decoded.classes)).tolist())
-    return found
+            counts[name] = tuple(np.bincount(decoded.y[rows], minlength=len(decoded.classes)).tolist())
+    return counts
 
 
 def _open(file: Path) -> NDArray[Any]:

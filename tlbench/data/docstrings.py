@@ -47,14 +47,14 @@ def assigned_texts(file: Path, name: str) -> list[str]:
     """
     for node in _parse(file).body:
         if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == name for to in node.targets):
-            found = ast.literal_eval(node.value)
-            if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+            texts = ast.literal_eval(node.value)
+            if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
                 raise ValueError(f"{name} is no dictionary of texts")
-            return list(found.values())
+            return list(texts.values())
     return []
 
 
 def _parse(file: Path) -> ast.Module:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what the compiler thinks of its escapes
+        warnings.simplefilter("ignore")  # of the compiler, about escapes in texts
         return ast.parse(file.read_bytes())

@@ -24,13 +24,13 @@ class Entry:
 
     Attributes:
         parts: Its names from the root down, in Unicode's composed form, so that systems agree on them.
-        place: What opens it: a path, or a name in the zip.
+        location: What opens it: a path, or a name in the zip.
         size: Bytes, unpacked.
         stamp: When it changed: nanoseconds, or the zip's checksum of it.
     """
 
     parts: tuple[str, ...]
-    place: str
+    location: str
     size: int
     stamp: int
 
@@ -51,7 +51,7 @@ class Tree:
         folders: All folders below the root, as parts.
 
     Raises:
-        UserError: The path is neither, the zip is damaged or names places outside itself.
+        UserError: The path is neither, the zip is damaged or names paths outside itself.
     """
 
     def __init__(self, path: Path) -> None:
@@ -83,9 +83,9 @@ class Tree:
             if self._zip is None:
                 if entry.size > MAX_BYTES:
                     raise self._too_large(entry)
-                return Path(entry.place).read_bytes()
+                return Path(entry.location).read_bytes()
             # A zip may lie about sizes: never unpack more than the limit.
-            with self._zip.open(entry.place) as stream:
+            with self._zip.open(entry.location) as stream:
                 data = stream.read(MAX_BYTES + 1)
         except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
             raise UserError(f"{self.path}: {entry.name} cannot be read: {error}") from error
@@ -100,8 +100,8 @@ class Tree:
         if len(parts) > _DEPTH:  # also ends circles of links
             raise UserError(f"{self.path}: folders lie deeper than {_DEPTH} levels: {'/'.join(parts)}")
         try:
-            with os.scandir(folder) as found:
-                items = sorted(found, key=lambda item: item.name)
+            with os.scandir(folder) as listing:
+                items = sorted(listing, key=lambda item: item.name)
             for item in items:
                 here = (*parts, unicodedata.normalize("NFC", item.name))
                 if _is_stray(item.name):

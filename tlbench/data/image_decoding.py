@@ -21,7 +21,7 @@ _GREY = ("1", "L", "LA", "I;16", "I;16B", "I;16L")
 _ORIENTATION = 0x0112
 
 
-def look(data: bytes, name: str) -> tuple[tuple[int, int], bool]:
+def read_header(data: bytes, name: str) -> tuple[tuple[int, int], bool]:
     """Return (height, width) as it will be shown and whether the image is grey, from its header alone.
 
     Raises:
@@ -33,7 +33,7 @@ def look(data: bytes, name: str) -> tuple[tuple[int, int], bool]:
         return ((width, height) if turned else (height, width)), image.mode in _GREY
 
 
-def read(data: bytes, name: str, channels: int, size: int | None) -> NDArray[np.uint8]:
+def read_image(data: bytes, name: str, channels: int, size: int | None) -> NDArray[np.uint8]:
     """Decode an image file.
 
     Args:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from tlbench.core.errors import UserError
-from tlbench.data.class_groups import deal
+from tlbench.data.class_groups import deal_groups
 from tlbench.data.decoded import Decoded
 
 TURNS = 4
@@ -21,10 +21,10 @@ def with_rotations(decoded: Decoded, where: str) -> Decoded:
     """Return a dataset of four times the examples and classes.
 
     A turned copy lies on the side of its original in every split: of the examples and, for episodes, of the classes.
-    Where the source declares no split of its classes, they are dealt here, by their names.
+    Where the source declares no split of its classes, this function splits them, by their names.
 
     Args:
-        decoded: N examples, but images (4 N, C, H, W): the first N are there, the rest is painted here.
+        decoded: N examples, but room for 4 N images (4 N, C, H, W): the first N are there, the others are written here.
         where: The source, for messages.
 
     Raises:
@@ -38,7 +38,7 @@ def with_rotations(decoded: Decoded, where: str) -> Decoded:
             f"{where}: images of {width}x{height} pixels have another shape when turned",
             f"give image_size, e.g. image_size: {min(height, width)}",
         )
-    splits = decoded.class_splits or deal(decoded.classes)
+    splits = decoded.class_splits or deal_groups(decoded.classes)
     if not splits:
         raise UserError(f"{where}: {classes} classes cannot be split, and their rotations must not be split apart")
     for turn in range(1, TURNS):

@@ -25,11 +25,32 @@ _VAL_OF_FULL = 0.1
 
 @dataclass(frozen=True)
 class Draw:
-    """Row numbers, ascending: labelled to fit on, labelled to select by, and the rest without labels."""
+    """Which examples a label budget gives, as ascending row numbers.
+
+    Attributes:
+        train: Labelled examples to fit on.
+        val: Labelled examples to select by.
+        unlabeled: The rest of the pool, without labels.
+    """
 
     train: Rows
     val: Rows
     unlabeled: Rows
+
+
+@dataclass(frozen=True)
+class EpisodeShape:
+    """How large an episode is.
+
+    Attributes:
+        ways: Classes.
+        shots: Support examples of each class.
+        queries: Queries of each class.
+    """
+
+    ways: int
+    shots: int
+    queries: int
 
 
 @dataclass(frozen=True)
@@ -52,11 +73,10 @@ def draw_shots(
     pool: Rows,
     shots: Shots,
     seed: int,
-    fingerprint: str,
+    info: DatasetInfo,
     *,
     source_val: Rows | None = None,
     groups: Rows | None = None,
-    names: Sequence[str] = (),
 ) -> Draw:
     """Draw the label budget: ``shots`` examples of each class, of which a fifth is for validation.
 
@@ -75,36 +95,35 @@ def draw_shots(
         pool: Row numbers that may be labelled, usually the training part.
         shots: Labelled examples per class, or ``full``.
         seed: The cell's seed.
-        fingerprint: The dataset's.
+        info: Facts of the dataset, of which the fingerprint decides the order and class names stand in messages.
         source_val: Row numbers of the source's own validation part.
         groups: Group of each example of the whole dataset (N,); None where there are none.
-        names: Class names, for messages.
 
     Raises:
         UserError: A class has too few examples.
     """
     pool = np.sort(pool)
-    keys = _raw(derive_seed("shots", fingerprint, seed), len(labels))[pool]
+    keys = _raw(derive_seed("shots", info.fingerprint, seed), len(labels))[pool]
     apart = np.zeros(len(pool), bool)
     if groups is not None:
         fractions = (_VAL_OF_FULL,) if shots == "full" else (_VAL_OF_FULL, _VAL_OF_SHOTS)
-        apart = groups_apart(labels[pool], groups[pool], fractions, derive_seed("groups", fingerprint, seed))
+        apart = groups_apart(labels[pool], groups[pool], fractions, derive_seed("groups", info.fingerprint, seed))
     order = np.lexsort((keys, apart, labels[pool]))
     of_class, count = labels[pool][order], np.bincount(labels[pool], minlength=int(labels.max(initial=-1)) + 1)
     rank = np.arange(len(pool)) - (np.cumsum(count) - count)[of_class]
     own = source_val if shots == "full" and source_val is not None and len(source_val) else None
-    _refuse_few(count, np.unique(labels), shots, own is not None, names)
+    _refuse_few(count, np.unique(labels), shots, own is not None, info.classes)
     if shots != "full":
-        held = np.full_like(count, max(1, round(_VAL_OF_SHOTS * shots)) if shots > 1 else 0)
+        for_val = np.full_like(count, max(1, round(_VAL_OF_SHOTS * shots)) if shots > 1 else 0)
         budget = np.full_like(count, shots)
     else:
         whole = np.bincount(labels[pool][apart], minlength=len(count))
         part = np.where((whole > 0) & (whole < count), whole, np.maximum(1, np.round(_VAL_OF_FULL * count)).astype(int))
-        held = np.zeros_like(count) if own is not None else part
+        for_val = np.zeros_like(count) if own is not None else part
         budget = count
     end = budget if groups is None else count
-    train = rank < (budget - held)[of_class]
-    val = (rank >= (end - held)[of_class]) & (rank < end[of_class])
+    train = rank < (budget - for_val)[of_class]
+    val = (rank >= (end - for_val)[of_class]) & (rank < end[of_class])
     rows = pool[order]
     return Draw(
         train=np.sort(rows[train]),
@@ -154,10 +173,8 @@ def draw_episodes(
     labels: NDArray[np.int64],
     rows: Rows,
     classes: Sequence[int],
+    shape: EpisodeShape,
     *,
-    ways: int,
-    shots: int,
-    queries: int,
     count: int,
     seed: int,
     names: Sequence[str] = (),
@@ -168,9 +185,7 @@ def draw_episodes(
         labels: Labels that ``rows`` point into.
         rows: Row numbers that may be drawn.
         classes: Labels of the classes that may be drawn.
-        ways: Classes in an episode.
-        shots: Support examples of each class.
-        queries: Queries of each class.
+        shape: Ways, shots and queries.
         count: Number of episodes.
         seed: Decides everything.
         names: Class names, for messages.
@@ -183,17 +198,17 @@ def draw_episodes(
     sizes = np.bincount(labels[rows], minlength=int(max(classes, default=0)) + 1)
     starts = np.cumsum(sizes) - sizes
     known = np.unique(np.asarray(classes, np.int64))
-    _refuse_episodes(sizes, known, ways, shots + queries, names)
-    pick = _subsets(derive_seed("classes", seed), np.full(count, len(known)), ways)
-    chosen = known[pick]
+    each = shape.shots + shape.queries
+    _refuse_episodes(sizes, known, shape.ways, each, names)
+    chosen = known[_subsets(derive_seed("classes", seed), np.full(count, len(known)), shape.ways)]
     flat = chosen.reshape(-1)
-    place = _subsets(derive_seed("examples", seed), sizes[flat], shots + queries)
-    drawn = rows[starts[flat][:, None] + place].reshape(count, ways, shots + queries)
-    return Episodes(support=drawn[..., :shots], query=drawn[..., shots:], classes=chosen)
+    offset = _subsets(derive_seed("examples", seed), sizes[flat], each)
+    examples = rows[starts[flat][:, None] + offset].reshape(count, shape.ways, each)
+    return Episodes(support=examples[..., : shape.shots], query=examples[..., shape.shots :], classes=chosen)
 
 
 def hold_out(strata: Sequence[str], fraction: float, over: Rows | None = None) -> NDArray[np.bool_]:
-    """Choose a fraction of each stratum, at random but the same for ever.
+    """Choose a fraction of each stratum, by a fixed random order.
 
     The choice within a stratum depends on its name and size only. A stratum of two or more gives at least one and
     keeps at least one; a stratum of one keeps it.
@@ -224,9 +239,9 @@ def _earlier(kinds: Rows) -> Rows:
     """Return how many of the same kind stand before each (n,)."""
     order = np.argsort(kinds, kind="stable")
     _, first, count = np.unique(kinds[order], return_index=True, return_counts=True)
-    found = np.empty(len(kinds), np.int64)
-    found[order] = np.arange(len(kinds)) - np.repeat(first, count)
-    return found
+    before = np.empty(len(kinds), np.int64)
+    before[order] = np.arange(len(kinds)) - np.repeat(first, count)
+    return before
 
 
 def _raw(seed: int, count: int) -> NDArray[np.uint64]:

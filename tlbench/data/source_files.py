@@ -77,14 +77,14 @@ def declaring(constant: str) -> tuple[str, ...]:
 @cache
 def _entries() -> dict[str, tuple[Plugin, NamedSource | None]]:
     """Return the file of each dataset, and the source in it where it holds several; the first of equal names stays."""
-    found: dict[str, tuple[Plugin, NamedSource | None]] = {}
+    entries: dict[str, tuple[Plugin, NamedSource | None]] = {}
     for plugin in sorted(find("datasets").values(), key=lambda plugin: (not plugin.shipped, _holds_several(plugin))):
         if not _holds_several(plugin):
-            found.setdefault(plugin.name, (plugin, None))
+            entries.setdefault(plugin.name, (plugin, None))
             continue
         for name, source in cast("SeveralSources", _import(plugin)[0]).sources().items():
-            found.setdefault(name, (plugin, source))
-    return found
+            entries.setdefault(name, (plugin, source))
+    return entries
 
 
 def _holds_several(plugin: Plugin) -> bool:

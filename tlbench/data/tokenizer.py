@@ -86,11 +86,11 @@ def encode(tokenizer: str, texts: Iterable[str], length: int, pad: int) -> NDArr
     model = load(tokenizer)
     model.no_padding()
     model.enable_truncation(length)
-    found: list[NDArray[np.int32]] = []
+    sequences: list[NDArray[np.int32]] = []
     for chunk in _chunks(texts):
-        found += [np.asarray(text.ids, np.int32) for text in model.encode_batch_fast(chunk)]
-    ids = np.full((len(found), max(map(len, found), default=0)), pad, np.int32)
-    for row, own in zip(ids, found, strict=True):
+        sequences += [np.asarray(text.ids, np.int32) for text in model.encode_batch_fast(chunk)]
+    ids = np.full((len(sequences), max(map(len, sequences), default=0)), pad, np.int32)
+    for row, own in zip(ids, sequences, strict=True):
         row[: len(own)] = own
     return ids
 

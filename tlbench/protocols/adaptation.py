@@ -63,9 +63,7 @@ def draw(info: TaskInfo, dataset: Dataset, seed: int, oracle: bool = False) -> T
     labelled = pool
     if not oracle and info.shots != "full":
         facts = info.dataset
-        shots = draw_shots(
-            dataset.y, pool, info.shots, seed, facts.fingerprint, groups=dataset.group, names=facts.classes
-        )
+        shots = draw_shots(dataset.y, pool, info.shots, seed, facts, groups=dataset.group)
         labelled = np.sort(np.concatenate([shots.train, shots.val]))
     source, held_out = dataset.rows(SOURCE), dataset.rows(SOURCE_VAL)
     return Task(

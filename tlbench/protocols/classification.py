@@ -39,10 +39,9 @@ def draw(info: TaskInfo, dataset: Dataset, seed: int) -> Task:
         dataset.rows(TRAIN),
         info.shots,
         seed,
-        info.dataset.fingerprint,
+        info.dataset,
         source_val=dataset.rows(VAL),
         groups=dataset.group,
-        names=info.dataset.classes,
     )
     labelled = [take(dataset, rows, dataset.y[rows]) if len(rows) else None for rows in (chosen.train, chosen.val)]
     assert labelled[0] is not None

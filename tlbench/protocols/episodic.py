@@ -25,7 +25,7 @@ from tlbench.core.hashing import derive_seed
 from tlbench.core.info import TaskInfo
 from tlbench.core.record import Outcome
 from tlbench.data.dataset import TEST, Dataset, Split, Task, take
-from tlbench.data.sampling import Episodes, draw_episodes
+from tlbench.data.sampling import Episodes, EpisodeShape, draw_episodes
 from tlbench.protocols._scores import classification_scores, evidence, validation_outcome
 from tlbench.training.fewshot.episodes import episode_inputs, episode_labels, episode_logits
 from tlbench.training.predictor import AdaptingEpisodeLearner, EmbeddingEpisodeLearner
@@ -89,9 +89,7 @@ def run(
         test.labels,
         np.arange(len(test)),
         range(len(test_classes)),
-        ways=options.ways,
-        shots=info.shots,
-        queries=options.queries,
+        EpisodeShape(ways=options.ways, shots=info.shots, queries=options.queries),
         count=options.episodes,
         seed=derive_seed(info.dataset.fingerprint, info.shots, seed, "test episodes"),
         names=[info.dataset.classes[label] for label in test_classes],

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from tlbench.backbones.backbone import Backbone, rounded
+from tlbench.backbones.backbone import Backbone, round_length
 from tlbench.training.batches import IndexedExamples
 from tlbench.training.classifier import Classifier
 
@@ -55,7 +55,7 @@ class PrefixOutputs:
         there = rows.to(self._z.device)
         z = self._z[there]
         if self.lengths is not None:
-            z = z[:, : rounded(int(self.lengths[rows.cpu()].max()))]
+            z = z[:, : round_length(int(self.lengths[rows.cpu()].max()))]
         return z, self.y[there]
 
 

@@ -60,7 +60,7 @@ def construct(info: BackboneInfo) -> Backbone:
     """
     from torch import nn
 
-    from tlbench.backbones.backbone import Backbone, Prepare, image_input
+    from tlbench.backbones.backbone import Backbone, BodyParts, Prepare, image_input
 
     width, size, channels = (info.recipe[key] for key in ("width", "image_size", "channels"))
     body = nn.Sequential(
@@ -82,6 +82,5 @@ def construct(info: BackboneInfo) -> Backbone:
         prepare=Prepare(image_input(info)),
         body=body,
         out_dim=width * (size // 16) ** 2,
-        layer_groups=[[block] for block in _BLOCKS],
-        blocks=list(_BLOCKS),
+        parts=BodyParts([[block] for block in _BLOCKS], list(_BLOCKS)),
     )

@@ -86,7 +86,7 @@ def assemble(info: BackboneInfo, model: Any) -> Backbone:
         info: Of whose recipe ``width``, ``pooling`` and ``vocabulary`` are read.
         model: The encoder, as ``AutoModel`` makes it.
     """
-    from tlbench.backbones.backbone import Backbone, Trim, vocabulary
+    from tlbench.backbones.backbone import Backbone, BodyParts, Trim, vocabulary
     from tlbench.backbones.huggingface_body import Body, block_classes, find_all_sublayers
     from tlbench.backbones.layer_groups import find_blocks, layer_groups
 
@@ -99,9 +99,7 @@ def assemble(info: BackboneInfo, model: Any) -> Backbone:
         prepare=Trim(words.pad),
         body=body,
         out_dim=info.recipe["width"],
-        layer_groups=layer_groups(body, kinds),
-        blocks=blocks,
-        sublayers=find_all_sublayers(body, blocks),
+        parts=BodyParts(layer_groups(body, kinds), blocks, find_all_sublayers(body, blocks)),
         vocabulary=words,
     )
 

@@ -75,7 +75,7 @@ def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> Back
 
 def construct(info: BackboneInfo) -> Backbone:
     """Return the network with fresh weights from torch's global generator: N(0, 0.02), no bias."""
-    from tlbench.backbones.backbone import Backbone, Trim, find_sublayers, vocabulary
+    from tlbench.backbones.backbone import Backbone, BodyParts, Trim, find_sublayers, vocabulary
     from tlbench.backbones.layer_groups import find_blocks, layer_groups
     from tlbench.backbones.transformer_encoder import Encoder, Shape
 
@@ -88,8 +88,6 @@ def construct(info: BackboneInfo) -> Backbone:
         prepare=Trim(words.pad),
         body=body,
         out_dim=shape.width,
-        layer_groups=layer_groups(body, {"Block"}),
-        blocks=find_blocks(body, {"Block"}),
-        sublayers=find_sublayers(body),
+        parts=BodyParts(layer_groups(body, {"Block"}), find_blocks(body, {"Block"}), find_sublayers(body)),
         vocabulary=words,
     )

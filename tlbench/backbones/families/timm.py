@@ -94,7 +94,7 @@ def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> Back
 
 def construct(info: BackboneInfo) -> Backbone:
     """Return the network with fresh weights from torch's global generator, without its classifier."""
-    from tlbench.backbones.backbone import Backbone, Prepare, find_sublayers, image_input
+    from tlbench.backbones.backbone import Backbone, BodyParts, Prepare, find_sublayers, image_input
     from tlbench.backbones.layer_groups import find_blocks, layer_groups
 
     body = _create(*_choice(info), num_classes=0)
@@ -105,9 +105,7 @@ def construct(info: BackboneInfo) -> Backbone:
         prepare=Prepare(image_input(info)),
         body=body,
         out_dim=body.head_hidden_size,
-        layer_groups=layer_groups(body, kinds),
-        blocks=find_blocks(body, kinds),
-        sublayers=sublayers,
+        parts=BodyParts(layer_groups(body, kinds), find_blocks(body, kinds), sublayers),
     )
 
 

@@ -73,7 +73,7 @@ def construct(info: BackboneInfo) -> Backbone:
     """Return the network with fresh weights from torch's global generator, without its classifier."""
     import torchvision
 
-    from tlbench.backbones.backbone import Backbone, Prepare, find_sublayers, image_input
+    from tlbench.backbones.backbone import Backbone, BodyParts, Prepare, find_sublayers, image_input
     from tlbench.backbones.layer_groups import find_blocks, layer_groups
 
     layout, size = layout_of(models()[info.name]), info.recipe["image_size"]
@@ -91,9 +91,7 @@ def construct(info: BackboneInfo) -> Backbone:
         prepare=Prepare(image_input(info)),
         body=body,
         out_dim=out_dim,
-        layer_groups=layer_groups(body, layout.blocks),
-        blocks=find_blocks(body, layout.blocks),
-        sublayers=find_sublayers(body),
+        parts=BodyParts(layer_groups(body, layout.blocks), find_blocks(body, layout.blocks), find_sublayers(body)),
     )
 
 

@@ -31,10 +31,10 @@ def decode(params: Params, folder: Path) -> Decoded:
     """Return the digits: 900 to train on and 897 to test on, each with its share of every class."""
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    y = found.target.astype(np.int64)
+    digits = load_digits()
+    y = digits.target.astype(np.int64)
     return Decoded(
-        x=counts_to_bytes(found.images)[:, None],
+        x=counts_to_bytes(digits.images)[:, None],
         y=y,
         part=_split(y),
         classes=tuple(str(digit) for digit in range(10)),

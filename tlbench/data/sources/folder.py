@@ -16,11 +16,11 @@ from pydantic import Field
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import digest
-from tlbench.data.class_groups import choose, deal
+from tlbench.data.class_groups import choose_groups, deal_groups
 from tlbench.data.decoded import Decoded, canvas
 from tlbench.data.example_splits import SPLITS, divide
 from tlbench.data.file_tree import Entry, Tree
-from tlbench.data.image_decoding import look, read, sizes_differ
+from tlbench.data.image_decoding import read_header, read_image, sizes_differ
 from tlbench.data.rotated_classes import TURNS, with_rotations
 from tlbench.data.source import DataPath
 
@@ -60,7 +60,7 @@ class Example:
 
 
 def signature(params: Params) -> Any:
-    """Return the place and the listing with sizes and times: any change of a file gives another value."""
+    """Return the path and the listing with sizes and times: any change of a file gives another value."""
     path = Path(params.path)
     with Tree(path) as tree:
         listing = [[entry.name, entry.size, entry.stamp] for entry in tree.files]
@@ -76,25 +76,25 @@ def decode(params: Params, folder: Path) -> Decoded:
     """
     with Tree(Path(params.path)) as tree:
         layout, examples = arrange(tree, params.layout)
-        heads = _each(lambda example: look(tree.read(example.entry), _full(tree, example)), examples)
-        sizes = [size for size, _ in heads]
+        headers = _each(lambda example: read_header(tree.read(example.entry), _full(tree, example)), examples)
+        sizes = [size for size, _ in headers]
         if params.image_size is None and len(set(sizes)) > 1:
             raise sizes_differ(str(tree.path), sizes)
         height, width = (params.image_size,) * 2 if params.image_size else sizes[0]
-        channels = 1 if all(grey for _, grey in heads) else 3
+        channels = 1 if all(grey for _, grey in headers) else 3
         x = canvas(folder, (TURNS if params.rotations else 1) * len(examples), (channels, height, width))
         decoded = _label(x, layout, examples, params)
 
-        def paint(row: int) -> None:
+        def write(row: int) -> None:
             example = examples[row]
-            pixels = read(tree.read(example.entry), _full(tree, example), channels, params.image_size)
+            pixels = read_image(tree.read(example.entry), _full(tree, example), channels, params.image_size)
             x[row] = 255 - pixels if params.invert else pixels
 
-        _each(paint, range(len(examples)))
+        _each(write, range(len(examples)))
         return with_rotations(decoded, params.path) if params.rotations else decoded
 
 
-def arrange(tree: Tree, wanted: str) -> tuple[Layout, list[Example]]:
+def arrange(tree: Tree, layout: str) -> tuple[Layout, list[Example]]:
     """Return the layout and what each file is.
 
     An outermost folder that holds all others is passed over (zips often have one). If the outermost folders are
@@ -102,7 +102,7 @@ def arrange(tree: Tree, wanted: str) -> tuple[Layout, list[Example]]:
 
     Args:
         tree: The files.
-        wanted: A layout, or ``auto``: two levels of folders mean ``domains`` where each outer folder holds the same
+        layout: A layout, or ``auto``: two levels of folders mean ``domains`` where each outer folder holds the same
             classes, and ``groups`` where no class name stands in two of them.
 
     Raises:
@@ -110,12 +110,12 @@ def arrange(tree: Tree, wanted: str) -> tuple[Layout, list[Example]]:
     """
     if not tree.files:
         raise UserError(f"{tree.path}: there are no images", "put them into one folder a class")
-    skip = _wrapper(tree, wanted)
+    skip = _wrapper(tree, layout)
     outer = {parts[skip] for parts in tree.folders if len(parts) > skip}
     is_split = "train" in outer and len(outer) > 1 and outer <= set(SPLITS)
     start = skip + is_split
     depths = {len(entry.parts) - start - 1 for entry in tree.files}
-    levels = {"classes": {1}, "auto": {1, 2}}.get(wanted, {2})
+    levels = {"classes": {1}, "auto": {1, 2}}.get(layout, {2})
     if len(depths) > 1 or not depths <= levels:
         raise _misplaced(tree, start, levels)
     empty = _childless(tree, start, max(depths))
@@ -127,15 +127,16 @@ def arrange(tree: Tree, wanted: str) -> tuple[Layout, list[Example]]:
     ]
     if depths == {1}:
         return "classes", examples
-    layout: Layout = _guess(tree, examples) if wanted == "auto" else "domains" if wanted == "domains" else "groups"
-    return layout, examples
+    if layout == "auto":
+        return _guess(tree, examples), examples
+    return "domains" if layout == "domains" else "groups", examples
 
 
-def _wrapper(tree: Tree, wanted: str) -> int:
+def _wrapper(tree: Tree, layout: str) -> int:
     """Return 1 where a single outermost folder holds everything and is no level of the layout, else 0."""
     outer = {entry.parts[0] for entry in tree.files}
     shallowest = min(len(entry.parts) for entry in tree.files)
-    needed = 3 if wanted in ("domains", "groups") else 2
+    needed = 3 if layout in ("domains", "groups") else 2
     return int(len(outer) == 1 and shallowest > needed and len({parts[0] for parts in tree.folders}) == 1)
 
 
@@ -162,10 +163,10 @@ def _guess(tree: Tree, examples: Sequence[Example]) -> Layout:
     inner: dict[str, set[str]] = defaultdict(set)
     for example in examples:
         inner[example.top].add(example.name)
-    held = list(inner.values())
-    if len(held) > 1 and all(names == held[0] for names in held):
+    class_names = list(inner.values())
+    if len(class_names) > 1 and all(names == class_names[0] for names in class_names):
         return "domains"
-    if sum(map(len, held)) == len(set().union(*held)):
+    if sum(map(len, class_names)) == len(set().union(*class_names)):
         return "groups"
     raise UserError(
         f"{tree.path}: some class names stand in several of the outer folders ({', '.join(sorted(inner)[:3])}, ...)",
@@ -185,9 +186,9 @@ def _label(x: Any, layout: Layout, examples: Sequence[Example], params: Params) 
     groups = [name.rpartition("/")[0] for name in known]
     if params.test_groups is not None or params.val_groups is not None:
         _refuse_choice(layout, splits is not None, params)
-        class_splits = choose(params.path, groups, params.test_groups, params.val_groups)
+        class_splits = choose_groups(params.path, groups, params.test_groups, params.val_groups)
     elif layout == "groups" and not class_splits:
-        class_splits = deal(groups)
+        class_splits = deal_groups(groups)
         if not class_splits:
             warnings += ("fewer than 3 groups: episodes deal the classes without regard to groups",)
     return Decoded(
@@ -203,7 +204,7 @@ def _label(x: Any, layout: Layout, examples: Sequence[Example], params: Params) 
 
 
 def _refuse_choice(layout: Layout, is_split: bool, params: Params) -> None:
-    """Refuse a choice of groups where there are none, or where the folders have made it."""
+    """Refuse a choice of groups where there are none, or where the folders are split already."""
     if layout != "groups":
         raise UserError(
             f"{params.path}: test_groups and val_groups choose among groups of classes, but its layout is {layout}",
@@ -214,7 +215,7 @@ def _refuse_choice(layout: Layout, is_split: bool, params: Params) -> None:
 
 
 def _each(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """Do a piece of work for all items in threads (decoders let go of the lock); the first error ends it."""
+    """Do a piece of work for all items in threads (image decoders release the interpreter's lock); an error ends it."""
     done: list[R] = []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, len(items), _BATCH):

@@ -1,4 +1,4 @@
-"""The user's own texts: a CSV or JSONL file with text, label and, if wanted, split and domain."""
+"""The user's own texts: a CSV or JSONL file with text, label and, optionally, split and domain."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Line:
 
 
 def signature(params: Params) -> Any:
-    """Return place, size and time of the file."""
+    """Return path, size and time of the file."""
     path = _file(params)
     facts = path.stat()
     return [str(path.resolve()), facts.st_size, facts.st_mtime_ns]

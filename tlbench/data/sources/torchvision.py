@@ -26,7 +26,7 @@ from tlbench.data.source import DownloadPath
 from tlbench.data.torchvision_classes import DatasetClass, dataset_classes
 
 VERSION = 2
-_TIMEOUT = 30.0  # seconds without an answer before a download is given up
+_TIMEOUT = 30.0  # seconds without an answer after which a download fails
 _GREY = ("1", "L", "LA", "I;16")
 
 # These list their files in the order of the file system, which differs between machines: paths to sort them by.
@@ -131,23 +131,23 @@ class _Splits:
     sorted: bool
 
 
-def _open_splits(found: DatasetClass, params: TorchvisionParams) -> _Splits:
+def _open_splits(dataset_class: DatasetClass, params: TorchvisionParams) -> _Splits:
     parts = {
-        split: _open(found, params, {found.argument: value} if found.argument else {})
-        for split, value in (found.splits or {"": None}).items()
+        split: _open(dataset_class, params, {dataset_class.argument: value} if dataset_class.argument else {})
+        for split, value in (dataset_class.splits or {"": None}).items()
     }
-    paths = _PATHS.get(found.name)
+    paths = _PATHS.get(dataset_class.name)
     order = {
         split: sorted(range(len(part)), key=paths(part).__getitem__) if paths else list(range(len(part)))
         for split, part in parts.items()
     }
-    return _Splits(found.name, parts, order, paths is not None)
+    return _Splits(dataset_class.name, parts, order, paths is not None)
 
 
 def _root(params: TorchvisionParams) -> Path:
     """Return the folder of downloads: as given, else $TLBENCH_DATA, else ~/.cache/tlbench/downloads."""
-    given = params.root or os.environ.get("TLBENCH_DATA")
-    return Path(given).expanduser() if given else Path.home() / ".cache" / "tlbench" / "downloads"
+    root = params.root or os.environ.get("TLBENCH_DATA")
+    return Path(root).expanduser() if root else Path.home() / ".cache" / "tlbench" / "downloads"
 
 
 def _class_names(part: Any, targets: list[int]) -> dict[int, str]:
@@ -218,23 +218,23 @@ def _item(name: str, part: Any, index: int) -> tuple[Any, int]:
         raise UserError(f"{name}: the target of image {index} is no class: {target!r}") from None
 
 
-def _open(found: DatasetClass, params: TorchvisionParams, split: dict[str, Any]) -> Any:
+def _open(dataset_class: DatasetClass, params: TorchvisionParams, split: dict[str, Any]) -> Any:
     """Open one split: the files that are there, else download them."""
     from torchvision import datasets
 
-    folder = _root(params)
+    name, folder = dataset_class.name, _root(params)
     arguments = {"root": str(folder), **split, **params.options}
-    construct = getattr(datasets, found.name)
-    if not found.downloads:
-        return _construct(found.name, folder, lambda: construct(**arguments))
+    construct = getattr(datasets, name)
+    if not dataset_class.downloads:
+        return _construct(name, folder, lambda: construct(**arguments))
     try:
         return construct(**arguments, download=False)
     except (RuntimeError, OSError):
         pass  # the files are not there, or not whole
     except (TypeError, ValueError, AssertionError, EOFError) as error:
-        raise UserError(f"{found.name}: cannot be read from {folder}: {error}", "check options and files") from error
-    with _exclusive_download(found.name, folder):
-        return _construct(found.name, folder, lambda: construct(**arguments, download=True))
+        raise UserError(f"{name}: cannot be read from {folder}: {error}", "check options and files") from error
+    with _exclusive_download(name, folder):
+        return _construct(name, folder, lambda: construct(**arguments, download=True))
 
 
 def _construct(name: str, folder: Path, construct: Callable[[], Any]) -> Any:

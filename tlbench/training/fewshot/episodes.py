@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tlbench.core.info import TaskInfo
 from tlbench.data.dataset import Split
-from tlbench.data.sampling import Episodes, draw_episodes
+from tlbench.data.sampling import Episodes, EpisodeShape, draw_episodes
 from tlbench.training.collectives import all_reduce_sum
 from tlbench.training.context import Context
 from tlbench.training.evaluation import ValidationScores, score_logits
@@ -49,9 +49,11 @@ def validation_episodes(task_info: TaskInfo, val: Split | None, count: int, ctx:
         val.labels,
         np.arange(len(val)),
         tuple(classes.tolist()),
-        ways=min(task_info.classes, len(classes)),
-        shots=shots,
-        queries=min(int(task_info.options.get("queries", 15)), spare),
+        EpisodeShape(
+            ways=min(task_info.classes, len(classes)),
+            shots=shots,
+            queries=min(int(task_info.options.get("queries", 15)), spare),
+        ),
         count=count,
         seed=ctx.seed("validation episodes"),
     )

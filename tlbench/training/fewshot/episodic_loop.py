@@ -13,7 +13,7 @@ from tlbench.core.class_splits import too_few
 from tlbench.core.config import EpisodicConfig, FixedWaysConfig
 from tlbench.core.errors import UserError
 from tlbench.data.dataset import Split, Task
-from tlbench.data.sampling import Episodes, draw_episodes
+from tlbench.data.sampling import Episodes, EpisodeShape, draw_episodes
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import train_mode
 from tlbench.training.collectives import gather_rows
@@ -161,13 +161,12 @@ def _training_classes(task: Task, cfg: FixedWaysConfig, ctx: Context) -> tuple[i
 def _draw(task: Task, classes: tuple[int, ...], cfg: FixedWaysConfig, count: int, seed: int) -> Episodes:
     train: Split = task.train
     assert isinstance(task.info.shots, int)
+    ways = min(cfg.ways, len(classes)) if isinstance(cfg, EpisodicConfig) else task.info.classes
     return draw_episodes(
         train.labels,
         np.arange(len(train)),
         classes,
-        ways=min(cfg.ways, len(classes)) if isinstance(cfg, EpisodicConfig) else task.info.classes,
-        shots=task.info.shots,
-        queries=cfg.queries,
+        EpisodeShape(ways, shots=task.info.shots, queries=cfg.queries),
         count=count,
         seed=seed,
     )
