@@ -155,9 +155,9 @@ def measure(uri: str, suite: str, folder: Path) -> None:
     """Make the report and print what each part takes."""
     told: dict[str, float] = {}
     with _measured("imports", told):
-        from tlbench.report import page
+        from tlbench.report import page, report_data
     with _measured("gather", told):
-        report = page.gather(suite, uri)
+        report = report_data.read_report(suite, uri)
     with _measured("save", told):
         written = page.save(report, folder)
     told["cpu"] = time.process_time()

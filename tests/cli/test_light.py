@@ -40,4 +40,5 @@ def test_lists_and_schema_load_neither_torch_nor_ray_nor_mlflow(args: list[str])
 def test_rooms_that_only_plan_and_report_load_neither_torch_nor_ray_nor_mlflow() -> None:
     names = "suite.load suite.plan suite.json_schema search.study planning.prepare stats.intervals report.page"
     imports = "\n".join(f"import tlbench.{name}" for name in names.split())
+    imports += "\nfrom tlbench.report.built_sections import load_sections\nassert load_sections()[0]"
     assert loaded(imports) & {"torch", "torchvision", "ray", "mlflow"} == set()

@@ -464,7 +464,7 @@ MUTANTS = (
     ),
     Mutant(
         "report: upper bounds among those that fall",
-        f"{CHOICES}:choices",
+        f"{CHOICES}:validator_choices",
         "(row for row in rows if not row.is_bound)",
         "rows",
         OF_REPORT,

@@ -457,12 +457,18 @@ MUTANTS = (
     Mutant("states: kept for ever", f"{STATES}:delete_states", "> _ABANDONED", "> 99 * _ABANDONED", OF_SEGMENTS),
     Mutant(
         "report: a segment counts as a trial",
-        f"{TRIALS}:of_runs",
+        f"{TRIALS}:trials_of_runs",
         "1 / len(GENERATIONS) if segments else 1.0",
         "1.0",
         "tests/runner/test_run_searches.py::test_a_population_goes_on_where_it_was_and_is_the_same_without_a_cluster",
     ),
-    Mutant("report: the first segment of the default", f"{TRIALS}:of_default", '"max"', '"min"', OF_FIGURES),
+    Mutant(
+        "report: the first segment of the default",
+        "tlbench.report.sections._search_rows:is_default",
+        '"max"',
+        '"min"',
+        OF_FIGURES,
+    ),
     Mutant(
         "stopping: observed again after a death",
         f"{STOPPING}:TuneScheduler.on_trial_result",

@@ -13,7 +13,7 @@ import made_results
 import pytest
 from demo_suite import BOOM, FOLLY
 
-from tlbench.report import page
+from tlbench.report import page, report_data
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -154,7 +154,7 @@ def test_a_search_is_drawn_by_trials_or_cost_and_setting_by_setting(browser: Any
     ]
     for place, each in enumerate(tried):
         each.id, each.ended = f"trial {place}", float(place)
-    index = page.save(page.make(made_results.results([*runs, *tried])), tmp_path).index.as_uri()
+    index = page.save(report_data.build_report(made_results.results([*runs, *tried])), tmp_path).index.as_uri()
     tab = browser.new_page(viewport={"width": 390, "height": 800})
     tab.goto(f"{index}?budget=cost")
     drawn(tab)

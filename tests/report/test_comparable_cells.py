@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tlbench.report.comparable_cells import Measured, settle
+from tlbench.report.comparable_cells import ComparableCell, comparable_cells
 from tlbench.report.results import COLUMNS
 from tlbench.report.rows import baseline
 
@@ -24,7 +24,7 @@ def frame(*rows: dict[str, Any]) -> pd.DataFrame:
 
 
 def test_options_that_vary_split_a_protocol_and_others_stay_unsaid() -> None:
-    cells, notes = settle(
+    cells, notes = comparable_cells(
         frame(
             {"protocol": "episodic", "options": '{"episodes":"600","ways":"5"}'},
             {"protocol": "episodic", "options": '{"episodes":"600","ways":"20"}'},
@@ -38,13 +38,13 @@ def test_options_that_vary_split_a_protocol_and_others_stay_unsaid() -> None:
 
 def test_what_is_transductive_is_a_protocol_of_its_own() -> None:
     usual, maml = {"protocol": "episodic"}, {"protocol": "episodic", "method_label": "maml", "transductive": True}
-    cells, notes = settle(frame(usual, maml))
+    cells, notes = comparable_cells(frame(usual, maml))
     assert [cell.protocol for cell in cells] == ["episodic", "episodic, transductive"]
     assert [cell.transductive for cell in cells] == [False, True]
     assert {cell.protocol_name for cell in cells} == {"episodic"}
     assert notes == ()
     ways = {"options": '{"ways":"5"}'}
-    cells, _ = settle(frame(usual | ways, maml | ways, usual | {"options": '{"ways":"20"}'}))
+    cells, _ = comparable_cells(frame(usual | ways, maml | ways, usual | {"options": '{"ways":"20"}'}))
     assert [cell.protocol for cell in cells] == [
         "episodic (ways=5)",
         "episodic (ways=5), transductive",
@@ -55,13 +55,13 @@ def test_what_is_transductive_is_a_protocol_of_its_own() -> None:
 def test_a_setting_that_is_no_longer_transductive_leaves_nothing_behind() -> None:
     old = {"protocol": "episodic", "params": '{"batch_norm":"batch"}', "transductive": True}
     new = {"protocol": "episodic", "ended": 2.0}
-    cells, notes = settle(frame(old, new))
+    cells, notes = comparable_cells(frame(old, new))
     assert [cell.protocol for cell in cells] == ["episodic"]
     assert "left out: 1" in notes[0]
 
 
 def test_one_name_for_two_contents_is_told_apart() -> None:
-    cells, notes = settle(frame({}, {"dataset_fingerprint": "bbbbbbbb"}, {"dataset": "glyphs"}))
+    cells, notes = comparable_cells(frame({}, {"dataset_fingerprint": "bbbbbbbb"}, {"dataset": "glyphs"}))
     assert [cell.dataset for cell in cells] == ["digits#aaaaaa", "digits#bbbbbb", "glyphs"]
     assert "digits" in notes[0]
 
@@ -70,26 +70,26 @@ def test_one_name_for_two_contents_is_told_apart() -> None:
 def test_only_the_newest_version_of_a_setting_counts(changed: dict[str, str]) -> None:
     old = [{"seed": seed, "ended": 5.0, "test/accuracy": 0.1} for seed in range(3)]
     new = [{"seed": seed, "ended": 6.0, "test/accuracy": 0.9, **changed} for seed in range(2)]
-    cells, notes = settle(frame(*old, *new))
+    cells, notes = comparable_cells(frame(*old, *new))
     assert [(cell.seed, cell.accuracy) for cell in cells] == [(0, 0.9), (1, 0.9)]  # seed 2 is not filled from the old
     assert "left out: 3" in notes[0]
 
 
 def test_the_same_seed_twice_counts_once() -> None:
-    cells, _ = settle(frame({"ended": 1.0, "test/accuracy": 0.1}, {"ended": 2.0, "test/accuracy": 0.2}))
+    cells, _ = comparable_cells(frame({"ended": 1.0, "test/accuracy": 0.1}, {"ended": 2.0, "test/accuracy": 0.2}))
     assert [cell.accuracy for cell in cells] == [0.2]
 
 
 def test_a_cell_without_a_score_is_missing_and_said_so() -> None:
-    cells, notes = settle(frame({"test/accuracy": float("nan")}, {"seed": 1}))
+    cells, notes = comparable_cells(frame({"test/accuracy": float("nan")}, {"seed": 1}))
     assert [cell.seed for cell in cells] == [1]
     assert "counted as missing: 1" in notes[0]
-    assert settle(frame({}).head(0)) == ((), ())
+    assert comparable_cells(frame({}).head(0)) == ((), ())
 
 
-def measured(method: str, label: str, protocol: str = "classification") -> Measured:
+def measured(method: str, label: str, protocol: str = "classification") -> ComparableCell:
     """Return a cell of a method under a label."""
-    return Measured(protocol, protocol, label, method, "conv4", "digits", "5", 0, 0.5)
+    return ComparableCell(protocol, protocol, label, method, "conv4", "digits", "5", 0, 0.5)
 
 
 def test_baseline_by_label_then_by_only_variant() -> None:

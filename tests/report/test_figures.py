@@ -16,24 +16,23 @@ from scipy.stats import rankdata
 
 from tlbench.report import chart_style as look
 from tlbench.report import number_format as text
-from tlbench.report import rendered_figures as drawn
-from tlbench.report import report_data as gathered
 from tlbench.report import trials
-from tlbench.report.report_data import Report
+from tlbench.report.built_sections import build_sections, load_sections
+from tlbench.report.figure import Figure, pdf, svg
+from tlbench.report.leading_rows import leading
+from tlbench.report.report_data import Report, build_report
 from tlbench.report.sections import _adaptation_figure as adaptation
-from tlbench.report.sections import _backbones_figure as backbones
-from tlbench.report.sections import _cost_figure as cost
-from tlbench.report.sections import _curves_figure as curves
 from tlbench.report.sections import _datasets_heat as heat
 from tlbench.report.sections import _pairwise_matrix as pairwise
 from tlbench.report.sections import _pairwise_rank_diagram as ranks
 from tlbench.report.sections import _reliability_seeds as seeds
 from tlbench.report.sections import _search_figure as search
 from tlbench.report.sections import _search_scores as scores
-from tlbench.report.sections import _shots_figure as shots
-from tlbench.report.sections._adaptation_choices import ChoiceRow, Choices
-from tlbench.report.sections._search_rows import Changed, searched
-from tlbench.report.sections._search_table import held, search_sheet
+from tlbench.report.sections import backbones, cost, curves, shots
+from tlbench.report.sections._adaptation_choices import ValidatorChoices, ValidatorRow
+from tlbench.report.sections._search_rows import ChangedParameter, is_default, search_rows
+from tlbench.report.sections._search_table import search_table, values_text
+from tlbench.report.sections.leaderboard import trainings_of_rows
 from tlbench.store.mlflow.record_artifact import Attached
 
 METHODS = {"probe": 0.50, "lora": 0.60, "tune": 0.58}
@@ -60,7 +59,14 @@ def _runs() -> list[Any]:
 
 @pytest.fixture(scope="module")
 def report() -> Report:
-    return gathered.make(results(_runs(), baseline="probe"))
+    return build_report(results(_runs(), baseline="probe"))
+
+
+def figures(report: Report) -> dict[str, Figure]:
+    """Return the figures of all sections, none of which failed."""
+    sections = list(build_sections(report))
+    assert [section.failure for section in sections if section.failure] == []
+    return {name: figure for section in sections for name, figure in section.figures.items()}
 
 
 def test_shots_stand_in_order_on_a_log_axis(report: Report) -> None:
@@ -87,7 +93,7 @@ def test_the_deepest_colour_is_the_best_of_its_column(report: Report) -> None:
 
 def test_the_front_is_what_no_other_row_beats(report: Report) -> None:
     frame = cost.frame(report.boards)
-    trainable = frame[frame["axis"] == cost.AXES["trainable"]]
+    trainable = frame[frame["axis"] == cost._AXES["trainable"]]
     front = {
         (row.method, row.backbone)
         for row in trainable.itertuples()
@@ -99,7 +105,7 @@ def test_the_front_is_what_no_other_row_beats(report: Report) -> None:
     on_line = trainable[trainable["front"].notna()]
     assert set(zip(on_line["method"], on_line["backbone"], strict=True)) == front == {("probe", "b"), ("lora", "b")}
     assert set(trainable.loc[trainable["cost"] == 0, "place"]) == {1e4 / 3}
-    assert set(frame["axis"]) == set(cost.AXES.values()) - {cost.AXES["stored_bytes"]}
+    assert set(frame["axis"]) == set(cost._AXES.values()) - {cost._AXES["stored_bytes"]}
 
 
 def test_pairs_mirror_each_other(report: Report) -> None:
@@ -117,7 +123,7 @@ def test_pairs_mirror_each_other(report: Report) -> None:
 def test_backbones_need_a_method_on_two_of_them(report: Report) -> None:
     frame = backbones.frame(report.boards)
     assert set(zip(frame["method"], frame["backbone"], strict=True)) == set(product(METHODS, "ab"))
-    alone = gathered.make(results([each for each in _runs() if each.params["backbone_label"] == "a"]))
+    alone = build_report(results([each for each in _runs() if each.params["backbone_label"] == "a"]))
     assert backbones.frame(alone.boards).empty
 
 
@@ -148,14 +154,14 @@ def test_a_figure_may_have_as_many_rows_as_a_large_suite_gives_it() -> None:
     rows = [
         (f"panel {n}", "val_accuracy", seed, step, 0.5) for n in range(24) for seed in range(5) for step in range(60)
     ]
-    spec = drawn._spec(curves.chart, pd.DataFrame(rows, columns=list(curves.COLUMNS)))
+    spec = Figure("curves", "", pd.DataFrame(rows, columns=list(curves._COLUMNS)), curves.chart).spec
     assert sum(map(len, spec["datasets"].values())) == len(rows)
 
 
 def test_the_diagram_waits_for_enough_datasets() -> None:
     def boards(datasets: int) -> Any:
         generator = np.random.default_rng(1)
-        return gathered.make(
+        return build_report(
             results(
                 run(name, level + generator.normal(0, 0.05), seed, dataset=f"d{number}")
                 for name, level in METHODS.items()
@@ -181,7 +187,7 @@ def test_the_diagram_waits_for_enough_datasets() -> None:
 
 def _trials(report: Report) -> pd.DataFrame:
     row = next(row for row in report.settings if (row.method, row.backbone, row.shots) == ("lora", "a", "5"))
-    name = trials.setting(row.protocol, row.method, row.backbone, row.dataset, row.shots)
+    name = trials.setting_name(row.protocol, row.method, row.backbone, row.dataset, row.shots)
     values, best = [0.4, float("nan"), 0.7, 0.6], [0.4, 0.4, 0.7, 0.7]
     told = ["done", "failed", "done", "stopped"]
     columns = zip([1, 2, 3, 4], values, best, [2.0] * 4, [2.0, 4.0, 6.0, 8.0], told, strict=True)
@@ -200,37 +206,39 @@ def test_the_search_is_told_by_trials_and_by_cost(report: Report) -> None:
     assert frame["default"].tolist()[0] == 40
     assert frame["default"].isna().tolist() == [False, True, True]
     assert set(frame["place"]) == {"digits, 5 shots · a"}
-    assert search.frame(trials.none()).empty
-    assert trials.spent(report.settings, _trials(report)) == {("classification", "lora", "a"): 4}
-    (found,) = searched(report.settings, _trials(report))
+    assert search.frame(trials.empty_trials()).empty
+    assert trainings_of_rows(report.settings, _trials(report)) == {("classification", "lora", "a"): 4}
+    (found,) = search_rows(report.settings, _trials(report))
     row = next(row for row in report.settings if (row.method, row.backbone, row.shots) == ("lora", "a", "5"))
     assert (found.trials, found.stopped, found.failed, found.cost) == (4, 1, 1, 8.0)
-    assert (found.default, found.chosen, found.start, found.validation) == ({"lr": 1}, {"lr": 3}, 0.4, 0.7)
+    assert (found.default, found.winner, found.default_score, found.winner_score) == ({"lr": 1}, {"lr": 3}, 0.4, 0.7)
     assert found.test == row.accuracy.mean
 
 
 def test_the_winner_of_a_search_is_the_trial_that_the_cells_took_their_values_from(report: Report) -> None:
     told = _trials(report).assign(winner=[True, False, False, False])
-    (found,) = searched(report.settings, told)
-    assert (found.chosen, found.validation, found.changed, found.kept) == ({"lr": 1}, 0.4, (), {"lr": 1})
+    (found,) = search_rows(report.settings, told)
+    assert (found.winner, found.winner_score, found.changes, found.unchanged) == ({"lr": 1}, 0.4, (), {"lr": 1})
     none = _trials(report).assign(status="failed", value=float("nan"))
-    assert searched(report.settings, none)[0].chosen is None
+    assert search_rows(report.settings, none)[0].winner is None
 
 
 def test_a_search_is_told_by_what_it_changed(report: Report) -> None:
     values = {1: {"lr": 0.001, "depth": None, "rank": 8}, 3: {"lr": 0.00241161, "decay": 0.5, "rank": 8}}
     told = _trials(report)
     told["params"] = [json.dumps(values.get(number, {})) for number in told["trial"]]
-    (found,) = searched(report.settings, told)
-    assert found.changed == (
-        Changed("decay", (), (0.5,)), Changed("depth", (None,), ()), Changed("lr", (0.001,), (0.00241161,))
-    )  # fmt: skip
-    assert found.kept == {"rank": 8}
-    sheet = search_sheet([found])
-    assert sheet.parts[0].body[0][5] == "decay not used → 0.5, depth none → not used, lr 0.001 → 0.00241"
-    assert json.loads(str(sheet.records[0]["params"])) == values[3]
-    assert json.loads(str(sheet.records[0]["default"])) == values[1]
-    assert held((0.1, 0.05)) == "0.1, then 0.05"
+    (found,) = search_rows(report.settings, told)
+    assert found.changes == (
+        ChangedParameter("decay", (), (0.5,)),
+        ChangedParameter("depth", (None,), ()),
+        ChangedParameter("lr", (0.001,), (0.00241161,)),
+    )
+    assert found.unchanged == {"rank": 8}
+    table = search_table([found])
+    assert table.parts[0].body[0][5] == "decay not used → 0.5, depth none → not used, lr 0.001 → 0.00241"
+    assert json.loads(str(table.records[0]["params"])) == values[3]
+    assert json.loads(str(table.records[0]["default"])) == values[1]
+    assert values_text((0.1, 0.05)) == "0.1, then 0.05"
 
 
 def test_a_population_is_told_by_trainings_and_by_what_held_one_after_another(report: Report) -> None:
@@ -240,28 +248,34 @@ def test_a_population_is_told_by_trainings_and_by_what_held_one_after_another(re
         trial=range(1, 7), value=[0.3, 0.2, 0.4, 0.5, 0.4, 0.5], status="done", share=1 / 3,
         params=[json.dumps(each[-1][1]) for each in legs], segments=[json.dumps(each) for each in legs],
     )  # fmt: skip
-    (found,) = searched(report.settings, told)
-    assert (found.trials, found.start, found.validation) == (2, 0.4, 0.5)
-    assert found.changed == (Changed("lr", (0.1,), (0.1, 0.08)),)
-    assert found.kept == {"rank": 8}
-    sheet = search_sheet([found])
-    assert sheet.parts[0].body[0][5] == "lr 0.1 → 0.1, then 0.08"
-    assert json.loads(str(sheet.records[0]["segments"])) == legs[-1]
-    assert trials.spent(report.settings, told) == {("classification", "lora", "a"): 2}
+    (found,) = search_rows(report.settings, told)
+    assert (found.trials, found.default_score, found.winner_score) == (2, 0.4, 0.5)
+    assert found.changes == (ChangedParameter("lr", (0.1,), (0.1, 0.08)),)
+    assert found.unchanged == {"rank": 8}
+    table = search_table([found])
+    assert table.parts[0].body[0][5] == "lr 0.1 → 0.1, then 0.08"
+    assert json.loads(str(table.records[0]["segments"])) == legs[-1]
+    assert trainings_of_rows(report.settings, told) == {("classification", "lora", "a"): 2}
     frame = search.frame(told)
     assert frame["ended"].tolist() == [0.333, 0.667, 1.0, 1.333, 1.667, 2.0]
     assert frame["default"].isna().tolist() == [True, True, True, True, False, True]
     assert set(frame["status"]) == {search.PART}
-    early = searched(report.settings, told.iloc[:3])
-    assert (early[0].validation, early[0].segments) == (0.4, ()), "the best of the generation that came farthest"
+    early = search_rows(report.settings, told.iloc[:3])
+    assert (early[0].winner_score, early[0].segments) == (0.4, ()), "the best of the generation that came farthest"
 
 
 def test_scores_of_searches_keep_their_units_apart(report: Report) -> None:
     """Percent is for shares of examples alone, and no axis, table or best value has two units."""
     accuracy = _trials(report)
-    nats = accuracy.assign(by="information", value=accuracy["value"] * 3, best=accuracy["best"] * 3, protocol="z")
-    (only,) = searched(report.settings, nats)
-    assert (only.by, only.start, only.validation) == ("information", pytest.approx(1.2), pytest.approx(2.1))
+    nats = accuracy.assign(
+        criterion="information", value=accuracy["value"] * 3, best=accuracy["best"] * 3, protocol="z"
+    )
+    (only,) = search_rows(report.settings, nats)
+    assert (only.criterion, only.default_score, only.winner_score) == (
+        "information",
+        pytest.approx(1.2),
+        pytest.approx(2.1),
+    )
     frame = search.frame(nats)
     assert frame["best"].tolist() == pytest.approx([1.2, 2.1, 2.1])
     spec = search.chart(frame).to_dict(validate=False)
@@ -276,8 +290,8 @@ def test_scores_of_searches_keep_their_units_apart(report: Report) -> None:
     spec = search.chart(frame).to_dict(validate=False)
     assert spec["resolve"]["scale"]["y"] == "independent"
     assert "'validation score'" in str(spec)
-    sheet = search_sheet(searched(report.settings, both))
-    told = [(part.title, part.head[6:8], [row[6:8] for row in part.body]) for part in sheet.parts]
+    table = search_table(search_rows(report.settings, both))
+    told = [(part.title, part.head[6:8], [row[6:8] for row in part.body]) for part in table.parts]
     assert told == [
         (
             "Chosen settings, by accuracy",
@@ -290,9 +304,9 @@ def test_scores_of_searches_keep_their_units_apart(report: Report) -> None:
             [("1.2", "2.1")],
         ),
     ]
-    assert [record["validation_by"] for record in sheet.records] == ["accuracy", "information"]
-    assert [record["validation"] for record in sheet.records] == pytest.approx([0.7, 2.1])
-    assert "validation_by" in search_sheet([]).columns
+    assert [record["validation_by"] for record in table.records] == ["accuracy", "information"]
+    assert [record["validation"] for record in table.records] == pytest.approx([0.7, 2.1])
+    assert "validation_by" in search_table([]).columns
 
 
 @pytest.mark.parametrize(
@@ -308,8 +322,8 @@ def test_scores_of_searches_keep_their_units_apart(report: Report) -> None:
     ],
 )
 def test_a_score_is_told_in_its_unit(by: str, value: float | None, told: str, called: str) -> None:
-    assert scores.told(by, value) == told
-    assert scores.called(by) == called
+    assert scores.score_text(by, value) == told
+    assert scores.name_and_unit(by) == called
 
 
 def test_searches_of_one_name_have_a_default_each(report: Report) -> None:
@@ -320,7 +334,7 @@ def test_searches_of_one_name_have_a_default_each(report: Report) -> None:
         params=[json.dumps(each) for each in values],
         segments=[json.dumps([[3 * number, each]]) for number, each in zip([1, 2, 1, 2], values, strict=True)],
     )
-    assert trials.of_default(both).tolist() == [False, True, True, False], "the one came farther than the other"
+    assert is_default(both).tolist() == [False, True, True, False], "the one came farther than the other"
 
 
 def test_trials_of_two_validators_share_nothing() -> None:
@@ -333,22 +347,24 @@ def test_trials_of_two_validators_share_nothing() -> None:
         return replace(found, metrics={f"validation/{validator}": value, "cost/seconds": 1.0}, ended=float(number))
 
     tried = [trial("information", 1, 2.1), trial("source_accuracy", 1, 0.6), trial("source_accuracy", 2, 0.9)]
-    made = gathered.make(results([run("lora", 0.5), *tried]))
+    made = build_report(results([run("lora", 0.5), *tried]))
     frame = made.results.trials
-    assert frame["by"].tolist() == ["information", "source_accuracy", "source_accuracy"]
+    assert frame["criterion"].tolist() == ["information", "source_accuracy", "source_accuracy"]
     assert frame["best"].tolist() == [2.1, 0.6, 0.9]
     assert frame["cost"].tolist() == [1.0, 1.0, 2.0]
-    assert [(each.by, each.start, each.validation) for each in searched(made.settings, frame)] == [
+    assert [(each.criterion, each.default_score, each.winner_score) for each in search_rows(made.settings, frame)] == [
         ("information", 2.1, 2.1),
         ("source_accuracy", 0.6, 0.9),
     ]
     assert search.frame(frame)["ended"].tolist() == [1, 1, 2]
-    assert "search" in drawn.draw(made).figures
+    assert "search" in figures(made)
 
 
-def _choices() -> Choices:
-    row = ChoiceRow("adaptation", "dann", "a", "x -> y", "0", 3, "entropy", {"entropy": 0.7, "last": 0.6}, 0.8, False)
-    return Choices(("entropy", "last"), (row,))
+def _choices() -> ValidatorChoices:
+    row = ValidatorRow(
+        "adaptation", "dann", "a", "x -> y", "0", 3, "entropy", {"entropy": 0.7, "last": 0.6}, 0.8, False
+    )
+    return ValidatorChoices(("entropy", "last"), (row,))
 
 
 def test_the_oracle_stands_apart_from_validators() -> None:
@@ -363,28 +379,30 @@ def test_the_oracle_stands_apart_from_validators() -> None:
 def test_figures_show_the_best_and_the_baseline() -> None:
     runs = [run(f"m{number:02}", 0.9 - number / 100, seed) for number in range(12) for seed in range(3)]
     runs += [run("sees_all", 0.99, seed, tags={"tlbench.oracle": "true"}) for seed in range(3)]
-    (board,) = gathered.make(results(runs, baseline="m11")).boards
-    shown = {method for method, _ in drawn.leading(board)}
+    (board,) = build_report(results(runs, baseline="m11")).boards
+    shown = {method for method, _ in leading(board)}
     assert shown == {f"m{number:02}" for number in range(7)} | {"m11"}
 
 
 def test_every_figure_is_drawn_and_its_specification_is_light(report: Report) -> None:
     told = {cell.cell: Attached({"train_loss": ((0, 1.0), (1, 0.5))}) for cell in report.cells}
-    whole = gathered.make(type(report.results)(**{**vars(report.results), "trials": _trials(report), "attached": told}))
-    found = drawn.draw(Report(**{**vars(whole), "choices": _choices()}))
-    assert set(found.figures) == set(drawn.FIGURES) - {"ranks"}
-    assert found.left_out == 0
-    for figure in found.figures.values():
+    whole = build_report(replace(report.results, trials=_trials(report), attached=told))
+    of_choices = Figure("adaptation", adaptation.CAPTION, adaptation.frame(_choices()), adaptation.chart)
+    found = figures(whole) | {"adaptation": of_choices}
+    assert set(found) == {name for section in load_sections()[0] for name in section.figures} - {"ranks"}
+    assert whole.leading.left_out == 0
+    for figure in found.values():
         assert "config" not in figure.spec, "colours are those of the page"
         assert len(json.dumps(figure.spec)) < 60_000
-        drawing = drawn.svg(figure)
+        drawing = svg(figure)
         assert drawing.startswith("<svg")
         assert len(re.findall(r"<path", drawing)) > 3, f"{figure.name} is empty"
-    assert drawn.pdf(drawing).startswith(b"%PDF")
+    assert pdf(drawing).startswith(b"%PDF")
 
 
 def test_nothing_is_drawn_of_nothing() -> None:
-    assert drawn.draw(gathered.make(results([]))) == drawn.Drawn({}, 0)
+    nothing = build_report(results([]))
+    assert (figures(nothing), nothing.leading.left_out) == ({}, 0)
 
 
 def test_day_and_night_differ_in_colours_only() -> None:

@@ -18,12 +18,10 @@ from rich.console import Console
 from tlbench.audit.results import Audit, AuditedCell, CheckResult, Overlap
 from tlbench.cli.leaderboard_table import terminal_table
 from tlbench.report import html as rendered
-from tlbench.report import page, trials
-from tlbench.report import report_data as gathered
+from tlbench.report import page, report_data, trials
 from tlbench.report import table as writers
-from tlbench.report.all_tables import sheets
-from tlbench.report.number_format import TRANSDUCTIVE
-from tlbench.report.rendered_figures import Drawn
+from tlbench.report.built_sections import build_sections
+from tlbench.report.notes import TRANSDUCTIVE
 from tlbench.report.results import Results
 from tlbench.store.mlflow import schema as mlflow_layout
 
@@ -146,7 +144,7 @@ def test_a_suite_without_results_has_a_page(store: str, tmp_path: Path) -> None:
 
 
 def test_terminal_table_fits_eighty_columns(store: str) -> None:
-    report = page.gather("demo", store)
+    report = report_data.read_report("demo", store)
     console = Console(width=80, record=True, file=StringIO())
     console.print(terminal_table("demo", report.boards))
     text = console.export_text()
@@ -159,7 +157,7 @@ def test_terminal_table_fits_eighty_columns(store: str) -> None:
 
 
 def test_in_the_terminal_upper_bounds_are_called_so(store: str) -> None:
-    board = page.gather("demo", store).boards[0]
+    board = report_data.read_report("demo", store).boards[0]
     bound = replace(board.rows[0], is_bound=True)
     console = Console(width=120, record=True, file=StringIO())
     console.print(terminal_table("demo", [replace(board, rows=(bound, *board.rows[1:]))]))
@@ -172,33 +170,41 @@ def test_in_the_terminal_upper_bounds_are_called_so(store: str) -> None:
 def test_coverage_warnings(planned: int | None, done: int, expected: str) -> None:
     frame = pd.DataFrame({"cell": range(done)})
     results = Results("s", "p", frame, {}, (), planned, (), "", "", ())
-    assert any(expected in warning for warning in gathered._warnings(results, ()))
+    assert any(expected in warning for warning in report_data._warnings(results, ()))
 
 
 def test_a_suite_text_that_was_cut_is_said_to_be() -> None:
     told = mlflow_layout.experiment_tags("b", "name: x\n" * 9000, 1)[mlflow_layout.SUITE_TAG]
     whole, cut = (
-        gathered._warnings(Results("s", "p", pd.DataFrame({"cell": [0]}), {}, (), 1, (), "", text, ()), ())
+        report_data._warnings(Results("s", "p", pd.DataFrame({"cell": [0]}), {}, (), 1, (), "", text, ()), ())
         for text in ("name: x", told)
     )
     assert whole == []
     assert ["stored in part" in warning for warning in cut] == [True]
 
 
-def told(report: page.Report) -> str:
+def told(report: report_data.Report) -> str:
     """Return the page without its figures."""
-    return rendered.html(report, sheets(report), Drawn({}, 0), "")
+    page = rendered.html(report, list(build_sections(report)))
+    assert page.failures == ()
+    return page.text[: page.text.index("<script>")]
+
+
+def table(report: report_data.Report, name: str) -> str:
+    """Return a table of the report as csv."""
+    (found,) = [section.tables[name] for section in build_sections(report) if name in section.tables]
+    return writers.csv(found)
 
 
 def test_a_long_table_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [made_results.run(f"m{number}", 0.5 + number / 100, seed) for number in range(5) for seed in range(3)]
-    report = page.make(made_results.results(runs))
+    report = report_data.build_report(made_results.results(runs))
     assert "The first" not in told(report)
     monkeypatch.setattr(rendered, "SHOWN", 2)
     text = told(report)
     assert text.count("The first 2 of 5 rows;") == 5  # leaderboard, datasets, settings, spread, commands
     assert '<a href="leaderboard.csv">leaderboard.csv</a> holds all' in text
-    assert len(writers.csv(sheets(report)["leaderboard"]).splitlines()) == 6
+    assert len(table(report, "leaderboard").splitlines()) == 6
 
 
 def test_names_break_behind_their_marks_and_are_escaped() -> None:
@@ -223,7 +229,7 @@ def test_an_audit_is_shown_and_its_names_stay_text() -> None:
     audit = Audit(
         suite="s", finished=0.0, version="1", commit="c", device="cpu", planned=1, cells=(cell,), overlaps=(overlap,)
     )
-    text = told(page.make(made_results.results([made_results.run("a", 0.5)]), audit))
+    text = told(report_data.build_report(made_results.results([made_results.run("a", 0.5)]), audit))
     assert "1 failed" in text
     assert "test labels (&lt;i&gt;differ&lt;/i&gt;)" in text
     assert "&lt;u&gt;digits&lt;/u&gt;" in text
@@ -234,7 +240,7 @@ def test_an_audit_is_shown_and_its_names_stay_text() -> None:
 
 def test_a_search_has_its_table_and_its_column() -> None:
     found = made_results.results([made_results.run("lora", 0.5 + seed / 100, seed) for seed in range(3)])
-    name = trials.setting("classification", "lora", "resnet18/random", "digits", "5")
+    name = trials.setting_name("classification", "lora", "resnet18/random", "digits", "5")
     where = ("classification", "resnet18/random", "digits", "5")
     values = ['{"lr": 0.1, "decay": null}', '{"lr": 1.23456e-05, "wd": "<b>"}']
     rows = [
@@ -242,20 +248,20 @@ def test_a_search_has_its_table_and_its_column() -> None:
         for n in range(1, 17)
     ]
     searched = replace(found, trials=pd.DataFrame(rows, columns=list(trials.COLUMNS)))
-    assert "Nothing was searched" in told(page.make(found))
-    text = told(page.make(searched))
+    assert "Nothing was searched" in told(report_data.build_report(found))
+    text = told(report_data.build_report(searched))
     assert "Nothing was searched" not in text
     assert "Chosen settings" in text
     assert '<td class="n" data-key="16">16</td>' in text
     assert 'lr <span class="of">0.1 →</span> <b>1.23e-5</b>' in text
     assert 'decay <span class="of">none →</span> <b>not used</b>' in text
     assert 'wd <span class="of">not used →</span> <b>&lt;b&gt;</b>' in text
-    exact = writers.csv(sheets(page.make(searched))["search"])
+    exact = table(report_data.build_report(searched), "search")
     assert "1.23456e-05" in exact
     assert "validation: accuracy, %" in text
     assert 'data-label="Validation">60.0<small>default 60.0</small>' in text
-    nats = searched.trials.assign(by="information", value=2.2134, best=2.2134)
-    text = told(page.make(replace(searched, trials=nats)))
+    nats = searched.trials.assign(criterion="information", value=2.2134, best=2.2134)
+    text = told(report_data.build_report(replace(searched, trials=nats)))
     assert "validation: information, nats" in text
     assert 'data-label="Validation">2.213<small>default 2.213</small>' in text
     assert "221.3" not in text

@@ -9,12 +9,15 @@ import pytest
 import scipy.stats
 from made_results import results, run
 
-from tlbench.report import report_data as gathered
+from tlbench.report import report_data
 from tlbench.report.rows.leaderboard import Board
-from tlbench.report.sections._backbones_orderings import orderings_sheet
-from tlbench.report.sections._datasets_paper_table import paper_sheet
-from tlbench.report.sections._pairwise_tables import examples_sheet, pairs_sheet
-from tlbench.report.sections._reliability_tables import left_out_sheet, outliers_sheet, spread_sheet
+from tlbench.report.sections._backbones_orderings import orderings_table
+from tlbench.report.sections._datasets_paper_table import paper_table
+from tlbench.report.sections._pairwise_examples import examples_table
+from tlbench.report.sections._pairwise_table import pairs_table
+from tlbench.report.sections._reliability_left_out import left_out_table
+from tlbench.report.sections._reliability_outliers import outliers_table
+from tlbench.report.sections._reliability_spread import spread_table
 from tlbench.report.table import Bold
 
 LEVEL = {"best": 0.80, "near": 0.79, "far": 0.50}
@@ -29,17 +32,17 @@ RUNS = [
 
 @pytest.fixture(scope="module")
 def boards() -> tuple[Board, ...]:
-    return gathered.make(results(RUNS, baseline="far")).boards
+    return report_data.build_report(results(RUNS, baseline="far")).boards
 
 
 def test_cells_are_mean_and_deviation_over_seeds(boards: tuple[Board, ...]) -> None:
-    sheet = paper_sheet(boards)
+    table = paper_table(boards)
     values = [LEVEL["near"] + wobble for wobble in NOISE["near"]]
-    (record,) = [row for row in sheet.records if row["method"] == "near" and row["dataset"] == "digits"]
+    (record,) = [row for row in table.records if row["method"] == "near" and row["dataset"] == "digits"]
     assert record["mean"] == pytest.approx(fmean(values))
     assert record["sd"] == pytest.approx(stdev(values))
     assert record["n"] == 4
-    (part,) = sheet.parts
+    (part,) = table.parts
     assert part.head == ("method", "backbone", "digits, 5 shots", "glyphs, 5 shots")
     body = {row[0]: row for row in part.body}
     assert body["near"][2] == f"{100 * fmean(values):.1f} ± {100 * stdev(values):.1f} †"
@@ -47,7 +50,7 @@ def test_cells_are_mean_and_deviation_over_seeds(boards: tuple[Board, ...]) -> N
 
 
 def test_the_best_is_bold_and_what_is_not_separable_has_a_dagger(boards: tuple[Board, ...]) -> None:
-    (part,) = paper_sheet(boards).parts
+    (part,) = paper_table(boards).parts
     body = {row[0]: row for row in part.body}
     assert [isinstance(cell, Bold) for cell in body["best"]] == [False, False, True, True]
     assert [cell.endswith("†") for cell in body["near"][2:]] == [True, True]
@@ -57,7 +60,7 @@ def test_the_best_is_bold_and_what_is_not_separable_has_a_dagger(boards: tuple[B
 def test_upper_bounds_come_last_and_are_never_the_best() -> None:
     bounds = [run("sees_all", 0.99, seed, tags={"tlbench.oracle": "true"}) for seed in range(4)]
     few = [run("two_seeds", 0.95 + seed / 100, seed) for seed in range(2)]
-    (part,) = paper_sheet(gathered.make(results([*RUNS, *bounds, *few])).boards).parts
+    (part,) = paper_table(report_data.build_report(results([*RUNS, *bounds, *few])).boards).parts
     body = {row[0]: row for row in part.body}
     assert part.body[-1][0] == "sees_all (upper bound)"
     assert not any(isinstance(cell, Bold) or "†" in cell for cell in (*part.body[-1], *body["two_seeds"]))
@@ -67,7 +70,9 @@ def test_upper_bounds_come_last_and_are_never_the_best() -> None:
 
 
 def test_of_two_seeds_nothing_is_called_the_best() -> None:
-    (part,) = paper_sheet(gathered.make(results(run("a", 0.5 + seed / 10, seed) for seed in range(2))).boards).parts
+    (part,) = paper_table(
+        report_data.build_report(results(run("a", 0.5 + seed / 10, seed) for seed in range(2))).boards
+    ).parts
     assert not isinstance(part.body[0][2], Bold)
 
 
@@ -78,7 +83,7 @@ def test_a_wide_table_is_split_by_shots() -> None:
         for shots in ("full", "1")
         for seed in range(3)
     ]
-    first, second = paper_sheet(gathered.make(results(wide)).boards).parts
+    first, second = paper_table(report_data.build_report(results(wide)).boards).parts
     assert first.title.endswith("1 shot")
     assert second.title.endswith("all labels")
     assert first.head[2:] == tuple(f"{name}, 1 shot" for name in ("d1", "d2", "d3", "d4"))
@@ -92,11 +97,11 @@ def test_orders_on_two_backbones() -> None:
         for number, value in enumerate(values)
         for seed in range(3)
     ]
-    (record,) = orderings_sheet(gathered.make(results(runs)).boards).records
+    (record,) = orderings_table(report_data.build_report(results(runs)).boards).records
     assert record["tau"] == pytest.approx(scipy.stats.kendalltau(gain["one"], gain["two"]).statistic)
     assert (record["first"], record["second"], record["methods"]) == ("one", "two", 4)
     two_methods = [each for each in runs if each.params["method_label"] in ("m0", "m1")]
-    assert not orderings_sheet(gathered.make(results(two_methods)).boards), "two methods make no order"
+    assert not orderings_table(report_data.build_report(results(two_methods)).boards), "two methods make no order"
 
 
 def test_rank_wins_and_pairs_of_a_board(boards: tuple[Board, ...]) -> None:
@@ -109,14 +114,14 @@ def test_rank_wins_and_pairs_of_a_board(boards: tuple[Board, ...]) -> None:
     assert rows["best"].across is not None
     assert board.floor is not None
     assert 0 < board.floor < 0.3
-    pairs = {(row["method"], row["other_method"]): row for row in pairs_sheet(boards).records}
+    pairs = {(row["method"], row["other_method"]): row for row in pairs_table(boards).records}
     assert set(pairs) == {("best", "near"), ("best", "far"), ("near", "far")}
     assert pairs["best", "far"]["verdict"] == 1
     assert pairs["best", "near"]["verdict"] == 0
 
 
 def test_spread_is_pooled_within_settings(boards: tuple[Board, ...]) -> None:
-    records = {row["method"]: row for row in spread_sheet(boards).records}
+    records = {row["method"]: row for row in spread_table(boards).records}
     assert records["best"]["sd"] == pytest.approx(stdev(NOISE["best"]))
 
 
@@ -126,18 +131,18 @@ def test_ranks_without_a_dataset() -> None:
         for name in LEVEL
         for seed in range(4)
     ]
-    sheet = left_out_sheet(gathered.make(results([*RUNS, *turned])).boards)
-    ranks = {(row["method"], row["left_out"]): row["rank_without"] for row in sheet.records}
+    table = left_out_table(report_data.build_report(results([*RUNS, *turned])).boards)
+    ranks = {(row["method"], row["left_out"]): row["rank_without"] for row in table.records}
     assert ranks["best", "odd"] == 1
     assert ranks["best", "digits"] == 2
-    assert not left_out_sheet(gathered.make(results([each for each in RUNS if "digits" in each.id])).boards)
+    assert not left_out_table(report_data.build_report(results([each for each in RUNS if "digits" in each.id])).boards)
 
 
 def test_a_seed_that_stands_out_is_named() -> None:
     runs = [run(f"m{number}", 0.5 + 0.001 * seed + 0.1 * number, seed) for number in range(4) for seed in range(5)]
-    assert not outliers_sheet(gathered.make(results(runs)).boards)
+    assert not outliers_table(report_data.build_report(results(runs)).boards)
     runs[7] = run("m1", 0.2, 2)
-    (record,) = outliers_sheet(gathered.make(results(runs)).boards).records
+    (record,) = outliers_table(report_data.build_report(results(runs)).boards).records
     assert (record["method"], record["seed"], record["accuracy"]) == ("m1", 2, 0.2)
 
 
@@ -147,12 +152,12 @@ def test_example_by_example_is_the_exact_test_of_the_discordant() -> None:
     runs = [run("ours", 0.9 + seed / 1000, seed, correct=ours if seed == 0 else None) for seed in range(3)]
     runs += [run("theirs", 0.7 + seed / 1000, seed, correct=theirs if seed == 0 else None) for seed in range(3)]
     found = results(runs)
-    report = gathered.make(found)
-    (record,) = examples_sheet(report.boards, report.cells, found.attached).records
+    report = report_data.build_report(found)
+    (record,) = examples_table(report.boards, report.cells, found.attached).records
     better, worse = int((ours & ~theirs).sum()), int((~ours & theirs).sum())
     assert (record["better"], record["worse"], record["tests"]) == (better, worse, 200)
     assert record["p"] == pytest.approx(scipy.stats.binomtest(better, better + worse).pvalue)
     short = [run("ours", 0.9, 0, correct=ours[:50]), *runs[1:]]
     found = results(short)
-    report = gathered.make(found)
-    assert not examples_sheet(report.boards, report.cells, found.attached), "other test examples are not compared"
+    report = report_data.build_report(found)
+    assert not examples_table(report.boards, report.cells, found.attached), "other test examples are not compared"

@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 
 from tlbench.core.errors import UserError
-from tlbench.report.comparable_cells import Measured
+from tlbench.report.comparable_cells import ComparableCell
 from tlbench.report.recommendation import recommend
 
 GOOD, NEAR, BAD = (0.91, 0.93, 0.92, 0.90), (0.92, 0.90, 0.93, 0.91), (0.50, 0.53, 0.51, 0.49)
@@ -21,9 +21,9 @@ def cells(
     seconds: float | None = 2.0,
     trainable: float | None = 1000.0,
     oracle: bool = False,
-) -> list[Measured]:
+) -> list[ComparableCell]:
     return [
-        Measured(
+        ComparableCell(
             "classification", "classification", method, method, backbone, dataset, shots, seed, accuracy,
             seconds=seconds, trainable=trainable, stored_bytes=2048.0, oracle=oracle,
         )

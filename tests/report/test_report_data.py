@@ -13,16 +13,16 @@ from made_results import results, run
 
 from tlbench.audit.results import Audit, AuditedCell, CheckResult, Overlap
 from tlbench.plugins import registry
-from tlbench.report import report_data as gathered
-from tlbench.report.all_tables import sheets
+from tlbench.report import report_data
+from tlbench.report.built_sections import build_sections
 from tlbench.report.html import html
-from tlbench.report.rendered_figures import Drawn
 from tlbench.report.results import join
 from tlbench.report.sections._provenance_reproduction import reproductions
-from tlbench.report.sections._search_rows import searched
+from tlbench.report.sections._search_rows import search_rows
 from tlbench.report.sections._summary_protocols import protocol_boxes
+from tlbench.report.sections.leaderboard import trainings_of_rows
+from tlbench.report.sections.summary import answers
 from tlbench.report.staleness import stale
-from tlbench.report.trials import spent
 from tlbench.suite.selector import select
 
 PROBE = registry.declaration("methods", "linear_probe").code_mark
@@ -59,8 +59,10 @@ def test_methods_of_elsewhere_are_not_called_stale() -> None:
 
 def test_coverage_adds_up() -> None:
     runs = [run("linear_probe", 0.5, seed, tags=marked("0" * 16 if seed else PROBE)) for seed in range(3)]
-    report = gathered.make(results(runs, planned=7))
-    assert report.coverage() == {"done": 1, "stale": 2, "failed": 0, "missing": 4, "not applicable": 0}
+    report = report_data.build_report(results(runs, planned=7))
+    assert report.coverage.parts == (
+        ("done", 1), ("stale", 2), ("failed", 0), ("missing", 4), ("not applicable", 0)
+    )  # fmt: skip
     assert any("stale results" in warning and "2 cells" in warning for warning in report.warnings)
 
 
@@ -72,8 +74,8 @@ def test_each_board_answers_for_its_own_cells() -> None:
     ]
     text = [run("c", 0.9, seed, dataset="pydocs", backbone_label="text_tiny") for seed in range(3)]
     apart = [run("d", 0.99, seed, tags={"tlbench.transductive": "true"}) for seed in range(3)]
-    report = gathered.make(results([*image, *text, *apart]))
-    told = {board.title: answer for board, answer in report.answers}
+    report = report_data.build_report(results([*image, *text, *apart]))
+    told = {each.board.title: each.sentence for each in answers(report)}
     assert list(told) == ["classification: digits", "classification: pydocs", "classification, transductive: digits"]
     assert "b is the best of 2 rows" in told["classification: digits"]
     assert "only c was measured" in told["classification: pydocs"]
@@ -88,22 +90,22 @@ def test_trials_stand_under_the_labels_of_the_cells_that_use_them() -> None:
         cells += [run("lora", 0.5 + seed / 100, seed, f"d{ways}", tags=key, **option) for seed in range(3)]
         trial = run("lora", 0.0, 99, f"d{ways}", tags={**key, "tlbench.trial": "1", "tlbench.values": "{}"}, **option)
         tried.append(replace(trial, metrics={"validation/accuracy": 0.6, "cost/seconds": 1.0}))
-    report = gathered.make(results([*cells, *tried]))
-    found = searched(report.settings, report.results.trials)
+    report = report_data.build_report(results([*cells, *tried]))
+    found = search_rows(report.settings, report.results.trials)
     assert [(each.protocol, each.test) for each in found] == [
         ("episodic (ways=20)", pytest.approx(0.51)),
         ("episodic (ways=5)", pytest.approx(0.51)),
     ]
-    assert spent(report.settings, report.results.trials) == {
+    assert trainings_of_rows(report.settings, report.results.trials) == {
         (f"episodic (ways={ways})", "lora", report.settings[0].backbone): 1 for ways in ("5", "20")
     }
 
 
 def test_a_large_board_answers_for_all_its_rows() -> None:
     runs = [run(f"m{n}", 0.2 + n / 1000 + seed * n / 10_000, seed) for n in range(100) for seed in range(3)]
-    ((_, answer),) = gathered.make(results(runs)).answers
-    assert "m99" in answer
-    assert " of 100 rows" in answer
+    (answer,) = answers(report_data.build_report(results(runs)))
+    assert "m99" in answer.sentence
+    assert " of 100 rows" in answer.sentence
 
 
 def test_an_audit_that_failed_and_copies_are_warned_of() -> None:
@@ -119,29 +121,29 @@ def test_an_audit_that_failed_and_copies_are_warned_of() -> None:
     audit = Audit(
         suite="made", finished=0.0, version="1", commit="c", device="cpu", planned=1, cells=(cell,), overlaps=(overlap,)
     )
-    warnings = gathered.make(results([run("a", 0.5)]), audit).warnings
+    warnings = report_data.build_report(results([run("a", 0.5)]), audit).warnings
     assert any("leak checks failed on 1970-01-01" in warning for warning in warnings)
     assert "3 of 100 examples of digits: test have a copy in digits: train" in warnings
 
 
 def test_the_box_says_how_a_protocol_was_run() -> None:
     runs = [run("a", 0.5, seed, **{"option.ways": "5"}, protocol="episodic") for seed in (0, 3)]
-    report = gathered.make(results(runs))
-    (box,) = protocol_boxes(report.results.done, report.cells)
-    assert (box.name, box.facts["options"], box.facts["seeds"], box.facts["time"]) == (
+    report = report_data.build_report(results(runs))
+    (box,) = protocol_boxes(report.cells)
+    assert (box.name, box.options, box.seeds, box.time) == (
         "episodic", "ways 5", "2 (0, 3)", "4.0 s"
     )  # fmt: skip
     adapting = [run("a", 0.5, protocol="adaptation", **{"option.validator": "nuclear_norm"})]
-    report = gathered.make(results(adapting))
-    (box,) = protocol_boxes(report.results.done, report.cells)
-    assert "by nuclear norm" in box.facts["selected"]
-    assert box.facts["options"] == "–"
+    report = report_data.build_report(results(adapting))
+    (box,) = protocol_boxes(report.cells)
+    assert "by nuclear norm" in box.selected
+    assert box.options == "–"
 
 
 @pytest.mark.parametrize("label", ["lora(rank=8)", 'odd "name"', "it's; rm -rf /", "*"])
 def test_the_command_of_a_row_selects_that_row_alone(label: str) -> None:
     found = results([run(label, 0.5), run("lora(rank=80)", 0.6)])
-    one = next(each for each in reproductions([found], gathered.make(found).cells) if each.method == label)
+    one = next(each for each in reproductions([found], report_data.build_report(found).cells) if each.method == label)
     tlbench, verb, file, only, selector = shlex.split(one.command)
     assert (tlbench, verb, file, only) == ("tlbench", "run", "made.yaml", "--only")
     chosen = select(selector)
@@ -152,14 +154,14 @@ def test_the_command_of_a_row_selects_that_row_alone(label: str) -> None:
 def test_of_joined_suites_each_has_its_own_command_and_runs() -> None:
     first = replace(results([run("a", 0.5), run("b", 0.5)], suite="one"), experiment="1")
     other = replace(results([run("a", 0.5), run("c", 0.5)], suite="two words"), experiment="2")
-    report = gathered.make(join([first, other]), suites=[first, other])
+    report = report_data.build_report(join([first, other]), suites=[first, other])
     found = reproductions(report.suites, report.cells)
     assert [(each.suite, each.method) for each in found] == [
         ("one", "a"), ("one", "b"), ("two words", "a"), ("two words", "c")
     ]  # fmt: skip
     assert [shlex.split(each.command)[2] for each in found] == ["one.yaml"] * 2 + ["two words.yaml"] * 2
     assert ["/experiments/1/" in each.runs for each in found] == [True, True, False, False]
-    page = html(report, sheets(report), Drawn({}, 0), "")
+    page = html(report, list(build_sections(report))).text
     assert "tlbench run one.yaml\ntlbench run &#39;two words.yaml&#39;\n" in page
     assert "tlbench report one.yaml &#39;two words.yaml&#39;" in page
     assert "+two words.yaml" not in page
@@ -167,11 +169,11 @@ def test_of_joined_suites_each_has_its_own_command_and_runs() -> None:
 
 def test_why_there_are_no_differences_is_said_once() -> None:
     ways = [run(f"m{ways}", 0.5, protocol="episodic", **{"option.ways": str(ways)}) for ways in (5, 20)]
-    (told,) = [each for each in gathered.make(results(ways)).warnings if "no differences" in each]
+    (told,) = [each for each in report_data.build_report(results(ways)).warnings if "no differences" in each]
     assert told == "no differences are shown: the suite names no baseline"
     (other,) = [
         each
-        for each in gathered.make(results([*ways, run("a", 0.5)], baseline="linear_probe")).warnings
+        for each in report_data.build_report(results([*ways, run("a", 0.5)], baseline="linear_probe")).warnings
         if "does not apply" in each
     ]
     assert other.startswith("no differences are shown for episodic (ways=20); episodic (ways=5): ")
@@ -179,22 +181,22 @@ def test_why_there_are_no_differences_is_said_once() -> None:
 
 def test_a_name_that_no_selector_can_say_runs_the_whole_suite() -> None:
     found = results([run("""both " and '""", 0.5)])
-    (one,) = reproductions([found], gathered.make(found).cells)
+    (one,) = reproductions([found], report_data.build_report(found).cells)
     assert one.command == "tlbench run made.yaml"
 
 
 def test_links_lead_to_the_runs_of_a_row() -> None:
     found = results([run("lora(rank=8)", 0.5)])
-    (local,) = reproductions([found], gathered.make(found).cells)
+    (local,) = reproductions([found], report_data.build_report(found).cells)
     assert local.runs.startswith("http://127.0.0.1:5000/#/experiments/")
     asked = unquote(local.runs.partition("searchFilter=")[2])
     assert asked == 'params.method_label = "lora(rank=8)" and params.backbone_label = "resnet18/random"'
-    far = gathered.Results(**{**vars(found), "place": "https://mlflow.example.org/", "experiment": "7"})
-    (there,) = reproductions([far], gathered.make(found).cells)
+    far = report_data.Results(**{**vars(found), "place": "https://mlflow.example.org/", "experiment": "7"})
+    (there,) = reproductions([far], report_data.build_report(found).cells)
     assert re.match(r"https://mlflow\.example\.org/#/experiments/7/runs\?", there.runs)
 
 
 def test_a_suite_without_results_still_gathers() -> None:
-    report = gathered.make(results([]))
-    assert (report.boards, report.answers, report.stale) == ((), (), frozenset())
+    report = report_data.build_report(results([]))
+    assert (report.boards, answers(report), report.stale) == ((), (), frozenset())
     assert isinstance(report.results.trials, pd.DataFrame)

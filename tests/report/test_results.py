@@ -178,7 +178,7 @@ def test_records_left_unread_are_counted_and_those_first_read_are_what_is_shown_
 
 def test_report_imports_neither_mlflow_nor_torch_nor_ray(store: str) -> None:
     code = (
-        "import sys; from tlbench.report import page; page.gather('demo', sys.argv[1]);"
+        "import sys; from tlbench.report import report_data; report_data.read_report('demo', sys.argv[1]);"
         "print([name for name in ('mlflow', 'torch', 'ray') if name in sys.modules])"
     )
     said = subprocess.run([sys.executable, "-c", code, store], capture_output=True, text=True, check=True)

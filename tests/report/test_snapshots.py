@@ -17,7 +17,7 @@ from made_results import results, run
 from test_compare import command  # noqa: F401
 
 from tlbench.core.errors import UserError
-from tlbench.report import page
+from tlbench.report import report_data
 from tlbench.report.comparison.snapshot_changes import changes, told
 from tlbench.report.comparison.snapshots import freeze, read, refuse_tag, tags
 from tlbench.report.results import Results, join, load
@@ -39,8 +39,8 @@ def lora(values: tuple[float, ...], **changed: Any) -> list[Any]:
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two snapshots: ``one``, and ``two`` in which lora is better, tune is new and old is gone."""
     reports = tmp_path_factory.mktemp("reports")
-    freeze(page.make(suite(*lora(BEFORE), run("old", 0.5))), "one", reports)
-    freeze(page.make(suite(*lora(AFTER), run("lora", 0.0, 7), run("tune", 0.9))), "two", reports)
+    freeze(report_data.build_report(suite(*lora(BEFORE), run("old", 0.5))), "one", reports)
+    freeze(report_data.build_report(suite(*lora(AFTER), run("lora", 0.0, 7), run("tune", 0.9))), "two", reports)
     return reports
 
 
@@ -73,7 +73,7 @@ def test_reading_returns_what_was_frozen(shelf: Path) -> None:
 def test_a_tag_is_used_once(shelf: Path) -> None:
     before = (shelf / "frozen" / "one" / "SHA256SUMS").read_text()
     with pytest.raises(UserError, match="never overwritten"):
-        freeze(page.make(suite()), "one", shelf)
+        freeze(report_data.build_report(suite()), "one", shelf)
     assert (shelf / "frozen" / "one" / "SHA256SUMS").read_text() == before
 
 
@@ -85,7 +85,7 @@ def test_a_tag_is_a_plain_name(tag: str, tmp_path: Path) -> None:
 
 def test_nothing_is_not_frozen(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing to freeze"):
-        freeze(page.make(results([])), "empty", tmp_path)
+        freeze(report_data.build_report(results([])), "empty", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -94,13 +94,13 @@ def test_a_freeze_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
         "tlbench.report.comparison.snapshots._hash", lambda _: (_ for _ in ()).throw(OSError("disk full"))
     )
     with pytest.raises(OSError, match="disk full"):
-        freeze(page.make(suite()), "one", tmp_path)
+        freeze(report_data.build_report(suite()), "one", tmp_path)
     assert list((tmp_path / "frozen").iterdir()) == []
 
 
 @pytest.mark.parametrize("harm", ["changed", "missing"])
 def test_a_tampered_snapshot_is_not_read(harm: str, tmp_path: Path) -> None:
-    freeze(page.make(suite()), "one", tmp_path)
+    freeze(report_data.build_report(suite()), "one", tmp_path)
     victim = tmp_path / "frozen" / "one" / "leaderboard.md"
     if harm == "changed":
         victim.write_text(victim.read_text().replace("probe", "prober"))
@@ -143,7 +143,7 @@ def test_a_snapshot_against_itself_changed_nothing(shelf: Path) -> None:
 
 def test_other_content_under_one_name_is_told(shelf: Path, tmp_path: Path) -> None:
     other = [run("probe", value, seed, dataset_fingerprint="0" * 64) for seed, value in enumerate(BEFORE)]
-    freeze(page.make(results(other)), "other", tmp_path)
+    freeze(report_data.build_report(results(other)), "other", tmp_path)
     (note,) = changes(read("one", shelf), read("other", tmp_path)).notes
     assert note == "not the same content under one name: digits"
 

@@ -7,22 +7,22 @@ import pytest
 import scipy.stats
 
 from tlbench.report import number_format as text
-from tlbench.report.comparable_cells import Measured
+from tlbench.report.comparable_cells import ComparableCell
 from tlbench.report.rows.leaderboard import Board, LeaderRow, leaderboard
 from tlbench.report.rows.settings import SettingRow, settings
 from tlbench.stats.contrasts import baseline_contrasts, holm
 
 
-def cell(method: str, seed: int, accuracy: float, **other: str) -> Measured:
+def cell(method: str, seed: int, accuracy: float, **other: str) -> ComparableCell:
     """Return a cell of 5-shot digits on conv4, unless said otherwise."""
     told = {"protocol": "classification", "backbone": "conv4", "dataset": "digits", "shots": "5"} | other
-    return Measured(
+    return ComparableCell(
         told["protocol"], told["protocol"], method, method, told["backbone"], told["dataset"], told["shots"], seed,
         accuracy, seconds=float(seed), trainable=10.0,
     )  # fmt: skip
 
 
-def cells(method: str, *accuracies: float, **other: str) -> list[Measured]:
+def cells(method: str, *accuracies: float, **other: str) -> list[ComparableCell]:
     """Return a cell for each accuracy, with seeds 0, 1, ..."""
     return [cell(method, seed, accuracy, **other) for seed, accuracy in enumerate(accuracies)]
 

@@ -11,14 +11,16 @@ import pytest
 import scipy.stats
 
 from tlbench.core.record import Cost, Outcome, Record
-from tlbench.report import page
-from tlbench.report.comparable_cells import Measured, settle
-from tlbench.report.number_format import BOUNDS
+from tlbench.report import page, report_data
+from tlbench.report.comparable_cells import ComparableCell, comparable_cells
+from tlbench.report.notes import UPPER_BOUNDS
 from tlbench.report.results import Results, tidy
 from tlbench.report.rows.leaderboard import Board, leaderboard
 from tlbench.report.rows.settings import settings
-from tlbench.report.sections._adaptation_choices import Choices, choices
-from tlbench.report.sections._overview_tables import choices_sheet, leaderboard_sheet, settings_sheet
+from tlbench.report.sections._adaptation_choices import ValidatorChoices, validator_choices
+from tlbench.report.sections._adaptation_table import choices_table
+from tlbench.report.sections._datasets_settings_table import settings_table
+from tlbench.report.sections._leaderboard_table import leaderboard_table
 from tlbench.report.table import csv as as_csv
 from tlbench.report.table import markdown
 from tlbench.store.mlflow import schema as layout
@@ -72,16 +74,16 @@ RECORDS = [record(method, seed) for method in ACCURACY for seed in range(SEEDS)]
 
 
 @pytest.fixture(scope="module")
-def measured() -> tuple[Measured, ...]:
-    return settle(results(*RECORDS).done)[0]
+def measured() -> tuple[ComparableCell, ...]:
+    return comparable_cells(results(*RECORDS).done)[0]
 
 
 @pytest.fixture(scope="module")
-def found(measured: tuple[Measured, ...]) -> Choices:
-    return choices(measured)
+def found(measured: tuple[ComparableCell, ...]) -> ValidatorChoices:
+    return validator_choices(measured)
 
 
-def test_rows_are_means_over_seeds_and_upper_bounds_stand_apart(found: Choices) -> None:
+def test_rows_are_means_over_seeds_and_upper_bounds_stand_apart(found: ValidatorChoices) -> None:
     assert set(found.validators) == set(NAMES)
     assert [row.method for row in found.rows] == ["dann", "source_only"]
     assert [row.method for row in found.bounds] == ["target_oracle"]
@@ -91,39 +93,39 @@ def test_rows_are_means_over_seeds_and_upper_bounds_stand_apart(found: Choices) 
     assert (dann.ranking, dann.seeds, dann.is_bound) == ("information", 3, False)
 
 
-def test_how_far_each_validator_falls(found: Choices) -> None:
+def test_how_far_each_validator_falls(found: ValidatorChoices) -> None:
     """By hand, over the two methods that compete."""
-    falls = {fall.validator: fall for fall in found.falls}
-    assert [fall.validator for fall in found.falls] == ["information", "entropy", "last"]
+    gaps = {gap.validator: gap for gap in found.gaps}
+    assert [gap.validator for gap in found.gaps] == ["information", "entropy", "last"]
     for name, (mean, most) in {"information": (0.02, 0.02), "entropy": (0.07, 0.10), "last": (0.115, 0.20)}.items():
-        assert falls[name].mean == pytest.approx(mean)
-        assert falls[name].most == pytest.approx(most)
-        assert falls[name].settings == 2
-        assert falls[name].ranking == (name == "information")
+        assert gaps[name].mean == pytest.approx(mean)
+        assert gaps[name].largest == pytest.approx(most)
+        assert gaps[name].settings == 2
+        assert gaps[name].is_ranking == (name == "information")
 
 
-def test_other_protocols_have_no_such_rows(measured: tuple[Measured, ...]) -> None:
-    plain = [Measured("classification", "classification", "a", "a", "conv4", "digits", "5", 0, 0.5)]
-    assert choices(plain) == Choices()
-    assert choices([*plain, *measured]) == choices(measured)
+def test_other_protocols_have_no_such_rows(measured: tuple[ComparableCell, ...]) -> None:
+    plain = [ComparableCell("classification", "classification", "a", "a", "conv4", "digits", "5", 0, 0.5)]
+    assert validator_choices(plain) == ValidatorChoices()
+    assert validator_choices([*plain, *measured]) == validator_choices(measured)
 
 
 def test_two_ranking_validators_are_two_protocols() -> None:
     both = [record("dann", seed, ranking) for ranking in ("entropy", "last") for seed in range(2)]
-    found = choices(settle(results(*both).done)[0])
+    found = validator_choices(comparable_cells(results(*both).done)[0])
     assert [(row.protocol, row.ranking) for row in found.rows] == [
         ("adaptation (validator=entropy)", "entropy"),
         ("adaptation (validator=last)", "last"),
     ]
-    assert not any(fall.ranking for fall in found.falls)
+    assert not any(gap.is_ranking for gap in found.gaps)
 
 
-def only(cells: tuple[Measured, ...]) -> Board:
+def only(cells: tuple[ComparableCell, ...]) -> Board:
     (board,) = leaderboard(cells, "source_only")
     return board
 
 
-def test_upper_bounds_are_never_ranked(measured: tuple[Measured, ...]) -> None:
+def test_upper_bounds_are_never_ranked(measured: tuple[ComparableCell, ...]) -> None:
     board = only(measured)
     assert [(row.method, row.rank) for row in board.ranked] == [("dann", 1), ("source_only", 2)]
     assert [row.method for row in board.bounds] == ["target_oracle"]
@@ -133,14 +135,14 @@ def test_upper_bounds_are_never_ranked(measured: tuple[Measured, ...]) -> None:
     assert "sees labels that all others are denied" in bound.remark
 
 
-def test_upper_bounds_are_in_no_family_and_make_no_row_incomplete(measured: tuple[Measured, ...]) -> None:
+def test_upper_bounds_are_in_no_family_and_make_no_row_incomplete(measured: tuple[ComparableCell, ...]) -> None:
     """Holm's correction is as if they were not there; nor does a seed that only they have count as missing."""
-    more = settle(results(*RECORDS, record("target_oracle", 3)).done)[0]
+    more = comparable_cells(results(*RECORDS, record("target_oracle", 3)).done)[0]
     tested = scipy.stats.ttest_rel([0.78, 0.79, 0.85], [0.62, 0.63, 0.64]).pvalue
     wobble = {("dann", 2): 0.05, ("target_oracle", 1): -0.02}
     for cells in (measured, more):
         wobbly = [
-            Measured(**{**_asdict(cell), "accuracy": cell.accuracy + wobble.get((cell.method, cell.seed), 0.0)})
+            ComparableCell(**{**_asdict(cell), "accuracy": cell.accuracy + wobble.get((cell.method, cell.seed), 0.0)})
             for cell in cells
         ]
         rows = {row.method: row for row in only(tuple(wobbly)).rows}
@@ -154,39 +156,39 @@ def test_upper_bounds_are_in_no_family_and_make_no_row_incomplete(measured: tupl
         assert [row.is_bound for row in of_settings.values()] == [row == "target_oracle" for row in of_settings]
 
 
-def _asdict(cell: Measured) -> dict[str, Any]:
-    return {name: getattr(cell, name) for name in Measured.__dataclass_fields__}
+def _asdict(cell: ComparableCell) -> dict[str, Any]:
+    return {name: getattr(cell, name) for name in ComparableCell.__dataclass_fields__}
 
 
-def test_the_tables_as_files(found: Choices, measured: tuple[Measured, ...]) -> None:
-    rows = {row["method"]: row for row in csv.DictReader(StringIO(as_csv(choices_sheet(found))))}
+def test_the_tables_as_files(found: ValidatorChoices, measured: tuple[ComparableCell, ...]) -> None:
+    rows = {row["method"]: row for row in csv.DictReader(StringIO(as_csv(choices_table(found))))}
     assert float(rows["dann"]["by_entropy"]) == pytest.approx(0.71)
     assert float(rows["dann"]["oracle"]) == pytest.approx(0.81)
     assert rows["dann"]["ranked_by"] == "information"
     assert [rows[name]["upper_bound"] for name in ("dann", "target_oracle")] == ["False", "True"]
-    told = markdown(choices_sheet(found))
-    above, below = told.split(BOUNDS)
+    told = markdown(choices_table(found))
+    above, below = told.split(UPPER_BOUNDS)
     assert "| a -&gt; b | 0 | dann | conv4/random | information | 71.0 | 79.0 | 61.0 | 81.0 | 3 |" in above
     assert "target\\_oracle" in below
     assert "target\\_oracle" not in above
     assert "| information, ranked | −2.0 | −2.0 | 2 |" in below
     assert "| last | −11.5 | −20.0 | 2 |" in below
-    assert as_csv(choices_sheet(Choices())).startswith("protocol,dataset")
-    assert markdown(choices_sheet(Choices())) == "No results.\n"
+    assert as_csv(choices_table(ValidatorChoices())).startswith("protocol,dataset")
+    assert markdown(choices_table(ValidatorChoices())) == "No results.\n"
     boards = leaderboard(measured, "source_only")
-    for sheet in (leaderboard_sheet(boards, {}), settings_sheet(settings(measured, "source_only"))):
-        bound = {row["method"]: row["upper_bound"] for row in csv.DictReader(StringIO(as_csv(sheet)))}
+    for table in (leaderboard_table(boards, {}), settings_table(settings(measured, "source_only"))):
+        bound = {row["method"]: row["upper_bound"] for row in csv.DictReader(StringIO(as_csv(table)))}
         assert bound == {"dann": "False", "source_only": "False", "target_oracle": "True"}
-    assert "an upper bound: it sees labels" in markdown(leaderboard_sheet(boards, {}))
+    assert "an upper bound: it sees labels" in markdown(leaderboard_table(boards, {}))
 
 
 def test_the_page_and_its_files(tmp_path: Any) -> None:
-    paths = page.save(page.make(results(*RECORDS)), tmp_path)
+    paths = page.save(report_data.build_report(results(*RECORDS)), tmp_path)
     kinds = ("csv", "md", "tex", "svg", "pdf")
     assert {f"adaptation.{kind}" for kind in kinds} <= {path.name for path in paths.files}
     text = paths.index.read_text().replace("<wbr>", "")
     section = text[text.index('<section id="adaptation"') : text.index('<section id="reliability"')]
-    above, below = section.split(BOUNDS)
+    above, below = section.split(UPPER_BOUNDS)
     assert "<b>79.0</b>" in above
     assert "<i>81.0</i>" in above
     assert "<b>71.0</b>" not in above
@@ -194,7 +196,7 @@ def test_the_page_and_its_files(tmp_path: Any) -> None:
     assert "target_oracle" in below
     assert 'information <span class="tag">ranked</span>' in below
     leaders = text[text.index('<section id="leaderboard"') : text.index('<section id="datasets"')]
-    assert leaders.index("dann") < leaders.index(BOUNDS) < leaders.index("target_oracle")
+    assert leaders.index("dann") < leaders.index(UPPER_BOUNDS) < leaders.index("target_oracle")
 
 
 def test_a_suite_without_adaptation_says_so(tmp_path: Any) -> None:
@@ -202,7 +204,7 @@ def test_a_suite_without_adaptation_says_so(tmp_path: Any) -> None:
     (tmp_path / "adapting").mkdir()
     for name in ("adaptation.svg", "mine.svg"):
         (tmp_path / "adapting" / name).touch()
-    paths = page.save(page.make(results(*plain)), tmp_path)
+    paths = page.save(report_data.build_report(results(*plain)), tmp_path)
     assert not [path.name for path in paths.files if path.name.startswith("adaptation.")]
     kept = {path.name for path in paths.folder.iterdir()}
     assert ("adaptation.svg" in kept, "mine.svg" in kept) == (False, True), "only what a report wrote is removed"

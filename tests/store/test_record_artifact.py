@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_results import results, run
+from plausible import make_record
 
-from tlbench.core.record import Cost, Outcome, Record, pack_bits
-from tlbench.report.all_tables import sheets
+from tlbench.core.record import Outcome, pack_bits
+from tlbench.report.built_sections import build_sections
 from tlbench.report.html import html
-from tlbench.report.rendered_figures import Drawn
-from tlbench.report.report_data import make
+from tlbench.report.report_data import build_report
 from tlbench.store.mlflow import record_artifact as attached
 
 
@@ -28,8 +28,7 @@ def test_a_record_comes_back(tmp_path: Path) -> None:
         correct=pack_bits(np.packbits(right).tobytes()),
         notes=("slow",),
     )
-    cost = Cost(seconds=1, train_seconds=1, cpu_seconds=1, peak_memory=1, gpus=0, cpus=1, started=0)
-    record = Record(cell={"id": "c"}, status="done", outcome=outcome, cost=cost)
+    record = make_record("c").model_copy(update={"outcome": outcome})
     (tmp_path / "record.json").write_text(record.model_dump_json())
     for place in (str(tmp_path), tmp_path.as_uri()):
         found = attached.from_folder(place)
@@ -61,7 +60,9 @@ def test_what_lies_elsewhere_is_not_asked_for(place: str) -> None:
 def test_the_page_says_what_was_left_unread_and_how_to_get_it(place: str, hint: bool) -> None:
     made = replace(results([run("a", 0.5), run("b", 0.6)]), place=place)
     cut = replace(made, unread=97_000)
-    whole, told = (html(report, sheets(report), Drawn({}, 0), "") for report in (make(made), make(cut)))
+    whole, told = (
+        html(report, list(build_sections(report))).text for report in (build_report(made), build_report(cut))
+    )
     assert "left unread" not in whole
     assert told.count("The records of 97,000 runs were left unread") == 2
     assert told.count("<code>tlbench cell ID</code>") == 2

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tlbench.report import number_format as text
+from tlbench.report.notes import TRANSDUCTIVE
 from tlbench.report.rows.leaderboard import Board, LeaderRow
 
 
@@ -29,7 +30,7 @@ def terminal_table(suite: str, boards: Iterable[Board]) -> Table:
         table.add_section()
         title = Text(f"{board.protocol}: {', '.join(board.datasets)}", style="bold")
         if board.transductive:
-            title.append(f"\n{text.TRANSDUCTIVE}", style="not bold dim")
+            title.append(f"\n{TRANSDUCTIVE}", style="not bold dim")
         table.add_row(*[""] * 5, title)
         for row in board.rows:
             table.add_row(*_cells(row), style="dim" if row.rank is None else None)

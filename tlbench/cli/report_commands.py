@@ -57,11 +57,14 @@ def report(
         frozen.refuse_tag(freeze, reports)
     names = list(dict.fromkeys(map(suite_name, suites)))
     place = workspace_at(workspace)
-    gathered = write_report(names, prepare_tracking(tracking_uri, place.root), reports, place)
-    if freeze is not None and gathered is not None:
-        out.print(
-            f"frozen       {escape(str(frozen.freeze(gathered, freeze, reports)))}   (`tlbench compare` reads it)"
-        )
+    written = write_report(names, prepare_tracking(tracking_uri, place.root), reports, place)
+    if written is None:
+        return
+    if freeze is not None:
+        folder = frozen.freeze(written.report, freeze, reports)
+        out.print(f"frozen       {escape(str(folder))}   (`tlbench compare` reads it)")
+    if not written.is_whole:
+        raise typer.Exit(1)
 
 
 def compare(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from tlbench.core.errors import UserError
 
 if TYPE_CHECKING:
     from tlbench.planning.prepare import PreparedSuite
-    from tlbench.report.page import Report
+    from tlbench.report.report_data import Report
     from tlbench.store.mlflow.background_writer import Backlog
     from tlbench.store.workspace import Workspace
 
@@ -89,23 +90,39 @@ def _cut(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:95]} ... {text[-100:]}"
 
 
-def write_report(names: list[str], uri: str, folder: Path, workspace: Workspace, must: bool = True) -> Report | None:
-    """Write and show the report; where MLflow lacks results anyway, a report that cannot be made is a note."""
+@dataclass(frozen=True)
+class WrittenReport:
+    """A report, and whether all of its sections could be shown."""
+
+    report: Report
+    is_whole: bool
+
+
+def write_report(
+    names: list[str], uri: str, folder: Path, workspace: Workspace, must: bool = True
+) -> WrittenReport | None:
+    """Write and show the report; where MLflow lacks results anyway, a report that cannot be made is a note.
+
+    A section that cannot be shown is named with what happened and where; the others are written.
+    """
     from tlbench.cli.leaderboard_table import terminal_table
-    from tlbench.report.page import gather, save
+    from tlbench.report.page import save
+    from tlbench.report.report_data import read_report
     from tlbench.store.addresses import without_credentials
 
     try:
-        gathered = gather(names, uri, workspace.root)
+        report = read_report(names, uri, workspace.root)
     except UserError as error:
         if must:
             raise
         err.print(f"[yellow]no report[/]: {escape(error.message)}")
         return None
-    paths = save(gathered, folder)
-    out.print(terminal_table(gathered.results.suite, gathered.boards))
-    for warning in gathered.warnings:
+    paths = save(report, folder)
+    out.print(terminal_table(report.results.suite, report.boards))
+    for warning in report.warnings:
         err.print(f"[yellow]note[/] {escape(warning)}")
+    for failure in paths.failures:
+        err.print(f"[red]error[/] {escape(str(failure))}")
     out.print(f"leaderboard  {escape(str(paths.index))}   (open it in a browser)")
     out.print(f"MLflow       {escape(without_credentials(uri))}   (`tlbench ui` shows it)")
-    return gathered
+    return WrittenReport(report, is_whole=not paths.failures)

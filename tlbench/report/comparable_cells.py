@@ -1,4 +1,4 @@
-"""Measured cells that can be compared: labels that mean one thing, and one cell for each setting and seed."""
+"""ComparableCell cells that can be compared: labels that mean one thing, and one cell for each setting and seed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CHOICE = "test/accuracy_by/"
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class ComparableCell:
     """A finished cell as the tables need it; None where nothing was stored.
 
     Attributes:
@@ -43,6 +43,7 @@ class Measured:
         total: Parameters of the whole predictor.
         cell: The cell's id.
         run_id: MLflow's run.
+        options: Options of the protocol, as canonical JSON.
     """
 
     protocol: str
@@ -69,17 +70,19 @@ class Measured:
     total: float | None = None
     cell: str = ""
     run_id: str = ""
+    protocol_version: str = ""
+    options: str = "{}"
 
 
 _COLUMNS = (
     "protocol", "protocol_name", "method_label", "method", "backbone_label", "dataset", "shots", "seed",
     "test/accuracy", "test/accuracy_ci95", "test/macro_f1", "test/nll", "test/ece", "cost/seconds",
     "footprint/trainable", "footprint/stored_bytes", "cost/peak_memory", "transductive",
-    "oracle", "validator", "choices", "footprint/total", "cell", "run_id",
-)  # fmt: skip  # in the order of Measured's fields
+    "oracle", "validator", "choices", "footprint/total", "cell", "run_id", "protocol_version", "options",
+)  # fmt: skip  # in the order of ComparableCell's fields
 
 
-def settle(done: pd.DataFrame) -> tuple[tuple[Measured, ...], tuple[str, ...]]:
+def comparable_cells(done: pd.DataFrame) -> tuple[tuple[ComparableCell, ...], tuple[str, ...]]:
     """Return the cells that the tables are made of, and what was done to them.
 
     * A protocol that was run with several options is several: ``episodic (ways=5)`` and ``episodic (ways=20)``.
@@ -107,7 +110,7 @@ def settle(done: pd.DataFrame) -> tuple[tuple[Measured, ...], tuple[str, ...]]:
     scored["dataset"] = _with_fingerprint(scored, notes)
     newest = _apart(_newest(scored, notes))
     columns = [newest[name].tolist() for name in _COLUMNS]
-    return tuple(Measured(*map(_known, row)) for row in zip(*columns, strict=True)), tuple(notes)
+    return tuple(ComparableCell(*map(_known, row)) for row in zip(*columns, strict=True)), tuple(notes)
 
 
 def by_shots(shots: str) -> float:
@@ -115,15 +118,15 @@ def by_shots(shots: str) -> float:
     return math.inf if shots == "full" else float(shots)
 
 
-def grouped(cells: Iterable[Measured], key: Callable[[Measured], Key]) -> dict[Key, list[Measured]]:
+def grouped(cells: Iterable[ComparableCell], key: Callable[[ComparableCell], Key]) -> dict[Key, list[ComparableCell]]:
     """Return the cells by a key, in the order in which the keys come."""
-    groups: dict[Key, list[Measured]] = {}
+    groups: dict[Key, list[ComparableCell]] = {}
     for cell in cells:
         groups.setdefault(key(cell), []).append(cell)
     return groups
 
 
-def scores(cells: Iterable[Measured]) -> Scores:
+def scores(cells: Iterable[ComparableCell]) -> Scores:
     """Return the accuracies of one method on one backbone, by dataset and shots, by seed."""
     found: Scores = {}
     for cell in cells:
@@ -136,7 +139,7 @@ def accuracy(found: Scores) -> Estimate:
     return nested_mean(found).clipped(0.0, 1.0)
 
 
-def bounds(cells: Iterable[Measured]) -> set[str]:
+def bounds(cells: Iterable[ComparableCell]) -> set[str]:
     """Return the methods that saw labels which all others are denied."""
     return {cell.method for cell in cells if cell.oracle}
 

@@ -13,11 +13,6 @@ from tlbench.stats.intervals import Estimate
 from tlbench.stats.wins import Wins
 
 NONE = "–"
-TRANSDUCTIVE = "Transductive: an answer may draw on the other queries of its episode. Not comparable with other rows."
-BOUNDS = "Upper bounds: they see labels that all others are denied, and are never ranked"
-FALLS = (
-    "Points of test accuracy between the model that a validator chose and the best one, over settings of equal weight."
-)
 MINUS = "\N{MINUS SIGN}"
 _NAMED, _SHORT = 4, 90  # datasets and letters that a title has room for
 
@@ -89,7 +84,7 @@ def ranks(place: int | None, reach: tuple[int, int] | None) -> str:
     return str(reach[0]) if reach[0] == reach[1] else f"{reach[0]}–{reach[1]}"
 
 
-def record(found: Wins | None) -> str:
+def win_tie_loss(found: Wins | None) -> str:
     """Return wins, ties and losses as ``3/1/0``."""
     return NONE if found is None else f"{found.win}/{found.tie}/{found.loss}"
 

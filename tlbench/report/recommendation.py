@@ -8,7 +8,7 @@ from math import inf
 
 from tlbench.core.errors import UserError, nearest
 from tlbench.report import number_format as text
-from tlbench.report.comparable_cells import Measured, by_shots
+from tlbench.report.comparable_cells import ComparableCell, by_shots
 from tlbench.report.rows.cost import Cost
 from tlbench.report.rows.leaderboard import Board, LeaderRow, leaderboard
 from tlbench.stats import RANKED_SEEDS
@@ -59,7 +59,7 @@ class Recommendation:
 
 
 def recommend(
-    cells: Iterable[Measured], dataset: str = "", shots: str = "", level: float = 0.95
+    cells: Iterable[ComparableCell], dataset: str = "", shots: str = "", level: float = 0.95
 ) -> Recommendation | None:
     """Answer for a dataset and a label budget.
 

@@ -1,36 +1,50 @@
-"""A suite's report before it is written: results, tables, sentences and warnings."""
+"""What all sections of a report are made of: the results of a suite, its rows, and warnings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
 from tlbench.audit.results import Audit
 from tlbench.audit.storage import read_audit
-from tlbench.report.comparable_cells import Measured, settle
-from tlbench.report.recommendation import answer
+from tlbench.report.comparable_cells import ComparableCell, comparable_cells
+from tlbench.report.leading_rows import LeadingRows, leading_rows
 from tlbench.report.results import Results, join, load
 from tlbench.report.rows.leaderboard import Board, leaderboard
 from tlbench.report.rows.settings import SettingRow, settings
-from tlbench.report.sections._adaptation_choices import Choices, choices
 from tlbench.report.staleness import stale
-from tlbench.report.trials import labelled
+from tlbench.report.trials import with_labels
 
 _CUT, _TAIL = "[cut; sha256 ", 60  # how the store marks a text that it had to cut
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """Numbers of cells by their status; those whose code has changed since count as stale, not as done."""
+
+    done: int
+    stale: int
+    failed: int
+    missing: int
+    not_applicable: int
+
+    @property
+    def parts(self) -> tuple[tuple[str, int], ...]:
+        """The status in words, and the number of cells that have it."""
+        return tuple((each.name.replace("_", " "), getattr(self, each.name)) for each in fields(self))
+
+
+@dataclass(frozen=True)
 class Report:
-    """A suite's results and the tables made of them.
+    """A suite's results and the rows that they come to.
 
     Attributes:
         results: What MLflow holds.
-        boards: The leaderboard, a board per protocol and company of datasets.
+        boards: The leaderboard, a board per protocol and group of datasets that share a backbone.
         settings: One row a setting.
-        choices: What validators chose, where a protocol lets several choose.
         warnings: What a reader must know before believing a number.
         cells: What the tables are made of.
         stale: Cells whose code has changed since.
@@ -41,28 +55,31 @@ class Report:
     results: Results
     boards: tuple[Board, ...]
     settings: tuple[SettingRow, ...]
-    choices: Choices
     warnings: tuple[str, ...]
-    cells: tuple[Measured, ...] = ()
+    cells: tuple[ComparableCell, ...] = ()
     stale: frozenset[str] = frozenset()
     audit: Audit | None = None
     suites: tuple[Results, ...] = ()
 
     @cached_property
-    def answers(self) -> tuple[tuple[Board, str], ...]:
-        """What each board answers, as far as it goes; transductive boards answer after the others."""
-        found = [(board, answer(board).sentence) for board in self.boards]
-        return tuple(sorted(found, key=lambda pair: pair[0].transductive))
+    def leading(self) -> LeadingRows:
+        """The rows that figures show."""
+        return leading_rows(self.boards, self.settings)
 
-    def coverage(self) -> dict[str, int]:
-        """Return the number of cells by how they stand."""
+    @property
+    def coverage(self) -> Coverage:
+        """The number of cells by their status."""
         done, failed, old = len(self.results.done), len(self.results.failed), len(self.stale)
-        missing = max(0, (self.results.planned or 0) - done - failed)
-        absent = sum(each.count for each in self.results.not_applicable)
-        return {"done": done - old, "stale": old, "failed": failed, "missing": missing, "not applicable": absent}
+        return Coverage(
+            done=done - old,
+            stale=old,
+            failed=failed,
+            missing=max(0, (self.results.planned or 0) - done - failed),
+            not_applicable=sum(each.count for each in self.results.not_applicable),
+        )
 
 
-def gather(names: str | Sequence[str], uri: str, workspace: Path | None = None) -> Report:
+def read_report(names: str | Sequence[str], uri: str, workspace: Path | None = None) -> Report:
     """Read the results of a suite, or of several as one, from MLflow and make their tables.
 
     Args:
@@ -76,10 +93,10 @@ def gather(names: str | Sequence[str], uri: str, workspace: Path | None = None) 
     several = [names] if isinstance(names, str) else list(names)
     results = [load(name, uri) for name in several]
     audit = read_audit(workspace, several[0]) if workspace is not None and len(several) == 1 else None
-    return make(join(results), audit, results)
+    return build_report(join(results), audit, results)
 
 
-def make(results: Results, audit: Audit | None = None, suites: Sequence[Results] = ()) -> Report:
+def build_report(results: Results, audit: Audit | None = None, suites: Sequence[Results] = ()) -> Report:
     """Make the tables of results.
 
     Args:
@@ -87,17 +104,16 @@ def make(results: Results, audit: Audit | None = None, suites: Sequence[Results]
         audit: Of the one suite.
         suites: The results of each, where they are joined.
     """
-    cells, notes = settle(results.done)
+    cells, notes = comparable_cells(results.done)
     searches = dict(zip(results.done["cell"], results.done["setting"], strict=True))
     labels = {key: (cell.protocol, cell.dataset) for cell in cells if (key := searches[cell.cell])}
-    results = replace(results, trials=labelled(results.trials, labels))
+    results = replace(results, trials=with_labels(results.trials, labels))
     boards = leaderboard(cells, results.baseline)
     old = stale(results.done)
     return Report(
         results=results,
         boards=boards,
         settings=settings(cells, results.baseline),
-        choices=choices(cells),
         warnings=(*results.notes, *notes, *_warnings(results, boards), *_doubts(old, audit)),
         cells=cells,
         stale=old,

@@ -15,7 +15,7 @@ import pandas as pd
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import canonical
 from tlbench.core.not_applicable import NotApplicable
-from tlbench.report.trials import apart, none, of_runs
+from tlbench.report.trials import empty_trials, split_trials, trials_of_runs
 from tlbench.store.addresses import SQLITE, for_pages, without_credentials
 from tlbench.store.mlflow import read_postgresql as from_postgresql
 from tlbench.store.mlflow import read_rest as from_rest
@@ -85,7 +85,7 @@ class Results:
     notes: tuple[str, ...]
     experiment: str = ""
     attached: Mapping[str, Attached] = field(default_factory=dict)
-    trials: pd.DataFrame = field(default_factory=none)
+    trials: pd.DataFrame = field(default_factory=empty_trials)
     unread: int = 0
 
 
@@ -157,7 +157,7 @@ def _opened(uri: str) -> AbstractContextManager[from_sql.Snapshot]:
 def tidy(suite: str, place: str, stored: StoredExperiment) -> Results:
     """Turn what MLflow stored into results: one row a finished cell, failures apart."""
     notes: list[str] = []
-    runs, tried = apart(stored.runs)
+    runs, tried = split_trials(stored.runs)
     finished = _first_of_each_cell(_complete(runs, notes), notes)
     rows = [_row(run) for run in finished]
     done = pd.DataFrame(rows, columns=_columns(rows))
@@ -179,7 +179,7 @@ def tidy(suite: str, place: str, stored: StoredExperiment) -> Results:
         notes=tuple(notes),
         experiment=stored.id,
         attached={run.tags[layout.CELL_TAG]: run.attached for run in finished if run.attached is not None},
-        trials=of_runs(tried),
+        trials=trials_of_runs(tried),
         unread=stored.unread,
     )
 

@@ -18,7 +18,7 @@ class Bold(str):
 
 
 @dataclass(frozen=True)
-class Part:
+class TablePart:
     """One table as it is shown.
 
     Attributes:
@@ -37,38 +37,40 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """A table of the report.
+class Table:
+    """A table of the report: rows for a machine, and what people are shown of them.
 
     Attributes:
         name: File name without its ending.
         records: Rows by column, numbers unrounded and as fractions of 1.
         columns: Columns of the csv file where there is no row.
         parts: What is shown of it.
+        is_always_written: Whether its files are written, with headings only, where it has no row.
     """
 
     name: str
     records: Sequence[Mapping[str, Value]]
     columns: Sequence[str]
-    parts: Sequence[Part]
+    parts: Sequence[TablePart]
+    is_always_written: bool = False
 
     def __bool__(self) -> bool:
         """Say whether the table has a row."""
         return bool(self.records)
 
 
-def csv(sheet: Sheet) -> str:
+def csv(table: Table) -> str:
     """Return one line a record."""
-    columns = list(sheet.records[0] if sheet.records else sheet.columns)
-    return pd.DataFrame(sheet.records, columns=columns).to_csv(index=False, lineterminator="\n")
+    columns = list(table.records[0] if table.records else table.columns)
+    return pd.DataFrame(table.records, columns=columns).to_csv(index=False, lineterminator="\n")
 
 
-def markdown(sheet: Sheet) -> str:
+def markdown(table: Table) -> str:
     """Return one table a part."""
-    return "\n".join(map(_markdown, sheet.parts)) or "No results.\n"
+    return "\n".join(map(_markdown, table.parts)) or "No results.\n"
 
 
-def _markdown(part: Part) -> str:
+def _markdown(part: TablePart) -> str:
     title = f"### {_escaped(part.title)}\n\n" if part.title else ""
     note = f"{part.note}\n\n" if part.note else ""
     rule = ["---" if column in part.left else "---:" for column in range(len(part.head))]

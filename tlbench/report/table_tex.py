@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from functools import cache
 
-from tlbench.report.table import Bold, Part, Sheet
+from tlbench.report.table import Bold, Table, TablePart
 
 _MARKS = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
@@ -26,18 +26,18 @@ _RARE = "ĦħĸĿŀŉŦŧ"
 _OTHER = r"\providecommand{\otherscript}[2]{\ifdefined\Umathchar#1\else#2\fi}"
 
 
-def tex(sheet: Sheet) -> str:
+def tex(table: Table) -> str:
     r"""Return one ``tabular`` a part, to be read with ``\input``.
 
     pdfLaTeX has no letters of scripts other than Latin and Greek: it sets their code points, LuaLaTeX and XeLaTeX the
     letters themselves.
     """
-    body = "\n".join(map(_tabular, sheet.parts)) or "% no results\n"
+    body = "\n".join(map(_tabular, table.parts)) or "% no results\n"
     needed = f"{_OTHER}\n" if r"\otherscript" in body else ""
     return f"% \\usepackage[T1]{{fontenc}}\\usepackage{{booktabs}}\n{needed}{body}"
 
 
-def _tabular(part: Part) -> str:
+def _tabular(part: TablePart) -> str:
     columns = "".join("l" if column in part.left else "r" for column in range(len(part.head)))
     told = "".join(f"% {' '.join(text.split())}\n" for text in (part.title, part.note) if text)
     lines = [r"\toprule", _row(part.head), r"\midrule", *map(_row, part.body), r"\bottomrule"]

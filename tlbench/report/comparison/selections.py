@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tlbench.core.errors import UserError, nearest
-from tlbench.report.comparable_cells import Measured, settle
+from tlbench.report.comparable_cells import ComparableCell, comparable_cells
 from tlbench.report.results import Results
 from tlbench.stats import RANKED_SEEDS
 from tlbench.stats.contrasts import (
@@ -125,7 +125,7 @@ def compare(first: str, second: str, results: Results) -> Comparison:
     Raises:
         UserError: A selector is not understood, or picks nothing, or sides cannot be paired.
     """
-    cells, _ = settle(results.done)
+    cells, _ = comparable_cells(results.done)
     sides = [_picked(text_, results, cells) for text_ in (first, second)]
     others = {cell.cell for cell in sides[1]}
     both = [cell for cell in sides[0] if cell.cell in others]
@@ -148,7 +148,7 @@ def compare(first: str, second: str, results: Results) -> Comparison:
     return Comparison(first, second, results.suite, tuple(parts))
 
 
-def _picked(asked: str, results: Results, cells: Sequence[Measured]) -> list[Measured]:
+def _picked(asked: str, results: Results, cells: Sequence[ComparableCell]) -> list[ComparableCell]:
     """Return the cells that a selector, or a method's name or label, picks."""
     done = results.done
     known = {*done["method"], *done["method_label"]}
@@ -170,7 +170,7 @@ def _picked(asked: str, results: Results, cells: Sequence[Measured]) -> list[Mea
 
 
 def _versus(
-    protocol: str, ours: Sequence[Measured], theirs: Sequence[Measured], attached: Mapping[str, Attached]
+    protocol: str, ours: Sequence[ComparableCell], theirs: Sequence[ComparableCell], attached: Mapping[str, Attached]
 ) -> Versus:
     free = _what_differs(ours, theirs)
     sides = [{_key(cell, free): cell for cell in side} for side in (ours, theirs)]
@@ -202,7 +202,7 @@ def _versus(
     )
 
 
-def _what_differs(ours: Sequence[Measured], theirs: Sequence[Measured]) -> tuple[str, ...]:
+def _what_differs(ours: Sequence[ComparableCell], theirs: Sequence[ComparableCell]) -> tuple[str, ...]:
     """Return the parts of a setting in which two sides have nothing in common, each with one value on either side."""
     free = []
     for part in _KEYS:
@@ -222,17 +222,17 @@ def _what_differs(ours: Sequence[Measured], theirs: Sequence[Measured]) -> tuple
     return tuple(free)
 
 
-def _key(cell: Measured, free: Sequence[str]) -> tuple[Any, ...]:
+def _key(cell: ComparableCell, free: Sequence[str]) -> tuple[Any, ...]:
     return tuple(getattr(cell, part) for part in _KEYS if part not in free)
 
 
-def _side(side: Sequence[Measured], free: Sequence[str]) -> str:
+def _side(side: Sequence[ComparableCell], free: Sequence[str]) -> str:
     first = side[0]
     told = {"method": first.method, "backbone": f"on {first.backbone}", "shots": f"at {first.shots} shots"}
     return " ".join(told[part] for part in free).removeprefix("on ").removeprefix("at ")
 
 
-def _scores(cells: Iterable[Measured], free: Sequence[str]) -> dict[tuple[str, str], dict[int, float]]:
+def _scores(cells: Iterable[ComparableCell], free: Sequence[str]) -> dict[tuple[str, str], dict[int, float]]:
     """Return scores by seed, by dataset and whatever else cells differ in, which is nested in the dataset's seeds."""
     scores: dict[tuple[str, str], dict[int, float]] = {}
     for cell in cells:
@@ -242,7 +242,10 @@ def _scores(cells: Iterable[Measured], free: Sequence[str]) -> dict[tuple[str, s
 
 
 def _on_datasets(
-    ours: Scores, theirs: Scores, pairs: Sequence[tuple[Measured, Measured]], attached: Mapping[str, Attached]
+    ours: Scores,
+    theirs: Scores,
+    pairs: Sequence[tuple[ComparableCell, ComparableCell]],
+    attached: Mapping[str, Attached],
 ) -> tuple[OnDataset, ...]:
     contrasts = contrasts_by_dataset(ours, theirs)
     adjusted = holm([contrast.p for contrast in contrasts.values()])
@@ -257,7 +260,9 @@ def _on_datasets(
     return tuple(found)
 
 
-def _examples(pairs: Sequence[tuple[Measured, Measured]], attached: Mapping[str, Attached]) -> Examples | None:
+def _examples(
+    pairs: Sequence[tuple[ComparableCell, ComparableCell]], attached: Mapping[str, Attached]
+) -> Examples | None:
     """Compare example by example, where the answers of both sides are at hand and to the same tests."""
     held = [tuple(attached.get(cell.cell) for cell in pair) for pair in pairs]
     ours, theirs, groups = [], [], set()
@@ -284,7 +289,7 @@ def _examples(pairs: Sequence[tuple[Measured, Measured]], attached: Mapping[str,
     return Examples(mcnemar(our_bits, their_bits, group), finite_test_error(gain, group), len(pairs))
 
 
-def _notes(pairs: Sequence[tuple[Measured, Measured]], seeds: int) -> list[str]:
+def _notes(pairs: Sequence[tuple[ComparableCell, ComparableCell]], seeds: int) -> list[str]:
     found = []
     if seeds < RANKED_SEEDS:
         found.append(f"fewer than {RANKED_SEEDS} seeds: shown, and no verdict")

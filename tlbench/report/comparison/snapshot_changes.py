@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from tlbench.report import number_format as text
-from tlbench.report.comparable_cells import by_shots, settle
+from tlbench.report.comparable_cells import by_shots, comparable_cells
 from tlbench.report.comparison.snapshots import Snapshot
 from tlbench.stats.contrasts import Contrast, holm, paired_contrast
 
@@ -110,7 +110,7 @@ def changes(first: Snapshot, second: Snapshot) -> Changes:
 
 def _held(snapshot: Snapshot) -> dict[Setting, _Held]:
     seeds: dict[Setting, dict[int, float]] = {}
-    for cell in settle(snapshot.records)[0]:
+    for cell in comparable_cells(snapshot.records)[0]:
         setting = (cell.protocol, cell.dataset, cell.shots, cell.method, cell.backbone)
         seeds.setdefault(setting, {})[cell.seed] = cell.accuracy
     return {setting: _Held(fmean(own.values()), own) for setting, own in seeds.items()}

@@ -14,7 +14,8 @@ import pandas as pd
 
 import tlbench
 from tlbench.core.errors import UserError, nearest
-from tlbench.report.page import Report, save_into
+from tlbench.report.page import save_into
+from tlbench.report.report_data import Report
 from tlbench.store.atomic_write import write_folder
 
 FROZEN = "frozen"
@@ -44,7 +45,7 @@ def freeze(report: Report, tag: str, reports: Path) -> Path:
     ``sha256sum --check SHA256SUMS`` inside the folder checks it without tlbench.
 
     Args:
-        report: The gathered report.
+        report: The report.
         tag: Letters, digits, dots, dashes and underscores.
         reports: Where reports are written.
 
@@ -52,7 +53,7 @@ def freeze(report: Report, tag: str, reports: Path) -> Path:
         The folder, which is there whole or not at all.
 
     Raises:
-        UserError: The tag is taken, or no name of a folder; or no cell has a result yet.
+        UserError: The tag is taken, or no name of a folder; or no cell has a result yet, or a section cannot be shown.
     """
     refuse_tag(tag, reports)
     if report.results.done.empty:
@@ -61,7 +62,11 @@ def freeze(report: Report, tag: str, reports: Path) -> Path:
     shelf.mkdir(parents=True, exist_ok=True)
 
     def fill(folder: Path) -> None:
-        save_into(report, folder)
+        failures = save_into(report, folder).failures
+        if failures:
+            raise UserError(
+                "\n".join(map(str, failures)), "a snapshot is kept for good, so every section of it must be shown"
+            )
         (folder / FACTS).write_text(json.dumps(_facts(report, tag), indent=2, sort_keys=True) + "\n", encoding="utf-8")
         for suite in report.suites:
             (folder / f"{suite.suite}.yaml").write_text(suite.suite_text, encoding="utf-8")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tlbench.core.errors import UserError
 from tlbench.plugins import registry
-from tlbench.report.comparable_cells import Measured
+from tlbench.report.comparable_cells import ComparableCell
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Baseline:
     absence: str = ""
 
 
-def find(cells: Sequence[Measured], wanted: str) -> Baseline:
+def find(cells: Sequence[ComparableCell], wanted: str) -> Baseline:
     """Return the baseline among the settled cells of one protocol.
 
     Args:

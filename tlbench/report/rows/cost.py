@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tlbench.report.comparable_cells import Measured
+from tlbench.report.comparable_cells import ComparableCell
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Cost:
     share: float | None = None
 
 
-def cost(group: Sequence[Measured]) -> Cost:
+def cost(group: Sequence[ComparableCell]) -> Cost:
     """Return what the cells of one row took."""
     return Cost(
         seconds=_median(cell.seconds for cell in group),

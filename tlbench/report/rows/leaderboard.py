@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from tlbench.report import number_format as text
-from tlbench.report.comparable_cells import Measured, Scores, Stratum, accuracy, bounds, by_shots, grouped, scores
+from tlbench.report.comparable_cells import ComparableCell, Scores, Stratum, accuracy, bounds, by_shots, grouped, scores
 from tlbench.report.rows import baseline as baselines
 from tlbench.report.rows.baseline import Baseline
 from tlbench.report.rows.cost import Cost, cost
@@ -104,7 +104,7 @@ class Board:
         return tuple(row for row in self.rows if row.is_bound)
 
 
-def leaderboard(cells: Iterable[Measured], baseline: str) -> tuple[Board, ...]:
+def leaderboard(cells: Iterable[ComparableCell], baseline: str) -> tuple[Board, ...]:
     """Make the boards: for each protocol, methods on backbones by mean accuracy.
 
     Every (dataset, shots) weighs the same. Backbones that share no dataset, as those for images and for texts, stand on
@@ -114,7 +114,7 @@ def leaderboard(cells: Iterable[Measured], baseline: str) -> tuple[Board, ...]:
     family, and no other row lacks the cells that only they have.
 
     Args:
-        cells: See :func:`tlbench.report.comparable_cells.settle`.
+        cells: See :func:`tlbench.report.comparable_cells.comparable_cells`.
         baseline: The baseline as the suite names it.
     """
     boards = []
@@ -125,7 +125,7 @@ def leaderboard(cells: Iterable[Measured], baseline: str) -> tuple[Board, ...]:
     return tuple(boards)
 
 
-def _companies(cells: Iterable[Measured]) -> list[set[str]]:
+def _companies(cells: Iterable[ComparableCell]) -> list[set[str]]:
     """Split the datasets into groups that no backbone reaches across."""
     companies: list[set[str]] = []
     for group in grouped(cells, lambda cell: cell.backbone).values():
@@ -137,7 +137,7 @@ def _companies(cells: Iterable[Measured]) -> list[set[str]]:
     return sorted(companies, key=min)
 
 
-def _board(cells: Sequence[Measured], chosen: Baseline) -> Board:
+def _board(cells: Sequence[ComparableCell], chosen: Baseline) -> Board:
     groups = grouped(cells, lambda cell: (cell.method, cell.backbone))
     found = {names: scores(group) for names, group in groups.items()}
     asked = [(method, own, found.get((chosen.label, backbone))) for (method, backbone), own in found.items()]
@@ -163,7 +163,7 @@ def _board(cells: Sequence[Measured], chosen: Baseline) -> Board:
 
 
 def _row(
-    group: Sequence[Measured],
+    group: Sequence[ComparableCell],
     asked: tuple[str, Scores, Scores | None],
     difference: Difference,
     baseline: Baseline,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from tlbench.report.comparable_cells import Measured, accuracy, bounds, by_shots, grouped, scores
+from tlbench.report.comparable_cells import ComparableCell, accuracy, bounds, by_shots, grouped, scores
 from tlbench.report.rows import baseline as baselines
 from tlbench.report.rows.baseline import Baseline
 from tlbench.report.rows.cost import Cost, cost
@@ -41,13 +41,13 @@ class SettingRow:
     is_bound: bool = False
 
 
-def settings(cells: Iterable[Measured], baseline: str) -> tuple[SettingRow, ...]:
+def settings(cells: Iterable[ComparableCell], baseline: str) -> tuple[SettingRow, ...]:
     """Make one row a setting, by protocol, dataset and shots, best first.
 
     The family of Holm's correction is one protocol, backbone, dataset and shots: the k - 1 methods beside the baseline.
 
     Args:
-        cells: See :func:`tlbench.report.comparable_cells.settle`.
+        cells: See :func:`tlbench.report.comparable_cells.comparable_cells`.
         baseline: The baseline as the suite names it.
     """
     rows: list[SettingRow] = []
@@ -62,7 +62,7 @@ def _order(row: SettingRow) -> tuple[str, str, float, float, str, str]:
     return row.protocol, row.dataset, by_shots(row.shots), -row.accuracy.mean, row.method, row.backbone
 
 
-def _rows(together: Sequence[Measured], baseline: Baseline) -> list[SettingRow]:
+def _rows(together: Sequence[ComparableCell], baseline: Baseline) -> list[SettingRow]:
     groups = grouped(together, lambda cell: cell.method)
     found = {method: scores(group) for method, group in groups.items()}
     theirs = found.get(baseline.label)

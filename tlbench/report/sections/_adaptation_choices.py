@@ -1,4 +1,4 @@
-"""The adaptation section: what each validator would have chosen, beside the oracle that reads the test."""
+"""What each validator would have chosen, beside the oracle that reads the test: setting by setting, and over all."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from tlbench.report.comparable_cells import Measured, by_shots
+from tlbench.report.comparable_cells import ComparableCell, by_shots
 
 ORACLE = "oracle"
 
 
 @dataclass(frozen=True)
-class ChoiceRow:
+class ValidatorRow:
     """A setting: mean test accuracies over its seeds, as fractions of 1.
 
     Attributes:
@@ -36,65 +36,66 @@ class ChoiceRow:
 
 
 @dataclass(frozen=True)
-class Fall:
-    """How far a validator falls from the oracle, as fractions of 1.
+class OracleGap:
+    """How far the models that a validator chose stay below the oracle's, as fractions of 1.
 
     Attributes:
         mean: Over settings of equal weight.
-        most: In the setting where it falls farthest.
-        ranking: Whether it gives the result in all of them.
+        largest: In the setting where it is largest.
+        settings: Number of settings.
+        is_ranking: Whether the validator gives the result in all of them.
     """
 
     validator: str
     mean: float
-    most: float
+    largest: float
     settings: int
-    ranking: bool
+    is_ranking: bool
 
 
 @dataclass(frozen=True)
-class Choices:
+class ValidatorChoices:
     """What validators chose.
 
     Attributes:
         validators: Their names, in the order of the columns.
         rows: Settings, those of upper bounds apart in :attr:`bounds`.
-        falls: One a validator, the one that falls least first; upper bounds do not count.
+        gaps: One a validator, the smallest first; upper bounds do not count.
     """
 
     validators: tuple[str, ...] = ()
-    rows: tuple[ChoiceRow, ...] = ()
-    bounds: tuple[ChoiceRow, ...] = ()
-    falls: tuple[Fall, ...] = ()
+    rows: tuple[ValidatorRow, ...] = ()
+    bounds: tuple[ValidatorRow, ...] = ()
+    gaps: tuple[OracleGap, ...] = ()
 
 
-def choices(cells: Iterable[Measured]) -> Choices:
-    """Make the section's tables; cells of protocols without validators are passed over.
+def validator_choices(cells: Iterable[ComparableCell]) -> ValidatorChoices:
+    """Return what validators chose; cells of protocols without validators are passed over.
 
     Args:
-        cells: See :func:`tlbench.report.comparable_cells.settle`.
+        cells: See :func:`tlbench.report.comparable_cells.comparable_cells`.
     """
-    groups: dict[tuple[str, ...], list[Measured]] = {}
+    groups: dict[tuple[str, ...], list[ComparableCell]] = {}
     for cell in cells:
         if ORACLE in cell.choices:
             groups.setdefault((cell.protocol, cell.dataset, cell.shots, cell.backbone, cell.method), []).append(cell)
     rows = sorted(map(_row, groups.values()), key=_order)
     validators = tuple(dict.fromkeys(name for row in rows for name in row.accuracy))
     competing = tuple(row for row in rows if not row.is_bound)
-    falls = [_fall(name, [row for row in competing if name in row.accuracy]) for name in validators if competing]
-    return Choices(
+    gaps = [_gap(name, [row for row in competing if name in row.accuracy]) for name in validators if competing]
+    return ValidatorChoices(
         validators=validators,
         rows=competing,
         bounds=tuple(row for row in rows if row.is_bound),
-        falls=tuple(sorted(falls, key=lambda fall: (fall.mean, fall.validator))),
+        gaps=tuple(sorted(gaps, key=lambda gap: (gap.mean, gap.validator))),
     )
 
 
-def _row(group: list[Measured]) -> ChoiceRow:
+def _row(group: list[ComparableCell]) -> ValidatorRow:
     first = group[0]
     names = [name for name in first.choices if all(name in cell.choices for cell in group)]
     means = {name: fmean(cell.choices[name] for cell in group) for name in names}
-    return ChoiceRow(
+    return ValidatorRow(
         protocol=first.protocol,
         method=first.method,
         backbone=first.backbone,
@@ -108,10 +109,10 @@ def _row(group: list[Measured]) -> ChoiceRow:
     )
 
 
-def _order(row: ChoiceRow) -> tuple[str, str, float, float, str, str]:
+def _order(row: ValidatorRow) -> tuple[str, str, float, float, str, str]:
     return row.protocol, row.dataset, by_shots(row.shots), -row.accuracy.get(row.ranking, 0.0), row.method, row.backbone
 
 
-def _fall(name: str, rows: list[ChoiceRow]) -> Fall:
-    lost = [row.oracle - row.accuracy[name] for row in rows]
-    return Fall(name, fmean(lost), max(lost), len(rows), all(row.ranking == name for row in rows))
+def _gap(name: str, rows: list[ValidatorRow]) -> OracleGap:
+    gaps = [row.oracle - row.accuracy[name] for row in rows]
+    return OracleGap(name, fmean(gaps), max(gaps), len(rows), all(row.ranking == name for row in rows))

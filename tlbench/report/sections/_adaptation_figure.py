@@ -7,7 +7,7 @@ import pandas as pd
 
 from tlbench.report import chart_style as look
 from tlbench.report import number_format as text
-from tlbench.report.sections._adaptation_choices import ORACLE, Choices
+from tlbench.report.sections._adaptation_choices import ORACLE, ValidatorChoices
 
 CAPTION = (
     "Test accuracy of the model that each validator chose, mean over seeds; the bar is the oracle, that chose by the "
@@ -17,7 +17,7 @@ COLUMNS = ("panel", "row", "validator", "mean", "oracle", "ranking")
 _MOST = 40
 
 
-def frame(found: Choices) -> pd.DataFrame:
+def frame(found: ValidatorChoices) -> pd.DataFrame:
     """Return one row a setting and validator, and one for its oracle, which has no ``mean``."""
     rows = [
         (

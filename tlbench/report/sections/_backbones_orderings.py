@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import combinations
 
 from tlbench.report.rows.leaderboard import Board
-from tlbench.report.table import Part, Sheet, Value
+from tlbench.report.table import Table, TablePart, Value
 from tlbench.stats.orderings import kendall_tau
 
 _LEAST = 3  # methods that make an order
@@ -16,7 +16,7 @@ _NOTE = (
 )
 
 
-def orderings_sheet(boards: Iterable[Board]) -> Sheet:
+def orderings_table(boards: Iterable[Board]) -> Table:
     """Return one row a pair of backbones with at least three complete methods in common.
 
     Args:
@@ -39,5 +39,5 @@ def orderings_sheet(boards: Iterable[Board]) -> Sheet:
         (str(each["protocol"]), str(each["first"]), str(each["second"]), str(each["methods"]), f"{each['tau']:.2f}")
         for each in records
     ]
-    parts = [Part("Do the methods keep their order?", head, body, (0, 1, 2), _NOTE)] if body else []
-    return Sheet("orderings", records, ("protocol", "first", "second", "methods", "tau"), parts)
+    parts = [TablePart("Do the methods keep their order?", head, body, (0, 1, 2), _NOTE)] if body else []
+    return Table("orderings", records, ("protocol", "first", "second", "methods", "tau"), parts)

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from tlbench.report import number_format as text
 from tlbench.report.comparable_cells import by_shots
 from tlbench.report.rows.leaderboard import Board, LeaderRow
-from tlbench.report.table import Bold, Part, Sheet, Value
+from tlbench.report.table import Bold, Table, TablePart, Value
 from tlbench.stats import RANKED_SEEDS
 from tlbench.stats.pairwise import not_separable_from_best
 from tlbench.stats.scores import common_cells
@@ -22,7 +22,7 @@ _NOTE = (
 )
 
 
-def paper_sheet(boards: Iterable[Board]) -> Sheet:
+def paper_table(boards: Iterable[Board]) -> Table:
     """Return one record a row, dataset and number of shots; and one table a board, split by shots where it is wide.
 
     Upper bounds are shown last, and are never the best. Rows with too few seeds are shown and not tested.
@@ -31,7 +31,7 @@ def paper_sheet(boards: Iterable[Board]) -> Sheet:
         boards: From :func:`tlbench.report.rows.leaderboard.leaderboard`.
     """
     records: list[dict[str, Value]] = []
-    parts: list[Part] = []
+    parts: list[TablePart] = []
     for board in boards:
         places = [(dataset, shots) for dataset in board.datasets for shots in board.shots]
         places = [place for place in places if any(place in row.scores for row in board.rows)]
@@ -39,7 +39,7 @@ def paper_sheet(boards: Iterable[Board]) -> Sheet:
         records += [_record(board, row, place, near[place]) for row in board.rows for place in places]
         for title, columns in _split(board, places):
             parts.append(_part(board, title, columns, near))
-    return Sheet("datasets", records, ("protocol", "method", "backbone", "dataset", "shots"), parts)
+    return Table("datasets", records, ("protocol", "method", "backbone", "dataset", "shots"), parts)
 
 
 def _near_best(board: Board, place: Place) -> tuple[Place, ...]:
@@ -63,7 +63,7 @@ def _split(board: Board, places: Sequence[Place]) -> list[tuple[str, list[Place]
     return [(f"{board.title}, {text.shots(each)}", [place for place in places if place[1] == each]) for each in shots]
 
 
-def _part(board: Board, title: str, places: Sequence[Place], near: dict[Place, tuple[Place, ...]]) -> Part:
+def _part(board: Board, title: str, places: Sequence[Place], near: dict[Place, tuple[Place, ...]]) -> TablePart:
     rows = [row for row in board.rows if any(place in row.scores for place in places)]
     counts = {len(row.scores[place]) for row in rows for place in places if place in row.scores}
     seeds = f" n = {min(counts)}." if len(counts) == 1 else " In brackets: n, where it is not the same throughout."
@@ -78,7 +78,7 @@ def _part(board: Board, title: str, places: Sequence[Place], near: dict[Place, t
         )
         for row in rows
     ]
-    return Part(title, head, body, (0, 1), _NOTE + seeds)
+    return TablePart(title, head, body, (0, 1), _NOTE + seeds)
 
 
 def _cell(row: LeaderRow, place: Place, near: tuple[Place, ...], counted: bool) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from tlbench.report.comparable_cells import Measured
+from tlbench.report.comparable_cells import ComparableCell
 from tlbench.report.results import Results
-from tlbench.report.table import Part, Sheet
+from tlbench.report.table import Table, TablePart
 
 _SERVERS = ("http://", "https://")
 _UI = "http://127.0.0.1:5000"  # where `tlbench ui` serves a local store
@@ -33,12 +33,12 @@ class Reproduction:
     runs: str
 
 
-def reproductions(suites: Iterable[Results], cells: Iterable[Measured]) -> tuple[Reproduction, ...]:
+def reproductions(suites: Iterable[Results], cells: Iterable[ComparableCell]) -> tuple[Reproduction, ...]:
     """Return one entry a protocol, method and backbone, in the order of the cells; for each suite that has them.
 
     Args:
         suites: What MLflow holds of each.
-        cells: See :func:`tlbench.report.comparable_cells.settle`.
+        cells: See :func:`tlbench.report.comparable_cells.comparable_cells`.
     """
     cells = tuple(cells)
     found = []
@@ -61,12 +61,12 @@ def reproductions(suites: Iterable[Results], cells: Iterable[Measured]) -> tuple
     return tuple(found)
 
 
-def reproduction_sheet(found: Iterable[Reproduction]) -> Sheet:
+def reproduction_table(found: Iterable[Reproduction]) -> Table:
     """Return one row a reproduction."""
     found = tuple(found)
     body = [(each.protocol, each.method, each.backbone, each.command) for each in found]
     head = ("protocol", "method", "backbone", "command")
-    return Sheet(
+    return Table(
         name="reproduction",
         records=[
             {"protocol": each.protocol, "method": each.method, "backbone": each.backbone, "command": each.command,
@@ -74,11 +74,11 @@ def reproduction_sheet(found: Iterable[Reproduction]) -> Sheet:
             for each in found
         ],
         columns=head,
-        parts=[Part("", head, body, (0, 1, 2, 3))] if body else [],
+        parts=[TablePart("", head, body, (0, 1, 2, 3))] if body else [],
     )  # fmt: skip
 
 
-def _command(suite: str, cell: Measured) -> str:
+def _command(suite: str, cell: ComparableCell) -> str:
     file = f"{suite}.yaml"
     wanted = {"protocol": cell.protocol_name, "label": cell.method, "backbone": cell.backbone}
     quoted = [_quoted(value) for value in wanted.values()]
@@ -94,6 +94,6 @@ def _quoted(value: str) -> str:
     return f"{mark}{value}{mark}" if mark else ""
 
 
-def _filter(cell: Measured) -> str:
+def _filter(cell: ComparableCell) -> str:
     wanted = {"method_label": cell.method, "backbone_label": cell.backbone}
     return " and ".join(f"params.{name} = {_quoted(value)}" for name, value in wanted.items() if _quoted(value))

@@ -8,17 +8,17 @@ import altair as alt
 import pandas as pd
 
 from tlbench.report import chart_style as look
-from tlbench.report.comparable_cells import Measured
+from tlbench.report.comparable_cells import ComparableCell
 
 CAPTION = "Test accuracy of every cell minus the mean of its setting, in points. A wide row rests on luck."
 COLUMNS = ("panel", "row", "dataset", "shots", "seed", "accuracy", "deviation")
 
 
-def frame(cells: Iterable[Measured], rows: Collection[tuple[str, str, str]]) -> pd.DataFrame:
+def frame(cells: Iterable[ComparableCell], rows: Collection[tuple[str, str, str]]) -> pd.DataFrame:
     """Return one row a cell of a setting with two seeds or more.
 
     Args:
-        cells: See :func:`tlbench.report.comparable_cells.settle`.
+        cells: See :func:`tlbench.report.comparable_cells.comparable_cells`.
         rows: Protocol, method and backbone of the rows to look at.
     """
     found = pd.DataFrame(

@@ -9,7 +9,7 @@ from tlbench.report import chart_style as look
 from tlbench.report import number_format as text
 from tlbench.report.comparable_cells import by_shots
 from tlbench.report.sections import _search_scores as scores
-from tlbench.report.trials import of_default
+from tlbench.report.sections._search_rows import is_default
 
 CAPTION = (
     "Validation score of every trial. Line: the best so far of those trained to their end; dashes: the default "
@@ -33,14 +33,14 @@ def frame(trials: pd.DataFrame) -> pd.DataFrame:
     Args:
         trials: See :data:`tlbench.report.trials.COLUMNS`.
     """
-    spent = trials.groupby(["setting", "by"])["share"].cumsum().astype("float64").round(3)
-    factor = trials["by"].map(scores.factor).astype("float64")
+    spent = trials.groupby(["setting", "criterion"])["share"].cumsum().astype("float64").round(3)
+    factor = trials["criterion"].map(scores.factor).astype("float64")
     counted = trials.assign(
         ended=spent,
-        start=of_default(trials),
+        start=is_default(trials),
         value=trials["value"] * factor,
         best=trials["best"] * factor,
-        score=trials["by"].map(scores.called),
+        score=trials["criterion"].map(scores.name_and_unit),
     )
     known = counted[counted["value"].notna()]
     place = known["dataset"] + ", " + known["shots"].map(text.shots) + " · " + known["backbone"]

@@ -10,19 +10,19 @@ from typing import Any
 
 import pandas as pd
 
-from tlbench.core.segments import WHOLE, Segments, extend_to_end
+from tlbench.core.segments import WHOLE, Segment, Segments, extend_to_end
 from tlbench.report.comparable_cells import by_shots
 from tlbench.report.rows.settings import SettingRow
-from tlbench.report.trials import of_default, segments_from_text, setting
+from tlbench.report.trials import setting_name
 
 
 @dataclass(frozen=True)
-class Changed:
+class ChangedParameter:
     """A parameter in which the winner differs from the default configuration.
 
     Attributes:
-        before: Its default; empty where it hangs on another parameter, and does not count.
-        after: The values chosen, in the order in which they held; empty likewise.
+        before: Its default; empty where it depends on another parameter, and is not used.
+        after: The values of the winner, in the order in which they held; empty likewise.
     """
 
     name: str
@@ -31,19 +31,20 @@ class Changed:
 
 
 @dataclass(frozen=True)
-class Searched:
+class SearchRow:
     """A setting whose parameters were searched. Scores are as they were stored, None where there is none.
 
     Attributes:
         trials: Number of trainings they came to; ``stopped`` of them ended early, ``failed`` failed.
         cost: Device-seconds.
         default: Values of the default configuration, which is the first trial.
-        chosen: Values of the winner; None where no trial was trained to its end.
-        segments: How its training came to them (:mod:`tlbench.core.segments`); empty where they held throughout.
-        by: Name of the validation score that decided.
-        start: Validation score of the default.
-        validation: Validation score of the winner.
+        winner: Values of the winner; None where no trial was trained to its end.
+        criterion: Name of the validation score that decided.
+        default_score: Validation score of the default.
+        winner_score: Validation score of the winner.
         test: Mean test accuracy of the setting's cells, a fraction of 1.
+        segments: How the winner's training came to its values (:mod:`tlbench.core.segments`); empty where they held
+            throughout.
     """
 
     protocol: str
@@ -56,64 +57,82 @@ class Searched:
     failed: int
     cost: float
     default: Mapping[str, Any]
-    chosen: Mapping[str, Any] | None
-    by: str
-    start: float | None
-    validation: float | None
+    winner: Mapping[str, Any] | None
+    criterion: str
+    default_score: float | None
+    winner_score: float | None
     test: float | None
     segments: Segments = ()
 
     @property
-    def changed(self) -> tuple[Changed, ...]:
+    def changes(self) -> tuple[ChangedParameter, ...]:
         """Parameters in which the winner differs from the default, by name."""
-        if self.chosen is None:
+        if self.winner is None:
             return ()
-        names = sorted({**self.default, **self.chosen})
-        found = [Changed(name, _held(self.default, name), self._held(name)) for name in names]
+        names = sorted({**self.default, **self.winner})
+        found = [ChangedParameter(name, _values_of(self.default, name), self._values_of(name)) for name in names]
         return tuple(each for each in found if each.before != each.after)
 
     @property
-    def kept(self) -> dict[str, Any]:
+    def unchanged(self) -> dict[str, Any]:
         """Searched parameters of the winner that are as in the default."""
-        moved = {each.name for each in self.changed}
-        return {name: value for name, value in sorted((self.chosen or {}).items()) if name not in moved}
+        moved = {each.name for each in self.changes}
+        return {name: value for name, value in sorted((self.winner or {}).items()) if name not in moved}
 
-    def _held(self, name: str) -> tuple[Any, ...]:
-        """Return the values of the winner in the order in which they held."""
-        values = [held[name] for _, held in self.segments if name in held]
+    def _values_of(self, name: str) -> tuple[Any, ...]:
+        """Return the winner's values of a parameter in the order in which they held."""
+        values = [each.values[name] for each in self.segments if name in each.values]
         after = (*values[:1], *(value for last, value in pairwise(values) if value != last))
-        return after if len(after) > 1 else _held(self.chosen or {}, name)
+        return after if len(after) > 1 else _values_of(self.winner or {}, name)
 
 
-def searched(rows: Iterable[SettingRow], trials: pd.DataFrame) -> tuple[Searched, ...]:
-    """Return one entry a searched setting, by protocol, dataset, shots, backbone and method.
+def search_rows(settings: Iterable[SettingRow], trials: pd.DataFrame) -> tuple[SearchRow, ...]:
+    """Return one row a searched setting, by protocol, dataset, shots, backbone and method.
 
     The winner is the trial from which the setting's cells took their values; before there are any, the best one that
     was trained to its end.
 
     Args:
-        rows: From :func:`tlbench.report.rows.settings.settings`.
+        settings: From :func:`tlbench.report.rows.settings.settings`.
         trials: See :data:`tlbench.report.trials.COLUMNS`.
     """
-    tests = {setting(row.protocol, row.method, row.backbone, row.dataset, row.shots): row.accuracy.mean for row in rows}
+    tests = {
+        setting_name(row.protocol, row.method, row.backbone, row.dataset, row.shots): row.accuracy.mean
+        for row in settings
+    }
     methods = {method: place for place, method in enumerate(trials["method"].unique())}
     found = [
-        _searched(group, tests.get(str(name))) for (name, _), group in trials.groupby(["setting", "by"], sort=False)
+        _search_row(group, tests.get(str(name)))
+        for (name, _), group in trials.groupby(["setting", "criterion"], sort=False)
     ]
     return tuple(sorted(found, key=lambda each: (*_place(each), methods[each.method])))
 
 
-def _place(of: Searched) -> tuple[str, str, float, str]:
+def is_default(trials: pd.DataFrame) -> pd.Series:
+    """Say of each trial whether it has the default configuration; of a population's members the one that came farthest.
+
+    Args:
+        trials: All trials of some settings; see :data:`tlbench.report.trials.COLUMNS`.
+    """
+    settings = trials["key"] + trials["setting"]
+    starts = trials[trials["trial"].eq(1)].set_index(settings[trials["trial"].eq(1)])["params"]
+    first = settings.map(starts[~starts.index.duplicated()])
+    throughout = trials["segments"].map(lambda text: len(_segments(text)) == 1) & trials["params"].eq(first)
+    farthest = trials["trial"].where(throughout).groupby(settings).transform("max")
+    return trials["trial"].eq(farthest.fillna(1))
+
+
+def _place(of: SearchRow) -> tuple[str, str, float, str]:
     return of.protocol, of.dataset, by_shots(of.shots), of.backbone
 
 
-def _searched(trials: pd.DataFrame, test: float | None) -> Searched:
+def _search_row(trials: pd.DataFrame, test: float | None) -> SearchRow:
     first = trials.iloc[0]
     ended = trials[trials["status"] == "done"]
     starts = trials[trials["trial"] == 1]
     won = trials[trials["winner"].astype(bool)]
     winner = won if len(won) else _farthest(ended).dropna(subset=["value"]).nlargest(1, "value")
-    return Searched(
+    return SearchRow(
         protocol=str(first["protocol"]),
         method=str(first["method"]),
         backbone=str(first["backbone"]),
@@ -124,22 +143,22 @@ def _searched(trials: pd.DataFrame, test: float | None) -> Searched:
         failed=int((trials["status"] == "failed").sum()),
         cost=float(trials["cost"].max()),
         default=_values(starts["params"].iloc[0]) if len(starts) else {},
-        chosen=_values(winner["params"].iloc[0]) if len(winner) else None,
-        by=str(first["by"]),
-        start=_score(trials[of_default(trials) & trials["status"].eq("done")]),
-        validation=_score(winner),
+        winner=_values(winner["params"].iloc[0]) if len(winner) else None,
+        criterion=str(first["criterion"]),
+        default_score=_score(trials[is_default(trials) & trials["status"].eq("done")]),
+        winner_score=_score(winner),
         test=test,
-        segments=extend_to_end(segments_from_text(winner["segments"].iloc[0])) if len(winner) else (),
+        segments=extend_to_end(_segments(winner["segments"].iloc[0])) if len(winner) else (),
     )
 
 
 def _farthest(trials: pd.DataFrame) -> pd.DataFrame:
     """Return the trials of the last generation, all where there are none."""
-    ends = trials["segments"].map(lambda told: segments_from_text(told)[-1][0] if segments_from_text(told) else WHOLE)
+    ends = trials["segments"].map(lambda text: _segments(text)[-1].until if _segments(text) else WHOLE)
     return trials[ends.eq(ends.max())]
 
 
-def _held(values: Mapping[str, Any], name: str) -> tuple[Any, ...]:
+def _values_of(values: Mapping[str, Any], name: str) -> tuple[Any, ...]:
     return (values[name],) if name in values else ()
 
 
@@ -148,9 +167,17 @@ def _score(trials: pd.DataFrame) -> float | None:
     return float(known.iloc[0]) if len(known) else None
 
 
-def _values(told: str) -> dict[str, Any]:
+def _values(text: str) -> dict[str, Any]:
     """Return the values of a configuration; nothing of one that was too long for the store, and was cut."""
     try:
-        return dict(json.loads(told))
+        return dict(json.loads(text))
     except ValueError:
         return {}
+
+
+def _segments(text: str) -> Segments:
+    """Return the segments of a trial; none where it has none, or where the text was too long for the store and cut."""
+    try:
+        return tuple(Segment(*each) for each in json.loads(text or "[]"))
+    except ValueError:
+        return ()

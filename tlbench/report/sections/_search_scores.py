@@ -1,4 +1,4 @@
-"""What a search was decided by: how such a score is called, in which unit it is, and how people read it."""
+"""The validation score that decided a search: its name, its unit, and the way people read it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from tlbench.suite.search_validation import SHARES
 _UNITS = dict.fromkeys(SHARES, "%") | {"entropy": "nats", "information": "nats", "last": "steps"}
 
 
-def called(by: str) -> str:
+def name_and_unit(criterion: str) -> str:
     """Return a score's name and its unit, where it has one: ``accuracy, %``, ``information, nats``."""
-    name = by.replace("_", " ")
-    return f"{name}, {_UNITS[by]}" if by in _UNITS else name
+    name = criterion.replace("_", " ")
+    return f"{name}, {_UNITS[criterion]}" if criterion in _UNITS else name
 
 
-def factor(by: str) -> float:
-    """Return by what a stored score is multiplied for the unit that :func:`called` names."""
-    return 100.0 if by in SHARES else 1.0
+def factor(criterion: str) -> float:
+    """Return by what a stored score is multiplied for the unit that :func:`name_and_unit` names."""
+    return 100.0 if criterion in SHARES else 1.0
 
 
-def told(by: str, value: float | None) -> str:
+def score_text(criterion: str, value: float | None) -> str:
     """Return a stored score as people read it: 0.934 of ``accuracy`` as ``93.4``, 2.21341 nats as ``2.213``."""
-    if by in SHARES or value is None:
+    if criterion in SHARES or value is None:
         return text.percent(value)
     digits = f"{abs(value):.0f}" if abs(value) >= 1000 else f"{abs(value):.4g}"
     return f"{text.MINUS if value < 0 else ''}{digits}"

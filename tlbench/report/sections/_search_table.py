@@ -1,4 +1,4 @@
-"""The search's table: what was chosen in each setting, against the default, and what it is worth on the test."""
+"""The search's table: what was chosen in each setting, against the default, and its accuracy on the test."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from tlbench.core.hashing import canonical
 from tlbench.report import number_format as text
 from tlbench.report.sections import _search_scores as scores
-from tlbench.report.sections._search_rows import Searched
-from tlbench.report.table import Part, Sheet
+from tlbench.report.sections._search_rows import SearchRow
+from tlbench.report.table import Table, TablePart
 
 NOTE = (
     "What was chosen on validation, where it differs from the default configuration, which was the first trial. A "
@@ -18,14 +18,14 @@ NOTE = (
 DEFAULT, NOTHING, UNUSED = "the default won", "no trial was trained to its end", "not used"
 
 
-def search_sheet(found: Iterable[Searched]) -> Sheet:
+def search_table(rows: Iterable[SearchRow]) -> Table:
     """Return one row a searched setting; ``params`` and ``default`` hold the exact values as JSON.
 
     Args:
-        found: From :func:`tlbench.report.sections._search_rows.searched`.
+        rows: From :func:`tlbench.report.sections._search_rows.search_rows`.
     """
-    found = tuple(found)
-    return Sheet(
+    rows = tuple(rows)
+    return Table(
         name="search",
         records=[
             {
@@ -39,28 +39,29 @@ def search_sheet(found: Iterable[Searched]) -> Sheet:
                 "failed": each.failed,
                 "cost_seconds": each.cost,
                 "default": canonical(each.default),
-                "params": "" if each.chosen is None else canonical(each.chosen),
+                "params": "" if each.winner is None else canonical(each.winner),
                 "segments": canonical(each.segments) if each.segments else "",
-                "validation_by": each.by,
-                "validation_of_default": each.start,
-                "validation": each.validation,
+                "validation_by": each.criterion,
+                "validation_of_default": each.default_score,
+                "validation": each.winner_score,
                 "test": each.test,
             }
-            for each in found
+            for each in rows
         ],
         columns=("protocol", "dataset", "shots", "backbone", "method", "trials", "params", "validation_by",
                  "validation", "test"),
         parts=[
-            _part(by, [each for each in found if each.by == by]) for by in dict.fromkeys(each.by for each in found)
+            _part(criterion, [each for each in rows if each.criterion == criterion])
+            for criterion in dict.fromkeys(each.criterion for each in rows)
         ],
     )  # fmt: skip
 
 
-def _part(by: str, found: Iterable[Searched]) -> Part:
+def _part(criterion: str, rows: Iterable[SearchRow]) -> TablePart:
     """Return the table of the settings in which one validation score decided."""
-    named = scores.called(by)
-    head = ("protocol", "dataset", "shots", "backbone", "method", "chosen", f"default's validation ({named})",
-            f"validation ({named})", "test %", "trials", "stopped", "failed", "device time")  # fmt: skip
+    name = scores.name_and_unit(criterion)
+    head = ("protocol", "dataset", "shots", "backbone", "method", "chosen", f"default's validation ({name})",
+            f"validation ({name})", "test %", "trials", "stopped", "failed", "device time")  # fmt: skip
     body = [
         (
             each.protocol,
@@ -68,35 +69,28 @@ def _part(by: str, found: Iterable[Searched]) -> Part:
             each.shots,
             each.backbone,
             each.method,
-            chosen(each),
-            scores.told(by, each.start),
-            scores.told(by, each.validation),
+            changes_text(each),
+            scores.score_text(criterion, each.default_score),
+            scores.score_text(criterion, each.winner_score),
             text.percent(each.test),
             str(each.trials),
             str(each.stopped),
             str(each.failed),
             text.seconds(each.cost),
         )
-        for each in found
+        for each in rows
     ]
-    return Part(f"Chosen settings, by {by.replace('_', ' ')}", head, body, (0, 1, 3, 4, 5), NOTE)
+    return TablePart(f"Chosen settings, by {criterion.replace('_', ' ')}", head, body, (0, 1, 3, 4, 5), NOTE)
 
 
-def places(found: Iterable[Searched]) -> dict[tuple[str, str, str, str, str], list[Searched]]:
-    """Return the settings in which methods met: by protocol, dataset, shots, backbone and what decided."""
-    groups: dict[tuple[str, str, str, str, str], list[Searched]] = {}
-    for each in found:
-        groups.setdefault((each.protocol, each.dataset, each.shots, each.backbone, each.by), []).append(each)
-    return groups
-
-
-def chosen(of: Searched) -> str:
+def changes_text(row: SearchRow) -> str:
     """Return what a search changed: ``lr 0.001 → 0.00241, rank 8 → 2``."""
-    if of.chosen is None:
+    if row.winner is None:
         return NOTHING
-    return ", ".join(f"{each.name} {held(each.before)} → {held(each.after)}" for each in of.changed) or DEFAULT
+    changes = [f"{each.name} {values_text(each.before)} → {values_text(each.after)}" for each in row.changes]
+    return ", ".join(changes) or DEFAULT
 
 
-def held(values: Sequence[Any]) -> str:
-    """Return the values that a parameter held one after another; or that it was not used."""
+def values_text(values: Sequence[Any]) -> str:
+    """Return the values of a parameter in the order in which they held; or that it was not used."""
     return ", then ".join(map(text.value, values)) or UNUSED

@@ -1,66 +1,75 @@
-"""How a protocol was run here: its options, its data, and by what rule a model was selected."""
+"""How each protocol was run here: its options, its data, and by what rule a model was selected."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
 from tlbench.report import number_format as text
-from tlbench.report.comparable_cells import Measured, by_shots
+from tlbench.report.comparable_cells import ComparableCell, by_shots, grouped
 
 _SELECTION = {
     "classification": "on validation taken out of the label budget; the test split is read once, by the protocol",
     "episodic": "on episodes of validation classes; test episodes are the same for every method",
     "adaptation": "by {validator}, without a label of the target; the oracle is shown and never ranked",
 }
+_SEEDS = 10  # that are listed one by one
 
 
 @dataclass(frozen=True)
 class ProtocolBox:
-    """One protocol as it was run.
+    """One protocol as it was run, in words.
 
     Attributes:
         name: Label, as on the leaderboard.
-        facts: What to tell of it, by what it is called.
+        protocol: Name and version.
+        selected: The rule by which a model was selected.
+        time: Of all its cells.
     """
 
     name: str
-    facts: dict[str, str]
+    protocol: str
+    options: str
+    selected: str
+    datasets: str
+    shots: str
+    seeds: str
+    cells: str
+    time: str
+
+    @property
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """All but the label, as pairs of what it is called and what it is."""
+        names = ("protocol", "options", "selected", "datasets", "shots", "seeds", "cells", "time")
+        return tuple((name, getattr(self, name)) for name in names)
 
 
-def protocol_boxes(done: pd.DataFrame, cells: Iterable[Measured]) -> tuple[ProtocolBox, ...]:
-    """Return one box a protocol.
+def protocol_boxes(cells: Iterable[ComparableCell]) -> tuple[ProtocolBox, ...]:
+    """Return one box a protocol, by label.
 
     Args:
-        done: :attr:`tlbench.report.results.Results.done`.
-        cells: See :func:`tlbench.report.comparable_cells.settle`.
+        cells: See :func:`tlbench.report.comparable_cells.comparable_cells`.
     """
-    groups: dict[str, list[Measured]] = {}
-    for cell in cells:
-        groups.setdefault(cell.protocol, []).append(cell)
-    stored = done.set_index("cell")
-    return tuple(_box(name, group, stored) for name, group in sorted(groups.items()))
+    return tuple(_box(name, group) for name, group in sorted(grouped(cells, lambda cell: cell.protocol).items()))
 
 
-def _box(name: str, group: list[Measured], stored: pd.DataFrame) -> ProtocolBox:
-    first = stored.loc[group[0].cell]
-    options = {key: value for key, value in json.loads(str(first["options"])).items() if key != "validator"}
-    rule = _SELECTION.get(group[0].protocol_name, "as the protocol says")
+def _box(name: str, group: Sequence[ComparableCell]) -> ProtocolBox:
+    first = group[0]
+    options = {key: value for key, value in json.loads(first.options).items() if key != "validator"}
+    rule = _SELECTION.get(first.protocol_name, "as the protocol says")
     seeds = sorted({cell.seed for cell in group})
-    facts = {
-        "protocol": f"{group[0].protocol_name}, version {first['protocol_version']}",
-        "options": ", ".join(f"{key} {value}" for key, value in options.items()) or text.NONE,
-        "selected": rule.format(validator=group[0].validator.replace("_", " ") or "its validator"),
-        "datasets": _datasets({cell.dataset for cell in group}),
-        "shots": ", ".join(sorted({cell.shots for cell in group}, key=by_shots)),
-        "seeds": f"{len(seeds)} ({', '.join(map(str, seeds[:10]))}{', ...' if len(seeds) > 10 else ''})",
-        "cells": str(len(group)),
-        "time": text.seconds(sum(cell.seconds or 0.0 for cell in group)),
-    }
-    return ProtocolBox(name, facts)
+    return ProtocolBox(
+        name=name,
+        protocol=f"{first.protocol_name}, version {first.protocol_version}",
+        options=", ".join(f"{key} {value}" for key, value in options.items()) or text.NONE,
+        selected=rule.format(validator=first.validator.replace("_", " ") or "its validator"),
+        datasets=_datasets({cell.dataset for cell in group}),
+        shots=", ".join(sorted({cell.shots for cell in group}, key=by_shots)),
+        seeds=f"{len(seeds)} ({', '.join(map(str, seeds[:_SEEDS]))}{', ...' if len(seeds) > _SEEDS else ''})",
+        cells=str(len(group)),
+        time=text.seconds(sum(cell.seconds or 0.0 for cell in group)),
+    )
 
 
 def _datasets(names: Iterable[str]) -> str:

@@ -11,36 +11,36 @@ from pathlib import Path
 
 import pytest
 
-from tlbench.report import table as sheet
-from tlbench.report.table import Bold, Part, Sheet
+from tlbench.report import table as tables
+from tlbench.report.table import Bold, Table, TablePart
 from tlbench.report.table_tex import tex
 
 NASTY = r"a|b & 100% of #1 {x} \input{/etc/passwd} ~^$_<b>\"q\" [0pt]"
 
 
 @pytest.fixture
-def table() -> Sheet:
-    part = Part("A *title*", ("name", "mean %"), [(NASTY, Bold("93.4 ± 0.8")), ("[x", "−1.0 †")], (0,), "A note.")
-    return Sheet("t", [{"name": NASTY, "mean": 1 / 3}, {"name": "x\ny", "mean": None}], ("name", "mean"), [part])
+def table() -> Table:
+    part = TablePart("A *title*", ("name", "mean %"), [(NASTY, Bold("93.4 ± 0.8")), ("[x", "−1.0 †")], (0,), "A note.")
+    return Table("t", [{"name": NASTY, "mean": 1 / 3}, {"name": "x\ny", "mean": None}], ("name", "mean"), [part])
 
 
-def test_csv_keeps_names_and_precision(table: Sheet) -> None:
-    rows = list(csv.DictReader(StringIO(sheet.csv(table))))
+def test_csv_keeps_names_and_precision(table: Table) -> None:
+    rows = list(csv.DictReader(StringIO(tables.csv(table))))
     assert [row["name"] for row in rows] == [NASTY, "x\ny"]
     assert float(rows[0]["mean"]) == 1 / 3
     assert rows[1]["mean"] == ""
 
 
 def test_an_empty_table_has_its_columns_and_says_so() -> None:
-    empty = Sheet("t", [], ("name", "mean"), [])
-    assert sheet.csv(empty) == "name,mean\n"
-    assert sheet.markdown(empty) == "No results.\n"
+    empty = Table("t", [], ("name", "mean"), [])
+    assert tables.csv(empty) == "name,mean\n"
+    assert tables.markdown(empty) == "No results.\n"
     assert "no results" in tex(empty)
     assert not empty
 
 
-def test_markdown_leaves_no_markup_in_a_name(table: Sheet) -> None:
-    lines = sheet.markdown(table).splitlines()
+def test_markdown_leaves_no_markup_in_a_name(table: Table) -> None:
+    lines = tables.markdown(table).splitlines()
     assert lines[0] == r"### A \*title\*"
     rows = [line for line in lines if line.startswith("|")]
     assert rows[1] == "| --- | ---: |"
@@ -49,7 +49,7 @@ def test_markdown_leaves_no_markup_in_a_name(table: Sheet) -> None:
     assert "<b>" not in rows[2]
 
 
-def test_tex_is_a_booktabs_table_in_which_no_name_is_a_command(table: Sheet) -> None:
+def test_tex_is_a_booktabs_table_in_which_no_name_is_a_command(table: Table) -> None:
     lines = tex(table).splitlines()
     assert [line for line in lines if "rule" in line] == [r"\toprule", r"\midrule", r"\bottomrule"]
     assert r"\begin{tabular}{lr}" in lines
@@ -64,26 +64,26 @@ def test_tex_is_a_booktabs_table_in_which_no_name_is_a_command(table: Sheet) -> 
 
 
 def test_letters_and_marks_in_tex() -> None:
-    part = Part("", ("name",), [("日 β − -- ≤ \x07",)], (0,))
-    lines = tex(Sheet("t", [{}], (), [part])).splitlines()
+    part = TablePart("", ("name",), [("日 β − -- ≤ \x07",)], (0,))
+    lines = tex(Table("t", [{}], (), [part])).splitlines()
     assert r"\otherscript{日}{U+65E5} $\beta$ $-$ -{}- $\leq$ U+0007 \\" in lines
     assert lines[1].startswith(r"\providecommand{\otherscript}")
-    latin = tex(Sheet("t", [{}], (), [Part("", ("né",), [("ß",)], (0,))]))
+    latin = tex(Table("t", [{}], (), [TablePart("", ("né",), [("ß",)], (0,))]))
     assert "otherscript" not in latin
 
 
 @pytest.mark.parametrize("engine", ["pdflatex", "lualatex"])
-def test_tex_compiles(table: Sheet, tmp_path: Path, engine: str) -> None:
+def test_tex_compiles(table: Table, tmp_path: Path, engine: str) -> None:
     if shutil.which(engine) is None:
         pytest.skip(f"no {engine} here")
     letters = [f"U+{code:04X} {chr(code)}" for code in range(0x20, 0x250)]
     letters += ["−–—×≤≥≠≈±·°†→←↔∞…µ‘’“”", "αβγδλμσω", "日本語 Привет שלום عربي 😀", "a\u0301\u0323", "\u202e\u200b\x07"]
-    every = Sheet(
+    every = Table(
         "e",
         [{}],
         (),
         [
-            Part("日", ("letter",), [(letter,) for letter in letters[i : i + 40]], (0,))
+            TablePart("日", ("letter",), [(letter,) for letter in letters[i : i + 40]], (0,))
             for i in range(0, len(letters), 40)
         ],
     )

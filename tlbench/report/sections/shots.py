@@ -1,4 +1,4 @@
-"""Score against shots: a panel a dataset and backbone, a line a method, its band the interval over seeds."""
+"""Shots: accuracy against the number of shots, a panel a dataset and backbone, a line a method with its interval."""
 
 from __future__ import annotations
 
@@ -8,10 +8,24 @@ import altair as alt
 import pandas as pd
 
 from tlbench.report import chart_style as look
+from tlbench.report.figure import Figure
+from tlbench.report.report_data import Report
 from tlbench.report.rows.settings import SettingRow
+from tlbench.report.section import Content
 
-CAPTION = "Test accuracy against labelled examples a class (log axis). Bands: 95% interval over seeds."
-COLUMNS = ("panel", "method", "shots", "place", "mean", "low", "high", "seeds")
+TITLE = "Shots"
+ORDER = 40
+TABLES = ()
+FIGURES = ("shots",)
+
+_CAPTION = "Test accuracy against labelled examples a class (log axis). Bands: 95% interval over seeds."
+_COLUMNS = ("panel", "method", "shots", "place", "mean", "low", "high", "seeds")
+
+
+def build(report: Report) -> Content:
+    """Return the figure of the leading rows; a note where no dataset was asked at several numbers of shots."""
+    figure = Figure("shots", _CAPTION, frame(report.leading.settings), chart)
+    return Content(figures=(figure,), notes=() if figure else ("No dataset was asked at several numbers of shots.",))
 
 
 def frame(rows: Iterable[SettingRow]) -> pd.DataFrame:
@@ -38,7 +52,7 @@ def frame(rows: Iterable[SettingRow]) -> pd.DataFrame:
             )
             for row in rows
         ],
-        columns=list(COLUMNS),
+        columns=list(_COLUMNS),
     )
     return found[found.groupby("panel")["shots"].transform("nunique") > 1]
 

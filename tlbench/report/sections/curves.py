@@ -9,22 +9,36 @@ import pandas as pd
 
 from tlbench.report import chart_style as look
 from tlbench.report import number_format as text
-from tlbench.report.comparable_cells import Measured, by_shots
+from tlbench.report.comparable_cells import ComparableCell, by_shots
+from tlbench.report.figure import Figure
+from tlbench.report.report_data import Report
+from tlbench.report.section import Content
 from tlbench.store.mlflow.record_artifact import Attached, Curve
 
-CAPTION = "Each line is a seed. Training stops early where a method says so."
-COLUMNS = ("panel", "curve", "seed", "step", "value")
+TITLE = "Learning curves"
+ORDER = 90
+TABLES = ()
+FIGURES = ("curves",)
+
+_CAPTION = "Each line is a seed. Training stops early where a method says so."
+_COLUMNS = ("panel", "curve", "seed", "step", "value")
 _FIRST = ("val_accuracy", "train_loss")
 _POINTS = 60  # of a line; longer ones are thinned
 
 
+def build(report: Report) -> Content:
+    """Return the figure of the leading rows' curves, as far as their records were read."""
+    data = frame(report.cells, report.results.attached, report.leading.keys)
+    return Content(figures=(Figure("curves", _CAPTION, data, chart),))
+
+
 def frame(
-    cells: Iterable[Measured], attached: Mapping[str, Attached], rows: Collection[tuple[str, str, str]]
+    cells: Iterable[ComparableCell], attached: Mapping[str, Attached], rows: Collection[tuple[str, str, str]]
 ) -> pd.DataFrame:
     """Return one row a step of a curve, for at most :data:`~tlbench.report.chart_style.MOST_PANELS` panels.
 
     Args:
-        cells: See :func:`tlbench.report.comparable_cells.settle`.
+        cells: See :func:`tlbench.report.comparable_cells.comparable_cells`.
         attached: What the records hold, by cell.
         rows: Protocol, method and backbone of the rows to look at.
     """
@@ -44,7 +58,7 @@ def frame(
         if panel in panels
         for step, value in _thinned(curve)
     ]
-    return pd.DataFrame(found, columns=list(COLUMNS))
+    return pd.DataFrame(found, columns=list(_COLUMNS))
 
 
 def _first(curves: Mapping[str, Curve]) -> list[tuple[str, Curve]]:

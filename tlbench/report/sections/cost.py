@@ -1,4 +1,4 @@
-"""Score against what it costs: trainable parameters, time, memory and stored bytes, with the front of each."""
+"""Cost: accuracy against trainable parameters, time, memory and stored bytes, with the front of each."""
 
 from __future__ import annotations
 
@@ -8,20 +8,41 @@ import altair as alt
 import pandas as pd
 
 from tlbench.report import chart_style as look
+from tlbench.report.figure import Figure
+from tlbench.report.report_data import Report
 from tlbench.report.rows.leaderboard import Board
+from tlbench.report.section import Content
 
-CAPTION = (
+TITLE = "Cost"
+ORDER = 60
+TABLES = ()
+FIGURES = ("cost",)
+
+_CAPTION = (
     "Test accuracy against cost (log axes, medians over cells; 0 is drawn at the left edge). On the line: the rows "
     "that no other row beats at the same cost or less."
 )
-COLUMNS = ("panel", "axis", "method", "backbone", "mean", "cost", "place", "front")
-AXES = {
+_COLUMNS = ("panel", "axis", "method", "backbone", "mean", "cost", "place", "front")
+_AXES = {
     "trainable": "trainable parameters",
     "seconds": "seconds a cell",
     "peak_memory": "peak memory in bytes",
     "stored_bytes": "stored bytes a task",
 }
 _TICKS = "datum.value < 1 ? format(datum.value, '~g') : format(datum.value, '.4~s')"
+
+
+def build(report: Report) -> Content:
+    """Return the figure of the leading rows; a note where no cost is known or rows are left out."""
+    leading = report.leading
+    figure = Figure("cost", _CAPTION, frame(leading.boards), chart)
+    if not figure:
+        return Content(notes=("No board has two complete rows whose cost is known.",))
+    left_out = (
+        f"Figures show the best methods and the baseline on the best backbones; {leading.left_out} rows of the "
+        "leaderboard are left to the tables."
+    )
+    return Content(figures=(figure,), footnotes=(left_out,) if leading.left_out > 0 else ())
 
 
 def frame(boards: Iterable[Board]) -> pd.DataFrame:
@@ -33,7 +54,7 @@ def frame(boards: Iterable[Board]) -> pd.DataFrame:
     boards = [board for board in boards if len(board.ranked) > 1]
     rows = []
     for board in boards:
-        for key, axis in AXES.items():
+        for key, axis in _AXES.items():
             told = [(row, cost) for row in board.ranked if (cost := getattr(row.cost, key)) is not None]
             least = min((cost for _, cost in told if cost > 0), default=1.0)
             panel = axis + ("\n" + board.title.replace(": ", "\n", 1) if len(boards) > 1 else "")
@@ -41,7 +62,7 @@ def frame(boards: Iterable[Board]) -> pd.DataFrame:
                 (panel, axis, row.method, row.backbone, row.accuracy.mean, cost, cost or least / 3, None)
                 for row, cost in told
             ]
-    found = pd.DataFrame(rows, columns=list(COLUMNS))
+    found = pd.DataFrame(rows, columns=list(_COLUMNS))
     found["front"] = _front(found)
     return found
 

@@ -1,4 +1,4 @@
-"""Method by backbone: do the lines cross, or does one method lead on all of them?"""
+"""Backbones: do the lines of the methods cross, or does one method lead on all backbones?"""
 
 from __future__ import annotations
 
@@ -8,13 +8,34 @@ import altair as alt
 import pandas as pd
 
 from tlbench.report import chart_style as look
+from tlbench.report.figure import Figure
+from tlbench.report.report_data import Report
 from tlbench.report.rows.leaderboard import Board
+from tlbench.report.section import Content
+from tlbench.report.sections._backbones_orderings import orderings_table
 
-CAPTION = (
+TITLE = "Backbones"
+ORDER = 50
+TABLES = ("orderings",)
+FIGURES = ("backbones",)
+
+_CAPTION = (
     "Mean test accuracy over the same datasets and shots, complete rows only. Lines that cross: the best method hangs "
     "on the backbone. Bars: 95% interval over seeds."
 )
-COLUMNS = ("panel", "method", "backbone", "mean", "low", "high")
+_COLUMNS = ("panel", "method", "backbone", "mean", "low", "high")
+
+
+def build(report: Report) -> Content:
+    """Return the figure of the leading rows, and the rank correlation of the methods' orders on any two backbones."""
+    figure = Figure("backbones", _CAPTION, frame(report.leading.boards), chart)
+    table = orderings_table(report.boards)
+    notes = []
+    if not figure:
+        notes.append("No method is complete on several backbones.")
+    elif not table:
+        notes.append("Fewer than three methods are complete on the same two backbones: there is no order to compare.")
+    return Content(figures=(figure,), tables=(table,), notes=tuple(notes))
 
 
 def frame(boards: Iterable[Board]) -> pd.DataFrame:
@@ -25,7 +46,7 @@ def frame(boards: Iterable[Board]) -> pd.DataFrame:
             for board in boards
             for row in board.ranked
         ],
-        columns=list(COLUMNS),
+        columns=list(_COLUMNS),
     )
     return found[found.groupby(["panel", "method"])["backbone"].transform("nunique") > 1]
 

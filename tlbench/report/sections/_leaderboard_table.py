@@ -1,0 +1,86 @@
+"""The leaderboard as a table: one row a row of any board, and one part a board."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from tlbench.report import number_format as text
+from tlbench.report.leading_rows import RowKey
+from tlbench.report.notes import TRANSDUCTIVE
+from tlbench.report.rows.leaderboard import Board, LeaderRow
+from tlbench.report.table import Table, TablePart, Value
+from tlbench.report.table_columns import cost_columns, difference_columns, difference_texts, estimate_columns
+
+
+def leaderboard_table(boards: Iterable[Board], trainings: Mapping[RowKey, int]) -> Table:
+    """Return one row a row of any board, and one part a board.
+
+    Args:
+        boards: From :func:`tlbench.report.rows.leaderboard.leaderboard`.
+        trainings: Trainings that a search spent on a row.
+    """
+    boards = tuple(boards)
+    return Table(
+        name="leaderboard",
+        records=[_record(board, row, trainings) for board in boards for row in board.rows],
+        columns=("rank", "protocol", "datasets", "method", "backbone"),
+        parts=[_part(board, trainings) for board in boards],
+        is_always_written=True,
+    )
+
+
+def _part(board: Board, trainings: Mapping[RowKey, int]) -> TablePart:
+    head = ("rank", "method", "backbone", "mean %", "95% interval", "to baseline", "95% interval", "p (Holm)",
+            "win/tie/loss", "seeds", "cells", "seconds", "trainable", "stored", "peak memory", "trials",
+            "remark")  # fmt: skip
+    body = [
+        (
+            text.ranks(row.rank, row.ranks),
+            row.method,
+            row.backbone,
+            text.percent(row.accuracy.mean),
+            text.percent_interval(row.accuracy),
+            *difference_texts(row.difference),
+            text.win_tie_loss(row.wins),
+            str(row.seeds),
+            f"{row.have}/{row.expected}",
+            text.seconds(row.cost.seconds),
+            text.share(row.cost.share),
+            text.size(row.cost.stored_bytes),
+            text.size(row.cost.peak_memory),
+            str(trainings.get((board.protocol, row.method, row.backbone), text.NONE)),
+            "; ".join(filter(None, (row.remark, row.difference.remark))),
+        )
+        for row in board.rows
+    ]
+    return TablePart(board.title, head, body, (1, 2, 16), TRANSDUCTIVE if board.transductive else "")
+
+
+def _record(board: Board, row: LeaderRow, trainings: Mapping[RowKey, int]) -> dict[str, Value]:
+    best, worst = row.ranks or (None, None)
+    new = row.across.estimate if row.across else None
+    return {
+        "rank": "" if row.rank is None else str(row.rank),
+        "rank_best": best,
+        "rank_worst": worst,
+        "protocol": board.protocol,
+        "datasets": " ".join(board.datasets),
+        "method": row.method,
+        "backbone": row.backbone,
+        "is_baseline": row.is_baseline,
+        "upper_bound": row.is_bound,
+        **estimate_columns("accuracy", row.accuracy),
+        "seeds": row.seeds,
+        **difference_columns(row.difference),
+        "new_datasets_low": new.low if new else None,
+        "new_datasets_high": new.high if new else None,
+        "wins": row.wins.win if row.wins else None,
+        "ties": row.wins.tie if row.wins else None,
+        "losses": row.wins.loss if row.wins else None,
+        "cells": row.have,
+        "cells_expected": row.expected,
+        "remark": row.remark,
+        **cost_columns(row.cost),
+        "trainable_share": row.cost.share,
+        "trials": trainings.get((board.protocol, row.method, row.backbone)),
+    }
