@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlbench.data.duplicates import copies, examples
+from tlbench.data.duplicates import copy_index, find_copies
 
 TRAINED, TESTED, COPIED = 60_000, 10_000, 700
 
@@ -34,13 +34,15 @@ def main() -> None:
         x.flush()
         mapped = np.load(file, mmap_mode="r")
         start, before = time.process_time(), _peak_mb()
-        found = copies(examples(mapped[TRAINED:]), np.arange(TESTED), examples(mapped[:TRAINED]), np.arange(TRAINED))
+        found = find_copies(
+            copy_index(mapped[TRAINED:]), np.arange(TESTED), copy_index(mapped[:TRAINED]), np.arange(TRAINED)
+        )
         seconds = time.process_time() - start
     figures = {
         "seconds": round(seconds, 2),
         "mb": _peak_mb() - before,
         "copies": COPIED,
-        "found": int(found.found.sum()),
+        "found": int(found.exists.sum()),
         "right": int((found.row[:COPIED] == np.arange(COPIED)).sum()),
     }
     print(json.dumps(figures))

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlbench.data import duplicates
+from tlbench.data import near_images
 from tlbench.data.catalog import open_dataset
 from tlbench.data.dataset import TEST, TRAIN, Dataset
-from tlbench.data.duplicates import Copies, Images, Texts, copies, examples, normalised
+from tlbench.data.duplicates import Copies, copy_index, find_copies
+from tlbench.data.near_images import ImageIndex
+from tlbench.data.near_texts import TextIndex, normalize
 from tlbench.store.artifacts import Artifacts
 
 Array = np.ndarray[Any, Any]
@@ -27,7 +29,7 @@ def pictures(request: pytest.FixtureRequest, decoded: Path) -> Dataset:
 
 
 def between(ours: Array | list[str], theirs: Array | list[str]) -> Copies:
-    return copies(examples(ours), np.arange(len(ours)), examples(theirs), np.arange(len(theirs)))
+    return find_copies(copy_index(ours), np.arange(len(ours)), copy_index(theirs), np.arange(len(theirs)))
 
 
 def noisy(x: Array) -> Array:
@@ -54,15 +56,15 @@ def test_copies_in_other_quality_are_found_and_are_the_right_ones(pictures: Data
     found = between(changed(pictures.x[rows]), pictures.x[pictures.rows(TRAIN)[:900]])
     assert not found.exact.any()
     assert (found.row == np.arange(300)).mean() > 0.99
-    assert (found.distance[found.found] <= duplicates.NEAR_IMAGE).all()
+    assert (found.distance[found.exists] <= near_images.NEAR).all()
 
 
 def test_examples_that_are_merely_alike_are_no_copies(pictures: Dataset) -> None:
     """No two test and training examples of these sets are; a hash that cries wolf finds hundreds."""
-    images = examples(pictures.x)
+    images = copy_index(pictures.x)
     train, test = pictures.rows(TRAIN), pictures.rows(TEST)
-    assert not copies(images, test, images, train).found.any()
-    assert not copies(images, train, images, train).found.any(), "an example is no copy of itself"
+    assert not find_copies(images, test, images, train).exists.any()
+    assert not find_copies(images, train, images, train).exists.any(), "an example is no copy of itself"
 
 
 def test_exact_copies_are_told_from_near_ones_and_from_other_shapes(pictures: Dataset) -> None:
@@ -79,20 +81,20 @@ def test_exact_copies_are_told_from_near_ones_and_from_other_shapes(pictures: Da
 
 def test_a_twin_is_found_within_one_set_and_an_example_alone_is_not(pictures: Dataset) -> None:
     x = np.concatenate([pictures.x[:5], pictures.x[2:3], noisy(pictures.x[3:4])])
-    images, rows = examples(x), np.arange(len(x))
-    found = copies(images, rows, images, rows)
+    images, rows = copy_index(x), np.arange(len(x))
+    found = find_copies(images, rows, images, rows)
     assert found.row.tolist() == [-1, -1, 5, 6, -1, 2, 3]
     assert found.exact.tolist() == [False, False, True, False, False, True, False]
-    three = examples(np.concatenate([pictures.x[:1]] * 3))
-    assert (copies(three, np.arange(3), three, np.arange(3)).row != np.arange(3)).all()
+    three = copy_index(np.concatenate([pictures.x[:1]] * 3))
+    assert (find_copies(three, np.arange(3), three, np.arange(3)).row != np.arange(3)).all()
 
 
 def test_near_images_are_those_of_an_exhaustive_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """Against correlations of thumbnails that Pillow makes, in small blocks, at a bound that many pairs meet."""
-    monkeypatch.setattr(duplicates, "_BLOCK", 64)
-    monkeypatch.setattr(duplicates, "_CHUNK", 7)
-    monkeypatch.setattr(duplicates, "NEAR_IMAGE", 0.015)
-    monkeypatch.setattr(Images, "near", 0.015)
+    monkeypatch.setattr(near_images, "_BLOCK", 64)
+    monkeypatch.setattr(near_images, "_CHUNK", 7)
+    monkeypatch.setattr(near_images, "NEAR", 0.015)
+    monkeypatch.setattr(ImageIndex, "near", 0.015)
     draw = np.random.default_rng(1)
     x = draw.integers(0, 256, (6, 1, 8, 8)).astype(np.uint8)[draw.integers(0, 6, 60)].repeat(4, 2).repeat(4, 3)
     x = np.clip(x + draw.normal(0, 60, x.shape) * draw.random((60, 1, 1, 1)), 0, 255).astype(np.uint8)
@@ -103,8 +105,8 @@ def test_near_images_are_those_of_an_exhaustive_search(monkeypatch: pytest.Monke
     rounding = 0.002  # Pillow's thumbnails are bytes
     sure = np.abs(near.min(1) - 0.015) > rounding
     assert 5 < (near.min(1) < 0.015).sum() < 25
-    np.testing.assert_array_equal(found.found[sure], near.min(1)[sure] < 0.015)
-    both = found.found & sure
+    np.testing.assert_array_equal(found.exists[sure], near.min(1)[sure] < 0.015)
+    both = found.exists & sure
     np.testing.assert_allclose(near[both, found.row[both]], near.min(1)[both], atol=rounding)
     np.testing.assert_allclose(found.distance[both], near.min(1)[both], atol=rounding)
 
@@ -113,7 +115,7 @@ def test_empty_pictures_are_near_to_nothing() -> None:
     empty = np.full((10, 3, 32, 32), 100, np.uint8)
     empty[..., 16:] += 1  # the same faint edge in all of them
     empty[:, 0, 0, 0] = np.arange(10)
-    assert not between(empty[:5], empty[5:]).found.any()
+    assert not between(empty[:5], empty[5:]).exists.any()
     assert between(empty[:5], empty[:5]).exact.all()
 
 
@@ -128,9 +130,9 @@ def test_a_grey_copy_of_a_colour_picture_is_near(decoded: Path) -> None:
 
 def test_nothing_is_found_among_nothing(pictures: Dataset) -> None:
     none = np.zeros(0, np.int64)
-    images = examples(pictures.x)
-    assert copies(images, none, images, pictures.rows(TRAIN)).row.shape == (0,)
-    assert copies(images, np.arange(3), examples(pictures.x), none).row.tolist() == [-1, -1, -1]
+    images = copy_index(pictures.x)
+    assert find_copies(images, none, images, pictures.rows(TRAIN)).row.shape == (0,)
+    assert find_copies(images, np.arange(3), copy_index(pictures.x), none).row.tolist() == [-1, -1, -1]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ def test_nothing_is_found_among_nothing(pictures: Dataset) -> None:
     ],
 )
 def test_texts_are_compared_without_case_punctuation_blanks_and_forms(text: str, plain: str) -> None:
-    assert normalised(text) == plain
+    assert normalize(text) == plain
 
 
 def test_texts_that_differ_in_form_are_near_and_equal_ones_exact() -> None:
@@ -170,9 +172,9 @@ def test_near_texts_are_those_of_an_exhaustive_search() -> None:
     pieces = [{text[at : at + 5] for at in range(len(text) - 4)} for text in x]
     apart = np.array([[1 - len(a & b) / len(a | b) for b in pieces[60:]] for a in pieces[:60]])
     found = between(x[:60], x[60:])
-    near = apart.min(1) <= Texts.near
+    near = apart.min(1) <= TextIndex.near
     assert 5 < near.sum() < 55
-    np.testing.assert_array_equal(found.found, near)
+    np.testing.assert_array_equal(found.exists, near)
     np.testing.assert_allclose(found.distance[near], apart.min(1)[near], atol=1e-6)
 
 

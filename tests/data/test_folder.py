@@ -115,7 +115,7 @@ def test_an_unchanged_folder_is_decoded_once(
 ) -> None:
     root = fill(tmp_path / "birds", ["a", "b"])
     first = opened(artifacts, root)
-    monkeypatch.setattr("tlbench.data.sources.folder.read", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("tlbench.data.sources.folder.read_image", lambda *_: pytest.fail("decoded again"))
     assert opened(artifacts, root).info == first.info
 
 

@@ -13,7 +13,7 @@ from tlbench.audit.results import Overlap, Pair
 from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice
 from tlbench.core.class_splits import deal_classes
 from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, VAL
-from tlbench.data.duplicates import Examples, copies, examples
+from tlbench.data.duplicates import CopyIndex, copy_index, find_copies
 from tlbench.worker.pretrain import corpus
 from tlbench.worker.worker_resources import TextResources
 
@@ -52,7 +52,7 @@ class OverlapSearch:
     """
 
     resources: TextResources
-    _prepared: dict[str, Examples] = field(default_factory=dict)
+    _prepared: dict[str, CopyIndex] = field(default_factory=dict)
 
     def overlaps(self, cells: Iterable[Cell]) -> Iterator[Overlap]:
         """Yield each comparison of what cells are scored on with what they were trained or pre-trained on."""
@@ -87,37 +87,37 @@ class OverlapSearch:
 
     def _compare(self, test: _Examples, trained: _Examples) -> Overlap:
         ours, theirs = self._prepare(test.choice), self._prepare(trained.choice)
-        found = copies(ours, test.rows, theirs, trained.rows)
+        copies = find_copies(ours, test.rows, theirs, trained.rows)
         sample = trained.rows[np.linspace(0, len(trained.rows) - 1, min(len(test.rows), len(trained.rows))).astype(int)]
-        classes, others = self._classes(test.choice, test.rows), self._classes(trained.choice, found.row)
+        classes, others = self._classes(test.choice, test.rows), self._classes(trained.choice, copies.row)
         return Overlap(
             test=test.label,
             tests=len(test.rows),
             against=trained.label,
             trained=len(trained.rows),
-            exact=int(found.exact.sum()),
-            near=int((found.found & ~found.exact).sum()),
-            same_class=int((found.found & (classes == others)).sum()),
-            expected=float(copies(theirs, sample, theirs, trained.rows).found.mean()),
+            exact=int(copies.exact.sum()),
+            near=int((copies.exists & ~copies.exact).sum()),
+            same_class=int((copies.exists & (classes == others)).sum()),
+            expected=float(find_copies(theirs, sample, theirs, trained.rows).exists.mean()),
             measure=ours.measure,
             pairs=tuple(
                 Pair(
                     test_row=int(test.rows[at]),
-                    row=int(found.row[at]),
-                    distance=round(float(found.distance[at]), 6),
+                    row=int(copies.row[at]),
+                    distance=round(float(copies.distance[at]), 6),
                     test_class=str(classes[at]),
                     row_class=str(others[at]),
                     test_text=self._text(test.choice, int(test.rows[at])),
-                    text=self._text(trained.choice, int(found.row[at])),
+                    text=self._text(trained.choice, int(copies.row[at])),
                 )
-                for at in np.argsort(found.distance, kind="stable")[: min(_PAIRS, int(found.found.sum()))]
+                for at in np.argsort(copies.distance, kind="stable")[: min(_PAIRS, int(copies.exists.sum()))]
             ),
         )
 
-    def _prepare(self, choice: DatasetChoice) -> Examples:
+    def _prepare(self, choice: DatasetChoice) -> CopyIndex:
         key = choice.info.fingerprint
         if key not in self._prepared:
-            self._prepared[key] = examples(self.resources.dataset(choice).x)
+            self._prepared[key] = copy_index(self.resources.dataset(choice).x)
         return self._prepared[key]
 
     def _classes(self, choice: DatasetChoice, rows: Rows) -> NDArray[np.object_]:
