@@ -186,8 +186,10 @@ MUTANTS = (
     Mutant(
         "views: both views alike",
         "tlbench.training.selfsupervised.views:ViewBatches.epoch",
-        "range(2)",
-        "[0] * 2",
+        "[sample_view_transforms(self._policy, self._strength, len(rows), generator)"
+        ".each(ctx.shard) for _ in range(2)]",
+        "[sample_view_transforms(self._policy, self._strength, len(rows), generator)"
+        ".each(ctx.shard) for _ in range(1)] * 2",
         VIEWS,
     ),
     Mutant(
