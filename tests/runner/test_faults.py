@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,14 @@ from tlbench.core.record import Cost, Outcome, Record
 from tlbench.core.resources import Limits, Resources
 from tlbench.planning.budget import Budget
 from tlbench.runner import scheduler as driver
-from tlbench.runner.scheduler import MAX_DEATHS, Drive
+from tlbench.runner.artifact_fetch import RemoteCopy
+from tlbench.runner.artifact_gate import ArtifactGate
+from tlbench.runner.attempts import MAX_DEATHS, Attempts
+from tlbench.runner.death import Death
+from tlbench.runner.scheduler import Scheduler
 from tlbench.runner.session import workers_that_fit
 from tlbench.runner.slot_pool import Died, Finished
+from tlbench.runner.worker_location import WorkerLocation
 from tlbench.store.ledger import Ledger
 from tlbench.worker.artifact_jobs import Job, PretrainingJob, TeacherJob
 
@@ -68,7 +73,8 @@ class FakeSlots:
     started: list[str] = field(default_factory=list)
     most_at_once: int = 0
     _jobs: dict[int, list[tuple[Job, float]]] = field(default_factory=dict)
-    _doomed: dict[int, str] = field(default_factory=dict)
+    copies: dict[str, list[RemoteCopy]] = field(default_factory=dict)
+    _stopped: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._jobs = {slot: [] for slot in range(self.number)}
@@ -82,13 +88,17 @@ class FakeSlots:
     def running(self) -> list[tuple[int, Job, float]]:
         return [(slot, jobs[0][0], time.monotonic() - jobs[0][1]) for slot, jobs in self._jobs.items() if jobs]
 
-    def submit(self, slot: int, job: Job, attempt: int = 1) -> None:
+    def location(self, slot: int) -> WorkerLocation:
+        return WorkerLocation(f"node-{slot}", f"store-{slot}", slot)
+
+    def submit(self, slot: int, job: Job, attempt: int = 1, copies: Sequence[RemoteCopy] = ()) -> None:
+        self.copies[job.id] = list(copies)
         self._jobs[slot].append((job, time.monotonic()))
         self.submitted[job.id] += 1
         self.most_at_once = max(self.most_at_once, sum(map(len, self._jobs.values())))
 
     def stop(self, slot: int, reason: str) -> None:
-        self._doomed[slot] = reason
+        self._stopped[slot] = reason
 
     def events(self, timeout: float) -> list[Finished | Died]:
         found = [event for slot in list(self._jobs) if (event := self._end(slot)) is not None]
@@ -102,19 +112,20 @@ class FakeSlots:
         job, began = self._jobs[slot][0]
         seconds = time.monotonic() - began
         fate = self.behave(job, self.submitted[job.id] - 1)
-        if slot in self._doomed or fate == "dies":
-            waiting = [other for other, _ in self._jobs[slot][1:]]
+        if slot in self._stopped or fate == "dies":
+            queued = [other for other, _ in self._jobs[slot][1:]]
             self._jobs[slot].clear()
-            reason = self._doomed.pop(slot, "")
-            return Died(slot, job, waiting, reason or "it was killed", stopped=bool(reason), seconds=seconds)
+            reason = self._stopped.pop(slot, "")
+            return Died(slot, Death(job, seconds, reason or "it was killed", overrun=bool(reason)), queued)
         if fate == "hangs":
             return None
         self._jobs[slot].pop(0)
         if isinstance(fate, Exception):
-            return Finished(slot, job, None, fate, seconds)
+            return Finished(slot, job, self.location(slot), seconds, error=fate)
         assert isinstance(fate, float)
         self.started.append(job.id)
-        return Finished(slot, job, result(job, fate) if isinstance(job, Cell) else None, seconds=seconds)
+        record = result(job, fate) if isinstance(job, Cell) else None
+        return Finished(slot, job, self.location(slot), seconds, record)
 
 
 @pytest.fixture
@@ -123,10 +134,30 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield ledger
 
 
-def drive(todo: list[Cell], slots: FakeSlots, ledger: Ledger, owner: str = "me", **more: Any) -> Drive:
-    found = Drive(todo, slots, ledger, owner, more.pop("budget", None) or Budget(more.pop("limits", Limits())), **more)  # type: ignore[arg-type]
-    found.run()
-    return found
+@dataclass
+class Driven:
+    """A scheduler that has run its cells, and what they have used."""
+
+    scheduler: Scheduler
+    budget: Budget
+
+
+def drive(
+    todo: list[Cell],
+    slots: FakeSlots,
+    ledger: Ledger,
+    owner: str = "me",
+    *,
+    budget: Budget | None = None,
+    limits: Limits | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+    on_record: Callable[[Record], None] = lambda record: None,
+) -> Driven:
+    budget = budget or Budget(limits or Limits())
+    attempts = Attempts(ledger, owner, budget, slots.resources, on_record)
+    scheduler = Scheduler(todo, slots, attempts, ArtifactGate(), stopping)  # type: ignore[arg-type]
+    scheduler.run()
+    return Driven(scheduler, budget)
 
 
 def by_id(ledger: Ledger) -> dict[str, Record]:
@@ -137,10 +168,11 @@ def test_a_cell_whose_worker_always_dies_fails_after_three_deaths_and_the_others
     todo = cells(40)
     bad = todo[7].id
     slots = FakeSlots(lambda job, before: "dies" if job.id == bad else 0.1)
-    drive(todo, slots, ledger)
+    done = drive(todo, slots, ledger)
     records = by_id(ledger)
     assert [name for name, record in records.items() if record.status == "failed"] == [bad]
     assert len(records) == 40
+    assert done.budget.spent["cpu"] == pytest.approx(sum(record.cost.seconds for record in records.values()) / 3600)
     assert slots.submitted[bad] == MAX_DEATHS
     assert records[bad].error == {
         "type": "WorkerDeathError",
@@ -190,7 +222,7 @@ def test_a_cap_on_hours_lets_nothing_more_start(ledger: Ledger, unit: str, held:
     if unit == "gpu":
         slots._end = as_if_on_a_gpu(slots)  # type: ignore[method-assign]
     done = drive(todo, slots, ledger, budget=Budget(Limits(**{f"{unit}_hours": 0.055}), spent))
-    assert done.capped
+    assert done.scheduler.over_budget
     # 0.01 was spent before; the fifth cell passes the cap, and one more was under way.
     assert 5 <= len(by_id(ledger)) <= 6
     assert slots.most_at_once == 2
@@ -202,9 +234,9 @@ def as_if_on_a_gpu(slots: FakeSlots) -> Callable[[int], Finished | Died | None]:
 
     def ended(slot: int) -> Finished | Died | None:
         event = end(slot)
-        if isinstance(event, Finished) and event.value is not None:
-            cost = event.value.cost.model_copy(update={"gpus": 1.0, "cpus": 0.0})
-            return Finished(event.slot, event.job, event.value.model_copy(update={"cost": cost}), seconds=event.seconds)
+        if isinstance(event, Finished) and event.record is not None:
+            cost = event.record.cost.model_copy(update={"gpus": 1.0, "cpus": 0.0})
+            return replace(event, record=event.record.model_copy(update={"cost": cost}))
         return event
 
     return ended
@@ -214,7 +246,7 @@ def test_a_stop_lets_the_cells_under_way_end_and_starts_no_other(ledger: Ledger)
     slots = FakeSlots(lambda job, before: 36.0)
     stop = threading.Event()
     done = drive(cells(50), slots, ledger, stopping=stop.is_set, on_record=lambda record: stop.set())
-    assert not done.capped
+    assert not done.scheduler.over_budget
     assert len(by_id(ledger)) == sum(slots.submitted.values()) == 2
 
 
@@ -250,14 +282,7 @@ def test_two_drivers_share_the_cells_and_run_none_twice(tmp_path: Path) -> None:
     def one(number: int) -> None:
         with Ledger(tmp_path / "ledger.sqlite") as ledger:
             order = todo if number == 0 else todo[::-1]
-            Drive(
-                order,
-                pools[number],
-                ledger,
-                f"driver {number}",
-                Budget(Limits()),
-                on_record=lambda r: heard.append(r.id),
-            ).run()  # type: ignore[arg-type]
+            drive(order, pools[number], ledger, f"driver {number}", on_record=lambda r: heard.append(r.id))
 
     with Ledger(tmp_path / "ledger.sqlite"):
         pass

@@ -7,11 +7,14 @@ import pytest
 
 from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice, MethodChoice, Pretrain, ProtocolChoice, Teacher
 from tlbench.core.info import BackboneInfo, DatasetInfo
-from tlbench.runner.job_queue import Queue
+from tlbench.runner.artifact_gate import ArtifactGate
+from tlbench.runner.job_queue import JobQueue
+from tlbench.runner.worker_location import WorkerLocation
 from tlbench.worker.artifact_jobs import PretrainingJob, TeacherJob
 
 DATASET = DatasetInfo("d", "image", "fingerprint-d", ("a", "b"), (1, 8, 8), {"train": (5, 5), "test": (5, 5)})
 METHOD = MethodChoice("m", {}, "m")
+HERE = WorkerLocation("node", "store", 1)
 
 
 def backbone(name: str, pretrained: bool = False) -> BackboneChoice:
@@ -41,7 +44,11 @@ def pupils(choice: BackboneChoice, learnt_on: BackboneChoice, count: int, name: 
     return [replace(cell, id=f"{name}-{cell.id}", method=taught) for cell in cells(choice, count)]
 
 
-def take_all(queue: Queue, slot: int) -> list[str]:
+def queue_of(cells: list[Cell]) -> JobQueue:
+    return JobQueue(cells, ArtifactGate())
+
+
+def take_all(queue: JobQueue, slot: int) -> list[str]:
     taken = []
     while (job := queue.take(slot)) is not None:
         taken.append(job.id)
@@ -49,85 +56,85 @@ def take_all(queue: Queue, slot: int) -> list[str]:
 
 
 def test_a_slot_stays_with_its_group_and_two_slots_take_different_ones() -> None:
-    queue = Queue([*cells(backbone("x"), 3), *cells(backbone("y"), 3)])
+    queue = queue_of([*cells(backbone("x"), 3), *cells(backbone("y"), 3)])
     assert queue.take(0).id == "key-x-0"
     assert queue.take(1).id == "key-y-0"
     assert [queue.take(0).id, queue.take(1).id, queue.take(0).id] == ["key-x-1", "key-y-1", "key-x-2"]
 
 
 def test_a_slot_whose_group_is_empty_helps_another() -> None:
-    queue = Queue([*cells(backbone("x"), 1), *cells(backbone("y"), 3)])
+    queue = queue_of([*cells(backbone("x"), 1), *cells(backbone("y"), 3)])
     assert queue.take(0).id == "key-x-0"
     assert queue.take(1).id == "key-y-0"
     assert queue.take(0).id == "key-y-1"
 
 
 def test_weights_come_once_and_first_and_their_cells_wait_for_them() -> None:
-    queue = Queue([*cells(backbone("x"), 1), *cells(backbone("p", pretrained=True), 2)])
+    queue = queue_of([*cells(backbone("x"), 1), *cells(backbone("p", pretrained=True), 2)])
     weights = queue.take(0)
     assert isinstance(weights, PretrainingJob)
     assert queue.take(1).id == "key-x-0"
     assert queue.take(1) is None
     assert len(queue) == 2
-    queue.unblock(weights)
+    queue.built(weights, HERE)
     assert take_all(queue, 1) == ["key-p-0", "key-p-1"]
     assert len(queue) == 0
 
 
 def test_cells_of_weights_that_cannot_be_made_are_given_up_together() -> None:
-    queue = Queue([*cells(backbone("p", pretrained=True), 2)])
+    queue = queue_of([*cells(backbone("p", pretrained=True), 2)])
     weights = queue.take(0)
-    assert [cell.id for cell in queue.drop(weights)] == ["key-p-0", "key-p-1"]
+    assert [cell.id for cell in queue.failed(weights)] == ["key-p-0", "key-p-1"]
     assert len(queue) == 0
     assert queue.take(0) is None
 
 
 def test_a_pupil_waits_for_its_weights_and_its_teacher_and_that_one_for_its_own_weights() -> None:
     p, q = backbone("p", pretrained=True), backbone("q", pretrained=True)
-    queue = Queue([*pupils(p, q, 2), *pupils(backbone("x"), q, 1)])
+    queue = queue_of([*pupils(p, q, 2), *pupils(backbone("x"), q, 1)])
     first, second = queue.take(0), queue.take(1)
     assert {first.id, second.id} == {PretrainingJob(p).id, PretrainingJob(q).id}
     assert queue.take(2) is None
     assert len(queue) == 3
-    queue.unblock(PretrainingJob(q))
+    queue.built(PretrainingJob(q), HERE)
     teachers = [queue.take(slot) for slot in (1, 2)]
     assert all(isinstance(make, TeacherJob) for make in teachers)
     assert {make.student.seed for make in teachers} == {0, 1}
     assert queue.take(3) is None, "one teacher for the cells of both backbones with the same draw"
-    queue.unblock(next(make for make in teachers if make.student.seed == 0))
+    queue.built(next(make for make in teachers if make.student.seed == 0), HERE)
     assert take_all(queue, 1) == ["t-key-x-0"]
-    queue.unblock(PretrainingJob(p))
+    queue.built(PretrainingJob(p), HERE)
     assert take_all(queue, 1) == ["t-key-p-0"]
-    queue.unblock(next(make for make in teachers if make.student.seed == 1))
+    queue.built(next(make for make in teachers if make.student.seed == 1), HERE)
     assert take_all(queue, 1) == ["t-key-p-1"]
     assert len(queue) == 0
 
 
 def test_weights_that_cannot_be_made_take_the_teachers_on_them_and_their_pupils_along() -> None:
     p, q = backbone("p", pretrained=True), backbone("q", pretrained=True)
-    queue = Queue([*pupils(p, q, 2), *cells(p, 1), *cells(q, 1)])
+    queue = queue_of([*pupils(p, q, 2), *cells(p, 1), *cells(q, 1)])
     assert {queue.take(0).id, queue.take(0).id} == {PretrainingJob(p).id, PretrainingJob(q).id}
-    given_up = queue.drop(PretrainingJob(q))
+    given_up = queue.failed(PretrainingJob(q))
     assert sorted(cell.id for cell in given_up) == ["key-q-0", "t-key-p-0", "t-key-p-1"]
-    queue.unblock(PretrainingJob(p))
+    queue.built(PretrainingJob(p), HERE)
     assert take_all(queue, 0) == ["key-p-0"], "no teacher is trained for cells that were given up"
     assert len(queue) == 0
 
 
 def test_a_teacher_is_not_trained_once_nobody_can_learn_from_it() -> None:
     p = backbone("p", pretrained=True)
-    queue = Queue([*pupils(p, backbone("x"), 1)])
+    queue = queue_of([*pupils(p, backbone("x"), 1)])
     makes = {type(make): make for make in (queue.take(0), queue.take(0))}
     assert set(makes) == {TeacherJob, PretrainingJob}
     queue.put_back(makes[TeacherJob])
-    assert len(queue.drop(makes[PretrainingJob])) == 1
+    assert len(queue.failed(makes[PretrainingJob])) == 1
     assert queue.take(0) is None
     assert len(queue) == 0
 
 
 @pytest.mark.parametrize("pretrained", [False, True])
 def test_a_job_put_back_comes_first(pretrained: bool) -> None:
-    queue = Queue([*cells(backbone("x", pretrained), 2)])
+    queue = queue_of([*cells(backbone("x", pretrained), 2)])
     job = queue.take(0)
     queue.put_back(job)
     assert queue.take(0) is job
@@ -135,7 +142,7 @@ def test_a_job_put_back_comes_first(pretrained: bool) -> None:
 
 def test_every_cell_is_handed_out_exactly_once() -> None:
     everything = [cell for name in "uvwx" for cell in cells(backbone(name), 7)]
-    queue = Queue(everything)
+    queue = queue_of(everything)
     taken = []
     for turn in range(1000):
         job = queue.take(turn % 3)

@@ -12,15 +12,20 @@ from ray.tune.search import Searcher
 from small_suites import PLAIN, suite
 
 from tlbench.core.record import Cost, Outcome, Record
-from tlbench.core.resources import Limits
+from tlbench.core.resources import Limits, Resources
 from tlbench.planning.budget import Budget
 from tlbench.planning.prepare import prepare
-from tlbench.runner import tune_searcher as proposals
-from tlbench.runner.tune_searcher import RETRIES, Proposals
+from tlbench.runner import trial_queue
+from tlbench.runner.artifact_gate import ArtifactGate
+from tlbench.runner.attempts import MAX_DEATHS, Attempts
+from tlbench.runner.trial_queue import TrialQueue
+from tlbench.runner.tune_searcher import TuneSearcher
+from tlbench.runner.worker_location import WorkerLocation
 from tlbench.search.problem import SearchProblem
 from tlbench.search.study import Study
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.ledger import Ledger
+from tlbench.worker.artifact_jobs import required_artifacts
 
 GLYPHLESS = {"method": "supervised", "dataset": "rendered_digits", "params": {"epochs": 1}}
 GRID = {
@@ -30,8 +35,11 @@ GRID = {
 }
 
 
+HERE = WorkerLocation("node", "store", 1)
+
+
 class Play:
-    """Proposals with a ledger of their own, and the cells' settings."""
+    """A searcher with a ledger of its own, and the cells' settings."""
 
     def __init__(self, folder: Path, **search: Any) -> None:
         path = folder / "played.yaml"
@@ -42,25 +50,29 @@ class Play:
         self.seen: list[Record] = []
         self.stop = False
         self.budget = Budget(Limits())
-        self.proposals = self.other("me")
+        self.searcher = self.other("me")
         self.count = 0
 
-    def other(self, owner: str) -> Proposals:
-        return Proposals(self.studies, self.ledger, owner, (1.0, 0.0), self.budget, self.seen.append, lambda: self.stop)
+    def other(self, owner: str) -> TuneSearcher:
+        attempts = Attempts(self.ledger, owner, self.budget, Resources(), self.seen.append)
+        gate = ArtifactGate()
+        return TuneSearcher(TrialQueue(self.studies, attempts, gate, lambda: self.stop), gate)
 
     def ask(self) -> tuple[str, Any]:
         self.count += 1
-        return f"t{self.count}", self.proposals.suggest(f"t{self.count}")
+        return f"t{self.count}", self.searcher.suggest(f"t{self.count}")
 
     def setting(self, config: dict[str, Any]) -> SearchProblem:
         return self.studies[config["setting"]].problem
 
-    def end(self, trial: str, config: dict[str, Any], accuracy: float = 0.5) -> None:
+    def end(self, trial: str, config: dict[str, Any], accuracy: float = 0.5, has_artifacts: bool = True) -> None:
         cell = self.setting(config).trial(config["number"], config["values"])
         cost = Cost(seconds=1, train_seconds=1, cpu_seconds=1, peak_memory=0, gpus=0, cpus=1, started=0)
         outcome = Outcome(scores={}, validation={"accuracy": accuracy, "nll": 1.0})
         record = Record(cell=cell.describe(), status="done", outcome=outcome, cost=cost)
-        self.proposals.on_trial_complete(trial, {"record": record.model_dump_json()})
+        available = frozenset(job.id for job in required_artifacts(cell) if has_artifacts)
+        report = {"record": record.model_dump_json(), "location": HERE, "available": available}
+        self.searcher.on_trial_complete(trial, report)
 
 
 @pytest.fixture
@@ -100,7 +112,7 @@ def test_every_setting_has_its_turn_and_all_come_to_their_end(play: Play) -> Non
 
 def test_a_trial_whose_process_died_goes_first_as_it_was(play: Play) -> None:
     trial, config = play.ask()
-    play.proposals.on_trial_complete(trial, {"share": 1}, error=True)
+    play.searcher.on_trial_complete(trial, {"share": 1}, error=True)
     assert not play.seen
     again, same = play.ask()
     assert same == config
@@ -111,10 +123,10 @@ def test_a_trial_whose_process_died_goes_first_as_it_was(play: Play) -> None:
 
 def test_a_trial_that_dies_for_good_is_a_failure_that_costs(play: Play) -> None:
     config = None
-    for deaths in range(1 + RETRIES):
+    for deaths in range(MAX_DEATHS):
         assert len(play.seen) == 0, f"after {deaths} deaths"
         trial, config = play.ask()
-        play.proposals.on_trial_complete(trial, None, error=True)
+        play.searcher.on_trial_complete(trial, None, error=True)
     (record,) = play.seen
     assert config is not None
     assert record.status == "failed"
@@ -125,7 +137,7 @@ def test_a_trial_that_dies_for_good_is_a_failure_that_costs(play: Play) -> None:
 
 def test_nobody_waits_for_weights_whose_maker_died(play: Play) -> None:
     trial, config = play.ask()
-    play.proposals.on_trial_complete(trial, None, error=True)
+    play.searcher.on_trial_complete(trial, None, error=True)
     again, _ = play.ask()
     others = [play.ask()[1] for _ in range(3)]
     assert others[-1] is None, "only the settings without those weights have gone on"
@@ -154,16 +166,16 @@ def test_no_trial_starts_beyond_the_hours_of_the_suite(play: Play) -> None:
 
 def test_a_trial_that_takes_too_long_is_not_tried_again(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(proposals.time, "time", lambda: now)
+    monkeypatch.setattr(trial_queue.time, "time", lambda: now)
     play.budget.limits = Limits(cell_minutes=0.5)
     for _ in range(2):
         trial, _ = play.ask()
         now += 20.0
-        play.proposals.on_trial_complete(trial, None, error=True)
+        play.searcher.on_trial_complete(trial, None, error=True)
     assert not play.seen, "neither process was over its time when it died"
     trial, _ = play.ask()
     now += 31.0
-    play.proposals.on_trial_complete(trial, None, error=True)
+    play.searcher.on_trial_complete(trial, None, error=True)
     assert (play.seen[0].error or {})["message"] == "over the limit of 0.5 minutes a cell"
     assert play.seen[0].cost.seconds == pytest.approx(71.0)
 

@@ -10,7 +10,7 @@ from tlbench.planning.prepare import PreparedSuite
 from tlbench.planning.status import budget_of
 from tlbench.runner.observer import Stage, observed
 from tlbench.runner.run_context import RunContext, StageEnd
-from tlbench.runner.scheduler import Drive
+from tlbench.runner.scheduler import Scheduler
 from tlbench.runner.slot_pool import Slots
 
 
@@ -31,6 +31,7 @@ def run_cells(again: Sequence[Cell], fresh: Sequence[Cell], prepared: PreparedSu
     if context.stop.is_set():
         return StageEnd(interrupted=True)
     context.session.wait_until_idle()  # until the processes of searches are gone: slots want all there is
+    context.gate.start_stage(context.session.machines())
     suite, ledger, total = prepared.suite, context.ledger, len(prepared.plan.cells)
     estimate = Timings(ledger.durations()).total(cells, suite.resources)
     with Slots(context.session, context.workspace.artifacts.root, suite.resources, most=len(cells)) as slots:
@@ -42,15 +43,8 @@ def run_cells(again: Sequence[Cell], fresh: Sequence[Cell], prepared: PreparedSu
             workers=len(slots),
             expected_seconds=None if estimate.guessed else estimate.seconds,
         )
-        scheduler = Drive(
-            cells,
-            slots,
-            ledger,
-            context.owner,
-            budget_of(prepared, ledger),
-            on_record=context.observer.on_record,
-            stopping=context.stop.is_set,
-        )
+        attempts = context.attempts(budget_of(prepared, ledger), suite.resources)
+        scheduler = Scheduler(cells, slots, attempts, context.gate, context.stop.is_set)
         with observed(context.observer, stage):
             scheduler.run()
-    return StageEnd(scheduler.committed, context.stop.is_set(), scheduler.capped)
+    return StageEnd(attempts.committed, context.stop.is_set(), scheduler.over_budget)

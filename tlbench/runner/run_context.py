@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tlbench.core.resources import Resources
+from tlbench.planning.budget import Budget
+from tlbench.runner.artifact_gate import ArtifactGate
+from tlbench.runner.attempts import Attempts
 from tlbench.runner.observer import RunObserver
 from tlbench.runner.session import RaySession
 from tlbench.store.ledger import Ledger
@@ -22,6 +26,7 @@ class RunContext:
         observer: Is told how the run goes on.
         stop: Set when the user wants to stop: nothing more starts.
         owner: Name of this driver, for leases.
+        gate: Knows which artifacts there are.
     """
 
     workspace: Workspace
@@ -30,6 +35,16 @@ class RunContext:
     observer: RunObserver
     stop: threading.Event
     owner: str
+    gate: ArtifactGate = field(default_factory=ArtifactGate)
+
+    def attempts(self, budget: Budget, resources: Resources) -> Attempts:
+        """Return what decides about the attempts of a stage.
+
+        Args:
+            budget: What the suite may use, and has used before the stage.
+            resources: What one cell or trial holds.
+        """
+        return Attempts(self.ledger, self.owner, budget, resources, self.observer.on_record)
 
 
 @dataclass(frozen=True)

@@ -65,13 +65,14 @@ def run_searches(cells: Iterable[Cell], prepared: PreparedSuite, context: RunCon
     budget = budget_of(prepared, context.ledger)
     if budget.reached:
         return StageEnd(over_budget=True)
-    from tlbench.runner.tune_experiment import TrialSettings, run_trials
+    from tlbench.runner.tune_experiment import Experiment, run_trials
 
-    settings = TrialSettings(open_ones, search.scheduler, prepared.suite.resources, budget)
-    committed = run_trials(settings, context)
+    resources = prepared.suite.resources
+    attempts = context.attempts(budget, resources)
+    run_trials(Experiment(open_ones, search.scheduler, resources), attempts, context)
     complete = not context.stop.is_set() and all(study.ended for study in open_ones.values())
     over_budget = budget.reached and not complete
-    return StageEnd(committed, interrupted=not (complete or over_budget), over_budget=over_budget)
+    return StageEnd(attempts.committed, interrupted=not (complete or over_budget), over_budget=over_budget)
 
 
 def findings(searches: Searches, ledger: Ledger) -> list[Found]:

@@ -1,188 +1,148 @@
-"""The driver's loop: hands cells to slots, commits what comes back, and deals with deaths, overruns and limits."""
+"""The driver's loop over cells: hands jobs to slots, commits what comes back, and goes on after deaths."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
 from tlbench.core.cell import Cell
-from tlbench.core.record import Cost, Record
-from tlbench.planning.budget import Budget
-from tlbench.runner.job_queue import Queue
+from tlbench.core.record import Record
+from tlbench.runner.artifact_gate import ArtifactGate
+from tlbench.runner.attempts import Attempts
+from tlbench.runner.job_queue import JobQueue
 from tlbench.runner.slot_pool import Died, Finished, Slots
-from tlbench.runner.train_group import WorkerDeathError
-from tlbench.store.ledger import Ledger
 from tlbench.worker.artifact_jobs import ArtifactJob, Job
 
-LEASE_SECONDS = 60.0
-MAX_DEATHS = 3
-BRIEF = 2.0  # seconds of a cell below which the driver's latency counts
+SHORT_SECONDS = 2.0  # of a cell, below which the time between two jobs of a slot counts
 _WAIT = 0.5
 
 
-@dataclass
-class Drive:
-    """One run of a list of cells to its end.
+class Scheduler:
+    """Runs a list of cells, and the artifact jobs that they need, to the end.
+
+    Lifecycle: made for one list; :meth:`run` returns when every cell is committed, here or by another driver, or when
+    the budget or the user ends the run and what was under way has ended.
 
     Args:
         cells: What to run, in order of preference.
         slots: Where to run it.
-        ledger: Where results are committed.
-        owner: This driver, for leases.
-        budget: What the suite may use, and has used before.
-        on_record: Called with each record that was committed here.
-        stopping: Says whether to start nothing more.
+        attempts: Decides about leases, deaths, overruns and the budget.
+        gate: Knows which artifacts there are.
+        stopping: Says whether the user wants to stop.
     """
 
-    cells: Iterable[Cell]
-    slots: Slots
-    ledger: Ledger
-    owner: str
-    budget: Budget
-    on_record: Callable[[Record], None] = lambda record: None
-    stopping: Callable[[], bool] = lambda: False
-    capped: bool = False
-    committed: int = 0
-    _brief: bool = False
-    _queue: Queue = field(init=False)
-    _attempts: dict[str, int] = field(default_factory=dict)
-    _deaths: Counter[str] = field(default_factory=Counter)
-    _elsewhere: list[Cell] = field(default_factory=list)
-    _renewed: float = field(default_factory=time.monotonic)
-
-    def __post_init__(self) -> None:
-        self._queue = Queue(self.cells)
+    def __init__(
+        self,
+        cells: Iterable[Cell],
+        slots: Slots,
+        attempts: Attempts,
+        gate: ArtifactGate,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.over_budget = False
+        self._slots = slots
+        self._attempts = attempts
+        self._gate = gate
+        self._stopping = stopping
+        self._queue = JobQueue(cells, gate)
+        self._leased_elsewhere: list[Cell] = []
+        self._cells_are_short = False
 
     def run(self) -> None:
-        """Run until every cell is committed, here or by another driver, or until told to stop."""
+        """Run until nothing is left to do here, or nothing more may start and nothing is under way."""
         while True:
-            if time.monotonic() - self._renewed > LEASE_SECONDS / 4:
-                self.ledger.renew(self.owner, LEASE_SECONDS)
-                self._renewed = time.monotonic()
-            halted = self.stopping() or self._over_limit()
+            self._attempts.renew()
+            halted = self._stopping() or self._is_over_budget()
             if not halted:
-                self._fill()
-            if self.slots.running() or (not halted and len(self._queue) and not self.slots.free(1)):
-                self._handle(self.slots.events(_WAIT))
-                self._end_overruns()
+                self._fill_slots()
+            if self._slots.running() or (not halted and len(self._queue) and not self._slots.free(1)):
+                self._handle(self._slots.events(_WAIT))
+                self._stop_overruns()
             elif halted or not self._take_over():
                 return
 
-    def _fill(self) -> None:
+    def _fill_slots(self) -> None:
         # A second job in a slot hides the driver's latency; behind a long one, or towards the end, it only waits.
-        depth = 2 if self._brief and len(self._queue) > 4 * len(self.slots) else 1
+        depth = 2 if self._cells_are_short and len(self._queue) > 4 * len(self._slots) else 1
         handed: list[tuple[int, Job]] = []
-        for slot in self.slots.free(depth):
+        for slot in self._slots.free(depth):
             job = self._queue.take(slot)
             if job is None:
                 break
             handed.append((slot, job))
-        leases = self.ledger.lease([job.id for _, job in handed if isinstance(job, Cell)], self.owner, LEASE_SECONDS)
-        self._attempts.update(leases)
+        leased = self._attempts.lease([job for _, job in handed if isinstance(job, Cell)])
         for slot, job in handed:
-            if isinstance(job, Cell) and job.id not in leases:
-                self._elsewhere.append(job)
-            else:
-                self.slots.submit(slot, job, self._attempts.get(job.id, 1))
+            if isinstance(job, Cell) and job.id not in leased:
+                self._leased_elsewhere.append(job)
+                continue
+            number = self._attempts.number(job) if isinstance(job, Cell) else 1
+            self._slots.submit(slot, job, number, self._gate.copies_for(job, self._slots.location(slot)))
 
     def _handle(self, events: list[Finished | Died]) -> None:
         records: list[Record] = []
         for event in events:
             if isinstance(event, Died):
-                records.extend(self._bereave(event))
+                records += self._after_death(event)
             elif not isinstance(event.job, Cell):
-                records.extend(self._made(event.job, event.error))
-                self.budget.take(self._cost(event.seconds))
-            elif event.value is not None:
-                records.append(event.value)
-                self._brief = event.value.cost.seconds < BRIEF
+                records += self._after_artifact(event.job, event)
+            elif event.record is not None:
+                records.append(event.record)
+                if event.record.status == "done":
+                    self._gate.passed(event.job, event.location)
+                self._attempts.charge(event.record.cost)
+                self._cells_are_short = event.record.cost.seconds < SHORT_SECONDS
             else:
-                records.append(self._failure(event.job, event.error or RuntimeError("no result"), event.seconds))
-        for record, kept in zip(records, self._commit(records), strict=True):
-            self.budget.take(record.cost)
-            if kept:
-                self.committed += 1
-                self.on_record(record)
+                error = event.error or RuntimeError("no result")
+                records.append(self._attempts.failure(event.job, error, event.seconds))
+        self._attempts.commit(records)
 
-    def _commit(self, records: list[Record]) -> list[bool]:
-        if not records:
-            return []
-        return self.ledger.commit_many([(record, self._attempts[record.id]) for record in records])
+    def _after_artifact(self, job: ArtifactJob, event: Finished) -> list[Record]:
+        """Let the cells pass that need an artifact; return the failed records of cells that cannot have it."""
+        self._attempts.charge(event.seconds)
+        if event.error is not None:
+            return self._fail_dependents(job, RuntimeError(f"{job.label} failed: {event.error}"))
+        self._queue.built(job, event.location)
+        return []
 
-    def _made(self, job: ArtifactJob, error: Exception | None) -> list[Record]:
+    def _after_death(self, event: Died) -> list[Record]:
+        """Put jobs back that may be attempted again; return the failed records of those that may not."""
+        for job in reversed(event.queued):
+            self._put_back(job)
+        job = event.death.job
+        error = self._attempts.after_death(event.death)
         if error is None:
-            self._queue.unblock(job)
+            self._put_back(job)
             return []
-        return self._forsake(job, RuntimeError(f"{job.label} failed: {error}"))
+        return [self._attempts.failure(job, error)] if isinstance(job, Cell) else self._fail_dependents(job, error)
 
-    def _forsake(self, job: ArtifactJob, error: Exception) -> list[Record]:
-        cells = self._queue.drop(job)
-        leases = self.ledger.lease([cell.id for cell in cells], self.owner, LEASE_SECONDS)
-        self._attempts.update(leases)
-        return [self._failure(cell, error, 0.0) for cell in cells if cell.id in leases]
+    def _fail_dependents(self, job: ArtifactJob, error: Exception) -> list[Record]:
+        cells = self._queue.failed(job)
+        leased = self._attempts.lease(cells)
+        return [self._attempts.failure(cell, error) for cell in cells if cell.id in leased]
 
-    def _bereave(self, death: Died) -> list[Record]:
-        for job in reversed(death.waiting):
-            self._return(job)
-        job = death.running
-        self._deaths[job.id] += 1
-        if self._deaths[job.id] < MAX_DEATHS and not death.stopped:
-            self._return(job)
-            self.budget.take(self._cost(death.seconds))
-            return []
-        times = "" if death.stopped else f"its worker died {self._deaths[job.id]} times: "
-        error = WorkerDeathError(f"{times}{death.reason}")
-        if not isinstance(job, Cell):
-            return self._forsake(job, error)
-        return [self._failure(job, error, death.seconds)]
-
-    def _return(self, job: Job) -> None:
+    def _put_back(self, job: Job) -> None:
         if isinstance(job, Cell):
-            self.ledger.release([job.id], self.owner)
+            self._attempts.release(job)
         self._queue.put_back(job)
 
-    def _end_overruns(self) -> None:
-        for slot, job, seconds in self.slots.running():
-            if isinstance(job, Cell) and (reason := self.budget.overrun(seconds)) is not None:
-                self.slots.stop(slot, reason)
+    def _is_over_budget(self) -> bool:
+        self.over_budget = self._attempts.budget_is_used_up and len(self._queue) > 0
+        return self.over_budget
 
-    def _over_limit(self) -> bool:
-        self.capped = self.budget.reached and len(self._queue) > 0
-        return self.capped
+    def _stop_overruns(self) -> None:
+        for slot, job, seconds in self._slots.running():
+            if isinstance(job, Cell) and (reason := self._attempts.overrun(seconds)) is not None:
+                self._slots.stop(slot, reason)
 
     def _take_over(self) -> bool:
-        """Wait for cells that another driver holds; take those it gave up. Say whether anything is left."""
-        if not self._elsewhere:
+        """Wait for cells that another driver has leased; take those that it gave up. Say whether anything is left."""
+        if not self._leased_elsewhere:
             return len(self._queue) > 0
-        settled = self.ledger.done(cell.id for cell in self._elsewhere)
-        self._elsewhere = [cell for cell in self._elsewhere if cell.id not in settled]
-        for cell in self._elsewhere:
+        finished = self._attempts.finished_elsewhere(self._leased_elsewhere)
+        left = [cell for cell in self._leased_elsewhere if cell.id not in finished]
+        for cell in left:
             self._queue.put_back(cell)
-        if self._elsewhere:
+        if left:
             time.sleep(_WAIT)
-        self._elsewhere = []
+        self._leased_elsewhere = []
         return len(self._queue) > 0
-
-    def _cost(self, seconds: float) -> Cost:
-        """Return what a cell that left no record has taken of its slot."""
-        held = self.slots.resources
-        return Cost(
-            seconds=seconds,
-            train_seconds=0,
-            cpu_seconds=0,
-            peak_memory=0,
-            gpus=held.gpus * held.workers,
-            cpus=held.cpus * held.workers,
-            started=time.time() - seconds,
-        )
-
-    def _failure(self, cell: Cell, error: Exception, seconds: float) -> Record:
-        """Return the record of a cell that ended outside its own code."""
-        return Record(
-            cell=cell.describe(),
-            status="failed",
-            cost=self._cost(seconds),
-            error={"type": type(error).__name__, "message": str(error), "traceback": ""},
-        )

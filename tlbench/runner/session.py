@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 from unittest import mock
 
 from tlbench.core.errors import UserError
@@ -78,15 +80,13 @@ class RaySession:
             _refuse_silent_address(self._address)
         self._prepare_environment()
         self._start_attempted = True
-        with _kept_termination_handler():
-            import ray  # not before: Ray reads its environment when it is imported
-
+        with _kept_termination_handler():  # Ray reads its environment when it is imported, so not before
             if self._address is None:
                 with _without_tracking():
                     _start_cluster()
             else:
                 _join_cluster(self._address)
-        self._free_at_start = _sizes(ray.available_resources())
+        self._free_at_start = _free()
 
     def capacity(self, resources: Resources) -> int:
         """Return how many cells the cluster can run at once: what fits on each machine, for a worker cannot span two.
@@ -97,9 +97,7 @@ class RaySession:
         Raises:
             UserError: Not even one.
         """
-        import ray
-
-        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        machines = [machine["Resources"] for machine in _machines()]
         workers = sum(workers_that_fit(machine, resources) for machine in machines)
         if workers < resources.workers:
             sizes = (f"{machine.get('CPU', 0):g} CPUs and {machine.get('GPU', 0):g} GPUs" for machine in machines)
@@ -112,9 +110,7 @@ class RaySession:
 
     def machines(self) -> frozenset[str]:
         """Return Ray's ids of the machines that are alive."""
-        import ray
-
-        return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
+        return frozenset(machine["NodeID"] for machine in _machines())
 
     def wait_until_idle(self, seconds: float = _IDLE_SECONDS) -> bool:
         """Wait until the processes that this run has ended have given their CPUs and GPUs back.
@@ -125,13 +121,11 @@ class RaySession:
         Returns:
             Whether as much is free as when the session started, less what machines lost since then had.
         """
-        import ray
-
         deadline = time.monotonic() + seconds
         while True:
-            present, free = _sizes(ray.cluster_resources()), _sizes(ray.available_resources())
+            free, present = _free(), _sum(machine["Resources"] for machine in _machines())
             before = self._free_at_start or {}
-            if all(free.get(kind, 0.0) >= min(size, present.get(kind, 0.0)) for kind, size in before.items()):
+            if all(free[kind] >= min(size, present[kind]) for kind, size in before.items()):
                 return True
             if time.monotonic() > deadline:
                 return False
@@ -176,7 +170,7 @@ def _start_cluster() -> None:
 
     for last in (False, True):
         try:
-            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
             return
         except Exception as error:  # Ray raises nothing more special
             ray.shutdown()
@@ -191,7 +185,7 @@ def _join_cluster(address: str) -> None:
     import ray
 
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
         raise UserError(f"no Ray cluster at {address!r}: {first_line(error)}", _START_ONE) from error
 
@@ -238,5 +232,22 @@ def _kept_termination_handler() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _sizes(resources: Mapping[str, float]) -> dict[str, float]:
-    return {kind: resources.get(kind, 0.0) for kind in ("CPU", "GPU")}
+def _machines() -> list[dict[str, Any]]:
+    """Return Ray's entries of the machines that are alive."""
+    import ray
+
+    state: Any = ray  # which declares no types for what it knows of the cluster
+    return [machine for machine in state.nodes() if machine["Alive"]]
+
+
+def _free() -> dict[str, float]:
+    """Return the CPUs and GPUs that nobody holds."""
+    import ray
+
+    state: Any = ray
+    return _sum([state.available_resources()])
+
+
+def _sum(sizes: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    listed = list(sizes)
+    return {kind: sum(size.get(kind, 0.0) for size in listed) for kind in ("CPU", "GPU")}

@@ -1,9 +1,10 @@
-"""The pool of slots: hands jobs to Ray actors, tells what became of them, and replaces actors that die."""
+"""The pool of slots: hands jobs to Ray actors, reports what became of them, and replaces actors that die."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -11,98 +12,117 @@ from typing import TYPE_CHECKING, Any
 
 from tlbench.core.cell import Cell
 from tlbench.core.errors import UserError
+from tlbench.core.record import Record
 from tlbench.core.resources import Resources
+from tlbench.runner.artifact_fetch import RemoteCopy
+from tlbench.runner.death import Death, WorkerDeathError
 from tlbench.runner.session import RaySession, first_line
-from tlbench.runner.slot_actor import Place, Slot, read_artifact
-from tlbench.worker.artifact_jobs import ArtifactJob, Job, required_artifacts
+from tlbench.runner.slot_actor import Slot
+from tlbench.runner.worker_location import WorkerLocation
+from tlbench.worker.artifact_jobs import Job
 
 if TYPE_CHECKING:
+    from ray import ObjectRef
     from ray.actor import ActorHandle
 
-    from tlbench.core.record import Record
-
-RECYCLE = 5000  # cells after which a slot's process is replaced
-FALSE_STARTS = 3  # slots in a row that may die before they stand
+MAX_JOBS = 5000  # after which a slot's process is replaced
+MAX_FAILED_STARTS = 3  # slots in a row whose process may die before it is ready
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A job came to its end: a cell with its record, an artifact with None, or an exception instead of either.
+    """A job has ended, and its process goes on.
 
-    ``seconds`` is how long it was under way.
+    Attributes:
+        slot: Number of the slot.
+        job: The job.
+        location: Of the slot.
+        seconds: How long the job ran.
+        record: Of a cell; None for an artifact job, and where an exception ended the cell outside its own code.
+        error: That exception, or the one with which an artifact job failed.
     """
 
     slot: int
     job: Job
-    value: Record | None
+    location: WorkerLocation
+    seconds: float
+    record: Record | None = None
     error: Exception | None = None
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Died:
-    """A slot's process is gone: ``running`` was under way for ``seconds``, ``waiting`` had not been started.
+    """The process that ran a job has ended: that of a slot, or one of the group that a slot has started.
 
-    ``stopped`` tells a slot that :meth:`Slots.stop` ended from one that died of itself.
+    Attributes:
+        slot: Number of the slot; if its own process has ended, another slot with a new number takes its place.
+        death: Of the job.
+        queued: Jobs that the slot had not started and does not run any more, in order.
     """
 
     slot: int
-    running: Job
-    waiting: list[Job]
-    reason: str
-    stopped: bool
-    seconds: float = 0.0
+    death: Death
+    queued: list[Job]
 
 
 @dataclass
-class _Seat:
-    actor: ActorHandle
-    ready: Any
-    place: Place | None = None
-    jobs: deque[tuple[Job, Any]] = field(default_factory=deque)
+class _SlotState:
+    """What the driver knows of a slot.
+
+    Attributes:
+        actor: Its process.
+        located: Is resolved when the process is ready.
+        location: Then known; None before.
+        jobs: The job that runs and those queued behind it, each with what it will return.
+        began: When the first of them began, by the monotonic clock.
+        finished: Number of jobs that have ended in the process.
+        stop_reason: Why it was killed on purpose; empty if it was not.
+        is_ending: Whether it was killed after the end of a job, and gets no other.
+    """
+
+    actor: ActorHandle[Slot]
+    located: ObjectRef[WorkerLocation]
+    location: WorkerLocation | None = None
+    jobs: deque[tuple[Job, ObjectRef[Any]]] = field(default_factory=deque)
     began: float = 0.0
     finished: int = 0
-    doomed: str = ""
+    stop_reason: str = ""
+    is_ending: bool = False
 
 
 class Slots:
     """A pool of slots on the cluster of a session; use it as a context manager.
 
     Lifecycle: entering starts the session, unless it has been, and asks Ray for the slots; leaving kills them, and
-    leaves the session as it is.
+    leaves the session as it is. A slot is free once its process is ready. A slot that dies, is stopped, or has run many
+    jobs is replaced by another one with a new number.
+
+    Invariant: every job that was submitted comes back in one event: as the job of a :class:`Finished`, or as the job or
+    one of the queued jobs of a :class:`Died`.
 
     Args:
         session: The cluster.
-        root: The artifact folder.
+        artifact_root: The artifact folder of machines that do not name their own.
         resources: What one cell needs.
-        facts: Provenance for every record.
         most: Number of slots beyond which more would stand idle.
     """
 
     def __init__(
-        self,
-        session: RaySession,
-        root: Path,
-        resources: Resources,
-        *,
-        facts: dict[str, Any] | None = None,
-        most: int | None = None,
+        self, session: RaySession, artifact_root: Path, resources: Resources, *, most: int | None = None
     ) -> None:
         self.resources = resources
         self._session = session
-        self._root = root
-        self._facts = facts or {}
+        self._artifact_root = artifact_root
         self._most = most
-        self._seats: dict[int, _Seat] = {}
-        self._holders: dict[str, set[str]] = {}
-        self._next = 0
-        self._false_starts = 0
+        self._slots: dict[int, _SlotState] = {}
+        self._next_number = 0
+        self._failed_starts = 0
 
     def __enter__(self) -> Slots:
         self._session.start()
         fits = self._session.capacity(self.resources)
         for _ in range(fits if self._most is None else max(1, min(fits, self._most))):
-            self._seat()
+            self._add_slot()
         return self
 
     def __exit__(
@@ -110,165 +130,160 @@ class Slots:
     ) -> None:
         import ray
 
-        for seat in self._seats.values():
-            ray.kill(seat.actor)
-        self._seats.clear()
+        for slot in self._slots.values():
+            ray.kill(slot.actor)
+        self._slots.clear()
 
     def __len__(self) -> int:
-        return len(self._seats)
+        return len(self._slots)
 
     def free(self, depth: int) -> list[int]:
-        """Return the slots that stand and have fewer than ``depth`` jobs, the emptiest first.
+        """Return the slots that are ready and have fewer than ``depth`` jobs, those with the fewest first.
 
-        A slot that does not stand may never do so, as when its machine is gone: no job must wait for it.
+        A slot that is not ready may never be, as when its machine is gone: no job must wait for it.
         """
-        standing = ((number, seat) for number, seat in self._seats.items() if seat.place is not None)
-        open_seats = [(len(seat.jobs), number) for number, seat in standing if len(seat.jobs) < depth]
-        return [number for _, number in sorted(open_seats)]
+        open_slots = [
+            (len(slot.jobs), number)
+            for number, slot in self._slots.items()
+            if slot.location is not None and not slot.is_ending and len(slot.jobs) < depth
+        ]
+        return [number for _, number in sorted(open_slots)]
+
+    def location(self, number: int) -> WorkerLocation:
+        """Return where a slot that is ready runs."""
+        location = self._slots[number].location
+        assert location is not None, "a slot has a location once it is ready"
+        return location
 
     def running(self) -> list[tuple[int, Job, float]]:
-        """Return (slot, job, seconds under way) of every job that has begun."""
+        """Return slot, job and seconds so far of every job that has begun."""
         now = time.monotonic()
-        return [(number, seat.jobs[0][0], now - seat.began) for number, seat in self._seats.items() if seat.jobs]
+        return [(number, slot.jobs[0][0], now - slot.began) for number, slot in self._slots.items() if slot.jobs]
 
-    def pids(self) -> list[int]:
-        """Return the process ids of the slots whose place is known."""
-        return [seat.place.pid for seat in self._seats.values() if seat.place is not None]
+    def submit(self, number: int, job: Job, attempt: int = 1, copies: Sequence[RemoteCopy] = ()) -> None:
+        """Give a job to a slot that is ready; it starts when the slot's earlier jobs have ended.
 
-    def submit(self, slot: int, job: Job, attempt: int = 1) -> None:
-        """Give a job to a slot; it starts when the slot's earlier jobs are done."""
-        seat = self._seats[slot]
-        if not seat.jobs:
-            seat.began = time.monotonic()
-        for make in required_artifacts(job) if self.resources.workers == 1 else ():
-            self._bring(seat, make)
-        reference = seat.actor.run.remote(job, attempt) if isinstance(job, Cell) else seat.actor.make.remote(job)
-        seat.jobs.append((job, reference))
+        Args:
+            number: Of the slot.
+            job: The job.
+            attempt: Number of the attempt at a cell.
+            copies: Where there are artifacts that the job requires and the slot's machine lacks.
+        """
+        slot = self._slots[number]
+        if not slot.jobs:
+            slot.began = time.monotonic()
+        result: ObjectRef[Any]
+        if isinstance(job, Cell):
+            result = slot.actor.run.remote(job, attempt, copies)
+        else:
+            result = slot.actor.build.remote(job, copies)
+        slot.jobs.append((job, result))
 
-    def stop(self, slot: int, reason: str) -> None:
-        """Kill a slot; the next :meth:`events` reports it dead, with this reason, and a fresh one takes its place."""
+    def stop(self, number: int, reason: str) -> None:
+        """Kill a slot because its job takes too long; the next :meth:`events` reports the death with this reason."""
         import ray
 
-        seat = self._seats[slot]
-        seat.doomed = reason
-        ray.kill(seat.actor)
+        slot = self._slots[number]
+        slot.stop_reason = reason
+        ray.kill(slot.actor)
 
     def events(self, timeout: float) -> list[Finished | Died]:
         """Wait at most ``timeout`` seconds for something to happen and return all that has.
 
-        A slot that has come to stand is no event, but ends the wait.
+        A slot that has become ready is no event, but ends the wait.
 
         Raises:
             UserError: Slots cannot start here.
         """
         import ray
 
-        heads = {seat.jobs[0][1]: number for number, seat in self._seats.items() if seat.jobs}
-        starts = {seat.ready: number for number, seat in self._seats.items() if seat.place is None}
-        awaited = [*heads, *starts]
+        running = {slot.jobs[0][1]: number for number, slot in self._slots.items() if slot.jobs}
+        starting = {slot.located: number for number, slot in self._slots.items() if slot.location is None}
+        awaited: list[Any] = [*running, *starting]
         done, _ = ray.wait(awaited, num_returns=1, timeout=timeout)
         if done:
             done, _ = ray.wait(awaited, num_returns=len(awaited), timeout=0)
         for reference in done:
-            if reference in starts:
-                self._welcome(starts[reference])
-        return [event for reference in done if reference in heads for event in self._collect(heads[reference])]
+            if reference in starting:
+                self._finish_start(starting[reference])
+        return [self._event(running[reference]) for reference in done if reference in running]
 
-    def _welcome(self, number: int) -> None:
+    def _finish_start(self, number: int) -> None:
         import ray
 
-        seat = self._seats[number]
+        slot = self._slots[number]
         try:
-            seat.place = ray.get(seat.ready)
-            self._false_starts = 0
+            slot.location = ray.get(slot.located)
+            self._failed_starts = 0
         except ray.exceptions.RayError as error:
-            self._false_starts += 1
-            if self._false_starts >= FALSE_STARTS:
+            self._failed_starts += 1
+            if self._failed_starts >= MAX_FAILED_STARTS:
                 raise UserError(
                     f"the processes that run cells cannot start: {first_line(_cause(error))}",
                     "does every machine have this Python environment, memory, and an artifact folder it may write?",
                 ) from error
             self._replace(number)
 
-    def _collect(self, number: int) -> list[Finished | Died]:
+    def _event(self, number: int) -> Finished | Died:
+        """Return what became of the job that a slot has run."""
         import ray
 
-        seat = self._seats[number]
-        job, reference = seat.jobs[0]
-        seconds = time.monotonic() - seat.began
+        slot, location = self._slots[number], self.location(number)
+        job, result = slot.jobs[0]
+        seconds = time.monotonic() - slot.began
+        record: Record | None = None
+        failure: Exception | None = None
         try:
-            event = Finished(number, job, ray.get(reference), seconds=seconds)
+            record = ray.get(result)
         except ray.exceptions.RayTaskError as error:
-            event = Finished(number, job, None, _cause(error), seconds)
+            failure = _cause(error)
         except ray.exceptions.RayError as error:
-            return [self._bury(number, error, seconds)]
-        seat.jobs.popleft()
-        seat.began = time.monotonic()
-        seat.finished += 1
-        if not isinstance(job, Cell) and event.error is None and seat.place is not None:
-            self._holders.setdefault(job.id, set()).add(seat.place.store)
-        if _poisoned(event.value):
-            ray.kill(seat.actor)
-            if not seat.jobs:
-                self._replace(number)
-            return [event]
-        if seat.doomed:  # it was done just before it could be stopped; the end that follows is not the next job's
-            seat.doomed = ""
-            seat.place = None
-        if not seat.jobs and (seat.finished >= RECYCLE or seat.place is None):
             self._replace(number)
-        return [event]
-
-    def _bury(self, number: int, error: Exception, seconds: float) -> Died:
-        seat = self._seats[number]
-        jobs = [job for job, _ in seat.jobs]
-        self._replace(number)
-        reason = seat.doomed or first_line(error)
-        return Died(number, jobs[0], jobs[1:], reason, stopped=bool(seat.doomed), seconds=seconds)
+            death = Death(job, seconds, slot.stop_reason or first_line(error), overrun=bool(slot.stop_reason))
+            return Died(number, death, [queued for queued, _ in slot.jobs][1:])
+        slot.jobs.popleft()
+        slot.began = time.monotonic()
+        slot.finished += 1
+        # One that was stopped had ended its job just before: its death is not that of the next job.
+        slot.is_ending |= bool(slot.stop_reason)
+        slot.stop_reason = ""
+        if _device_is_broken(record):
+            ray.kill(slot.actor)
+            slot.is_ending = True
+        if not slot.jobs and (slot.is_ending or slot.finished >= MAX_JOBS):
+            self._replace(number)
+        if isinstance(failure, WorkerDeathError):  # of a process of its group: the slot itself goes on
+            return Died(number, Death(job, seconds, str(failure)), [])
+        return Finished(number, job, location, seconds, record, failure)
 
     def _replace(self, number: int) -> None:
         import ray
 
-        ray.kill(self._seats.pop(number).actor)
-        self._seat()
+        ray.kill(self._slots.pop(number).actor)
+        self._add_slot()
 
-    def _seat(self) -> None:
+    def _add_slot(self) -> None:
         import ray
 
-        together = self.resources.workers > 1
-        options = {
-            "num_cpus": 0 if together else self.resources.cpus,
-            "num_gpus": 0 if together else self.resources.gpus,
-            "max_restarts": 0,
-        }
-        actor = ray.remote(**options)(Slot).remote(str(self._root), self.resources, self._facts)
-        self._seats[self._next] = _Seat(actor, ready=actor.place.remote())
-        self._next += 1
-
-    def _bring(self, seat: _Seat, make: ArtifactJob) -> None:
-        """Send an artifact ahead of a job to a slot that shares no artifact folder with those that have it.
-
-        A process of its own reads it, as the slots there are busy. Should it fail, the job makes it anew.
-        """
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        holders = self._holders.setdefault(make.id, set())
-        here = seat.place.store if seat.place is not None else ""
-        if here in holders:
-            return
-        givers = [other.place for other in self._seats.values() if other.place is not None]
-        giver = next((place for place in givers if place.store in holders), None)
-        if giver is not None:
-            read = ray.remote(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(giver.node, soft=False))
-            seat.actor.adopt.remote(make, read(read_artifact).remote(str(self._root), make))
-        holders.add(here)
+        in_group = self.resources.workers > 1  # whose processes hold the resources
+        actor: Any = (
+            ray.remote(Slot)
+            .options(
+                num_cpus=0 if in_group else self.resources.cpus,
+                num_gpus=0 if in_group else self.resources.gpus,
+                max_restarts=0,
+            )
+            .remote(str(self._artifact_root), self.resources)
+        )
+        self._slots[self._next_number] = _SlotState(actor, located=actor.location.remote())
+        self._next_number += 1
 
 
 def _cause(error: Exception) -> Exception:
-    return error.cause if isinstance(getattr(error, "cause", None), Exception) else error
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, Exception) else error
 
 
-def _poisoned(record: Record | None) -> bool:
+def _device_is_broken(record: Record | None) -> bool:
     """Say whether a cell ended in an error of the device, after which its process fails at everything."""
     return record is not None and record.error is not None and "CUDA error" in record.error["message"]

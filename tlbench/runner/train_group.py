@@ -1,156 +1,185 @@
-"""Several processes that train one cell, or make one artifact, together: a Ray Train worker group."""
+"""Several processes that train one cell, or build one artifact, together: a Ray Train worker group."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
 from tlbench.core.cell import Cell
 from tlbench.core.resources import Resources
-from tlbench.store.artifacts import Artifacts, artifact_folder
-from tlbench.worker.artifact_jobs import ArtifactJob
+from tlbench.runner.death import WorkerDeathError
+from tlbench.store.artifacts import artifact_folder
+from tlbench.worker.artifact_jobs import ArtifactJob, Job
+from tlbench.worker.process import start_worker_process
+from tlbench.worker.process_group import ProcessGroup
 
 if TYPE_CHECKING:
     from tlbench.core.record import Record
     from tlbench.worker.cache import WorkerCache
 
-TRIES = 3  # groups that may lose a process before the job counts as failed
-_STARTS = 10  # minutes to wait for the group's resources: Ray gives a start up after one, and tries again
+_START_MINUTES = 10  # to wait for the group's resources: Ray gives a start up after one, and tries again
 
 
-class WorkerDeathError(RuntimeError):
-    """The process that ran a cell ended before the cell did."""
+class FailedCellError(Exception):
+    """The cell failed in one process of a group; raised to end the whole group at once.
 
-
-class PartError(Exception):
-    """One process's part of a cell failed; carries the failed record. Raised to end the whole group at once."""
+    Args:
+        record: The failed record.
+    """
 
     def __init__(self, record: Record) -> None:
         super().__init__(record)
         self.record = record
 
 
-def run_together(cell: Cell, root: str, resources: Resources, facts: dict[str, Any]) -> Record:
-    """Run a cell in a worker group and return its record; it continues from its checkpoint when a process dies.
+@dataclass(frozen=True)
+class _GroupTask:
+    """What every process of a group is given.
+
+    Attributes:
+        job: What the group does.
+        artifact_root: The artifact folder of machines that do not name their own.
+        resources: CPUs and GPUs of one process, and their number.
+        facts: Further provenance of a cell.
+    """
+
+    job: Job
+    artifact_root: str
+    resources: Resources
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_in_group(cell: Cell, artifact_root: str, resources: Resources, facts: Mapping[str, Any]) -> Record:
+    """Run a cell in a worker group and return its record; it continues from a checkpoint of an earlier attempt.
 
     Args:
         cell: The cell.
-        root: The artifact folder, for machines that do not name their own.
+        artifact_root: The artifact folder of machines that do not name their own.
         resources: CPUs, GPUs and number of workers.
         facts: Further provenance.
 
     Raises:
-        WorkerDeathError: Processes of the group died, three times over.
+        WorkerDeathError: A process of the group died.
     """
-    config = {"cell": cell, "root": root, "resources": resources, "facts": facts}
     try:
-        record: Record = _fit(_run_part, config, cell.id, root, resources)
-    except PartError as failed:
+        return cast("Record", _run_group(_run_cell_part, _GroupTask(cell, artifact_root, resources, facts)))
+    except FailedCellError as failed:
         return failed.record
-    return record
 
 
-def make_together(job: ArtifactJob, root: str, resources: Resources) -> None:
-    """Make an artifact in a worker group, or find it made.
+def build_in_group(job: ArtifactJob, artifact_root: str, resources: Resources) -> None:
+    """Build an artifact in a worker group, unless its machines have it.
+
+    Args:
+        job: What to build.
+        artifact_root: The artifact folder of machines that do not name their own.
+        resources: CPUs, GPUs and number of workers.
 
     Raises:
-        WorkerDeathError: Processes of the group died, three times over.
-        RuntimeError: It cannot be made; with the reason.
+        WorkerDeathError: A process of the group died.
+        RuntimeError: It cannot be built; with the reason.
     """
-    config = {"job": job, "root": root, "resources": resources}
-    _fit(_make_part, config, job.id, root, resources)
+    _run_group(_build_part, _GroupTask(job, artifact_root, resources))
 
 
-def _fit(part: Callable[[dict[str, Any]], Any], config: dict[str, Any], name: str, root: str, held: Resources) -> Any:
-    """Run ``part(config)`` in every process of a group and return what the first one returns."""
+def _run_group(part: Callable[[dict[str, Any]], Any], task: _GroupTask) -> Any:
+    """Run ``part({"task": task})`` in every process of a group and return what the first one returns."""
     from ray.exceptions import RayActorError
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
-    storage = artifact_folder(root) / "running" / "groups"
-    per_worker = {"CPU": float(held.cpus)} | ({"GPU": held.gpus} if held.gpus else {})
-    trainer = TorchTrainer(
+    resources = task.resources
+    storage = artifact_folder(task.artifact_root) / "running" / "groups"
+    per_worker = {"CPU": float(resources.cpus)} | ({"GPU": resources.gpus} if resources.gpus else {})
+    failures: Any = FailureConfig  # whose declared fields are those of an older version
+    trainer: Any = TorchTrainer(
         part,
-        train_loop_config=config,
-        scaling_config=ScalingConfig(num_workers=held.workers, use_gpu=held.gpus > 0, resources_per_worker=per_worker),
+        train_loop_config={"task": task},
+        scaling_config=ScalingConfig(
+            num_workers=resources.workers, use_gpu=resources.gpus > 0, resources_per_worker=per_worker
+        ),
         run_config=RunConfig(
-            name=name,
+            name=task.job.id,
             storage_path=str(storage),
-            failure_config=FailureConfig(max_failures=0, controller_failure_limit=_STARTS),
+            failure_config=failures(max_failures=0, controller_failure_limit=_START_MINUTES),
         ),
     )
-    reason = ""
-    for _ in range(TRIES):
-        try:
-            return trainer.fit().return_value
-        except (TrainingFailedError, RayActorError) as error:
-            own, reason = _blame(error)
-            if own is not None:
-                raise own from None
-        finally:
-            shutil.rmtree(storage / name, ignore_errors=True)
-    raise WorkerDeathError(f"its worker group failed {TRIES} times: {reason}")
+    try:
+        return trainer.fit().return_value
+    except (TrainingFailedError, RayActorError) as error:
+        own = _own_failure(error)
+        if own is not None:
+            raise own from None
+        raise WorkerDeathError(_first_line(error)) from None
+    finally:
+        shutil.rmtree(storage / task.job.id, ignore_errors=True)
 
 
-def _blame(error: Exception) -> tuple[Exception | None, str]:
-    """Return the error of the code that ran, if it was that which ended the group, and what to call any other."""
+def _own_failure(error: Exception) -> Exception | None:
+    """Return the failure of the code that ran, where it was that which ended the group; None where a process died."""
+    failures = _failures(error)
+    own = [failure for failure in failures if isinstance(failure, FailedCellError | RuntimeError)]
+    if own and len(own) == len(failures) and not all(map(_lost_another, own)):
+        return next(failure for failure in own if not _lost_another(failure))
+    return None
+
+
+def _failures(error: Exception) -> list[Exception]:
+    """Return the failures of a group's processes by rank; empty where the group failed otherwise."""
     from ray.train import WorkerGroupError
 
-    failures = error.worker_failures if isinstance(error, WorkerGroupError) else {}
-    own = [failure for _, failure in sorted(failures.items()) if isinstance(failure, PartError | RuntimeError)]
-    others = [failure for failure in failures.values() if not isinstance(failure, PartError | RuntimeError)]
-    if own and not others and not all(map(_lost_another, own)):
-        return next(failure for failure in own if not _lost_another(failure)), ""
-    return None, str((others or own or [error])[0]).strip().partition("\n")[0]
+    return (
+        [failure for _, failure in sorted(error.worker_failures.items())] if isinstance(error, WorkerGroupError) else []
+    )
+
+
+def _first_line(error: Exception) -> str:
+    """Return why a process died, as the group reports it: what is no failure of the code that ran goes first."""
+    failures = _failures(error)
+    foreign = [failure for failure in failures if not isinstance(failure, FailedCellError | RuntimeError)]
+    return str((foreign or failures or [error])[0]).strip().partition("\n")[0]
 
 
 def _lost_another(failure: Exception) -> bool:
     """Say whether a process failed only because another one of its group was gone."""
-    text = failure.record.error["message"] if isinstance(failure, PartError) and failure.record.error else str(failure)
+    record = failure.record if isinstance(failure, FailedCellError) else None
+    text = record.error["message"] if record is not None and record.error else str(failure)
     return "gloo" in text or "NCCL" in text or "DistBackendError" in text
 
 
-def _run_part(config: dict[str, Any]) -> Record:
-    """Run one process's part of a cell."""
+def _run_cell_part(config: dict[str, Any]) -> Record:
+    """Run a cell as one process of a group."""
     from tlbench.worker.run_cell import run_cell
 
-    resources, cache = config["resources"], _prepared(config)
-    record = run_cell(
-        config["cell"],
-        cache,
-        cpus=resources.cpus,
-        gpus=resources.gpus,
-        facts=config["facts"],
-    )
+    task: _GroupTask = config["task"]
+    assert isinstance(task.job, Cell)
+    resources = task.resources
+    record = run_cell(task.job, _start(task), cpus=resources.cpus, gpus=resources.gpus, facts=dict(task.facts))
     if record.error is not None:
-        raise PartError(record)
+        raise FailedCellError(record)
     return record
 
 
-def _make_part(config: dict[str, Any]) -> None:
-    """Run one process's part of making an artifact."""
+def _build_part(config: dict[str, Any]) -> None:
+    """Build an artifact as one process of a group."""
     from tlbench.worker.build_artifact import build_artifact
 
+    task: _GroupTask = config["task"]
+    assert not isinstance(task.job, Cell)
     try:
-        build_artifact(config["job"], _prepared(config))
+        build_artifact(task.job, _start(task))
     except Exception as error:
         # Not every exception survives the way to another process.
         raise RuntimeError(f"{type(error).__name__}: {error}") from None
 
 
-def _prepared(config: dict[str, Any]) -> WorkerCache:
-    """Prepare a process of a group."""
-    import torch
+def _start(task: _GroupTask) -> WorkerCache:
+    """Prepare a process that Ray Train has put into a group."""
     from ray.train import get_context
     from ray.train.torch import get_device
 
-    from tlbench.worker.cache import WorkerCache
-    from tlbench.worker.process_group import ProcessGroup
-
-    torch.set_num_threads(max(1, int(config["resources"].cpus)))
-    torch.backends.cudnn.deterministic = True
-    process, artifacts = get_context(), Artifacts(artifact_folder(config["root"]))
-    device = torch.device(get_device())
-    group = ProcessGroup(process.get_world_rank(), process.get_world_size())
-    return WorkerCache(artifacts, device, group=group, precision=config["resources"].precision)
+    context = get_context()
+    group = ProcessGroup(context.get_world_rank(), context.get_world_size())
+    return start_worker_process(task.artifact_root, task.resources, device=get_device(), group=group)

@@ -9,17 +9,20 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlbench.core.errors import UserError
-from tlbench.core.record import Record
 from tlbench.core.resources import Resources
-from tlbench.planning.budget import Budget
+from tlbench.runner.attempts import Attempts
 from tlbench.runner.observer import Stage, observed
 from tlbench.runner.run_context import RunContext
-from tlbench.search.scheduler import scheduler as named_scheduler
+from tlbench.runner.trial_queue import TrialQueue
+from tlbench.search.scheduler import scheduler
 from tlbench.search.study import Study
 from tlbench.worker.segment_states import delete_states
+
+if TYPE_CHECKING:
+    from ray.tune import Tuner
 
 _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -34,39 +37,35 @@ _ENVIRONMENT = {
 
 
 @dataclass(frozen=True)
-class TrialSettings:
-    """What the trials of one experiment are.
+class Experiment:
+    """The trials of all open searches of a suite.
 
     Attributes:
-        studies: The searches to end, by key of their setting.
-        scheduler: Name of the search scheduler, which decides which trials end early.
+        studies: The searches to end, by key of their search problem.
+        scheduler: Name of the search scheduler.
         resources: What one trial holds.
-        budget: What the suite may use, and has used before.
     """
 
     studies: Mapping[str, Study]
     scheduler: str
     resources: Resources
-    budget: Budget
 
 
-def run_trials(settings: TrialSettings, context: RunContext) -> int:
+def run_trials(experiment: Experiment, attempts: Attempts, context: RunContext) -> None:
     """Run trials until every study has ended, or until the user or the budget stops them.
 
     Starts the session unless it has been. On return the last of Tune's processes may still be ending:
     :meth:`RaySession.wait_until_idle` waits for them.
 
     Args:
-        settings: What the trials are.
+        experiment: What the trials are.
+        attempts: Decides about their leases, deaths and overruns, and about the budget.
         context: What the stages of this run share.
-
-    Returns:
-        The number of records committed.
 
     Raises:
         UserError: Trials would need several workers each, or no cluster answers.
     """
-    if settings.resources.workers > 1:
+    if experiment.resources.workers > 1:
         raise UserError(
             "a search trains each trial in one process", "leave resources.workers at 1; cells of a suite may have more"
         )
@@ -74,66 +73,49 @@ def run_trials(settings: TrialSettings, context: RunContext) -> int:
         os.environ.setdefault(name, value)
     context.session.start()
     if context.stop.is_set():
-        return 0
+        return
+    context.gate.start_stage(context.session.machines())
     logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # it tells of trials that failed, as we do
-    workers = context.session.capacity(settings.resources)
+    workers = context.session.capacity(experiment.resources)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)  # all processes start at once, not one after another
     folder = context.workspace.root / "tune" / uuid.uuid4().hex[:12]
-    studies = settings.studies.values()
-    stage = Stage("trials", sum(s.max_trials for s in studies), sum(len(s.records) for s in studies), workers)
+    studies = experiment.studies.values()
+    done, total = sum(len(study.records) for study in studies), sum(study.max_trials for study in studies)
     try:
-        with observed(context.observer, stage):
-            return _run_experiment(settings, context, workers, folder)
+        with observed(context.observer, Stage("trials", total, done, workers)):
+            _tuner(experiment, attempts, context, workers, folder).fit()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        ended = (key for key, study in settings.studies.items() if study.ended)
+        ended = (key for key, study in experiment.studies.items() if study.ended)
         delete_states(ended, context.workspace.artifacts)
 
 
-def _run_experiment(settings: TrialSettings, context: RunContext, workers: int, folder: Path) -> int:
+def _tuner(experiment: Experiment, attempts: Attempts, context: RunContext, workers: int, folder: Path) -> Tuner:
     from ray import tune
 
     from tlbench.runner.tune_scheduler import TuneScheduler
-    from tlbench.runner.tune_searcher import Proposals
-    from tlbench.runner.tune_trial import Jobs, run_trial
+    from tlbench.runner.tune_searcher import LeaseRenewal, TuneSearcher
+    from tlbench.runner.tune_trial import TrialTask, run_trial
 
-    committed = 0
-    scheduler = named_scheduler(settings.scheduler)
-
-    def count(record: Record) -> None:
-        nonlocal committed
-        committed += 1
-        context.observer.on_record(record)
-
-    resources, budget = settings.resources, settings.budget
-    jobs = Jobs(
-        root=str(context.workspace.artifacts.root),
+    resources, plugin = experiment.resources, scheduler(experiment.scheduler)
+    queue = TrialQueue(experiment.studies, attempts, context.gate, context.stop.is_set)
+    task = TrialTask(
+        artifact_root=str(context.workspace.artifacts.root),
         resources=resources,
-        settings={key: study.problem for key, study in settings.studies.items()},
-        marks=scheduler.checkpoints,
-        minutes=budget.limits.cell_minutes,
+        problems={key: study.problem for key, study in experiment.studies.items()},
+        checkpoints=plugin.checkpoints,
+        minutes=attempts.minutes_per_job,
     )
     per_trial: dict[str, float] = {"cpu": resources.cpus, "gpu": resources.gpus}
-    trainable: Any = tune.with_resources(tune.with_parameters(run_trial, jobs=jobs), per_trial)
-    searcher = Proposals(
-        settings.studies,
-        context.ledger,
-        context.owner,
-        (float(resources.cpus), resources.gpus),
-        budget,
-        count,
-        context.stop.is_set,
-    )
-    tuner = tune.Tuner(
+    trainable: Any = tune.with_resources(tune.with_parameters(run_trial, task=task), per_trial)
+    return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=TuneScheduler(settings.studies, scheduler),
+            search_alg=TuneSearcher(queue, context.gate),
+            scheduler=TuneScheduler(experiment.studies, plugin),
             num_samples=-1,
             max_concurrent_trials=workers,
             reuse_actors=True,
         ),
-        run_config=tune.RunConfig(name="search", storage_path=str(folder), verbose=0),
+        run_config=tune.RunConfig(name="search", storage_path=str(folder), verbose=0, callbacks=[LeaseRenewal(queue)]),
     )
-    tuner.fit()
-    return committed

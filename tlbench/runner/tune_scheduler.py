@@ -25,7 +25,7 @@ class TuneScheduler(FIFOScheduler):
     """
 
     def __init__(self, studies: Mapping[str, Study], scheduler: SchedulerPlugin) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._rules: dict[str, StoppingRule] = {}
         self._observed: dict[tuple[str, int], int] = {}  # the last ninth of each trial
         self._checkpoints = scheduler.checkpoints

@@ -1,124 +1,49 @@
-"""What Tune asks for trials, and tells how they end: deals the cluster out among all settings at once."""
+"""Adapter of the trial queue to Ray Tune: what Tune asks for trials, and tells when they have ended."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
+from ray.tune import Callback
 from ray.tune.search import Searcher
 
-from tlbench.core.cell import Cell
-from tlbench.core.description import Trial
-from tlbench.core.record import Cost, Record
-from tlbench.planning.budget import Budget
-from tlbench.runner.train_group import WorkerDeathError
-from tlbench.search.study import Study
-from tlbench.store.ledger import Ledger
-from tlbench.worker.artifact_jobs import required_artifacts
-
-LEASE_SECONDS = 14 * 86400.0  # a lease ends with its owner's process long before
-RETRIES = 2  # of a trial whose process died
+from tlbench.core.record import Record
+from tlbench.runner.artifact_gate import ArtifactGate
+from tlbench.runner.trial_queue import TrialQueue
 
 
-@dataclass(frozen=True)
-class _Started:
-    """A trial that runs, or that waits for another process after its own has died.
+class TuneSearcher(Searcher):
+    """Translates between Tune and a :class:`TrialQueue`.
 
-    Attributes:
-        study: The study of its setting.
-        trial: Its place there, and its values.
-        attempt: Of its lease.
-        began: Seconds since the epoch when its first process got it.
-        deaths: Number of processes that died in it.
-        since: Seconds since the epoch when its present process got it.
-    """
-
-    study: Study
-    trial: Trial
-    attempt: int
-    began: float
-    deaths: int = 0
-    since: float = 0.0
-
-
-class Proposals(Searcher):
-    """The trials of all studies. The setting that has used the least of its budget goes first.
-
-    Weights that several settings need are made by the first trial that needs them; until it ends, other settings go.
-    A trial whose process died starts anew before any other. Tune would do so itself, but not where the process died
-    between two trials.
+    Tune's own name of a trial stands for one attempt. Tune would restart a trial whose process died by itself, but not
+    where the process died between two trials; so it is told not to, and the queue starts it anew.
 
     Args:
-        studies: By key of their setting.
-        ledger: Where records are committed.
-        owner: This driver, for leases.
-        device: CPUs and GPUs of a trial, for the cost of one that died.
-        budget: What the suite may use, and has used before.
-        on_record: Called with each record that was committed.
-        stopping: Says whether to start nothing more.
+        queue: The trials.
+        gate: Knows where the artifacts are that a trial requires.
     """
 
-    def __init__(
-        self,
-        studies: Mapping[str, Study],
-        ledger: Ledger,
-        owner: str,
-        device: tuple[float, float],
-        budget: Budget,
-        on_record: Callable[[Record], None],
-        stopping: Callable[[], bool],
-    ) -> None:
+    def __init__(self, queue: TrialQueue, gate: ArtifactGate) -> None:
         super().__init__(metric="value", mode="max")
-        self._open = dict(studies)
-        self._ledger, self._owner, self._device, self._budget = ledger, owner, device, budget
-        self._on_record, self._stopping = on_record, stopping
-        self._under_way: dict[str, _Started] = {}
-        self._again: list[_Started] = []
-        self._needs = {key: {make.id for make in required_artifacts(_first(study))} for key, study in studies.items()}
-        self._made: dict[str, str] = {}  # the machine that has each; nobody's where its making failed
-        self._making: dict[str, set[str]] = {}
+        self._queue = queue
+        self._gate = gate
 
     def suggest(self, trial_id: str) -> Any:
         """Return the configuration of a trial that starts now, None to ask again later, or that there are no more."""
-        self._open = {key: study for key, study in self._open.items() if not study.ended}
-        if not self._open or self._stopping() or self._budget.reached:
+        if self._queue.is_closed:
             return Searcher.FINISHED
-        if self._again:
-            return self._start(trial_id, self._again.pop(0))
-        for key, study in sorted(self._open.items(), key=lambda item: _progress(item[1])):
-            if any(self._missing(key) & others for others in self._making.values()):
-                continue  # it would wait for weights that another trial is making, and keep a worker idle
-            trial = study.propose()
-            if trial is None:
-                continue
-            cell = study.problem.trial_id(trial.number)
-            lease = self._ledger.lease([cell], self._owner, LEASE_SECONDS)
-            if cell not in lease:  # another driver searches this setting
-                study.withdraw(trial.number)
-                del self._open[key]
-                return self.suggest(trial_id)
-            return self._start(trial_id, _Started(study, trial, lease[cell], time.time()))
-        return None
+        started = self._queue.start(trial_id)
+        if started is None:
+            return None
+        return started.trial.to_json() | {"copies": self._gate.copies_for(started.cell)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Commit a trial's record, and let its study learn from it."""
-        started, making = self._under_way.pop(trial_id), self._making.pop(trial_id)
-        record = None if error or not result else result.get("record")
-        if record is None:
-            reason = self._budget.overrun(time.time() - started.since)
-            if reason is None and started.deaths < RETRIES:
-                self._again.append(replace(started, deaths=started.deaths + 1))
-                return
-            ended = self._died(started, reason or f"its worker died {1 + started.deaths} times")
-        else:
-            ended = Record.model_validate_json(record)
-        self._made |= dict.fromkeys(making, (result or {}).get("node", ""))
-        self._budget.take(ended.cost)
-        if self._ledger.commit(ended, started.attempt):
-            self._on_record(ended)
-        started.study.take(started.trial.number, ended)
+        """Hand a trial's last report to the queue; one without a report has lost its process."""
+        if error or not result or "record" not in result:
+            self._queue.died(trial_id)
+            return
+        record = Record.model_validate_json(result["record"])
+        self._queue.finish(trial_id, record, result["location"], result["available"])
 
     def save(self, checkpoint_path: str) -> None:
         """Keep nothing: the ledger has it all."""
@@ -130,42 +55,24 @@ class Proposals(Searcher):
         """Return nothing: Tune pickles its searcher for a restart of its own, which never happens."""
         return {}
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Proposals:
+    def __deepcopy__(self, memo: dict[int, Any]) -> TuneSearcher:
         return self
 
-    def _start(self, trial_id: str, started: _Started) -> dict[str, Any]:
-        self._under_way[trial_id] = replace(started, since=time.time())
-        key = started.trial.setting
-        self._making[trial_id] = self._missing(key)
-        held = {name: self._made[name] for name in self._needs[key] if self._made.get(name)}
-        return started.trial.to_json() | {"held": held}
 
-    def _missing(self, key: str) -> set[str]:
-        """Return the weights that a setting needs and that no trial has made yet."""
-        return self._needs[key] - self._made.keys()
+class LeaseRenewal(Callback):
+    """Renews the leases of trials in each step of Tune's loop.
 
-    def _died(self, started: _Started, reason: str) -> Record:
-        """Return the record of a trial that ended outside its own code."""
-        cpus, gpus = self._device
-        return Record(
-            cell=started.study.problem.trial_cell(started.trial).describe(),
-            status="failed",
-            cost=Cost(
-                seconds=time.time() - started.began,
-                train_seconds=0,
-                cpu_seconds=0,
-                peak_memory=0,
-                gpus=gpus,
-                cpus=cpus,
-                started=started.began,
-            ),
-            error={"type": WorkerDeathError.__name__, "message": reason, "traceback": ""},
-        )
+    Args:
+        queue: The trials.
+    """
 
+    def __init__(self, queue: TrialQueue) -> None:
+        self._queue = queue
 
-def _first(study: Study) -> Cell:
-    return study.problem.trial(1, study.problem.space.start)
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Renew them where it is time to."""
+        self._queue.renew_leases()
 
-
-def _progress(study: Study) -> float:
-    return (len(study.records) + len(study.running)) / study.problem.max_trials
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing, as the searcher does."""
+        return {}

@@ -1,184 +1,187 @@
-"""One trial in one of Tune's processes: a cell on validation, which tells what it is worth as it goes on."""
+"""One trial in one of Tune's processes: a cell on validation, which reports its value as its training goes on."""
 
 from __future__ import annotations
 
 import faulthandler
-import importlib
 import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from tlbench.core.cell import Cell
 from tlbench.core.description import Trial
 from tlbench.core.record import STOPPED, Outcome, Record
 from tlbench.core.resources import Resources
 from tlbench.core.segments import WHOLE, epochs_until
-from tlbench.runner.slot_actor import HEAVY, read_artifact
+from tlbench.runner.artifact_fetch import fetch_artifacts
+from tlbench.runner.worker_location import WorkerLocation, locate_worker
 from tlbench.search.objective import VALUE_CURVE, validation_value, value_of
 from tlbench.search.problem import SearchProblem
-from tlbench.store.artifacts import Artifacts, artifact_folder
-from tlbench.training.context import Context
 from tlbench.worker.artifact_jobs import required_artifacts
-from tlbench.worker.artifact_transfer import store_weights_file
-from tlbench.worker.cache import WorkerCache
-from tlbench.worker.cost_meter import CostMeter
-from tlbench.worker.memory_allocator import keep_freed_memory
-from tlbench.worker.provenance import provenance
-from tlbench.worker.run_cell import checkpoint_folder, run_cell
-from tlbench.worker.segment_states import delete_states
+from tlbench.worker.process import limit_threads, start_worker_process
 
-_caches: dict[str, WorkerCache] = {}  # lives as long as the process, which runs trial after trial
+if TYPE_CHECKING:
+    from tlbench.training.context import Context
+    from tlbench.worker.cache import WorkerCache
+
+Report = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
-class Jobs:
-    """What every trial of an experiment shares.
+class TrialTask:
+    """What all trials of an experiment share.
 
     Attributes:
-        root: The artifact folder.
+        artifact_root: The artifact folder of machines that do not name their own.
         resources: What one trial holds.
-        settings: By key.
-        marks: Ninths of a training at which its trial is judged.
+        problems: The search problems by key.
+        checkpoints: Ninths of a training at which a trial reports its value, ascending.
         minutes: After which a trial is ended, its process with it; None lets it take what it takes.
     """
 
-    root: str
+    artifact_root: str
     resources: Resources
-    settings: Mapping[str, SearchProblem]
-    marks: tuple[int, ...]
+    problems: Mapping[str, SearchProblem]
+    checkpoints: tuple[int, ...]
     minutes: float | None = None
 
 
-def run_trial(config: dict[str, Any], jobs: Jobs) -> None:
-    """Run a trial; every report carries the record that stands if the trial ends there.
+def run_trial(config: dict[str, Any], task: TrialTask) -> None:
+    """Run a trial; every report has the record that stands if the trial ends there.
 
     Args:
-        config: :meth:`Trial.to_json`, and under ``held`` the machine that has each of the weights made for it.
-        jobs: What all trials share.
+        config: :meth:`Trial.to_json`, and under ``copies`` where there are artifacts that other machines have built.
+        task: What all trials share.
     """
     from ray import tune
 
-    threads = max(1, int(jobs.resources.cpus))
-    torch.set_num_threads(threads)  # of this thread: Tune has a new one for each trial
-    told = dict(config)
-    held = told.pop("held")
-    cell = jobs.settings[config["setting"]].trial_cell(Trial.from_json(told))
-    cache = _caches.get(jobs.root) or _caches.setdefault(jobs.root, _prepared(jobs))
-    _bring(cell, held, jobs, cache)
-    judged = _Judged(cell, cache, jobs, tune.report)
+    from tlbench.worker.run_cell import checkpoint_folder, run_cell
+
+    cell = task.problems[config["setting"]].trial_cell(Trial.from_json(config))
+    process = _process(task)
+    limit_threads(task.resources)  # of this thread: Tune has a new one for each trial
+    artifacts = process.cache.artifacts
+    fetch_artifacts(config["copies"], task.artifact_root, artifacts)
+    reporter = TrialReporter(cell, process, task, tune.report)
     try:
         record = run_cell(
             cell,
-            cache,
-            cpus=jobs.resources.cpus,
-            gpus=jobs.resources.gpus,
+            process.cache,
+            cpus=task.resources.cpus,
+            gpus=task.resources.gpus,
             facts={"pid": os.getpid()},
-            observer=judged,
+            observer=reporter,
         )
     except SystemExit:  # how Tune ends a trial early, out of its report
-        shutil.rmtree(checkpoint_folder(cell, cache.artifacts.root), ignore_errors=True)
+        shutil.rmtree(checkpoint_folder(cell, artifacts.root), ignore_errors=True)
         raise
     finally:
         faulthandler.cancel_dump_traceback_later()
-    tune.report(_report(WHOLE, judged.whole(record)))
+    reporter.report_end(record)
 
 
-class _Judged:
-    """What a trial told at each mark of its training."""
+@dataclass(frozen=True)
+class TrialProcess:
+    """A process of Tune, which runs trial after trial.
 
-    def __init__(self, cell: Cell, cache: WorkerCache, jobs: Jobs, report: Callable[[dict[str, Any]], None]) -> None:
-        self._report = report
-        self._cell, self._cache, self._jobs = cell, cache, jobs
-        self._watch = CostMeter(cache.device)
-        self._rungs: list[tuple[int, float]] = []
+    Attributes:
+        cache: What it keeps between trials.
+        location: Where it runs.
+    """
+
+    cache: WorkerCache
+    location: WorkerLocation
+
+
+_processes: dict[str, TrialProcess] = {}  # this one, by the artifact folder
+
+
+def _process(task: TrialTask) -> TrialProcess:
+    """Return this process, prepared by its first trial."""
+    if task.artifact_root not in _processes:
+        from tlbench.worker.segment_states import delete_states
+
+        cache = start_worker_process(task.artifact_root, task.resources)
+        delete_states((), cache.artifacts)  # the driver sees to its own machine only
+        _processes[task.artifact_root] = TrialProcess(cache, locate_worker(cache.artifacts))
+    return _processes[task.artifact_root]
+
+
+class TrialReporter:
+    """Follows the training of a trial and reports its best value so far at the checkpoints of the scheduler.
+
+    Args:
+        cell: The trial.
+        process: Where it runs.
+        task: What all trials share.
+        report: Hands a report to Tune; raises :class:`SystemExit` where the trial ends there.
+    """
+
+    def __init__(self, cell: Cell, process: TrialProcess, task: TrialTask, report: Report) -> None:
+        from tlbench.worker.cost_meter import CostMeter
+
+        self._cell, self._process, self._task, self._report = cell, process, task, report
+        self._meter = CostMeter(process.cache.device)
+        self._values: list[tuple[int, float]] = []  # by checkpoint
 
     def on_begin(self) -> None:
-        """End this process after the minutes that a trial may take."""
-        _end_after(self._jobs.minutes)
+        """End this process after the minutes that a trial may take, wherever it hangs.
+
+        What needs Python's lock for it may never come to its turn.
+        """
+        if self._task.minutes is not None and sys.__stderr__ is not None:
+            faulthandler.dump_traceback_later(60 * self._task.minutes, exit=True, file=sys.__stderr__)
 
     def on_epoch(self, ctx: Context, done: int, total: int) -> None:
-        """Report the value at every mark that the training has passed; one that is resumed reports them again."""
+        """Report at every checkpoint that the training has passed; a training that is resumed reports them again."""
         accuracy, nll = (ctx.curves.get(name, []) for name in ("val_accuracy", "val_nll"))
         if len(accuracy) != done or done == total:  # no validation, or another training of the same cell
             return
-        for mark in self._jobs.marks[len(self._rungs) :]:
-            epochs = epochs_until(mark, total)
+        for ninth in self._task.checkpoints[len(self._values) :]:
+            epochs = epochs_until(ninth, total)
             if epochs > done or epochs == total:
                 return
             scores = zip(accuracy[:epochs], nll[:epochs], strict=False)
             best = max(validation_value({"accuracy": a, "nll": n}) or 0.0 for (_, a), (_, n) in scores)
-            self._rungs.append((mark, best))
-            self._report(_report(mark, self._partial(ctx, mark, best)))
+            self._values.append((ninth, best))
+            self._send(ninth, self._partial_record(ctx, ninth, best))
 
-    def whole(self, record: Record) -> Record:
-        """Return a trial's record with the values at the marks."""
-        if record.outcome is None or not self._rungs:
-            return record
-        curves = record.outcome.curves | {VALUE_CURVE: list(self._rungs)}
-        return record.model_copy(update={"outcome": record.outcome.model_copy(update={"curves": curves})})
+    def report_end(self, record: Record) -> None:
+        """Report the record of a trial that was trained to its end, or failed."""
+        if record.outcome is not None and self._values:
+            curves = record.outcome.curves | {VALUE_CURVE: list(self._values)}
+            record = record.model_copy(update={"outcome": record.outcome.model_copy(update={"curves": curves})})
+        self._send(WHOLE, record)
 
-    def _partial(self, ctx: Context, mark: int, best: float) -> Record:
-        resources = self._jobs.resources
+    def _partial_record(self, ctx: Context, ninth: int, best: float) -> Record:
+        from tlbench.worker.provenance import provenance
+
+        resources = self._task.resources
         return Record(
             cell=self._cell.describe(),
             status="done",
             outcome=Outcome(
                 scores={},
                 validation={"accuracy": best},
-                curves=dict(ctx.curves) | {VALUE_CURVE: list(self._rungs)},
-                selected={STOPPED: round(mark / WHOLE, 4)},
+                curves=dict(ctx.curves) | {VALUE_CURVE: list(self._values)},
+                selected={STOPPED: round(ninth / WHOLE, 4)},
             ),
-            cost=self._watch.cost(resources.cpus, resources.gpus),
-            provenance=provenance(self._cell, self._cache) | {"pid": os.getpid()},
+            cost=self._meter.cost(resources.cpus, resources.gpus),
+            provenance=provenance(self._cell, self._process.cache) | {"pid": os.getpid()},
         )
 
-
-def _bring(cell: Cell, held: Mapping[str, str], jobs: Jobs, cache: WorkerCache) -> None:
-    """Fetch what another machine made and does not share; should that fail, the cell makes it anew."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    for make in required_artifacts(cell):
-        node = held.get(make.id)
-        if node is None or cache.artifacts.has(*make.artifact):
-            continue
-        there = NodeAffinitySchedulingStrategy(node, soft=False)
-        read = ray.remote(num_cpus=0, scheduling_strategy=there)(read_artifact)
-        with suppress(ray.exceptions.RayError):
-            store_weights_file(cache.artifacts, make.artifact, ray.get(read.remote(jobs.root, make)))
-
-
-def _end_after(minutes: float | None) -> None:
-    """End this process after so long, wherever it hangs; what needs Python's lock for it may never come to its turn."""
-    if minutes is not None:
-        faulthandler.dump_traceback_later(60 * minutes, exit=True, file=sys.__stderr__)
-
-
-def _report(mark: int, record: Record) -> dict[str, Any]:
-    value = value_of(record.outcome)
-    from ray import get_runtime_context
-
-    return {
-        "share": mark,
-        "value": float("nan") if value is None else value,
-        "record": record.model_dump_json(),
-        "node": get_runtime_context().get_node_id(),
-    }
-
-
-def _prepared(jobs: Jobs) -> WorkerCache:
-    keep_freed_memory()
-    for name in HEAVY:
-        importlib.import_module(name)
-    device = torch.device("cuda" if jobs.resources.gpus > 0 else "cpu")
-    if device.type == "cuda":
-        torch.backends.cudnn.deterministic = True
-    artifacts = Artifacts(artifact_folder(jobs.root))
-    delete_states((), artifacts)  # the driver sees to its own machine only
-    return WorkerCache(artifacts, device, precision=jobs.resources.precision)
+    def _send(self, ninth: int, record: Record) -> None:
+        value = value_of(record.outcome)
+        artifacts = self._process.cache.artifacts
+        required = required_artifacts(self._cell)
+        self._report(
+            {
+                "share": ninth,
+                "value": float("nan") if value is None else value,
+                "record": record.model_dump_json(),
+                "location": self._process.location,
+                "available": frozenset(job.id for job in required if artifacts.has(*job.artifact)),
+            }
+        )
