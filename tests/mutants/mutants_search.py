@@ -18,8 +18,6 @@ OF_POPULATIONS, OF_SEGMENTS, OF_EPOCHS = (
     "tests/worker/test_segment_states.py",
     "tests/training/test_epoch_loop.py",
 )
-STOPPING, OF_STOPPING = "tlbench.runner.tune_scheduler", "tests/runner/test_tune_scheduler.py"
-PROPOSALS, OF_PROPOSALS = "tlbench.runner.tune_searcher", "tests/runner/test_tune_searcher.py"
 OF_FIGURES = "tests/report/test_figures.py"
 DECIDING, OF_DECIDING = "tlbench.suite.search_validation", "tests/suite/test_search_validation.py"
 UNFREEZING = "tests/methods/test_gradual_unfreezing.py::test_what_is_deeper_than_the_depth_never_moves"
@@ -468,49 +466,6 @@ MUTANTS = (
         '"max"',
         '"min"',
         OF_FIGURES,
-    ),
-    Mutant(
-        "stopping: observed again after a death",
-        f"{STOPPING}:TuneScheduler.on_trial_result",
-        "self._observed.get(name, 0)",
-        "0",
-        OF_STOPPING,
-    ),
-    Mutant(
-        "stopping: by Tune's own name",
-        f"{STOPPING}:TuneScheduler.on_trial_result",
-        'trial.config["number"]',
-        "trial.trial_id",
-        OF_STOPPING,
-    ),
-    Mutant(
-        "deaths: none is forgiven",
-        f"{PROPOSALS}:Proposals.on_trial_complete",
-        "started.deaths < RETRIES",
-        "False",
-        OF_PROPOSALS,
-    ),
-    Mutant(
-        "deaths: what took too long is tried again",
-        f"{PROPOSALS}:Proposals.on_trial_complete",
-        "reason is None",
-        "",
-        OF_PROPOSALS,
-    ),
-    Mutant(
-        "deaths: the time before the death counts",
-        f"{PROPOSALS}:Proposals.on_trial_complete",
-        "time.time() - started.since",
-        "time.time() - started.began",
-        OF_PROPOSALS,
-    ),
-    Mutant("hours: no end of them", f"{PROPOSALS}:Proposals.suggest", "or self._budget.reached", "", OF_PROPOSALS),
-    Mutant(
-        "weights: another waits for none",
-        f"{PROPOSALS}:Proposals.suggest",
-        "self._missing(key) & others",
-        "False",
-        OF_PROPOSALS,
     ),
     Mutant("deciding: steps decide", f"{DECIDING}:_BLIND", '{"last"}', "", OF_DECIDING),
     Mutant(

@@ -185,6 +185,23 @@ def test_a_cell_whose_worker_always_dies_fails_after_three_deaths_and_the_others
     assert all(slots.started.count(cell.id) == 1 for cell in todo if cell.id != bad)
 
 
+def test_what_was_queued_behind_a_death_is_run_all_the_same(ledger: Ledger) -> None:
+    todo = cells(40)
+    asked: Counter[str] = Counter()
+
+    def dies_with_a_cell_behind_it(job: Job, before: int) -> str | float:
+        asked[job.id] += 1
+        if asked[job.id] < 3:
+            return "hangs"
+        return "dies" if job.id == todo[7].id and not before else 0.1
+
+    slots = FakeSlots(dies_with_a_cell_behind_it)
+    drive(todo, slots, ledger)
+    assert {record.status for record in by_id(ledger).values()} == {"done"}
+    assert len(by_id(ledger)) == 40
+    assert len([name for name, count in slots.submitted.items() if count == 2]) == 2
+
+
 @pytest.mark.parametrize("deaths", [1, 2])
 def test_a_cell_whose_worker_died_once_or_twice_is_done(ledger: Ledger, deaths: int) -> None:
     todo = cells(6)
