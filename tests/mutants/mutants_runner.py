@@ -5,10 +5,10 @@ from __future__ import annotations
 from mutant import Mutant
 
 STOPPING, OF_STOPPING = "tlbench.runner.tune_scheduler", "tests/runner/test_tune_scheduler.py"
-TRIALS, OF_TRIALS = "tlbench.runner.trial_queue", "tests/runner/test_tune_searcher.py"
+TRIALS, OF_TRIALS = "tlbench.runner.trial_queue", "tests/runner/test_trial_queue.py"
 ATTEMPTS, OF_ATTEMPTS = "tlbench.runner.attempts", "tests/runner/test_attempts.py"
 GATE, OF_GATE = "tlbench.runner.artifact_gate", "tests/runner/test_artifact_gate.py"
-SCHEDULER, OF_SCHEDULER = "tlbench.runner.scheduler", "tests/runner/test_faults.py"
+SCHEDULER, OF_SCHEDULER = "tlbench.runner.scheduler", "tests/runner/test_scheduler.py"
 
 MUTANTS = (
     Mutant(

@@ -174,7 +174,7 @@ def test_weights_and_frozen_methods_by_two_processes_equal_those_by_one(
 @pytest.mark.slow
 def test_a_teacher_by_two_processes_equals_that_by_one(place: Path, cells: dict[str, Cell], slots: Slots) -> None:
     own = cells["finetune"]
-    taught = Teacher(own.method, own.backbone, "t", "source")
+    taught = Teacher(own.method, own.backbone, "t")
     pupil = replace(own, id="pupil", method=replace(own.method, teacher=taught))
     files = []
     make = TeacherJob(pupil)

@@ -18,8 +18,8 @@ from test_kill_and_resume import wait_for
 
 from tlbench.core.record import STOPPED, Record
 from tlbench.planning.prepare import prepare
+from tlbench.planning.search_results import search_results
 from tlbench.report.results import load
-from tlbench.runner.run_searches import findings
 from tlbench.search.objective import VALUE_CURVE, best_record
 from tlbench.search.study import Study
 from tlbench.store.artifacts import Artifacts
@@ -209,7 +209,7 @@ def test_a_population_goes_on_where_it_was_and_is_the_same_without_a_cluster(
     assert final.cell.winner == study.best_trial
     assert not list((decoded / STATES).iterdir()), "the search is over"
     with Ledger(workspace / "ledger.sqlite") as ledger:
-        (told,) = findings(prepared.searches, ledger)
+        (told,) = search_results(prepared.searches, ledger)
     assert (told.trials, told.failed, told.number) == (3, 0, study.best_trial.number)
     results = load("population", f"sqlite:///{workspace / 'mlflow.db'}").trials
     assert len(results) == 9

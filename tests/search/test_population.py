@@ -17,7 +17,7 @@ from tlbench.core.description import Trial
 from tlbench.core.hashing import canonical
 from tlbench.core.record import Record
 from tlbench.core.segments import append_segment, describe_course, extend_to_end, segments_before
-from tlbench.runner.run_searches import Found
+from tlbench.planning.search_results import SearchResult
 from tlbench.search.problem import SearchProblem
 from tlbench.search.schedulers.pbt import next_generation
 from tlbench.search.study import Study
@@ -302,7 +302,7 @@ def test_legs_join_where_nothing_changes_and_are_told_where_something_does() -> 
 
 def test_the_table_of_searches_shows_how_a_value_changed() -> None:
     segments = ((3, {"lr": 0.012345, "rank": 4}), (9, {"lr": 0.009876, "rank": 4}))
-    found = Found("lora", 8, 1, 3.0, 0.5, 0.6, 17, segments[-1][1], segments)
+    found = SearchResult("lora", 8, 1, 3.0, 0.5, 0.6, 17, segments[-1][1], segments)
     console = Console(width=200, record=True, file=StringIO())
     console.print(as_table([found, replace(found, trials=5 / 3, segments=())]))
     shown = console.export_text()

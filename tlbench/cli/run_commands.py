@@ -93,9 +93,9 @@ def tune(
     refuse_idle_selectors(request, prepared.plan.cells)
     tuned = tune_suite(prepared, place, request, tracking_uri, ConsoleObserver(err if as_json else out))
     if as_json:
-        typer.echo(json.dumps(as_rows(tuned.found), indent=2))
+        typer.echo(json.dumps(as_rows(tuned.results), indent=2))
     else:
-        out.print(as_table(tuned.found))
+        out.print(as_table(tuned.results))
     tell_backlog(tuned.backlog, suite)
     if not tuned.complete:
         why, then = _halted(tuned.over_budget, prepared, place, suite)

@@ -10,15 +10,15 @@ from rich.table import Table
 
 from tlbench.core.hashing import canonical
 from tlbench.core.segments import describe_course
-from tlbench.runner.run_searches import Found
+from tlbench.planning.search_results import SearchResult
 
 
-def as_rows(found: Iterable[Found]) -> list[dict[str, Any]]:
+def as_rows(found: Iterable[SearchResult]) -> list[dict[str, Any]]:
     """Return one mapping a setting."""
     return [vars(each) for each in found]
 
 
-def as_table(found: Iterable[Found]) -> Table:
+def as_table(found: Iterable[SearchResult]) -> Table:
     """Return one row a setting: its budget, what validation said of the default and of the winner, and its values."""
     table = Table(title="validation score of the default and of the winner", box=None, title_justify="left")
     for name in ("setting", "trials", "failed", "time", "default", "best", "chosen"):

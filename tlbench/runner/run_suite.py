@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from tlbench.core.cell import Cell
 from tlbench.planning.prepare import PreparedSuite
 from tlbench.planning.run_request import RunRequest, choose, requested
+from tlbench.planning.search_results import SearchResult, search_results
 from tlbench.runner.graceful_stop import graceful_stop
 from tlbench.runner.observer import RunObserver
 from tlbench.runner.run_cells import run_cells
 from tlbench.runner.run_context import RunContext, StageEnd
-from tlbench.runner.run_searches import Found, findings, run_searches
+from tlbench.runner.run_searches import run_searches
 from tlbench.runner.session import RaySession
 from tlbench.runner.tracking import WritingObserver, claim
 from tlbench.store.ledger import Ledger
@@ -53,13 +54,13 @@ class TuneSummary:
     Attributes:
         complete: Whether all of them have ended.
         over_budget: Whether a limit of the suite kept them from it.
-        found: What each has found so far.
+        results: What each has found so far.
         backlog: What MLflow still lacks.
     """
 
     complete: bool
     over_budget: bool
-    found: list[Found]
+    results: list[SearchResult]
     backlog: Backlog
 
 
@@ -131,7 +132,7 @@ def tune_suite(
         with _running(workspace, ledger, request, WritingObserver(writer, observer)) as context:
             end = _search(prepared, request, context)
         backlog = _close(writer)
-        return TuneSummary(end.complete, end.over_budget, findings(prepared.searches, ledger), backlog)
+        return TuneSummary(end.complete, end.over_budget, search_results(prepared.searches, ledger), backlog)
 
 
 @contextmanager
