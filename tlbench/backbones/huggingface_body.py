@@ -34,11 +34,13 @@ class Body(nn.Module):
     @property
     def embedding(self) -> nn.Embedding:
         """The token table (tokens, width)."""
-        return self.model.get_input_embeddings()
+        table: nn.Embedding = self.model.get_input_embeddings()
+        return table
 
     def states(self, ids: Tensor) -> Tensor:
         """Return the last hidden states (B, L, width) of token ids (B, L); those of padding mean nothing."""
-        return self.model(input_ids=ids, attention_mask=(ids != self._pad).long()).last_hidden_state
+        states: Tensor = self.model(input_ids=ids, attention_mask=(ids != self._pad).long()).last_hidden_state
+        return states
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return features (B, width) of token ids (B, L)."""

@@ -59,19 +59,20 @@ class Encoder(nn.Module):
 
     def states(self, ids: Tensor) -> Tensor:
         """Return the last hidden states (B, L, width) of token ids (B, L); those of padding mean nothing."""
-        return self.norm(self._run(ids))
+        states: Tensor = self.norm(self._run(ids))
+        return states
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return features (B, width) of token ids (B, L)."""
         h = self._run(ids)
-        z = self.norm(h)
+        z: Tensor = self.norm(h)
         if self._pooling == "cls":
             return z[:, 0]
         real = is_real(h)[..., None]
         return (z * real).sum(1) / real.sum(1)
 
     def _run(self, ids: Tensor) -> Tensor:
-        h = self.stem(ids)
+        h: Tensor = self.stem(ids)
         for block in self.blocks:
             h = block(h)
         return h
@@ -91,7 +92,8 @@ class Stem(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Return hidden states (B, L, width) of ids (B, L)."""
         h = self.tokens(ids) + self.positions.weight[: ids.shape[1]]
-        return self.dropout(self.norm(h)) * (ids != self._pad)[..., None]
+        embedded: Tensor = self.dropout(self.norm(h))
+        return embedded * (ids != self._pad)[..., None]
 
 
 class Block(nn.Module):
@@ -127,7 +129,8 @@ class Attention(nn.Module):
         q, k, v = self.qkv(h).unflatten(-1, (3, self._heads, -1)).permute(2, 0, 3, 1, 4)
         dropout = self.dropout.p if self.training else 0.0
         mixed = scaled_dot_product_attention(q, k, v, real[:, None, None, :], dropout)
-        return self.dropout(self.proj(mixed.transpose(1, 2).flatten(2)))
+        added: Tensor = self.dropout(self.proj(mixed.transpose(1, 2).flatten(2)))
+        return added
 
 
 class Perceptron(nn.Module):
@@ -141,12 +144,14 @@ class Perceptron(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Return what is added to hidden states (B, L, width)."""
-        return self.dropout(self.fc2(nn.functional.gelu(self.fc1(h))))
+        added: Tensor = self.dropout(self.fc2(nn.functional.gelu(self.fc1(h))))
+        return added
 
 
 def is_real(h: Tensor) -> Tensor:
     """Return where hidden states (B, L, width) are no padding (B, L)."""
-    return torch.linalg.vector_norm(h.detach(), dim=-1) > 0
+    norm: Tensor = torch.linalg.vector_norm(h.detach(), dim=-1)
+    return norm > 0
 
 
 def _initialize(module: nn.Module) -> None:

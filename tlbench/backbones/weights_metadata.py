@@ -36,14 +36,14 @@ def read_tokenizer(file: Path) -> str:
     """
     try:
         with safe_open(file, "numpy") as opened:
-            found = (opened.metadata() or {}).get(_KEY)
+            tokenizer: str | None = (opened.metadata() or {}).get(_KEY)
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"weights file {file}: a text backbone needs a .safetensors file, and this is none ({error})", _HINT
         ) from error
-    if found is None:
+    if tokenizer is None:
         raise UserError(f"weights file {file}: carries no tokeniser", _HINT)
-    return found
+    return tokenizer
 
 
 _HINT = (

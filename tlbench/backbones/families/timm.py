@@ -133,7 +133,8 @@ def published(info: BackboneInfo) -> dict[str, Tensor]:
             "asking the hub), or give the file itself: weights: {file: PATH}",
         ) from error
     model.reset_classifier(0)
-    return model.state_dict()
+    state: dict[str, Tensor] = model.state_dict()
+    return state
 
 
 def _library() -> Any:
@@ -181,7 +182,7 @@ def _resolve_weights(name: str, weights: dict[str, Any]) -> dict[str, Any]:
 
 
 def _made_for(own: str, tag: str) -> int:
-    return min(_configuration(own, tag).input_size[1:])
+    return int(min(_configuration(own, tag).input_size[1:]))
 
 
 def _usual_size(own: str, tag: str, channels: int) -> int:
