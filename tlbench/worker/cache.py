@@ -6,7 +6,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -16,6 +16,7 @@ from tlbench.backbones.catalog import build
 from tlbench.backbones.weights_metadata import read_tokenizer
 from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice
 from tlbench.core.config import Precision
+from tlbench.core.description import PrecisionChoice
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import digest, sha256
 from tlbench.data.catalog import open_dataset
@@ -52,7 +53,7 @@ class WorkerCache:
         size: int = 4,
         *,
         group: ProcessGroup = SINGLE_PROCESS,
-        precision: Precision | Literal["auto"] = "auto",
+        precision: PrecisionChoice = "auto",
     ) -> None:
         self.artifacts = artifacts
         self.device = device
