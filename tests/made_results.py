@@ -10,7 +10,7 @@ from demo_suite import params
 
 from tlbench.core.record import pack_bits
 from tlbench.report.results import Results, tidy
-from tlbench.store.mlflow.record_artifact import Attached
+from tlbench.store.mlflow.record_artifact import RecordDetails
 from tlbench.store.mlflow.stored_experiment import StoredExperiment, StoredRun
 
 
@@ -29,10 +29,10 @@ def run(
     """Return a finished run; ``correct`` are its right and wrong answers."""
     told = params(method, dataset, shots, seed, **changed)
     name = "/".join(told[key] for key in ("protocol", "method_label", "backbone_label", "dataset", "shots", "seed"))
-    attached = None
+    details = None
     if correct is not None:
         bits = pack_bits(np.packbits(np.asarray(correct, bool)).tobytes())
-        attached = Attached(bits=bits, tests=len(correct), group=group)
+        details = RecordDetails(bits=bits, tests=len(correct), group=group)
     return StoredRun(
         id=f"run of {name}",
         status="FINISHED",
@@ -40,7 +40,7 @@ def run(
         params=told,
         tags={"tlbench.cell": name, "tlbench.digest": f"{accuracy}"} | (tags or {}),
         metrics={"test/accuracy": accuracy, "cost/seconds": 2.0} | (metrics or {}),
-        attached=attached,
+        details=details,
     )
 
 

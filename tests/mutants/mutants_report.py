@@ -103,8 +103,8 @@ MUTANTS = [
     Mutant(
         "report: two validators have one best trial",
         "tlbench.report.trials:trials_of_runs",
-        "canonical(options)",
-        '""',
+        "(setting, run.options)",
+        '(setting, "")',
         f"{FIGURES}::test_trials_of_two_validators_share_nothing",
     ),
     Mutant(
@@ -235,7 +235,7 @@ MUTANTS = [
     ),
     Mutant(
         "report: bits are read from the wrong end",
-        "tlbench.store.mlflow.record_artifact:Attached.correct",
+        "tlbench.store.mlflow.record_artifact:RecordDetails.correct",
         "np.unpackbits(packed, count=self.tests)",
         'np.unpackbits(packed, count=self.tests, bitorder="little")',
         "tests/store/test_record_artifact.py::test_a_record_comes_back",

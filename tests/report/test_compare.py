@@ -17,8 +17,8 @@ from statsmodels.stats.contingency_tables import mcnemar as reference
 
 from tlbench import cli
 from tlbench.core.errors import UserError
-from tlbench.report.comparison.selections import compare
-from tlbench.report.comparison.text import told
+from tlbench.report.comparison.selections import compare_selections as compare
+from tlbench.report.comparison.selections_text import selections_text
 
 OURS, THEIRS = (0.81, 0.84, 0.86), (0.80, 0.79, 0.84)
 
@@ -30,39 +30,41 @@ def both(**changed: Any) -> list[Any]:
 
 
 def test_one_dataset_is_scipys_paired_t_test() -> None:
-    (versus,) = compare("lora", "probe", results(both())).versus
+    (comparison,) = compare("lora", "probe", results(both())).protocols
     expected = scipy.stats.ttest_rel(OURS, THEIRS)
-    assert (versus.ours, versus.theirs, versus.pairs, versus.seeds) == ("lora(rank=8)", "probe", 3, 3)
-    assert versus.these.p == pytest.approx(expected.pvalue)
-    assert versus.these.estimate.low == pytest.approx(expected.confidence_interval().low)
-    assert versus.new is None
-    (digits,) = versus.datasets
+    assert (comparison.ours, comparison.theirs, comparison.pairs, comparison.seeds) == ("lora(rank=8)", "probe", 3, 3)
+    assert comparison.on_these_datasets.p == pytest.approx(expected.pvalue)
+    assert comparison.on_these_datasets.estimate.low == pytest.approx(expected.confidence_interval().low)
+    assert comparison.on_new_datasets is None
+    (digits,) = comparison.datasets
     assert (digits.ours, digits.theirs) == (pytest.approx(np.mean(OURS)), pytest.approx(np.mean(THEIRS)))
-    assert digits.p_holm == versus.these.p
-    assert (digits.verdict, versus.wins.win, versus.wins.tie, versus.wins.loss) == ("win", 1, 0, 0)
+    assert digits.p_holm == comparison.on_these_datasets.p
+    assert (digits.verdict, comparison.wins.win, comparison.wins.tie, comparison.wins.loss) == ("win", 1, 0, 0)
 
 
 def test_new_datasets_are_a_claim_of_their_own() -> None:
     runs = [*both(), *both(dataset="glyphs"), *(run("lora(rank=8)", 0.5, s, "pydocs") for s in range(3))]
     runs += [run("probe", value, seed, "pydocs") for seed, value in enumerate((0.55, 0.56, 0.57))]
-    (versus,) = compare("lora", "probe", results(runs)).versus
+    (comparison,) = compare("lora", "probe", results(runs)).protocols
     gap = np.mean(OURS) - np.mean(THEIRS)
     expected = scipy.stats.ttest_1samp([gap, gap, -0.06], 0.0)
-    assert versus.new is not None
-    assert versus.new.p == pytest.approx(expected.pvalue)
-    assert [each.verdict for each in versus.datasets] == ["win", "win", "loss"]
-    assert "better on 2, equal on 0, worse on 1 of 3 datasets" in told(compare("lora", "probe", results(runs)))
+    assert comparison.on_new_datasets is not None
+    assert comparison.on_new_datasets.p == pytest.approx(expected.pvalue)
+    assert [each.verdict for each in comparison.datasets] == ["win", "win", "loss"]
+    assert "better on 2, equal on 0, worse on 1 of 3 datasets" in selections_text(
+        compare("lora", "probe", results(runs))
+    )
 
 
 def test_of_one_dataset_the_difference_is_told_once() -> None:
-    (first, second, *_) = told(compare("lora", "probe", results(both()))).splitlines()[1:]
+    (first, second, *_) = selections_text(compare("lora", "probe", results(both()))).splitlines()[1:]
     assert "on this dataset" in first
     assert second == f"  digits: {100 * np.mean(OURS):.1f}% against {100 * np.mean(THEIRS):.1f}%"
 
 
 def test_a_long_name_of_a_dataset_has_its_own_line() -> None:
     name = 'glyphs(scripts=["greek","georgian"]): DejaVuSans -> DejaVuSerif'
-    lines = told(compare("lora", "probe", results([*both(), *both(dataset=name)]))).splitlines()
+    lines = selections_text(compare("lora", "probe", results([*both(), *both(dataset=name)]))).splitlines()
     assert lines[lines.index(f"  {name}") + 1].startswith(f"    {100 * np.mean(OURS):.1f}% against ")
 
 
@@ -73,34 +75,39 @@ def test_an_empty_selector_is_refused() -> None:
 
 def test_cells_without_a_partner_do_not_count_and_are_told() -> None:
     runs = [*both(), run("lora(rank=8)", 0.1, 9), run("lora(rank=8)", 0.1, 0, "glyphs"), run("probe", 0.9, 0, "pydocs")]
-    (versus,) = compare("lora", "probe", results(runs)).versus
-    assert (versus.pairs, versus.cells) == (3, (5, 4))
-    assert versus.these.estimate.mean == pytest.approx(np.mean(OURS) - np.mean(THEIRS))
-    assert "from 3 pairs of cells; the first has 5, the second 4" in told(compare("lora", "probe", results(runs)))
+    (comparison,) = compare("lora", "probe", results(runs)).protocols
+    assert (comparison.pairs, comparison.cells) == (3, (5, 4))
+    assert comparison.on_these_datasets.estimate.mean == pytest.approx(np.mean(OURS) - np.mean(THEIRS))
+    assert "from 3 pairs of cells; the first has 5, the second 4" in selections_text(
+        compare("lora", "probe", results(runs))
+    )
 
 
 def test_pairs_agree_in_backbone_and_shots_which_are_no_further_datasets() -> None:
     runs = [*both(), *both(shots="1"), *both(backbone_label="vit/random"), run("probe", 0.0, 0, backbone_label="x/y")]
-    (versus,) = compare("lora", "probe", results(runs)).versus
-    assert versus.pairs == 9
-    assert versus.these.estimate.n == 3  # seeds; what hangs on one draw was averaged first
-    assert versus.these.p == pytest.approx(scipy.stats.ttest_rel(OURS, THEIRS).pvalue)
+    (comparison,) = compare("lora", "probe", results(runs)).protocols
+    assert comparison.pairs == 9
+    assert comparison.on_these_datasets.estimate.n == 3  # seeds; what hangs on one draw was averaged first
+    assert comparison.on_these_datasets.p == pytest.approx(scipy.stats.ttest_rel(OURS, THEIRS).pvalue)
 
 
 def test_backbones_shots_and_both_at_once_can_be_compared() -> None:
     runs = [*both(), *both(backbone_label="vit/random", backbone="vit"), *both(shots="1")]
     found = results(runs)
-    (versus,) = compare("method=probe backbone=vit", "method=probe backbone=resnet18 shots=5", found).versus
-    assert (versus.ours, versus.theirs, versus.pairs) == ("vit/random", "resnet18/random", 3)
-    (versus,) = compare("method=probe shots=1", "method=probe shots=5 backbone=resnet18", found).versus
-    assert (versus.ours, versus.theirs, versus.pairs) == ("1 shots", "5 shots", 3)
-    (versus,) = compare("method=lora backbone=vit", "method=probe backbone=resnet18 shots=5", found).versus
-    assert (versus.ours, versus.theirs) == ("lora(rank=8) on vit/random", "probe on resnet18/random")
+    (comparison,) = compare("method=probe backbone=vit", "method=probe backbone=resnet18 shots=5", found).protocols
+    assert (comparison.ours, comparison.theirs, comparison.pairs) == ("vit/random", "resnet18/random", 3)
+    (comparison,) = compare("method=probe shots=1", "method=probe shots=5 backbone=resnet18", found).protocols
+    assert (comparison.ours, comparison.theirs, comparison.pairs) == ("1 shots", "5 shots", 3)
+    (comparison,) = compare("method=lora backbone=vit", "method=probe backbone=resnet18 shots=5", found).protocols
+    assert (comparison.ours, comparison.theirs) == ("lora(rank=8) on vit/random", "probe on resnet18/random")
 
 
 def test_protocols_stand_apart() -> None:
     runs = [*both(), *both(protocol="episodic")]
-    assert [each.protocol for each in compare("lora", "probe", results(runs)).versus] == ["classification", "episodic"]
+    assert [each.protocol for each in compare("lora", "probe", results(runs)).protocols] == [
+        "classification",
+        "episodic",
+    ]
     apart = [each for each in runs if ("episodic" in each.id) == (each.params["method_label"] == "probe")]
     with pytest.raises(UserError, match="different protocols"):
         compare("lora", "probe", results(apart))
@@ -132,15 +139,15 @@ def test_sides_that_never_meet_are_refused() -> None:
 
 
 def test_two_seeds_get_no_verdict() -> None:
-    text = told(compare("lora", "probe", results(each for each in both() if each.params["seed"] != "2")))
+    text = selections_text(compare("lora", "probe", results(each for each in both() if each.params["seed"] != "2")))
     assert "measured difference" in text
     assert "fewer than 3 seeds" in text
-    assert "not separable" in told(compare("lora", "probe", results(both())))
+    assert "not separable" in selections_text(compare("lora", "probe", results(both())))
 
 
 def test_a_label_with_signs_in_it_is_a_label() -> None:
-    (versus,) = compare("lora(rank=8)", "probe", results(both())).versus
-    assert versus.ours == "lora(rank=8)"
+    (comparison,) = compare("lora(rank=8)", "probe", results(both())).protocols
+    assert comparison.ours == "lora(rank=8)"
 
 
 RNG = np.random.default_rng(0)
@@ -157,7 +164,7 @@ def answered(seeds: int, group: int = 1, tests: int = 60) -> tuple[list[Any], li
 
 def test_one_seeds_answers_are_statsmodels_exact_mcnemar() -> None:
     runs, (ours,), (theirs,) = answered(1)
-    examples = compare("lora", "probe", results(runs)).versus[0].datasets[0].examples
+    examples = compare("lora", "probe", results(runs)).protocols[0].datasets[0].examples
     assert examples is not None
     table = [[(x & y).sum() for y in (theirs, ~theirs)] for x in (ours, ~ours)]
     assert examples.test.p == pytest.approx(reference(table, exact=True).pvalue)
@@ -168,25 +175,27 @@ def test_one_seeds_answers_are_statsmodels_exact_mcnemar() -> None:
 
 def test_seeds_answer_the_same_test_set() -> None:
     runs, ours, theirs = answered(4)
-    examples = compare("lora", "probe", results(runs)).versus[0].datasets[0].examples
+    examples = compare("lora", "probe", results(runs)).protocols[0].datasets[0].examples
     assert examples is not None
     gain = np.sum(ours, axis=0) - np.sum(theirs, axis=0)
     assert (examples.test.tests, examples.test.better, examples.test.worse) == (60, (gain > 0).sum(), (gain < 0).sum())
     assert examples.models == 4
-    assert f"of 60 test units {(gain > 0).sum()} for the first" in told(compare("lora", "probe", results(runs)))
+    assert f"of 60 test units {(gain > 0).sum()} for the first" in selections_text(
+        compare("lora", "probe", results(runs))
+    )
 
 
 def test_seeds_of_episodes_have_tests_of_their_own() -> None:
     runs, _, _ = answered(3, group=15)
-    examples = compare("lora", "probe", results(runs)).versus[0].datasets[0].examples
+    examples = compare("lora", "probe", results(runs)).protocols[0].datasets[0].examples
     assert examples is not None
     assert examples.test.tests == 3 * 60 // 15
 
 
 def test_no_answers_no_test_of_them() -> None:
     runs, _, _ = answered(3)
-    runs[0].attached = None
-    assert compare("lora", "probe", results(runs)).versus[0].datasets[0].examples is None
+    runs[0].details = None
+    assert compare("lora", "probe", results(runs)).protocols[0].datasets[0].examples is None
 
 
 @pytest.fixture
@@ -210,15 +219,15 @@ def command(
 def test_the_command_on_stored_results(command: Any) -> None:
     code, out, _ = command("compare", "lora", "linear_probe", "--json")
     assert code == 0
-    (versus,) = json.loads(out)["versus"]
+    (comparison,) = json.loads(out)["protocols"]
     gaps = [
         accuracy("lora(rank=8)", *where, seed) - accuracy("linear_probe", *where, seed)
         for where in BONUS
         for seed in SEEDS
     ]
-    assert versus["pairs"] == len(gaps) == 12
-    assert versus["these"]["estimate"]["mean"] == pytest.approx(np.mean(gaps))
-    examples = {each["dataset"]: each["examples"] for each in versus["datasets"]}
+    assert comparison["pairs"] == len(gaps) == 12
+    assert comparison["on_these_datasets"]["estimate"]["mean"] == pytest.approx(np.mean(gaps))
+    examples = {each["dataset"]: each["examples"] for each in comparison["datasets"]}
     assert examples["glyphs"]["models"] == 6
     code, out, _ = command("compare", "lora", "linear_probe", "--suite", "demo")
     assert code == 0

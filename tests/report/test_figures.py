@@ -33,7 +33,7 @@ from tlbench.report.sections._adaptation_choices import ValidatorChoices, Valida
 from tlbench.report.sections._search_rows import ChangedParameter, is_default, search_rows
 from tlbench.report.sections._search_table import search_table, values_text
 from tlbench.report.sections.leaderboard import trainings_of_rows
-from tlbench.store.mlflow.record_artifact import Attached
+from tlbench.store.mlflow.record_artifact import RecordDetails
 
 METHODS = {"probe": 0.50, "lora": 0.60, "tune": 0.58}
 COSTS = {"probe": 0.0, "lora": 1e4, "tune": 1e6}
@@ -140,13 +140,13 @@ def test_curves_are_thinned_and_keep_their_end(report: Report) -> None:
     cell = next(cell for cell in report.cells if (cell.method, cell.backbone) == ("lora", "a"))
     long = tuple((step, 1.0 / (step + 1)) for step in range(1000))
     told = {"alignment": long, "train_loss": long, "val_accuracy": long[:3], "single": long[:1]}
-    frame = curves.frame(report.cells, {cell.cell: Attached(told)}, {("classification", "lora", "a")})
+    frame = curves.frame(report.cells, {cell.cell: RecordDetails(told)}, {("classification", "lora", "a")})
     assert set(frame["curve"]) == {"val_accuracy", "train_loss"}
     loss = frame[frame["curve"] == "train_loss"]
     assert 30 < len(loss) <= 60
     assert loss["step"].is_monotonic_increasing
     assert (loss["step"].iloc[-1], loss["value"].iloc[-1]) == long[-1]
-    assert curves.frame(report.cells, {cell.cell: Attached(told)}, set()).empty
+    assert curves.frame(report.cells, {cell.cell: RecordDetails(told)}, set()).empty
 
 
 def test_a_figure_may_have_as_many_rows_as_a_large_suite_gives_it() -> None:
@@ -385,8 +385,8 @@ def test_figures_show_the_best_and_the_baseline() -> None:
 
 
 def test_every_figure_is_drawn_and_its_specification_is_light(report: Report) -> None:
-    told = {cell.cell: Attached({"train_loss": ((0, 1.0), (1, 0.5))}) for cell in report.cells}
-    whole = build_report(replace(report.results, trials=_trials(report), attached=told))
+    told = {cell.cell: RecordDetails({"train_loss": ((0, 1.0), (1, 0.5))}) for cell in report.cells}
+    whole = build_report(replace(report.results, trials=_trials(report), details=told))
     of_choices = Figure("adaptation", adaptation.CAPTION, adaptation.frame(_choices()), adaptation.chart)
     found = figures(whole) | {"adaptation": of_choices}
     assert set(found) == {name for section in load_sections()[0] for name in section.figures} - {"ranks"}

@@ -153,11 +153,11 @@ def test_example_by_example_is_the_exact_test_of_the_discordant() -> None:
     runs += [run("theirs", 0.7 + seed / 1000, seed, correct=theirs if seed == 0 else None) for seed in range(3)]
     found = results(runs)
     report = report_data.build_report(found)
-    (record,) = examples_table(report.boards, report.cells, found.attached).records
+    (record,) = examples_table(report.boards, report.cells, found.details).records
     better, worse = int((ours & ~theirs).sum()), int((~ours & theirs).sum())
     assert (record["better"], record["worse"], record["tests"]) == (better, worse, 200)
     assert record["p"] == pytest.approx(scipy.stats.binomtest(better, better + worse).pvalue)
     short = [run("ours", 0.9, 0, correct=ours[:50]), *runs[1:]]
     found = results(short)
     report = report_data.build_report(found)
-    assert not examples_table(report.boards, report.cells, found.attached), "other test examples are not compared"
+    assert not examples_table(report.boards, report.cells, found.details), "other test examples are not compared"

@@ -12,8 +12,7 @@ from sqlalchemy import MetaData, create_engine, insert, select, text
 
 from tlbench.core.errors import UserError
 from tlbench.report import results as data
-from tlbench.store.mlflow import read_postgresql as from_postgresql
-from tlbench.store.mlflow import read_sql as from_sql
+from tlbench.store.mlflow.read_postgresql import open_postgresql
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +45,17 @@ def test_database_and_file_tell_the_same(demo: str, store: str, scheme: str) -> 
 
 
 def test_what_is_read_is_of_one_moment_and_nothing_can_be_written(demo: str) -> None:
-    with from_postgresql.opened(demo) as snapshot:
-        before = from_sql.suites(snapshot)
+    with open_postgresql(demo) as reader:
+        before = reader.suites()
         with create_engine(demo).begin() as link:
             link.execute(text("UPDATE experiments SET name = name || ' renamed'"))
-        assert from_sql.suites(snapshot) == before
+        assert reader.suites() == before
     assert data.suites(demo) == [f"{name} renamed" for name in before]
     with (
         pytest.raises(UserError, match="in a read-only transaction"),
-        from_postgresql.opened(demo) as snapshot,
+        open_postgresql(demo) as reader,
     ):
-        list(snapshot.ask("SELECT nextval(pg_get_serial_sequence('experiments', 'experiment_id'))"))
+        list(reader.database.rows("SELECT nextval(pg_get_serial_sequence('experiments', 'experiment_id'))"))
     with create_engine(demo).begin() as link:
         link.execute(text("UPDATE experiments SET name = replace(name, ' renamed', '')"))
 

@@ -169,7 +169,7 @@ def test_records_left_unread_are_counted_and_those_first_read_are_what_is_shown_
     cut = data.load("demo", store)
     assert cut.unread == len(whole.done) + 3 - 25  # a cell that failed, one that did at first, and a twin
     assert cut.failed[0].traceback == TRACEBACK
-    rows = cut.done[cut.done["cell"].isin(cut.attached)]["method_label"].value_counts().to_dict()
+    rows = cut.done[cut.done["cell"].isin(cut.details)]["method_label"].value_counts().to_dict()
     assert rows["linear_probe"] >= 11  # all of the baseline; its twin has none, and may be the one that counts
     assert rows["patchy"] > 0  # the best mean of those that have records
     assert FOLLY not in rows
@@ -227,7 +227,7 @@ def test_server_and_file_tell_the_same(server: str, store: str, monkeypatch: pyt
     same = [field.name for field in dataclasses.fields(data.Results) if field.name not in ("done", "place", "trials")]
     assert [getattr(over_http, name) for name in same] == [getattr(from_file, name) for name in same]
     assert (
-        len(from_file.attached) >= len(LEVEL) * len(BONUS) * len(SEEDS) - 2
+        len(from_file.details) >= len(LEVEL) * len(BONUS) * len(SEEDS) - 2
     )  # not the failed one's, nor maybe a twin's
     with pytest.raises(UserError, match=r"'fewshott'.*\n.*did you mean 'fewshot'"):
         data.load("fewshott", server)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import made_results
 import pytest
+from outside_plugins import installed, write_package
 from typer.testing import CliRunner
 
 from tlbench.cli import app
 from tlbench.core.errors import UserError
-from tlbench.plugins import discovery
 from tlbench.report import page
 from tlbench.report.comparison.snapshots import freeze
 from tlbench.report.report_data import Report, build_report
@@ -63,26 +64,19 @@ class chart:
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
-    """Return what puts a distribution with one section where Python finds it."""
-    monkeypatch.syspath_prepend(tmp_path)
+def install(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Return what installs a package with one section, and returns the section's file."""
+    with ExitStack() as installations:
 
-    def put(name: str, text: str, template: str = "") -> Path:
-        module = f"{name}_of_{tmp_path.name.replace('-', '_')}"
-        info = tmp_path / f"{module}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[tlbench.report_sections]\n{name} = {module}\n")
-        (tmp_path / f"{module}.py").write_text(text)
-        if template:
-            (tmp_path / f"{module}.html.j2").write_text(template)
-        discovery.find.cache_clear()
-        return tmp_path / f"{module}.py"
+        def put(name: str, text: str, template: str = "") -> Path:
+            folder = write_package(tmp_path / "packages", "outside", {name: text}, {"report_sections": [name]})
+            file = folder / "outside" / f"{name}.py"
+            if template:
+                file.with_suffix(".html.j2").write_text(template)
+            installations.enter_context(installed(folder))
+            return file
 
-    discovery.find.cache_clear()
-    yield put
-    monkeypatch.undo()
-    discovery.find.cache_clear()
+        yield put
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from test_compare import command  # noqa: F401
 
 from tlbench.core.errors import UserError
 from tlbench.report import report_data
-from tlbench.report.comparison.snapshot_changes import changes, told
+from tlbench.report.comparison.snapshot_changes import changes_text, snapshot_changes
 from tlbench.report.comparison.snapshots import freeze, read, refuse_tag, tags
 from tlbench.report.results import Results, join, load
 
@@ -118,7 +118,7 @@ def test_an_unknown_tag_names_the_nearest(shelf: Path, tmp_path: Path) -> None:
 
 
 def test_what_changed_is_a_paired_test_over_common_seeds(shelf: Path) -> None:
-    found = changes(read("one", shelf), read("two", shelf))
+    found = snapshot_changes(read("one", shelf), read("two", shelf))
     (change,) = found.changed
     expected = scipy.stats.ttest_rel(AFTER, BEFORE)
     assert change.setting == ("classification", "digits", "5", "lora", "resnet18/random")
@@ -131,20 +131,20 @@ def test_what_changed_is_a_paired_test_over_common_seeds(shelf: Path) -> None:
     assert [setting[3] for setting in found.only_first] == ["old"]
     assert [setting[3] for setting in found.only_second] == ["tune"]
     assert found.notes == ()
-    text = told(found)
+    text = changes_text(found)
     assert "one against two: 2 settings in both, 1 with other results" in text
     assert "only in two: 1 setting\n  tune | resnet18/random | digits | 5 shots | classification" in text
 
 
 def test_a_snapshot_against_itself_changed_nothing(shelf: Path) -> None:
-    found = changes(read("one", shelf), read("one", shelf))
+    found = snapshot_changes(read("one", shelf), read("one", shelf))
     assert (found.compared, found.changed, found.only_first, found.only_second) == (3, (), (), ())
 
 
 def test_other_content_under_one_name_is_told(shelf: Path, tmp_path: Path) -> None:
     other = [run("probe", value, seed, dataset_fingerprint="0" * 64) for seed, value in enumerate(BEFORE)]
     freeze(report_data.build_report(results(other)), "other", tmp_path)
-    (note,) = changes(read("one", shelf), read("other", tmp_path)).notes
+    (note,) = snapshot_changes(read("one", shelf), read("other", tmp_path)).notes
     assert note == "not the same content under one name: digits"
 
 
@@ -153,9 +153,9 @@ def test_kept_snapshots_are_whole_and_agree_where_they_meet() -> None:
     assert {"quickstart", "finetuning", "pretraining", "search"} <= set(tags(KEPT))
     for tag in tags(KEPT):
         kept = read(tag, KEPT)
-        assert changes(kept, kept).changed == ()
-        assert changes(kept, kept).compared > 0
-    found = changes(read("finetuning", KEPT), read("pretraining", KEPT))
+        assert snapshot_changes(kept, kept).changed == ()
+        assert snapshot_changes(kept, kept).compared > 0
+    found = snapshot_changes(read("finetuning", KEPT), read("pretraining", KEPT))
     assert (found.compared, found.changed) == (8, ())
 
 

@@ -7,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plausible import STARTED, describe, make_record
 
+from tlbench.core.description import Trial
 from tlbench.core.not_applicable import NotApplicable
-from tlbench.core.record import Outcome
+from tlbench.core.record import STOPPED, Outcome, Record
+from tlbench.core.segments import Segment
 from tlbench.store.mlflow import schema as layout
-from tlbench.store.mlflow import stored_experiment as stored
+from tlbench.store.mlflow.stored_experiment import StoredExperiment, StoredPlan, StoredRun
 
 
 def test_a_finished_record_has_the_names_that_readers_know() -> None:
@@ -57,10 +59,45 @@ def test_a_transductive_record_says_so_and_others_say_nothing() -> None:
     assert "tlbench.transductive" not in layout.tags(make_record("c", failed=True))
 
 
-def test_the_report_reads_the_same_names() -> None:
-    for name in vars(stored):
-        if name.endswith(("_TAG", "_PREFIX")) and name != "TAG_PREFIX":
-            assert getattr(layout, name) == getattr(stored, name)
+def test_a_stored_run_has_the_facts_of_its_record() -> None:
+    record = make_record("c" * 20, seed=3)
+    run = read_back(record)
+    assert (run.cell, run.digest, run.error) == (record.id, record.digest, "")
+    assert run.is_complete
+    assert {run.is_trial, run.is_search, run.is_winner, run.is_transductive, run.is_oracle} == {False}
+    assert json.loads(run.options) == {"min_val": "1", "val_fraction": "0.2"}
+    assert json.loads(run.method_params)["p3"] == "1.5"
+    assert (run.provenance["torch"], run.provenance["workers"]) == ("2.15.0", "1")
+    failed = read_back(make_record("c", failed=True))
+    assert failed.error == "ValueError: no such thing"
+    assert not StoredRun("r", "FINISHED", 0.0, tags=run.tags).is_complete, "its parameters are missing"
+
+
+def test_a_stored_trial_has_the_facts_of_its_record() -> None:
+    one = make_record("c")
+    trial = Trial("key", 4, {"lr": 0.1}, (Segment(3, {"lr": 0.2}), Segment(9, {"lr": 0.1})), parent=2)
+    assert one.outcome is not None
+    stopped = one.outcome.model_copy(update={"selected": {STOPPED: 3}})
+    run = read_back(one.model_copy(update={"cell": one.cell.model_copy(update={"trial": trial}), "outcome": stopped}))
+    assert (run.is_trial, run.trial_number, run.search_key, run.was_stopped) == (True, 4, "key", True)
+    assert json.loads(run.trial_values) == {"lr": 0.1}
+    assert json.loads(run.trial_segments) == [[3, {"lr": 0.2}], [9, {"lr": 0.1}]]
+    user = read_back(one.model_copy(update={"cell": one.cell.model_copy(update={"winner": trial})}))
+    assert (user.is_trial, user.search_key) == (False, "key")
+
+
+def test_a_stored_plan_comes_back_and_a_damaged_one_is_none() -> None:
+    left_out = NotApplicable(2, "r", "w")
+    stored = StoredExperiment(layout.experiment_tags("b", "name: s", 9, [left_out]), ())
+    assert (stored.baseline, stored.suite_text, stored.plan) == ("b", "name: s", StoredPlan(9, (left_out,)))
+    assert StoredExperiment({layout.PLAN_TAG: '{"cells": 9 ... [cut'}, ()).plan == StoredPlan()
+    assert StoredExperiment({}, ()).plan == StoredPlan()
+
+
+def read_back(record: Record) -> StoredRun:
+    """Return the run that a reader makes of what the writer stored of a record."""
+    metrics = {point.key: point.value for point in layout.metrics(record)}
+    return StoredRun("r", "FINISHED", 0.0, layout.params(record), layout.tags(record), metrics)
 
 
 def test_what_is_not_a_number_is_left_to_the_artifact() -> None:

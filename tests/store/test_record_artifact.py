@@ -15,7 +15,7 @@ from tlbench.core.record import Outcome, pack_bits
 from tlbench.report.built_sections import build_sections
 from tlbench.report.html import html
 from tlbench.report.report_data import build_report
-from tlbench.store.mlflow import record_artifact as attached
+from tlbench.store.mlflow.record_artifact import parse_details, read_details
 
 
 def test_a_record_comes_back(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_a_record_comes_back(tmp_path: Path) -> None:
     record = make_record("c").model_copy(update={"outcome": outcome})
     (tmp_path / "record.json").write_text(record.model_dump_json())
     for place in (str(tmp_path), tmp_path.as_uri()):
-        found = attached.from_folder(place)
+        found = read_details(place)
         assert found is not None
         assert found.curves == {"train_loss": ((0, 2.5), (1, 1.5))}
         assert found.correct is not None
@@ -41,19 +41,19 @@ def test_a_record_comes_back(tmp_path: Path) -> None:
 
 def test_a_failure_has_its_traceback_and_no_answers() -> None:
     error = {"type": "ValueError", "message": "no", "traceback": "Traceback"}
-    found = attached.parse(json.dumps({"outcome": None, "error": error}).encode())
+    found = parse_details(json.dumps({"outcome": None, "error": error}).encode())
     assert found is not None
     assert (found.traceback, found.correct) == ("Traceback", None)
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"outcome": 3, "error": null}', b'{"outcome": {"curves": [1]}}'])
 def test_what_is_no_record_is_passed_over(text: bytes) -> None:
-    assert attached.parse(text) is None
+    assert parse_details(text) is None
 
 
 @pytest.mark.parametrize("place", ["", "/nowhere/at/all", "s3://bucket/run", "mlflow-artifacts:/1/2/artifacts"])
 def test_what_lies_elsewhere_is_not_asked_for(place: str) -> None:
-    assert attached.from_folder(place) is None
+    assert read_details(place) is None
 
 
 @pytest.mark.parametrize(("place", "hint"), [("http://host:5000", True), ("postgresql://host/runs", False)])

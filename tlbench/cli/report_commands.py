@@ -1,4 +1,4 @@
-"""Commands about results in MLflow: send, draw, compare, serve."""
+"""Commands about results in MLflow: send, report, compare, serve."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def compare(
     first: Annotated[
         str, typer.Argument(metavar="A", help='A method, a selector such as "method=lora shots<=5", or a frozen tag.')
     ],
-    second: Annotated[str, typer.Argument(metavar="B", help="What to hold it against, said the same way.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="What to compare it with, said the same way.")],
     suites: Annotated[
         list[str] | None,
         typer.Option("--suite", help="Only this suite's results; may be repeated.", show_default="all suites"),
@@ -81,8 +81,8 @@ def compare(
     reports: Reports = Path("reports"),
     as_json: Json = False,
 ) -> None:
-    """Hold two selections of results against each other, paired seed by seed, or two frozen tags."""
-    from tlbench.report.comparison.inputs import hold
+    """Compare two selections of results, paired seed by seed, or two frozen tags."""
+    from tlbench.report.comparison.compare import compare as compare_names
     from tlbench.report.results import load_several
     from tlbench.store.mlflow.tracking_uri import prepare_tracking
 
@@ -91,11 +91,11 @@ def compare(
             list(map(suite_name, suites or ())), prepare_tracking(tracking_uri, workspace_at(workspace).root)
         )
 
-    values, told = hold(first, second, reports, load)
+    output = compare_names(first, second, reports, load)
     if as_json:
-        typer.echo(json.dumps(values, indent=2))
+        typer.echo(json.dumps(output.values, indent=2))
     else:
-        out.print(escape(told))
+        out.print(escape(output.text))
 
 
 def ui(

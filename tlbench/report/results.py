@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 
+from tlbench.core.description import setting_label
 from tlbench.core.errors import UserError
-from tlbench.core.hashing import canonical
+from tlbench.core.info import Shots
 from tlbench.core.not_applicable import NotApplicable
 from tlbench.report.trials import empty_trials, split_trials, trials_of_runs
-from tlbench.store.addresses import SQLITE, for_pages, without_credentials
-from tlbench.store.mlflow import read_postgresql as from_postgresql
-from tlbench.store.mlflow import read_rest as from_rest
-from tlbench.store.mlflow import read_sql as from_sql
-from tlbench.store.mlflow import read_sqlite as from_sqlite
-from tlbench.store.mlflow import schema as layout
-from tlbench.store.mlflow.record_artifact import Attached
+from tlbench.store.addresses import for_pages, without_credentials
+from tlbench.store.mlflow.readers import open_reader
+from tlbench.store.mlflow.record_artifact import RecordDetails
+from tlbench.store.mlflow.schema import PARAMS
 from tlbench.store.mlflow.stored_experiment import StoredExperiment, StoredRun
-from tlbench.store.postgresql import is_postgresql
 
-TEXTS = tuple(name for name in layout.PARAMS if name != "seed")
+TEXTS = tuple(name for name in PARAMS if name != "seed")
 NUMBERS = (
     "test/accuracy", "test/accuracy_ci95", "test/macro_f1", "test/nll", "test/ece", "validation/accuracy",
     "cost/seconds", "cost/train_seconds", "cost/peak_memory", "footprint/trainable", "footprint/total",
@@ -68,9 +62,9 @@ class Results:
         suite_text: The suite file; empty when none was stored.
         notes: What a reader must know of how the rows were chosen.
         experiment: MLflow's id of the suite's experiment.
-        attached: Curves and answers by cell, of the cells whose records were read whole.
+        details: Curves and answers by cell, of the cells whose records were read whole.
         trials: What a search tried, one row a trial (see :mod:`tlbench.report.trials`).
-        unread: Runs whose records were left unread, as too many: ``attached`` lacks them.
+        unread: Runs whose records were left unread, as too many: ``details`` lacks them.
     """
 
     suite: str
@@ -84,7 +78,7 @@ class Results:
     suite_text: str
     notes: tuple[str, ...]
     experiment: str = ""
-    attached: Mapping[str, Attached] = field(default_factory=dict)
+    details: Mapping[str, RecordDetails] = field(default_factory=dict)
     trials: pd.DataFrame = field(default_factory=empty_trials)
     unread: int = 0
 
@@ -99,7 +93,8 @@ def load(suite: str, uri: str) -> Results:
     Raises:
         UserError: The store cannot be reached or read, or has no such suite.
     """
-    return tidy(suite, for_pages(uri), _read(suite, uri))
+    with open_reader(uri) as reader:
+        return tidy(suite, for_pages(uri), reader.read(suite))
 
 
 def load_several(names: Sequence[str], uri: str) -> Results:
@@ -129,57 +124,32 @@ def suites(uri: str) -> list[str]:
     Raises:
         UserError: The store cannot be reached or read.
     """
-    if uri.startswith(from_rest.SCHEMES):
-        return from_rest.suites(uri)
-    with _opened(uri) as database:
-        return from_sql.suites(database)
-
-
-def _read(suite: str, uri: str) -> StoredExperiment:
-    if uri.startswith(from_rest.SCHEMES):
-        return from_rest.read(uri, suite)
-    with _opened(uri) as database:
-        return from_sql.read(database, suite)
-
-
-def _opened(uri: str) -> AbstractContextManager[from_sql.Snapshot]:
-    if uri.startswith(SQLITE):
-        return from_sqlite.opened(uri)
-    if is_postgresql(uri):
-        return from_postgresql.opened(uri)
-    raise UserError(
-        "a report reads sqlite:///FILE, postgresql://HOST/NAME or the http(s):// address of an MLflow server, "
-        f"not {uri.partition(':')[0]!r}",
-        "another store can be read through `mlflow server --backend-store-uri ...`",
-    )
+    with open_reader(uri) as reader:
+        return reader.suites()
 
 
 def tidy(suite: str, place: str, stored: StoredExperiment) -> Results:
     """Turn what MLflow stored into results: one row a finished cell, failures apart."""
     notes: list[str] = []
-    runs, tried = split_trials(stored.runs)
+    runs, trials = split_trials(stored.runs)
     finished = _first_of_each_cell(_complete(runs, notes), notes)
     rows = [_row(run) for run in finished]
     done = pd.DataFrame(rows, columns=_columns(rows))
     done[list(NUMBERS)] = done[list(NUMBERS)].astype("float64")
-    plan: dict[str, Any] = _json(stored.tags.get(layout.PLAN_TAG, ""), {})
     return Results(
         suite=suite,
         place=place,
         done=done,
         provenance=_provenance(finished),
-        failed=_failures(runs, {run.tags[layout.CELL_TAG] for run in finished}),
-        planned=plan.get("cells"),
-        not_applicable=tuple(
-            NotApplicable(int(each["count"]), str(each["reason"]), str(each["what"]))
-            for each in plan.get("not_applicable", ())
-        ),
-        baseline=stored.tags.get(layout.BASELINE_TAG, ""),
-        suite_text=stored.tags.get(layout.SUITE_TAG, ""),
+        failed=_failures(runs, {run.cell for run in finished}),
+        planned=stored.plan.cells,
+        not_applicable=stored.plan.not_applicable,
+        baseline=stored.baseline,
+        suite_text=stored.suite_text,
         notes=tuple(notes),
         experiment=stored.id,
-        attached={run.tags[layout.CELL_TAG]: run.attached for run in finished if run.attached is not None},
-        trials=trials_of_runs(tried),
+        details={run.cell: run.details for run in finished if run.details is not None},
+        trials=trials_of_runs(trials),
         unread=stored.unread,
     )
 
@@ -219,7 +189,7 @@ def join(several: Sequence[Results]) -> Results:
         baseline=baselines[0] if len(baselines) == 1 else "",
         suite_text="---\n".join(each.suite_text for each in several if each.suite_text),
         notes=tuple(notes),
-        attached={cell: held for each in reversed(several) for cell, held in each.attached.items()},
+        details={cell: found for each in reversed(several) for cell, found in each.details.items()},
         trials=pd.concat([each.trials for each in several], ignore_index=True),
         unread=sum(each.unread for each in several),
     )
@@ -236,12 +206,7 @@ def _added(counts: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, i
 def _complete(runs: Iterable[StoredRun], notes: list[str]) -> list[StoredRun]:
     """Keep finished runs with a digest: the last thing written before a run is finished."""
     finished = [run for run in runs if run.status == "FINISHED"]
-    needed = set(layout.PARAMS)
-    complete = [
-        run
-        for run in finished
-        if run.tags.get(layout.DIGEST_TAG) and run.tags.get(layout.CELL_TAG) and run.params.keys() >= needed
-    ]
+    complete = [run for run in finished if run.is_complete]
     if len(complete) < len(finished):
         notes.append(
             f"finished runs left out because they are not tlbench's or lack a digest: {len(finished) - len(complete)}"
@@ -253,9 +218,9 @@ def _first_of_each_cell(runs: Iterable[StoredRun], notes: list[str]) -> list[Sto
     kept: dict[str, StoredRun] = {}
     conflicts = set()
     for run in sorted(runs, key=lambda run: run.id):
-        first = kept.setdefault(run.tags[layout.CELL_TAG], run)
-        if first.tags[layout.DIGEST_TAG] != run.tags[layout.DIGEST_TAG]:
-            conflicts.add(run.tags[layout.CELL_TAG])
+        first = kept.setdefault(run.cell, run)
+        if first.digest != run.digest:
+            conflicts.add(run.cell)
     if conflicts:
         notes.append(
             f"cells with several results that differ, of which the run with the smallest id counts: {len(conflicts)}, "
@@ -265,19 +230,20 @@ def _first_of_each_cell(runs: Iterable[StoredRun], notes: list[str]) -> list[Sto
 
 
 def _row(run: StoredRun) -> dict[str, Any]:
+    provenance = run.provenance
     return {
         "run_id": run.id,
-        "cell": run.tags[layout.CELL_TAG],
-        "digest": run.tags[layout.DIGEST_TAG],
+        "cell": run.cell,
+        "digest": run.digest,
         "ended": run.ended,
         **{key: run.params[key] for key in TEXTS},
         "seed": int(run.params["seed"]),
-        "options": _under(layout.OPTION_PREFIX, run.params),
-        "params": _under(layout.PARAM_PREFIX, run.params),
-        "transductive": layout.TRANSDUCTIVE_TAG in run.tags,
-        "oracle": layout.ORACLE_TAG in run.tags,
-        "setting": run.tags.get(layout.SETTING_TAG, ""),
-        **{key: run.tags.get(layout.PROVENANCE_PREFIX + key, "") for key in SOURCES},
+        "options": run.options,
+        "params": run.method_params,
+        "transductive": run.is_transductive,
+        "oracle": run.is_oracle,
+        "setting": run.search_key,
+        **{key: provenance.get(key, "") for key in SOURCES},
         **run.metrics,
     }
 
@@ -287,49 +253,37 @@ def _columns(rows: list[dict[str, Any]]) -> list[str]:
     return [*COLUMNS, *further]
 
 
-def _under(prefix: str, pairs: Mapping[str, str]) -> str:
-    return _canonical(prefix, tuple([pair for pair in pairs.items() if pair[0].startswith(prefix)]))
-
-
-@lru_cache(10_000)
-def _canonical(prefix: str, pairs: tuple[tuple[str, str], ...]) -> str:
-    """Return pairs as canonical JSON, without the prefix; most runs share theirs with many others."""
-    return canonical({key.removeprefix(prefix): value for key, value in pairs})
-
-
 def _provenance(runs: Iterable[StoredRun]) -> dict[str, dict[str, int]]:
-    prefix = layout.PROVENANCE_PREFIX
-    pairs = Counter(pair for run in runs for pair in run.tags.items() if pair[0].startswith(prefix))
+    pairs = Counter(pair for run in runs for pair in run.provenance.items())
     counts: dict[str, dict[str, int]] = {}
-    for (key, value), cells in sorted(pairs.items()):
-        counts.setdefault(key.removeprefix(prefix), {})[value] = cells
+    for (name, value), cells in sorted(pairs.items()):
+        counts.setdefault(name, {})[value] = cells
     return counts
 
 
 def _failures(runs: Iterable[StoredRun], done: set[str]) -> tuple[Failure, ...]:
     latest: dict[str, StoredRun] = {}
     for run in sorted(runs, key=lambda run: (run.ended, run.id)):
-        cell = run.tags.get(layout.CELL_TAG, "")
-        if run.status == "FAILED" and cell and cell not in done:
-            latest[cell] = run
+        if run.status == "FAILED" and run.cell and run.cell not in done:
+            latest[run.cell] = run
     return tuple(
         Failure(
             cell,
-            _what(run.params),
-            run.tags.get(layout.ERROR_TAG, "no message was stored"),
-            run.attached.traceback if run.attached is not None else "",
+            _label(run.params),
+            run.error or "no message was stored",
+            run.details.traceback if run.details is not None else "",
         )
-        for cell, run in sorted(latest.items(), key=lambda item: _what(item[1].params))
+        for cell, run in sorted(latest.items(), key=lambda item: _label(item[1].params))
     )
 
 
-def _what(params: dict[str, str]) -> str:
-    parts = [params.get(key, "?") for key in ("protocol", "method_label", "backbone_label", "dataset", "shots", "seed")]
-    return "{} | {} | {} | {} | {} shots | seed {}".format(*parts)
+def _label(params: Mapping[str, str]) -> str:
+    """Return a cell's protocol and label, as far as its parameters were stored."""
+    protocol, method, backbone, dataset, shots, seed = (
+        params.get(key, "?") for key in ("protocol", "method_label", "backbone_label", "dataset", "shots", "seed")
+    )
+    return f"{protocol} | {setting_label(method, backbone, dataset, _number(shots))} | seed {seed}"
 
 
-def _json(text: str, default: Any) -> Any:
-    try:
-        return json.loads(text) if text else default
-    except ValueError:
-        return default
+def _number(shots: str) -> Shots:
+    return int(shots) if shots.isdecimal() else "full"

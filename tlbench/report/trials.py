@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from tlbench.core.hashing import canonical
 from tlbench.core.segments import GENERATIONS
-from tlbench.store.mlflow import schema as layout
 from tlbench.store.mlflow.stored_experiment import StoredRun
 from tlbench.suite.search_validation import VALIDATOR
 
@@ -46,36 +45,52 @@ def setting_name(protocol: str, method: str, backbone: str, dataset: str, shots:
 
 
 def split_trials(runs: Iterable[StoredRun]) -> tuple[list[StoredRun], list[StoredRun]]:
-    """Return the runs of cells, and those of trials; the runs under which trials stand are neither."""
-    known = [run for run in runs if layout.SEARCH_TAG not in run.tags]
-    tried = [run for run in known if layout.TRIAL_TAG in run.tags]
-    return [run for run in known if layout.TRIAL_TAG not in run.tags], tried
+    """Return the runs of cells, and those of trials; the parents of trials are neither."""
+    known = [run for run in runs if not run.is_search]
+    return [run for run in known if not run.is_trial], [run for run in known if run.is_trial]
 
 
 def trials_of_runs(runs: Iterable[StoredRun]) -> pd.DataFrame:
     """Return one row a trial, in the order in which they ended."""
     best: dict[tuple[str, str], float] = {}
-    spent: dict[tuple[str, str], float] = {}
+    cost: dict[tuple[str, str], float] = {}
     rows = []
-    for run in sorted(runs, key=lambda run: (run.ended, int(run.tags[layout.TRIAL_TAG]))):
-        said, took = run.params, run.metrics
-        names = [said.get(key, "") for key in ("protocol", "method_label", "backbone_label", "dataset", "shots")]
-        name = setting_name(*names)
-        options = {option: held for option, held in said.items() if option.startswith(layout.OPTION_PREFIX)}
-        alike = name, canonical(options)
-        by = options.get(layout.OPTION_PREFIX + VALIDATOR, "accuracy")
-        value = took.get(f"validation/{by}", math.nan)
-        status = "failed" if run.status == "FAILED" else "stopped" if layout.STOPPED_TAG in run.tags else "done"
+    for run in sorted(runs, key=lambda run: (run.ended, run.trial_number)):
+        names = ("protocol", "method_label", "backbone_label", "dataset", "shots")
+        protocol, method, backbone, dataset, shots = (run.params.get(name, "") for name in names)
+        setting = setting_name(protocol, method, backbone, dataset, shots)
+        same = setting, run.options
+        criterion = json.loads(run.options).get(VALIDATOR, "accuracy")
+        value = run.metrics.get(f"validation/{criterion}", math.nan)
+        status = "failed" if run.status == "FAILED" else "stopped" if run.was_stopped else "done"
         if status == "done" and math.isfinite(value):
-            best[alike] = max(value, best.get(alike, -math.inf))
-        seconds = took.get("cost/seconds", 0.0)
-        spent[alike] = spent.get(alike, 0.0) + seconds * (took.get("cost/gpus") or took.get("cost/cpus") or 1.0)
-        number, values = int(run.tags[layout.TRIAL_TAG]), run.tags.get(layout.VALUES_TAG, "{}")
-        won = layout.WINNER_TAG in run.tags
-        told = (name, names[1], number, value, best.get(alike, math.nan), seconds, spent[alike], status, values, won)
-        segments = run.tags.get(layout.SEGMENTS_TAG, "")
-        key = run.tags.get(layout.SETTING_TAG, "")
-        rows.append((*told, names[0], *names[2:], 1 / len(GENERATIONS) if segments else 1.0, segments, key, by))
+            best[same] = max(value, best.get(same, -math.inf))
+        seconds = run.metrics.get("cost/seconds", 0.0)
+        devices = run.metrics.get("cost/gpus") or run.metrics.get("cost/cpus") or 1.0
+        cost[same] = cost.get(same, 0.0) + seconds * devices
+        segments = run.trial_segments
+        rows.append(
+            {
+                "setting": setting,
+                "method": method,
+                "trial": run.trial_number,
+                "value": value,
+                "best": best.get(same, math.nan),
+                "seconds": seconds,
+                "cost": cost[same],
+                "status": status,
+                "params": run.trial_values,
+                "winner": run.is_winner,
+                "protocol": protocol,
+                "backbone": backbone,
+                "dataset": dataset,
+                "shots": shots,
+                "share": 1 / len(GENERATIONS) if segments else 1.0,
+                "segments": segments,
+                "key": run.search_key,
+                "criterion": criterion,
+            }
+        )
     return pd.DataFrame(rows, columns=list(COLUMNS)) if rows else empty_trials()
 
 
@@ -90,6 +105,6 @@ def with_labels(trials: pd.DataFrame, labels: Mapping[str, tuple[str, str]]) -> 
         return trials
     stored = zip(trials["key"], trials["protocol"], trials["dataset"], strict=True)
     found = [labels.get(key, (protocol, dataset)) for key, protocol, dataset in stored]
-    told = trials.assign(protocol=[protocol for protocol, _ in found], dataset=[dataset for _, dataset in found])
-    names = zip(*(told[name] for name in ("protocol", "method", "backbone", "dataset", "shots")), strict=True)
-    return told.assign(setting=[setting_name(*each) for each in names])
+    renamed = trials.assign(protocol=[protocol for protocol, _ in found], dataset=[dataset for _, dataset in found])
+    names = zip(*(renamed[name] for name in ("protocol", "method", "backbone", "dataset", "shots")), strict=True)
+    return renamed.assign(setting=[setting_name(*each) for each in names])

@@ -32,7 +32,7 @@ from tlbench.report.report_data import Report, build_report
 from tlbench.report.results import Results, tidy
 from tlbench.report.section_plugins import LoadedSection, load_section, section_plugins
 from tlbench.report.table_tex import tex
-from tlbench.store.mlflow.record_artifact import Attached
+from tlbench.store.mlflow.record_artifact import RecordDetails
 from tlbench.store.mlflow.stored_experiment import StoredExperiment, StoredRun
 
 MARKUP = "<script>alert('name')</script>"
@@ -179,7 +179,7 @@ def _failures() -> Iterator[StoredRun]:
     failed = _run(MARKUP, seed=99)
     failed.status, failed.metrics = "FAILED", {}
     failed.tags["tlbench.error"] = f"ValueError: {MARKUP}"
-    failed.attached = Attached(traceback="\n".join(f"line {number} {MARKUP}" for number in range(30)))
+    failed.details = RecordDetails(traceback="\n".join(f"line {number} {MARKUP}" for number in range(30)))
     yield failed
 
 
@@ -194,7 +194,7 @@ def _trials() -> Iterator[StoredRun]:
         }
         trial = _run("lora(rank=8)", 2**31, tags=tags)
         trial.metrics = {"validation/accuracy": 0.5 + number / 10, "cost/seconds": 2.0}
-        trial.id, trial.ended, trial.attached = f"trial {number}", float(number), None
+        trial.id, trial.ended, trial.details = f"trial {number}", float(number), None
         yield trial
 
 
@@ -235,7 +235,7 @@ def _run(
             "footprint/trainable": 1e4 * level, "footprint/total": 1e6, "footprint/stored_bytes": 4e4 * level,
             **(metrics or {}),
         },
-        attached=Attached({"val_accuracy": curve}, pack_bits(np.packbits(right).tobytes()), _TESTS),
+        details=RecordDetails({"val_accuracy": curve}, pack_bits(np.packbits(right).tobytes()), _TESTS),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Two selections of results held against each other: paired differences, dataset by dataset and example by example."""
+"""Compares two selections of results: paired differences, dataset by dataset and example by example."""
 
 from __future__ import annotations
 
@@ -23,17 +23,20 @@ from tlbench.stats.contrasts import (
 from tlbench.stats.paired_examples import McNemar, finite_test_error, mcnemar
 from tlbench.stats.scores import Scores, dataset_means, fewest_seeds
 from tlbench.stats.wins import Wins, count_wins
-from tlbench.store.mlflow.record_artifact import Attached
+from tlbench.store.mlflow.record_artifact import RecordDetails
 from tlbench.suite.selector import select
 
 _KEYS = ("method", "backbone", "dataset", "shots", "seed")
-_ALIKE = {"dataset": "datasets", "seed": "seeds"}  # in which two sides must meet
+_SHARED = {"dataset": "datasets", "seed": "seeds"}  # which both sides must have
 _FACTS = ("protocol", "method", "method_label", "backbone", "backbone_label", "weights", "dataset", "shots", "seed")
 _SHOWN = 6
 
+Pair = tuple[ComparableCell, ComparableCell]
+"""A cell of the first side, and the one of the second that agrees with it in all that the sides do not differ in."""
+
 
 @dataclass(frozen=True)
-class Examples:
+class ExampleComparison:
     """Two sides on the same test examples of one dataset.
 
     Attributes:
@@ -48,7 +51,7 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class OnDataset:
+class DatasetComparison:
     """Two sides on one dataset; scores are fractions of 1, means over the cells that both have.
 
     Attributes:
@@ -63,18 +66,18 @@ class OnDataset:
     contrast: Contrast
     p_holm: float | None
     verdict: str
-    examples: Examples | None
+    examples: ExampleComparison | None
 
 
 @dataclass(frozen=True)
-class Versus:
+class ProtocolComparison:
     """Two sides under one protocol.
 
     Attributes:
         ours: Names of the first side where it differs from the second: a method, a backbone, a number of shots.
         theirs: The same of the second side.
-        these: Difference on these datasets.
-        new: Difference as a claim about new datasets; None with one dataset.
+        on_these_datasets: Difference on these datasets.
+        on_new_datasets: Difference as a claim about new datasets; None with one dataset.
         wins: Datasets by who is better.
         datasets: Dataset by dataset.
         pairs: Pairs of cells, which agree in all that the sides do not differ in.
@@ -86,10 +89,10 @@ class Versus:
     protocol: str
     ours: str
     theirs: str
-    these: Contrast
-    new: Contrast | None
+    on_these_datasets: Contrast
+    on_new_datasets: Contrast | None
     wins: Wins
-    datasets: tuple[OnDataset, ...]
+    datasets: tuple[DatasetComparison, ...]
     pairs: int
     cells: tuple[int, int]
     seeds: int
@@ -98,23 +101,23 @@ class Versus:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two selections compared; ``versus`` holds one part a protocol."""
+    """Two selections compared; ``protocols`` holds one part a protocol."""
 
     first: str
     second: str
     suite: str
-    versus: tuple[Versus, ...]
+    protocols: tuple[ProtocolComparison, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
         return asdict(self)
 
 
-def compare(first: str, second: str, results: Results) -> Comparison:
-    """Hold what two selectors pick against each other, cell by cell.
+def compare_selections(first: str, second: str, results: Results) -> Comparison:
+    """Compare the cells that two selectors pick, pair by pair.
 
-    Cells are paired that agree in everything but what sets the sides apart: where the sides have no method in common,
-    methods are what is compared, and each pair has one backbone, dataset, number of shots and seed. So it is with
+    Cells are paired that agree in everything but what the sides differ in: where the sides have no method in common,
+    methods are compared, and each pair has one backbone, dataset, number of shots and seed. The same holds for
     backbones and shots. The same seed means the same draw.
 
     Args:
@@ -126,7 +129,7 @@ def compare(first: str, second: str, results: Results) -> Comparison:
         UserError: A selector is not understood, or picks nothing, or sides cannot be paired.
     """
     cells, _ = comparable_cells(results.done)
-    sides = [_picked(text_, results, cells) for text_ in (first, second)]
+    sides = [_pick(each, results, cells) for each in (first, second)]
     others = {cell.cell for cell in sides[1]}
     both = [cell for cell in sides[0] if cell.cell in others]
     if both:
@@ -144,15 +147,15 @@ def compare(first: str, second: str, results: Results) -> Comparison:
     parts = []
     for name in shared:
         ours, theirs = ([cell for cell in side if cell.protocol == name] for side in sides)
-        parts.append(_versus(name, ours, theirs, results.attached))
+        parts.append(_compare_under(name, ours, theirs, results.details))
     return Comparison(first, second, results.suite, tuple(parts))
 
 
-def _picked(asked: str, results: Results, cells: Sequence[ComparableCell]) -> list[ComparableCell]:
+def _pick(selection: str, results: Results, cells: Sequence[ComparableCell]) -> list[ComparableCell]:
     """Return the cells that a selector, or a method's name or label, picks."""
     done = results.done
     known = {*done["method"], *done["method_label"]}
-    plain = asked.strip()
+    plain = selection.strip()
     if not plain:
         raise UserError("an empty selector selects everything", 'name a method, or say e.g. "method=lora shots<=5"')
     if plain in known:
@@ -160,41 +163,44 @@ def _picked(asked: str, results: Results, cells: Sequence[ComparableCell]) -> li
     elif re.fullmatch(r"[^\s=!<>,\"']+", plain):
         selector = select(f"method={plain}")
     else:
-        selector = select(asked)
+        selector = select(selection)
     facts = done[list(_FACTS)].assign(id=done["cell"]).to_dict("records")
     ids = {str(each["id"]) for each in facts if selector.matches({str(key): value for key, value in each.items()})}
     found = [cell for cell in cells if cell.cell in ids]
     if not found:
-        raise UserError(f"{asked!r} selects no result of {results.suite}", nearest(plain, known) if known else "")
+        raise UserError(f"{selection!r} selects no result of {results.suite}", nearest(plain, known) if known else "")
     return found
 
 
-def _versus(
-    protocol: str, ours: Sequence[ComparableCell], theirs: Sequence[ComparableCell], attached: Mapping[str, Attached]
-) -> Versus:
-    free = _what_differs(ours, theirs)
-    sides = [{_key(cell, free): cell for cell in side} for side in (ours, theirs)]
+def _compare_under(
+    protocol: str,
+    ours: Sequence[ComparableCell],
+    theirs: Sequence[ComparableCell],
+    details: Mapping[str, RecordDetails],
+) -> ProtocolComparison:
+    differing = _what_differs(ours, theirs)
+    sides = [{_key(cell, differing): cell for cell in side} for side in (ours, theirs)]
     keys = [key for key in sides[0] if key in sides[1]]
     if not keys:
-        names = _side(ours, free), _side(theirs, free)
+        names = _side_name(ours, differing), _side_name(theirs, differing)
         raise UserError(
             f"{names[0]} and {names[1]} have no setting and seed in common under {protocol}",
             "they must meet on a dataset, at a number of shots and a seed",
         )
     pairs = [(sides[0][key], sides[1][key]) for key in keys]
-    our_scores, their_scores = (_scores((pair[place] for pair in pairs), free) for place in (0, 1))
-    these = paired_contrast(our_scores, their_scores)
-    assert these is not None
+    our_scores, their_scores = (_scores((pair[place] for pair in pairs), differing) for place in (0, 1))
+    difference = paired_contrast(our_scores, their_scores)
+    assert difference is not None
     several = len({pair[0].dataset for pair in pairs}) > 1
     seeds = fewest_seeds(our_scores)
-    return Versus(
+    return ProtocolComparison(
         protocol=protocol,
-        ours=_side(ours, free),
-        theirs=_side(theirs, free),
-        these=these,
-        new=paired_contrast_across_datasets(our_scores, their_scores) if several else None,
+        ours=_side_name(ours, differing),
+        theirs=_side_name(theirs, differing),
+        on_these_datasets=difference,
+        on_new_datasets=paired_contrast_across_datasets(our_scores, their_scores) if several else None,
         wins=count_wins(our_scores, their_scores),
-        datasets=_on_datasets(our_scores, their_scores, pairs, attached),
+        datasets=_on_datasets(our_scores, their_scores, pairs, details),
         pairs=len(pairs),
         cells=(len(ours), len(theirs)),
         seeds=seeds,
@@ -204,39 +210,39 @@ def _versus(
 
 def _what_differs(ours: Sequence[ComparableCell], theirs: Sequence[ComparableCell]) -> tuple[str, ...]:
     """Return the parts of a setting in which two sides have nothing in common, each with one value on either side."""
-    free = []
+    differing = []
     for part in _KEYS:
         values = [sorted({str(getattr(cell, part)) for cell in side}) for side in (ours, theirs)]
         if set(values[0]) & set(values[1]):
             continue
-        if part in _ALIKE:
-            told = " and ".join(", ".join(each[:_SHOWN]) for each in values)
-            raise UserError(f"the sides have no {part} in common: {told}", f"compare them on the same {_ALIKE[part]}")
+        if part in _SHARED:
+            shown = " and ".join(", ".join(each[:_SHOWN]) for each in values)
+            raise UserError(f"the sides have no {part} in common: {shown}", f"compare them on the same {_SHARED[part]}")
         for each in values:
             if len(each) > 1:
                 raise UserError(
                     f"the sides have no {part} in common, and one of them has several: {'; '.join(each[:_SHOWN])}",
                     f"narrow it with {'label' if part == 'method' else part}=",
                 )
-        free.append(part)
-    return tuple(free)
+        differing.append(part)
+    return tuple(differing)
 
 
-def _key(cell: ComparableCell, free: Sequence[str]) -> tuple[Any, ...]:
-    return tuple(getattr(cell, part) for part in _KEYS if part not in free)
+def _key(cell: ComparableCell, differing: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(getattr(cell, part) for part in _KEYS if part not in differing)
 
 
-def _side(side: Sequence[ComparableCell], free: Sequence[str]) -> str:
+def _side_name(side: Sequence[ComparableCell], differing: Sequence[str]) -> str:
     first = side[0]
-    told = {"method": first.method, "backbone": f"on {first.backbone}", "shots": f"at {first.shots} shots"}
-    return " ".join(told[part] for part in free).removeprefix("on ").removeprefix("at ")
+    names = {"method": first.method, "backbone": f"on {first.backbone}", "shots": f"at {first.shots} shots"}
+    return " ".join(names[part] for part in differing).removeprefix("on ").removeprefix("at ")
 
 
-def _scores(cells: Iterable[ComparableCell], free: Sequence[str]) -> dict[tuple[str, str], dict[int, float]]:
+def _scores(cells: Iterable[ComparableCell], differing: Sequence[str]) -> dict[tuple[str, str], dict[int, float]]:
     """Return scores by seed, by dataset and whatever else cells differ in, which is nested in the dataset's seeds."""
     scores: dict[tuple[str, str], dict[int, float]] = {}
     for cell in cells:
-        within = " | ".join(getattr(cell, part) for part in ("method", "backbone", "shots") if part not in free)
+        within = " | ".join(getattr(cell, part) for part in ("method", "backbone", "shots") if part not in differing)
         scores.setdefault((cell.dataset, within), {})[cell.seed] = cell.accuracy
     return scores
 
@@ -244,29 +250,27 @@ def _scores(cells: Iterable[ComparableCell], free: Sequence[str]) -> dict[tuple[
 def _on_datasets(
     ours: Scores,
     theirs: Scores,
-    pairs: Sequence[tuple[ComparableCell, ComparableCell]],
-    attached: Mapping[str, Attached],
-) -> tuple[OnDataset, ...]:
+    pairs: Sequence[Pair],
+    details: Mapping[str, RecordDetails],
+) -> tuple[DatasetComparison, ...]:
     contrasts = contrasts_by_dataset(ours, theirs)
     adjusted = holm([contrast.p for contrast in contrasts.values()])
-    counted, means = count_wins(ours, theirs), [dataset_means(side) for side in (ours, theirs)]
+    won, means = count_wins(ours, theirs), [dataset_means(side) for side in (ours, theirs)]
     found = []
     for (dataset, contrast), p in zip(contrasts.items(), adjusted, strict=True):
         own = [pair for pair in pairs if pair[0].dataset == dataset]
-        gap = counted.differences[dataset]
-        verdict = "tie" if abs(gap) <= counted.margin + 1e-12 else "win" if gap > 0 else "loss"
-        examples = _examples(own, attached)
-        found.append(OnDataset(dataset, means[0][dataset], means[1][dataset], contrast, p, verdict, examples))
+        gap = won.differences[dataset]
+        verdict = "tie" if abs(gap) <= won.margin + 1e-12 else "win" if gap > 0 else "loss"
+        examples = _examples(own, details)
+        found.append(DatasetComparison(dataset, means[0][dataset], means[1][dataset], contrast, p, verdict, examples))
     return tuple(found)
 
 
-def _examples(
-    pairs: Sequence[tuple[ComparableCell, ComparableCell]], attached: Mapping[str, Attached]
-) -> Examples | None:
+def _examples(pairs: Sequence[Pair], details: Mapping[str, RecordDetails]) -> ExampleComparison | None:
     """Compare example by example, where the answers of both sides are at hand and to the same tests."""
-    held = [tuple(attached.get(cell.cell) for cell in pair) for pair in pairs]
+    found = [tuple(details.get(cell.cell) for cell in pair) for pair in pairs]
     ours, theirs, groups = [], [], set()
-    for first, second in held:
+    for first, second in found:
         if first is None or second is None or first.correct is None or second.correct is None:
             return None
         if (first.tests, first.group) != (second.tests, second.group):
@@ -286,10 +290,10 @@ def _examples(
     if our_bits.shape[1] < 2 * group:
         return None
     gain = our_bits.astype(np.int64) - their_bits
-    return Examples(mcnemar(our_bits, their_bits, group), finite_test_error(gain, group), len(pairs))
+    return ExampleComparison(mcnemar(our_bits, their_bits, group), finite_test_error(gain, group), len(pairs))
 
 
-def _notes(pairs: Sequence[tuple[ComparableCell, ComparableCell]], seeds: int) -> list[str]:
+def _notes(pairs: Sequence[Pair], seeds: int) -> list[str]:
     found = []
     if seeds < RANKED_SEEDS:
         found.append(f"fewer than {RANKED_SEEDS} seeds: shown, and no verdict")

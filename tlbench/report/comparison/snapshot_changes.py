@@ -1,4 +1,4 @@
-"""Two snapshots held against each other: which settings changed, by how much, and which only one of them has."""
+"""Compares two snapshots: which settings changed, by how much, and which only one of them has."""
 
 from __future__ import annotations
 
@@ -73,28 +73,28 @@ class Changes:
 
 
 @dataclass(frozen=True)
-class _Held:
+class _SettingScores:
     """A setting in one snapshot; ``seeds`` is empty where the other snapshot has none of them."""
 
     mean: float
     seeds: dict[int, float]
 
 
-def changes(first: Snapshot, second: Snapshot) -> Changes:
+def snapshot_changes(first: Snapshot, second: Snapshot) -> Changes:
     """Compare two snapshots setting by setting, under the same labels.
 
     Args:
         first: The earlier one, or the one to measure from.
         second: The other one.
     """
-    sides = [_held(snapshot) for snapshot in (first, second)]
+    sides = [_scores(snapshot) for snapshot in (first, second)]
     shared = [setting for setting in sides[0] if setting in sides[1]]
-    met = [_met(sides[0][setting], sides[1][setting]) for setting in shared]
-    contrasts = [_contrast(setting, *both) for setting, both in zip(shared, met, strict=True)]
+    pairs = [_on_common_seeds(sides[0][setting], sides[1][setting]) for setting in shared]
+    contrasts = [_contrast(setting, *both) for setting, both in zip(shared, pairs, strict=True)]
     adjusted = holm([contrast.p if contrast else None for contrast in contrasts])
     found = [
         Change(setting, before.mean, after.mean, contrast, p)
-        for setting, (before, after), contrast, p in zip(shared, met, contrasts, adjusted, strict=True)
+        for setting, (before, after), contrast, p in zip(shared, pairs, contrasts, adjusted, strict=True)
         if _differ(before, after)
     ]
     return Changes(
@@ -108,29 +108,29 @@ def changes(first: Snapshot, second: Snapshot) -> Changes:
     )
 
 
-def _held(snapshot: Snapshot) -> dict[Setting, _Held]:
+def _scores(snapshot: Snapshot) -> dict[Setting, _SettingScores]:
     seeds: dict[Setting, dict[int, float]] = {}
     for cell in comparable_cells(snapshot.records)[0]:
         setting = (cell.protocol, cell.dataset, cell.shots, cell.method, cell.backbone)
         seeds.setdefault(setting, {})[cell.seed] = cell.accuracy
-    return {setting: _Held(fmean(own.values()), own) for setting, own in seeds.items()}
+    return {setting: _SettingScores(fmean(own.values()), own) for setting, own in seeds.items()}
 
 
-def _met(first: _Held, second: _Held) -> tuple[_Held, _Held]:
+def _on_common_seeds(first: _SettingScores, second: _SettingScores) -> tuple[_SettingScores, _SettingScores]:
     """Return a setting on the seeds that both snapshots have, or as it is where there are none."""
     common = [seed for seed in first.seeds if seed in second.seeds]
     if not common:
-        return _Held(first.mean, {}), _Held(second.mean, {})
+        return _SettingScores(first.mean, {}), _SettingScores(second.mean, {})
     before, after = ({seed: side.seeds[seed] for seed in common} for side in (first, second))
-    return _Held(fmean(before.values()), before), _Held(fmean(after.values()), after)
+    return _SettingScores(fmean(before.values()), before), _SettingScores(fmean(after.values()), after)
 
 
-def _contrast(setting: Setting, first: _Held, second: _Held) -> Contrast | None:
+def _contrast(setting: Setting, first: _SettingScores, second: _SettingScores) -> Contrast | None:
     stratum = setting[1:3]
     return paired_contrast({stratum: second.seeds}, {stratum: first.seeds})
 
 
-def _differ(first: _Held, second: _Held) -> bool:
+def _differ(first: _SettingScores, second: _SettingScores) -> bool:
     return first.seeds != second.seeds or first.mean != second.mean
 
 
@@ -152,7 +152,7 @@ def _contents(records: pd.DataFrame) -> dict[str, frozenset[str]]:
     return marks
 
 
-def told(found: Changes) -> str:
+def changes_text(found: Changes) -> str:
     """Return what changed as lines for a terminal."""
     lines = [
         f"{found.first} against {found.second}: {text.counted(found.compared, 'setting')} in both, "

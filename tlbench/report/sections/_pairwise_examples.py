@@ -16,7 +16,7 @@ from tlbench.report.rows.leaderboard import Board
 from tlbench.report.sections._pairwise_table import row_name
 from tlbench.report.table import Table, TablePart, Value
 from tlbench.stats.paired_examples import McNemar, mcnemar
-from tlbench.store.mlflow.record_artifact import Attached
+from tlbench.store.mlflow.record_artifact import RecordDetails
 
 _SHOWN = 6  # rows whose answers are looked at: the first one's against each other's
 _NOTE = (
@@ -44,27 +44,29 @@ class _Comparison:
     seeds: int
 
 
-def examples_table(boards: Iterable[Board], cells: Iterable[ComparableCell], attached: Mapping[str, Attached]) -> Table:
+def examples_table(
+    boards: Iterable[Board], cells: Iterable[ComparableCell], details: Mapping[str, RecordDetails]
+) -> Table:
     """Return the first row of each board against those that follow, by dataset and shots: who was right alone.
 
     Args:
         boards: From :func:`tlbench.report.rows.leaderboard.leaderboard`; of each the first rows are compared.
         cells: See :func:`tlbench.report.comparable_cells.comparable_cells`.
-        attached: What the records hold, by cell.
+        details: What the records hold, by cell.
     """
-    known: dict[tuple[str, str, str, str, str], dict[int, Attached]] = {}
+    known: dict[tuple[str, str, str, str, str], dict[int, RecordDetails]] = {}
     for cell in cells:
-        details = attached.get(cell.cell)
-        if details is not None and details.bits:
+        found = details.get(cell.cell)
+        if found is not None and found.bits:
             setting = (cell.protocol, cell.method, cell.backbone, cell.dataset, cell.shots)
-            known.setdefault(setting, {})[cell.seed] = details
-    found: list[_Comparison] = []
+            known.setdefault(setting, {})[cell.seed] = found
+    comparisons: list[_Comparison] = []
     for board in boards:
         first, *others = [(row.method, row.backbone) for row in board.ranked[:_SHOWN]] or [("", "")]
         for dataset, shots, other in product(board.datasets, board.shots, others):
             sides = [known.get((board.protocol, *name, dataset, shots), {}) for name in (first, other)]
             place = _Place(board.protocol, dataset, shots, row_name(first), row_name(other))
-            found += _compare(place, *sides)
+            comparisons += _compare(place, *sides)
     head = ("protocol", "dataset", "shots", "row", "against", "right alone", "wrong alone", "tests", "difference", "p")
     body = [
         (
@@ -75,13 +77,15 @@ def examples_table(boards: Iterable[Board], cells: Iterable[ComparableCell], att
             text.points(each.test.difference),
             text.p_value(each.test.p),
         )
-        for each in found
+        for each in comparisons
     ]
     parts = [TablePart("Example by example", head, body, (0, 1, 3, 4), _NOTE)] if body else []
-    return Table("examples", [_record(each) for each in found], _Place._fields, parts)
+    return Table("examples", [_record(each) for each in comparisons], _Place._fields, parts)
 
 
-def _compare(place: _Place, ours: Mapping[int, Attached], theirs: Mapping[int, Attached]) -> Iterator[_Comparison]:
+def _compare(
+    place: _Place, ours: Mapping[int, RecordDetails], theirs: Mapping[int, RecordDetails]
+) -> Iterator[_Comparison]:
     """Test on the seeds that both have; yield nothing where the tests are not the same ones."""
     seeds = sorted(ours.keys() & theirs.keys())
     pairs = [(ours[seed], theirs[seed]) for seed in seeds]
@@ -98,7 +102,7 @@ def _record(each: _Comparison) -> dict[str, Value]:
             "difference": test.difference, "p": test.p, "seeds": each.seeds}  # fmt: skip
 
 
-def _stacked(one_side: Sequence[Attached], group: int) -> NDArray[np.bool_]:
+def _stacked(one_side: Sequence[RecordDetails], group: int) -> NDArray[np.bool_]:
     """Return right or wrong as (seeds, tests); episodes differ from seed to seed, so they are laid end to end."""
     answers = [each.correct for each in one_side if each.correct is not None]
     if group > 1 or len({each.tests for each in one_side}) > 1:

@@ -13,7 +13,7 @@ from tlbench.report.comparable_cells import ComparableCell, by_shots
 from tlbench.report.figure import Figure
 from tlbench.report.report_data import Report
 from tlbench.report.section import Content
-from tlbench.store.mlflow.record_artifact import Attached, Curve
+from tlbench.store.mlflow.record_artifact import Curve, RecordDetails
 
 TITLE = "Learning curves"
 ORDER = 90
@@ -28,28 +28,28 @@ _POINTS = 60  # of a line; longer ones are thinned
 
 def build(report: Report) -> Content:
     """Return the figure of the leading rows' curves, as far as their records were read."""
-    data = frame(report.cells, report.results.attached, report.leading.keys)
+    data = frame(report.cells, report.results.details, report.leading.keys)
     return Content(figures=(Figure("curves", _CAPTION, data, chart),))
 
 
 def frame(
-    cells: Iterable[ComparableCell], attached: Mapping[str, Attached], rows: Collection[tuple[str, str, str]]
+    cells: Iterable[ComparableCell], details: Mapping[str, RecordDetails], rows: Collection[tuple[str, str, str]]
 ) -> pd.DataFrame:
     """Return one row a step of a curve, for at most :data:`~tlbench.report.chart_style.MOST_PANELS` panels.
 
     Args:
         cells: See :func:`tlbench.report.comparable_cells.comparable_cells`.
-        attached: What the records hold, by cell.
+        details: What the records hold, by cell.
         rows: Protocol, method and backbone of the rows to look at.
     """
     chosen = sorted(
-        (cell for cell in cells if (cell.protocol, cell.method, cell.backbone) in rows and cell.cell in attached),
+        (cell for cell in cells if (cell.protocol, cell.method, cell.backbone) in rows and cell.cell in details),
         key=lambda cell: (cell.protocol, cell.dataset, by_shots(cell.shots), cell.method, cell.backbone, cell.seed),
     )
     lines = {
         (f"{name} · {cell.dataset}, {text.shots(cell.shots)}\n{cell.method}\n{cell.backbone}", name, cell.seed): curve
         for cell in chosen
-        for name, curve in _first(attached[cell.cell].curves)
+        for name, curve in _first(details[cell.cell].curves)
     }
     panels = list(dict.fromkeys(panel for panel, _, _ in lines))[: look.MOST_PANELS]
     found = [

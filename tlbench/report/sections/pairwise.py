@@ -34,7 +34,7 @@ def build(report: Report) -> Content:
         ),
         tables=(
             pairs_table(report.boards),
-            examples_table(report.boards, report.cells, report.results.attached),
+            examples_table(report.boards, report.cells, report.results.details),
         ),
         context=PairwiseContext(diagram.absence(report.boards)),
     )

@@ -1,4 +1,4 @@
-"""Opens MLflow's PostgreSQL database for reading: one snapshot that stands in nobody's way and writes nothing."""
+"""Reads MLflow's PostgreSQL database: a snapshot that blocks nobody and writes nothing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlbench.core.errors import UserError
 from tlbench.store.addresses import redacted, without_credentials
+from tlbench.store.mlflow.read_sql import SqlReader
 from tlbench.store.postgresql import engine
 
 if TYPE_CHECKING:
@@ -25,21 +26,21 @@ _FOREIGN = ("42P01", "42703")  # a table, or a column, is missing
 
 @dataclass(frozen=True)
 class _Database:
-    """See :class:`tlbench.store.mlflow.read_sql.Snapshot`."""
+    """See :class:`tlbench.store.mlflow.read_sql.Database`."""
 
     place: str
     link: Connection
-    packed: str = "CAST(json_object_agg(key, value) AS text)"
+    json_object: str = "CAST(json_object_agg(key, value) AS text)"
 
-    def ask(self, query: str, **values: int) -> Iterable[Any]:
+    def rows(self, query: str, **values: int) -> Iterable[Any]:
         from sqlalchemy import text
 
         return self.link.execute(text(query), values)
 
 
 @contextmanager
-def opened(uri: str) -> Iterator[_Database]:
-    """Give the database as it stands now.
+def open_postgresql(uri: str) -> Iterator[SqlReader]:
+    """Open the database as it stands now.
 
     Args:
         uri: See :func:`tlbench.store.postgresql.address`.
@@ -53,15 +54,15 @@ def opened(uri: str) -> Iterator[_Database]:
     try:
         with engine(uri).connect() as plain:
             link = plain.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True, yield_per=_ROWS)
-            yield _Database(place, link)
+            yield SqlReader(_Database(place, link))
     except DBAPIError as error:
-        raise _told(error, uri) from error
+        raise _user_error(error, uri) from error
 
 
-def _told(error: DBAPIError, uri: str) -> UserError:
-    place, said = without_credentials(uri), redacted(" ".join(str(error.orig).split()), uri)
+def _user_error(error: DBAPIError, uri: str) -> UserError:
+    place, message = without_credentials(uri), redacted(" ".join(str(error.orig).split()), uri)
     state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
     if state in _FOREIGN:
-        return UserError(f"{place}: cannot be read as an MLflow database: {said}", "is it the right one?")
-    hint = next((hint for part, hint in _HINTS.items() if part in said), "is it running, and is the address right?")
-    return UserError(f"{place}: cannot read the database: {said}", hint)
+        return UserError(f"{place}: cannot be read as an MLflow database: {message}", "is it the right one?")
+    hint = next((hint for part, hint in _HINTS.items() if part in message), "is it running, and is the address right?")
+    return UserError(f"{place}: cannot read the database: {message}", hint)

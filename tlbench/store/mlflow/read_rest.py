@@ -1,4 +1,4 @@
-"""Reads one experiment from an MLflow tracking server over its REST interface, page by page."""
+"""Reads experiments from an MLflow tracking server over its REST interface, page by page."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.client import HTTPException, HTTPMessage
 from typing import IO, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from tlbench.core.errors import UserError
 from tlbench.store.addresses import without_credentials
-from tlbench.store.mlflow import record_artifact as attached
-from tlbench.store.mlflow.record_artifact import Attached
+from tlbench.store.mlflow.record_artifact import RecordDetails, parse_details
 from tlbench.store.mlflow.schema import ARTIFACT, CURVE_PREFIX
 from tlbench.store.mlflow.stored_experiment import (
     STATUSES,
     TAG_PREFIX,
     StoredExperiment,
     StoredRun,
-    attach,
+    add_details,
     unknown_suite,
 )
 
@@ -89,7 +89,7 @@ class _Server:
         return answer
 
     def record(self, run_id: str) -> bytes:
-        """Return a run's record as it was attached, or nothing where the server does not hand it out."""
+        """Return a run's record as it is stored, or nothing where the server does not hand it out."""
         where = f"get-artifact?path={ARTIFACT}&run_uuid={quote(run_id)}"
         request = urllib.request.Request(f"{self.address}/{where}", None, self._headers)
         try:
@@ -117,65 +117,73 @@ def _hint(code: int) -> str:
     return "its own log says more" if code >= 500 else "is this the address of an MLflow server?"
 
 
-def read(uri: str, suite: str) -> StoredExperiment:
-    """Read the suite's experiment.
+class RestReader:
+    """Reads from a tracking server; see :class:`tlbench.store.mlflow.readers.ExperimentReader`.
 
     User and password come from the address or from ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``,
     else a bearer token from ``MLFLOW_TRACKING_TOKEN``, as with MLflow's own client.
 
     Args:
         uri: ``http://...`` or ``https://...``.
-        suite: Name of the experiment.
-
-    Raises:
-        UserError: There is no such experiment, or the server cannot be read.
     """
-    server = _Server(uri)
-    found = server.call(f"experiments/get-by-name?experiment_name={quote(suite, safe='')}")
-    if found is None or found["experiment"].get("lifecycle_stage", "active") != "active":
-        raise unknown_suite(suite, server.address, _names(server))
-    experiment = found["experiment"]
-    runs = []
-    for status in STATUSES:
-        body = {
-            "experiment_ids": [experiment["experiment_id"]],
-            "filter": f"attributes.status = '{status}'",
-            "run_view_type": "ACTIVE_ONLY",
-            "max_results": _PAGE,
-            "order_by": ["attributes.start_time ASC"],  # runs that end meanwhile come last, and shift no page
-        }
-        runs += [_run(item) for item in server.pages("runs/search", body, "runs")]
-    tags = _pairs(experiment.get("tags", []))
-    unread = attach(runs, _patient(server), _RECORDS, tags)
-    return StoredExperiment(tags, tuple(runs), str(experiment["experiment_id"]), unread)
+
+    def __init__(self, uri: str) -> None:
+        self._server = _Server(uri)
+
+    def suites(self) -> list[str]:
+        """Return the names of all experiments.
+
+        Raises:
+            UserError: The server cannot be read.
+        """
+        found = self._server.pages("experiments/search", {"max_results": _PAGE}, "experiments")
+        return sorted(str(each["name"]) for each in found)
+
+    def read(self, suite: str) -> StoredExperiment:
+        """Return the suite's experiment.
+
+        Raises:
+            UserError: There is no such experiment, or the server cannot be read.
+        """
+        server = self._server
+        found = server.call(f"experiments/get-by-name?experiment_name={quote(suite, safe='')}")
+        if found is None or found["experiment"].get("lifecycle_stage", "active") != "active":
+            raise unknown_suite(suite, server.address, self.suites())
+        experiment = found["experiment"]
+        runs = []
+        for status in STATUSES:
+            body = {
+                "experiment_ids": [experiment["experiment_id"]],
+                "filter": f"attributes.status = '{status}'",
+                "run_view_type": "ACTIVE_ONLY",
+                "max_results": _PAGE,
+                "order_by": ["attributes.start_time ASC"],  # runs that end meanwhile come last, and shift no page
+            }
+            runs += [_run(item) for item in server.pages("runs/search", body, "runs")]
+        tags = _pairs(experiment.get("tags", []))
+        unread = add_details(runs, _details_reader(server), _RECORDS, tags)
+        return StoredExperiment(tags, tuple(runs), str(experiment["experiment_id"]), unread)
 
 
-def suites(uri: str) -> list[str]:
-    """Return the names of all experiments.
+@contextmanager
+def open_server(uri: str) -> Iterator[RestReader]:
+    """Name a server to read from; nothing is asked of it yet.
 
     Args:
         uri: ``http://...`` or ``https://...``.
-
-    Raises:
-        UserError: The server cannot be read.
     """
-    return sorted(_names(_Server(uri)))
+    yield RestReader(uri)
 
 
-def _names(server: _Server) -> list[str]:
-    found = server.pages("experiments/search", {"max_results": _PAGE}, "experiments")
-    return [str(each["name"]) for each in found]
-
-
-def _patient(server: _Server) -> Callable[[StoredRun], Attached | None]:
+def _details_reader(server: _Server) -> Callable[[StoredRun], RecordDetails | None]:
     """Return what reads records from a server until it has failed to hand out several in a row."""
     missed = 0
 
-    def read(run: StoredRun) -> Attached | None:
+    def read(run: StoredRun) -> RecordDetails | None:
         nonlocal missed
         if missed == _MISSED:
             return None
-        found = attached.parse(server.record(run.id))
+        found = parse_details(server.record(run.id))
         missed = missed + 1 if found is None else 0
         return found
 

@@ -1,4 +1,4 @@
-"""Opens MLflow's SQLite file for reading: one snapshot that takes no lock for long and writes nothing."""
+"""Reads MLflow's SQLite file: a snapshot that takes no lock for long and writes nothing."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from urllib.parse import quote, unquote
 
 from tlbench.core.errors import UserError
 from tlbench.store.addresses import SQLITE
+from tlbench.store.mlflow.read_sql import SqlReader
 
 _WAIT_S = 30.0
 
 
 @dataclass(frozen=True)
 class _File:
-    """See :class:`tlbench.store.mlflow.read_sql.Snapshot`."""
+    """See :class:`tlbench.store.mlflow.read_sql.Database`."""
 
     place: str
     link: sqlite3.Connection
-    packed: str = "json_group_object(key, value)"
+    json_object: str = "json_group_object(key, value)"
 
-    def ask(self, query: str, **values: int) -> Iterable[Any]:
+    def rows(self, query: str, **values: int) -> Iterable[Any]:
         return self.link.execute(query, values)
 
 
 @contextmanager
-def opened(uri: str) -> Iterator[_File]:
-    """Give the file as it stands now.
+def open_sqlite(uri: str) -> Iterator[SqlReader]:
+    """Open the file as it stands now.
 
     Args:
         uri: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``.
@@ -45,6 +46,6 @@ def opened(uri: str) -> Iterator[_File]:
         link = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_WAIT_S, isolation_level=None)
         with closing(link):
             link.execute("BEGIN")  # every query sees the same moment
-            yield _File(str(path), link)
+            yield SqlReader(_File(str(path), link))
     except sqlite3.DatabaseError as error:
         raise UserError(f"{path}: cannot be read as an MLflow database: {error}") from error

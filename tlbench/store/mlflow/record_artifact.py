@@ -15,11 +15,12 @@ from tlbench.core.record import unpack_bits
 from tlbench.store.mlflow.schema import ARTIFACT
 
 Curve = tuple[tuple[int, float], ...]
+"""Step or epoch, and the value there."""
 
 
 @dataclass(frozen=True, slots=True)
-class Attached:
-    """The part of a record that is read from its file.
+class RecordDetails:
+    """The part of a record that MLflow keeps as a file.
 
     Attributes:
         curves: Values by epoch or step, by name.
@@ -46,8 +47,8 @@ class Attached:
         return np.unpackbits(packed, count=self.tests).astype(np.bool_)
 
 
-def from_folder(artifacts: str) -> Attached | None:
-    """Return what a run's folder of artifacts holds; None where it is elsewhere, or no longer there.
+def read_details(artifacts: str) -> RecordDetails | None:
+    """Read the record in a run's folder of artifacts; None where the folder is elsewhere, or no longer there.
 
     Args:
         artifacts: A path or a ``file:`` address; what lies on servers is not asked for.
@@ -57,17 +58,17 @@ def from_folder(artifacts: str) -> Attached | None:
         return None
     folder = Path(unquote(parts.path) if parts.scheme else artifacts)
     try:
-        return parse((folder / ARTIFACT).read_bytes())
+        return parse_details((folder / ARTIFACT).read_bytes())
     except OSError:
         return None
 
 
-def parse(text: bytes) -> Attached | None:
-    """Return what a stored record holds; None where the text is no record."""
+def parse_details(record: bytes) -> RecordDetails | None:
+    """Return the details of a record in its stored form; None where the text is no record."""
     try:
-        body = json.loads(text)
+        body = json.loads(record)
         outcome, error = body["outcome"] or {}, body["error"] or {}
-        return Attached(
+        return RecordDetails(
             curves={
                 str(name): tuple((int(step), float(value)) for step, value in curve)
                 for name, curve in outcome.get("curves", {}).items()

@@ -1,34 +1,42 @@
-"""One experiment as MLflow stores it, whichever way it was read."""
+"""A suite's experiment as MLflow stores it, whichever way it was read: its plan, and its runs with named facts."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from statistics import fmean
 
 from tlbench.core.errors import UserError, nearest
-from tlbench.store.mlflow.record_artifact import Attached
-from tlbench.store.mlflow.schema import BASELINE_TAG, CELL_TAG, TRIAL_TAG
+from tlbench.core.hashing import canonical
+from tlbench.core.not_applicable import NotApplicable
+from tlbench.store.mlflow import schema
+from tlbench.store.mlflow.record_artifact import RecordDetails
 
 STATUSES = ("FINISHED", "FAILED")
+"""Of runs that ended, the only ones that are read."""
 TAG_PREFIX = "tlbench."
+_NEEDED = frozenset(schema.PARAMS)
 
 
 @dataclass(slots=True)
 class StoredRun:
-    """One run, with the tags that tlbench wrote and the latest value of every metric that is no curve.
+    """One run: the tags that tlbench wrote, and the latest value of every metric that is no curve.
+
+    Readers fill ``params``, ``tags`` and ``metrics`` as the store has them; whoever reads a run asks its properties.
 
     Attributes:
         id: MLflow's run id.
         status: ``FINISHED`` or ``FAILED``.
         ended: End, seconds since the epoch; 0 where the store has none.
-        params: Parameters as text.
+        params: Parameters as text: those of :data:`tlbench.store.mlflow.schema.PARAMS`, options and parameters.
         tags: Tags whose key starts with ``tlbench.``.
-        metrics: Latest values, NaN where the store says so.
+        metrics: Latest values by MLflow's names (``test/accuracy``, ``cost/seconds``), NaN where the store says so.
         artifacts: Where its files are kept, as the store says it.
-        attached: What its record holds besides; None where it was not read.
+        details: What its record holds besides; None where it was not read.
     """
 
     id: str
@@ -38,12 +46,111 @@ class StoredRun:
     tags: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     artifacts: str = ""
-    attached: Attached | None = None
+    details: RecordDetails | None = None
+
+    @property
+    def is_search(self) -> bool:
+        """Whether it is the parent under which MLflow's pages show the trials of a search."""
+        return schema.SEARCH_TAG in self.tags
+
+    @property
+    def cell(self) -> str:
+        """Id of the cell; empty for a run that is not tlbench's."""
+        return self.tags.get(schema.CELL_TAG, "")
+
+    @property
+    def digest(self) -> str:
+        """Of the record: the last thing that is written before a run is finished. Empty where it is not there."""
+        return self.tags.get(schema.DIGEST_TAG, "")
+
+    @property
+    def error(self) -> str:
+        """Type and message of the failure; empty where none was stored."""
+        return self.tags.get(schema.ERROR_TAG, "")
+
+    @property
+    def is_transductive(self) -> bool:
+        """Whether the answer to one test example may depend on others."""
+        return schema.TRANSDUCTIVE_TAG in self.tags
+
+    @property
+    def is_oracle(self) -> bool:
+        """Whether the method saw labels that its protocol keeps from all others."""
+        return schema.ORACLE_TAG in self.tags
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has all that the run of a cell has."""
+        return bool(self.digest and self.cell) and self.params.keys() >= _NEEDED
+
+    @property
+    def options(self) -> str:
+        """The protocol's options as canonical JSON, every value a text."""
+        return _under(schema.OPTION_PREFIX, self.params)
+
+    @property
+    def method_params(self) -> str:
+        """The method's parameters as canonical JSON, every value a text."""
+        return _under(schema.PARAM_PREFIX, self.params)
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """Versions, hardware, code marks and whatever else a record says of its origin, by name."""
+        prefix = schema.PROVENANCE_PREFIX
+        return {key.removeprefix(prefix): value for key, value in self.tags.items() if key.startswith(prefix)}
+
+    @property
+    def search_key(self) -> str:
+        """Key of the search that it is a trial of, or that gave the cell its values; empty where there is none."""
+        return self.tags.get(schema.SETTING_TAG, "")
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it is a trial of a search."""
+        return schema.TRIAL_TAG in self.tags
+
+    @property
+    def trial_number(self) -> int:
+        """Number of the trial within its search, from 1 on; only of trials."""
+        return int(self.tags[schema.TRIAL_TAG])
+
+    @property
+    def trial_values(self) -> str:
+        """Values of the searched parameters as canonical JSON."""
+        return self.tags.get(schema.VALUES_TAG, "{}")
+
+    @property
+    def trial_segments(self) -> str:
+        """Segments of the trial's training as canonical JSON; empty where one configuration held throughout."""
+        return self.tags.get(schema.SEGMENTS_TAG, "")
+
+    @property
+    def is_winner(self) -> bool:
+        """Whether the cells of its setting took their values from this trial."""
+        return schema.WINNER_TAG in self.tags
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether a search ended the trial early."""
+        return schema.STOPPED_TAG in self.tags
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPlan:
+    """What the suite asked for when its results were written.
+
+    Attributes:
+        cells: Number of cells; None where no plan was stored.
+        not_applicable: What was left out.
+    """
+
+    cells: int | None = None
+    not_applicable: tuple[NotApplicable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StoredExperiment:
-    """An experiment as it stands in the store.
+    """An experiment as the store has it.
 
     Attributes:
         tags: Its own.
@@ -57,25 +164,48 @@ class StoredExperiment:
     id: str = ""
     unread: int = 0
 
+    @property
+    def baseline(self) -> str:
+        """The suite's baseline as written there; empty where none was stored."""
+        return self.tags.get(schema.BASELINE_TAG, "")
 
-def attach(
-    runs: Iterable[StoredRun], read: Callable[[StoredRun], Attached | None], most: int, tags: Mapping[str, str]
+    @property
+    def suite_text(self) -> str:
+        """The suite file; empty where it was not stored."""
+        return self.tags.get(schema.SUITE_TAG, "")
+
+    @property
+    def plan(self) -> StoredPlan:
+        """The stored plan; an empty one where there is none, or where it cannot be read."""
+        try:
+            stored = json.loads(self.tags.get(schema.PLAN_TAG, "") or "{}")
+        except ValueError:
+            return StoredPlan()
+        left_out = (
+            NotApplicable(int(each["count"]), str(each["reason"]), str(each["what"]))
+            for each in stored.get("not_applicable", ())
+        )
+        return StoredPlan(stored.get("cells"), tuple(left_out))
+
+
+def add_details(
+    runs: Iterable[StoredRun], read: Callable[[StoredRun], RecordDetails | None], most: int, tags: Mapping[str, str]
 ) -> int:
-    """Attach records to the runs of cells, those first that a report shows first; return how many were left out.
+    """Read the records of the runs of cells, those first that a report shows first; return how many were left out.
 
     These are failures, the baseline, and then the methods on backbones with the best mean accuracy.
 
     Args:
-        runs: Of an experiment; those of trials and of strangers are passed over.
-        read: Returns the record of a run, or None where it is not to be had.
-        most: Records that are asked for.
+        runs: Of an experiment; trials, and runs that are not tlbench's, are passed over.
+        read: Returns the details of a run, or None where its record is not to be had.
+        most: Number of records that are read at most.
         tags: The experiment's.
     """
-    cells = [run for run in runs if CELL_TAG in run.tags and TRIAL_TAG not in run.tags]
+    cells = [run for run in runs if run.cell and not run.is_trial]
     if len(cells) > most:
-        cells = _in_order(cells, tags.get(BASELINE_TAG, ""))
+        cells = _in_order(cells, tags.get(schema.BASELINE_TAG, ""))
     for run in islice(cells, most):
-        run.attached = read(run)
+        run.details = read(run)
     return max(0, len(cells) - most)
 
 
@@ -101,3 +231,13 @@ def unknown_suite(suite: str, place: str, known: Iterable[str]) -> UserError:
     names = [name for name in known if name != "Default"]  # MLflow makes this one itself
     hint = nearest(suite, names) if names else "no suite has stored results there yet; `tlbench run` makes them"
     return UserError(f"no results of a suite named {suite!r} in {place}", hint)
+
+
+def _under(prefix: str, pairs: Mapping[str, str]) -> str:
+    return _canonical(prefix, tuple([pair for pair in pairs.items() if pair[0].startswith(prefix)]))
+
+
+@lru_cache(10_000)
+def _canonical(prefix: str, pairs: tuple[tuple[str, str], ...]) -> str:
+    """Return pairs as canonical JSON, without the prefix; most runs share theirs with many others."""
+    return canonical({key.removeprefix(prefix): value for key, value in pairs})
