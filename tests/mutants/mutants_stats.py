@@ -280,7 +280,7 @@ MUTANTS = (
     ),
     Mutant(
         "changes: seeds that only one has count",
-        f"{CHANGES}:_met",
+        f"{CHANGES}:_on_common_seeds",
         "[seed for seed in first.seeds if seed in second.seeds]",
         "[]",
         f"{OF_FREEZE}::test_what_changed_is_a_paired_test_over_common_seeds",
