@@ -26,7 +26,7 @@ from tlbench.planning.search_plan import studies
 from tlbench.runner.observer import SilentObserver
 from tlbench.runner.run_context import RunContext
 from tlbench.runner.session import RaySession
-from tlbench.runner.tune_experiment import TrialSettings, run_trials
+from tlbench.runner.tune_experiment import Experiment, run_trials
 from tlbench.search.study import Study
 from tlbench.store.workspace import Workspace, driver_name
 from tlbench.worker.cache import WorkerCache
@@ -93,8 +93,9 @@ def searched(prepared: PreparedSuite, workspace: Workspace) -> tuple[float, list
 
     with workspace.ledger() as ledger, RaySession(workspace.root) as session:
         context = RunContext(workspace, ledger, session, Clock(), threading.Event(), driver_name())
-        budget, resources = Budget(prepared.suite.limits), prepared.suite.resources
-        run_trials(TrialSettings(studies(prepared.searches, ledger), "none", resources, budget), context)
+        resources = prepared.suite.resources
+        attempts = context.attempts(Budget(prepared.suite.limits), resources)
+        run_trials(Experiment(studies(prepared.searches, ledger), "none", resources), attempts, context)
     return (ends[-1] - ends[0]) / (len(ends) - 1), took[1:], memory
 
 

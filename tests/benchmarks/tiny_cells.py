@@ -25,7 +25,9 @@ from tlbench.core.resources import Limits
 from tlbench.planning.budget import Budget
 from tlbench.planning.prepare import PreparedSuite, prepare
 from tlbench.plugins import registry
-from tlbench.runner.scheduler import Drive
+from tlbench.runner.artifact_gate import ArtifactGate
+from tlbench.runner.attempts import Attempts
+from tlbench.runner.scheduler import Scheduler
 from tlbench.runner.session import RaySession
 from tlbench.runner.slot_pool import Slots
 from tlbench.runner.tracking import sync_suite
@@ -83,7 +85,8 @@ def through_slots(cells: list[Cell], prepared: PreparedSuite, workspace: Workspa
     """Run the cells through slots into the ledger and return the seconds from first to last."""
     with workspace.ledger() as ledger:
         start = time.perf_counter()
-        Drive(cells, slots, ledger, driver_name(), Budget(Limits())).run()
+        attempts = Attempts(ledger, driver_name(), Budget(Limits()), slots.resources)
+        Scheduler(cells, slots, attempts, ArtifactGate()).run()
         return time.perf_counter() - start
 
 
