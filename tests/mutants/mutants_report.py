@@ -213,6 +213,20 @@ MUTANTS = [
         "tests/report/test_tables.py::test_incomplete_rows_stand_below_however_good",
     ),
     Mutant(
+        "report: an unknown version is another version",
+        "tlbench.report.environments:mixtures",
+        'counts.pop("", 0)',
+        "0",
+        "tests/report/test_environments.py::test_unknown_is_not_different",
+    ),
+    Mutant(
+        "report: a row does not say on what devices it ran",
+        "tlbench.report.environments:mixtures",
+        "enumerate(Environment._fields)",
+        "list(enumerate(Environment._fields))[1:]",
+        "tests/report/test_environments.py::test_every_fact_is_looked_at",
+    ),
+    Mutant(
         "report: stale cells count as done too",
         "tlbench.report.report_data:Report.coverage",
         "done - old",

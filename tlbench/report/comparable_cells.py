@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from tlbench.report.environments import Environment
 from tlbench.stats.intervals import Estimate, nested_mean
 
 Stratum = tuple[str, str]
@@ -44,6 +45,7 @@ class ComparableCell:
         cell: The cell's id.
         run_id: MLflow's run.
         options: Options of the protocol, as canonical JSON.
+        environment: What it was computed with.
     """
 
     protocol: str
@@ -72,6 +74,7 @@ class ComparableCell:
     run_id: str = ""
     protocol_version: str = ""
     options: str = "{}"
+    environment: Environment = field(default_factory=Environment)
 
 
 _COLUMNS = (
@@ -79,6 +82,7 @@ _COLUMNS = (
     "test/accuracy", "test/accuracy_ci95", "test/macro_f1", "test/nll", "test/ece", "cost/seconds",
     "footprint/trainable", "footprint/stored_bytes", "cost/peak_memory", "transductive",
     "oracle", "validator", "choices", "footprint/total", "cell", "run_id", "protocol_version", "options",
+    "environment",
 )  # fmt: skip  # in the order of ComparableCell's fields
 
 
@@ -106,6 +110,7 @@ def comparable_cells(done: pd.DataFrame) -> tuple[tuple[ComparableCell, ...], tu
     scored["protocol_name"] = scored["protocol"]
     scored["validator"] = [json.loads(text).get("validator", "") for text in scored["options"]]
     scored["choices"] = _choices(scored)
+    scored["environment"] = _environments(scored)
     scored["protocol"] = _with_options(scored)
     scored["dataset"] = _with_fingerprint(scored, notes)
     newest = _apart(_newest(scored, notes))
@@ -169,6 +174,15 @@ def _choices(cells: pd.DataFrame) -> pd.Series:
         for values in cells[names].to_numpy(dtype=float).tolist()
     ]
     return pd.Series(found, index=cells.index, dtype=object)
+
+
+def _environments(cells: pd.DataFrame) -> pd.Series:
+    """Return what each cell was computed with; snapshots of earlier versions lack the columns."""
+    unknown = [""] * len(cells)
+    facts = [cells.get(f"provenance/{fact}", unknown) for fact in Environment._fields]
+    shared: dict[Environment, Environment] = {}
+    rows = (Environment(*map(str, row)) for row in zip(*facts, strict=True))
+    return pd.Series([shared.setdefault(row, row) for row in rows], index=cells.index, dtype=object)
 
 
 def _apart(cells: pd.DataFrame) -> pd.DataFrame:

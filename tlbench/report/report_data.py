@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -137,6 +138,7 @@ def _warnings(results: Results, boards: tuple[Board, ...]) -> list[str]:
     if results.failed:
         found.append(f"cells that failed: {len(results.failed)}, listed under reliability")
     found += _undiffering(boards)
+    found += _mixed(boards)
     if _CUT in results.suite_text[-_TAIL:]:
         found.append("the suite's text is too long for MLflow and was stored in part: reproduce from the file itself")
     small = sum(not board.ranked for board in boards)
@@ -159,6 +161,16 @@ def _undiffering(boards: tuple[Board, ...]) -> list[str]:
     if len(reasons) == 1 and all(board.baseline.absence for board in boards):
         return [f"no differences are shown: {reason}" for reason in reasons]
     return [f"no differences are shown for {'; '.join(where)}: {reason}" for reason, where in reasons.items()]
+
+
+def _mixed(boards: tuple[Board, ...]) -> list[str]:
+    """Say of each fact of the environment how many rows mix it."""
+    rows = [row for board in boards for row in board.rows]
+    counts = Counter(mixture.name for row in rows for mixture in row.mixtures)
+    return [
+        f"rows that mix {name} among their cells: {number} of {len(rows)}, listed under provenance"
+        for name, number in counts.items()
+    ]
 
 
 def _doubts(old: frozenset[str], audit: Audit | None) -> list[str]:

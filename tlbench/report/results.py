@@ -13,6 +13,7 @@ from tlbench.core.description import setting_label
 from tlbench.core.errors import UserError
 from tlbench.core.info import Shots
 from tlbench.core.not_applicable import NotApplicable
+from tlbench.report.environments import Environment
 from tlbench.report.trials import empty_trials, split_trials, trials_of_runs
 from tlbench.store.addresses import for_pages, without_credentials
 from tlbench.store.mlflow.readers import open_reader
@@ -27,9 +28,10 @@ NUMBERS = (
     "footprint/stored_bytes",
 )  # fmt: skip
 SOURCES = ("method_source", "protocol_source")
+ENVIRONMENT = tuple(f"provenance/{fact}" for fact in Environment._fields)
 COLUMNS = (
     "run_id", "cell", "digest", "ended", *TEXTS, "seed", "options", "params", "transductive", "oracle", "setting",
-    *SOURCES, *NUMBERS,
+    *SOURCES, *ENVIRONMENT, *NUMBERS,
 )  # fmt: skip
 
 
@@ -53,7 +55,7 @@ class Results:
         done: One row per cell with a result. Columns :data:`COLUMNS` and further scores and costs under their MLflow
             names; ``shots`` is text, ``ended`` is in seconds since the epoch, ``options`` and ``params`` are canonical
             JSON, ``transductive`` and ``oracle`` are truth values, ``setting`` is the key of the search that found its
-            parameters, or empty.
+            parameters, or empty; :data:`ENVIRONMENT` is what the cell was computed with, empty where it is unknown.
         provenance: Values and the number of cells that have them, by name (``torch``, ``commit``, ...).
         failed: Cells that failed and have no result.
         planned: Cells that the suite asks for; None when no plan was stored.
@@ -244,6 +246,7 @@ def _row(run: StoredRun) -> dict[str, Any]:
         "oracle": run.is_oracle,
         "setting": run.search_key,
         **{key: provenance.get(key, "") for key in SOURCES},
+        **{column: provenance.get(fact, "") for column, fact in zip(ENVIRONMENT, Environment._fields, strict=True)},
         **run.metrics,
     }
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from tlbench.report import number_format as text
 from tlbench.report.comparable_cells import ComparableCell, Scores, Stratum, accuracy, bounds, by_shots, grouped, scores
+from tlbench.report.environments import Mixture, mixtures
 from tlbench.report.rows import baseline as baselines
 from tlbench.report.rows.baseline import Baseline
 from tlbench.report.rows.cost import Cost, cost
@@ -42,6 +43,7 @@ class LeaderRow:
         wins: Datasets on which it is better than its baseline by more than the margin, equal, or worse.
         across: The difference as a claim about new datasets; None with fewer than two.
         scores: By (dataset, shots) and seed.
+        mixtures: In what the environments of its cells differ.
     """
 
     rank: int | None
@@ -60,6 +62,7 @@ class LeaderRow:
     wins: Wins | None = None
     across: Contrast | None = None
     scores: Scores = field(default_factory=dict, repr=False)
+    mixtures: tuple[Mixture, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,7 @@ def _row(
         wins=None if rival is None else count_wins(ours, rival),
         across=paired_contrast_across_datasets(ours, rival) if rival is not None and several else None,
         scores=ours,
+        mixtures=mixtures(cell.environment for cell in group),
     )
 
 

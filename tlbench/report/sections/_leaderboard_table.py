@@ -49,7 +49,7 @@ def _part(board: Board, trainings: Mapping[RowKey, int]) -> TablePart:
             text.size(row.cost.stored_bytes),
             text.size(row.cost.peak_memory),
             str(trainings.get((board.protocol, row.method, row.backbone), text.NONE)),
-            "; ".join(filter(None, (row.remark, row.difference.remark))),
+            "; ".join(filter(None, (row.remark, row.difference.remark, *map(str, row.mixtures)))),
         )
         for row in board.rows
     ]

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from tlbench.report import number_format as text
 from tlbench.report.report_data import Report
 from tlbench.report.section import Content
+from tlbench.report.sections._provenance_mixtures import mixtures_table
 from tlbench.report.sections._provenance_reproduction import Reproduction, reproduction_table, reproductions
 
 TITLE = "Provenance"
 ORDER = 120
-TABLES = ("reproduction",)
+TABLES = ("mixed_environments", "reproduction")
 FIGURES = ()
 _NOT_LISTED = ("pid", "attempt", "method_source", "protocol_source")  # too many to read; the records hold them
 _VALUES = 5  # of one fact that are listed
@@ -42,12 +43,12 @@ class ProvenanceContext:
 
 
 def build(report: Report) -> Content:
-    """Return the table of commands; the template lists the facts and the files of all sections."""
+    """Return the rows that mix environments, and the commands; the template adds the facts and the files of all."""
     results = report.results
     found = reproductions(report.suites, report.cells)
     fingerprints = set(zip(results.done["dataset"], results.done["dataset_fingerprint"], strict=True))
     return Content(
-        tables=(reproduction_table(found),),
+        tables=(mixtures_table(report.boards), reproduction_table(found)),
         context=ProvenanceContext(
             facts=tuple(
                 Fact(name.replace("_", " "), _listed(counts))
