@@ -206,7 +206,7 @@ def test_masked_language_modelling_trains_a_narrow_table_and_all_else(kind: str,
     backbone = built(save(kind, tmp_path / kind), RANDOM)
     ids = ids_of(backbone).int().numpy().repeat(8, 0)
     before = {name: p.detach().clone() for name, p in backbone.named_parameters()}
-    mlm, ctx = registry.declaration("methods", "mlm").load(), Context(cell="narrow", device=torch.device("cpu"))
+    mlm, ctx = registry.declaration("methods", "mlm").load(), Context(random_root="narrow", device=torch.device("cpu"))
     mlm.pretrain(Split(ids, None, np.arange(len(ids))), backbone, mlm.Config(epochs=20, lr=5e-3), ctx)
     losses = [loss for _, loss in ctx.curves["train_loss"]]
     assert losses[-1] < losses[0] - 0.5

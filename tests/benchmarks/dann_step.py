@@ -123,7 +123,7 @@ def measure(steps: int, width: int, repeats: int, device: torch.device) -> dict[
     """Return times, their ratio, and how far the results lie apart."""
     parts = domains()
     cfg = registry.declaration("methods", "dann").load().Config(steps=steps, checks=1)
-    ctx = Context(cell="dann-step", device=device)
+    ctx = Context(random_root="dann-step", device=device)
     sides = {"bare": bare, "tlbench": ours}
     times: dict[str, list[float]] = {name: [] for name in sides}
     weights: dict[str, list[Tensor]] = {}

@@ -105,7 +105,7 @@ def _tlbench(info: object, x: np.ndarray, y: np.ndarray, epochs: int, device: to
         unlabeled=None,
     )
     precision = "bfloat16" if device.type == "cuda" else "float32"
-    ctx = Context(cell="benchmark", device=device, precision=precision)
+    ctx = Context(random_root="benchmark", device=device, precision=precision)
     config = method.Config(epochs=epochs, batch_size=BATCH, lr=RATE, head_multiplier=1.0)
     method.fit(task, build(info, 0, None).to(device), config, ctx)
 

@@ -71,7 +71,7 @@ def ours(begin: MetaInitialisation, steps: int, parts: Parts) -> Step:
 
     def gradients() -> float:
         seen = 0.0
-        for piece in solver.pieces(*parts):
+        for piece in solver.chunks(*parts):
             loss = solver.losses(*piece, WAYS, weights).sum() / EPISODES
             loss.backward()
             seen += loss.item()

@@ -77,7 +77,7 @@ def _thaw(info: BackboneInfo, task: Task, pace: int, device: torch.device) -> fl
     backbone = build(info, 0, None).to(device)
     epochs = (len(backbone.layer_groups) + 1) * pace
     precision = "bfloat16" if device.type == "cuda" else "float32"
-    ctx = Context(cell="benchmark", device=device, precision=precision)
+    ctx = Context(random_root="benchmark", device=device, precision=precision)
     config = method.Config(epochs=epochs, epochs_per_stage=pace)
     clock = time.perf_counter if device.type == "cuda" else time.process_time
     start = clock()

@@ -66,7 +66,7 @@ def ours(backbone: Backbone, views: Tensor, optimizer: str, ctx: Context) -> Cal
     cfg = method.Config(optimizer=optimizer, lr=RATE, lars_lr=RATE, weight_decay=DECAY, temperature=TEMPERATURE)
     head = projection_head(backbone.out_dim, OUT, 2, torch.Generator().manual_seed(0))
     model = nn.Sequential(backbone, head).to(ctx.device, memory_format=torch.channels_last).train()
-    stepper = method.simclr_optimizer(model, cfg, method.REFERENCE)
+    stepper = method.simclr_optimizer(model, cfg, method._REFERENCE)
     batch = ViewBatch(views, len(views) // 2)
 
     def step() -> None:
@@ -183,7 +183,7 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    ctx = Context(cell="benchmark", device=device, precision="bfloat16" if device.type == "cuda" else "float32")
+    ctx = Context(random_root="benchmark", device=device, precision="bfloat16" if device.type == "cuda" else "float32")
     told: dict[str, Any] = {"device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu"}
     for name in asked.backbone:
         steps = {each: measure_steps(name, each, asked.batch, asked.repeats, ctx) for each in asked.optimizer}

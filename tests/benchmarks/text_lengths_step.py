@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tlbench.backbones.backbone import rounded
+from tlbench.backbones.backbone import round_length
 from tlbench.backbones.catalog import build, describe
 from tlbench.core.config import TrainingConfig
 from tlbench.data.catalog import open_dataset
@@ -70,7 +70,7 @@ def in_any_order() -> Iterator[None]:
 
 def padding(lengths: Tensor, pieces: list[Tensor]) -> float:
     """Return the share of padding where each piece is as long as its longest text."""
-    computed = sum(len(rows) * min(LENGTH, rounded(int(lengths[rows].max()))) for rows in pieces)
+    computed = sum(len(rows) * min(LENGTH, round_length(int(lengths[rows].max()))) for rows in pieces)
     return round(1 - int(lengths[torch.cat(pieces)].sum()) / computed, 3)
 
 
@@ -88,7 +88,7 @@ def main() -> None:
     split = Split(*(part[: asked.examples] for part in (scored.x, scored.labels, scored.rows)))
     info = describe(asked.name, {"max_length": LENGTH, "dropout": 0.0}, {"kind": "random"})
     recipe = TrainingConfig(epochs=1, batch_size=asked.batch)
-    ctx = Context(cell="benchmark", device=device)
+    ctx = Context(random_root="benchmark", device=device)
     fitted: list[Tensor] = []
 
     def fit() -> None:
@@ -127,7 +127,9 @@ def main() -> None:
         "ratio": {name: round(medians[f"{name}, by length"] / medians[f"{name}, any"], 3) for name in work},
         "padding": {
             "train, any": padding(lengths, [batch.rows for batch in drawn]),
-            "train, by length": padding(lengths, [piece.rows for batch in drawn for piece in whole.pieces(batch)]),
+            "train, by length": padding(
+                lengths, [piece.rows for batch in drawn for piece in whole.micro_batches(batch)]
+            ),
             "evaluate, any": padding(lengths, list(torch.arange(len(lengths)).split(256))),
             "evaluate, by length": padding(lengths, list(lengths.argsort().split(256))),
         },

@@ -73,7 +73,7 @@ def bare(cells: list[Cell], cache: WorkerCache) -> list[float]:
         dataset = cache.dataset(cell.dataset)
         backbone = cache.backbone(cell.backbone, cell.seed)
         features = cache.features(cell.backbone, cell.seed, dataset)
-        ctx = Context(cell=cell.id, device=cache.device, features=features)
+        ctx = Context(random_root=cell.id, device=cache.device, features=features)
         config = method.Config(**cell.method.params)
         info = task_info(cell.protocol, dataset.info, cell.shots)
         protocol.run(info, dataset, cell.seed, lambda t, m=method, c=config, x=ctx, b=backbone: m.fit(t, b, c, x), ctx)

@@ -198,7 +198,7 @@ def run(dataset: Dataset, shots: int | str) -> tuple[Task, tuple[str, ...]]:
         return ModulePredictor(FakeTeacher(dataset), [])
 
     info = TaskInfo("classification", dataset.info, shots, 10, {})
-    outcome = classification.run(info, dataset, 0, fit, Context(cell="groups", device=torch.device("cpu")))
+    outcome = classification.run(info, dataset, 0, fit, Context(random_root="groups", device=torch.device("cpu")))
     assert outcome is not None
     return seen[0], outcome.notes
 

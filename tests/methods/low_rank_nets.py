@@ -57,7 +57,7 @@ def updated_layers(backbone: Backbone) -> dict[str, Any]:
 
 def own_weight(layer: Any) -> Tensor:
     """Return the weight as it was given."""
-    return dict(layer.named_parameters(recurse=False))[layer.reads]
+    return dict(layer.named_parameters(recurse=False))[layer.weight_name]
 
 
 def wrap(body: nn.Module, sublayers: tuple[Sublayers, ...] = ()) -> Backbone:

@@ -19,6 +19,7 @@ from tlbench.plugins import registry
 from tlbench.testing.contract import Case, Fitted, run
 from tlbench.testing.fakes import CPU, fake_task
 from tlbench.training.context import Context
+from tlbench.training.epoch_loop import Checkpoints
 from tlbench.training.parameter_efficient.bottleneck_adapters import (
     AdaptedModule,
     AdapterDesign,
@@ -57,7 +58,7 @@ def _state(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _fit(backbone: Backbone, **params: Any) -> tuple[Any, Context]:
-    ctx = Context(cell="adapter-test", device=CPU)
+    ctx = Context(random_root="adapter-test", device=CPU)
     config = _method().Config(**{"epochs": 2, "lr": 5e-3, "reduction": 4, **params})
     return _method().fit(fake_task("classification").task, backbone, config, ctx), ctx
 
@@ -301,7 +302,7 @@ def test_initial_adapters_come_from_the_cells_seed_and_nothing_else() -> None:
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_resumed_training_equals_an_uninterrupted_one_in_every_placement(placement: str, tmp_path: Path) -> None:
     def fit(**context: Any) -> Tensor:
-        ctx = Context(cell="adapter-test", device=CPU, **context)
+        ctx = Context(random_root="adapter-test", device=CPU, **context)
         config = _method().Config(epochs=3, lr=5e-3, reduction=4, placement=placement)
         backbone = small_net("vit").float()
         return _method().fit(fake_task("classification").task, backbone, config, ctx).logits(images(4))
@@ -312,8 +313,8 @@ def test_resumed_training_equals_an_uninterrupted_one_in_every_placement(placeme
 
     expected = fit()
     with pytest.raises(InterruptedError):
-        fit(folder=tmp_path, interval=0.0, on_epoch=kill)
-    assert torch.equal(fit(folder=tmp_path, interval=0.0), expected)
+        fit(checkpoints=Checkpoints(tmp_path, interval=0.0), on_epoch=kill)
+    assert torch.equal(fit(checkpoints=Checkpoints(tmp_path, interval=0.0)), expected)
 
 
 def test_every_base_tensor_is_there_once_after_a_fit(tmp_path: Path) -> None:

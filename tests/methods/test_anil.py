@@ -121,7 +121,7 @@ def test_fewer_ways_than_outputs_use_the_first_outputs() -> None:
 
 
 def _fit(**params: Any) -> tuple[HeadDescentLearner, Context]:
-    method, ctx = registry.declaration("methods", "anil").load(), Context(cell="anil-test", device=CPU)
+    method, ctx = registry.declaration("methods", "anil").load(), Context(random_root="anil-test", device=CPU)
     cfg = method.Config(**{"episodes": 8, "check_every": 4, "checks": 2, "per_step": 2, **params})
     return method.fit(fake_task("episodic").task, fake_backbone(), cfg, ctx), ctx
 

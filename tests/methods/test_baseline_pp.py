@@ -93,7 +93,7 @@ def test_examples_without_any_feature_are_no_obstacle(method: ModuleType) -> Non
 
 
 def test_an_episode_leaves_the_body_alone_and_answers_by_the_fitted_directions(method: ModuleType) -> None:
-    fake, ctx = fake_task("episodic"), Context(cell="baseline", device=CPU)
+    fake, ctx = fake_task("episodic"), Context(random_root="baseline", device=CPU)
     config = method.Config(epochs=2, scale=8.0, steps=5, support_lr=0.3)
     learner = method.fit(fake.task, fake_backbone(), config, ctx)
     assert 0 < ctx.validation["accuracy"] <= 1
@@ -117,5 +117,5 @@ def test_the_body_learns_under_a_cosine_head_over_all_training_classes(
 
     monkeypatch.setattr(method, "train_base_classifier", note)
     fake = fake_task("episodic")
-    method.fit(fake.task, fake_backbone(), method.Config(lr=0.01, scale=7.0), Context(cell="b", device=CPU))
+    method.fit(fake.task, fake_backbone(), method.Config(lr=0.01, scale=7.0), Context(random_root="b", device=CPU))
     assert asked == {"train": fake.task.train, "lr": 0.01, "head": "cosine", "scale": 7.0}

@@ -109,4 +109,4 @@ def test_by_default_statistics_stay() -> None:
 
 
 def _context() -> Context:
-    return Context(cell="bitfit-test", device=CPU)
+    return Context(random_root="bitfit-test", device=CPU)

@@ -25,7 +25,9 @@ def _rates(monkeypatch: pytest.MonkeyPatch, backbone: Any, **params: Any) -> tup
         found.update(model=model, rates={id(p): group["lr"] for group in groups for p in group["params"]})
 
     monkeypatch.setattr(METHOD, "train_classifier", note)
-    METHOD.fit(fake_task("classification").task, backbone, METHOD.Config(**params), Context(cell="rates", device=CPU))
+    METHOD.fit(
+        fake_task("classification").task, backbone, METHOD.Config(**params), Context(random_root="rates", device=CPU)
+    )
     return found["model"], found["rates"]
 
 
@@ -61,7 +63,9 @@ def test_a_decay_of_one_is_fine_tuning_at_one_rate_bit_for_bit() -> None:
         (plain, {"head_multiplier": 1.0, "schedule": "slanted_triangular"}),
     ):
         backbone = fake_backbone()
-        method.fit(fake.task, backbone, method.Config(epochs=3, lr=1e-3, **params), Context(cell="same", device=CPU))
+        method.fit(
+            fake.task, backbone, method.Config(epochs=3, lr=1e-3, **params), Context(random_root="same", device=CPU)
+        )
         states.append(backbone.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
     start = fake_backbone().state_dict()

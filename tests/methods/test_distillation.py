@@ -27,7 +27,7 @@ from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.distillation_losses import decoupled_kl, softened_kl
 from tlbench.training.parameter_groups import parameter_groups
-from tlbench.training.supervised_loop import train_classifier
+from tlbench.training.supervised_loop import LoopOptions, train_classifier
 
 B, C = 6, 5
 VARIANTS: list[dict[str, Any]] = [
@@ -42,7 +42,7 @@ def _method() -> ModuleType:
 
 
 def _context(**changes: Any) -> Context:
-    return Context(**{"cell": "distillation-test", "device": CPU, **changes})
+    return Context(**{"random_root": "distillation-test", "device": CPU, **changes})
 
 
 @pytest.fixture
@@ -242,7 +242,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_from_it() -> None:
     ctx = _context(teacher=teacher)
     loss = _method().distillation_loss(fake.task.train, cfg, ctx)
     groups = parameter_groups([(model.parameters(), cfg.lr)], 0.0)
-    train_classifier(model, groups, fake.task.train, None, cfg, ctx, loss=loss, batch_norm="frozen")
+    train_classifier(model, groups, fake.task.train, None, cfg, ctx, LoopOptions(loss=loss, batch_norm="frozen"))
     assert ctx.curves["train_loss"][0][1] == pytest.approx(0.0, abs=1e-14)
     for own, its in zip(model.parameters(), teacher.parameters(), strict=True):
         torch.testing.assert_close(own, its, rtol=0, atol=1e-10)

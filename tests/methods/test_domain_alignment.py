@@ -18,7 +18,8 @@ from tlbench.data.dataset import Task
 from tlbench.plugins import registry
 from tlbench.testing.fakes import CPU, fake_backbone
 from tlbench.training.adaptation import batch_norm_statistics as moments
-from tlbench.training.adaptation.adaptation_loop import AdaptationStep, supervised_loss, train_on_domains
+from tlbench.training.adaptation.adaptation_loop import DEFAULT_OPTIONS as NO_OPTIONS
+from tlbench.training.adaptation.adaptation_loop import AdaptationStep, DomainOptions, supervised_loss, train_on_domains
 from tlbench.training.adaptation.alignment_ramp import alignment_ramp
 from tlbench.training.adaptation.bottleneck_classifier import BottleneckClassifier
 from tlbench.training.adaptation.class_confusion import class_confusion
@@ -70,15 +71,15 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def watch(name: str, task: Task, **params: Any) -> list[tuple[AdaptationStep, dict[str, Tensor]]]:
         module, seen = _method(name), []
-        real = module.train_adapting
+        real = module.train_on_domains
 
-        def spied(model: Any, groups: Any, task: Any, cfg: Any, ctx: Any, loss: Any, **more: Any) -> None:
+        def spied(model: Any, groups: Any, task: Any, cfg: Any, ctx: Any, loss: Any, *options: Any) -> None:
             def told(step: AdaptationStep) -> dict[str, Tensor]:
                 terms = loss(step)
                 seen.append((step, terms))
                 return terms
 
-            real(model, groups, task, cfg, ctx, told, **more)
+            real(model, groups, task, cfg, ctx, told, *options)
 
         monkeypatch.setattr(module, "train_on_domains", spied)
         _fit(name, task, **params)
@@ -228,15 +229,14 @@ def test_the_unlabelled_target_is_learnt_from(name: str) -> None:
     assert not _same(_state(_fit(name, task)), _state(_fit(name, other)))
 
 
-def _trained(task: Task, loss: Any, more: nn.Module | None = None, **how: Any) -> BottleneckClassifier:
+def _trained(task: Task, loss: Any, options: DomainOptions) -> BottleneckClassifier:
     """Train in double precision with all statistics frozen, so that one domain's answers do not move the other's."""
     torch.manual_seed(0)
     cfg = _config("source_only", weight_decay=0.0)
     model = BottleneckClassifier(fake_backbone(), CLASSES, cfg.bottleneck).double()
-    extra = () if more is None else (more.double().parameters(),)
-    train_on_domains(
-        model, model.groups(cfg, *extra), task, cfg, context(), loss, more=more, batch_norm="frozen", **how
-    )
+    extra = () if options.auxiliary is None else (options.auxiliary.double().parameters(),)
+    options = replace(options, batch_norm="frozen")
+    train_on_domains(model, model.groups(cfg, *extra), task, cfg, context(), loss, options)
     return model
 
 
@@ -245,13 +245,14 @@ def test_with_no_weight_and_frozen_statistics_it_is_training_on_the_source(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = two_domains()
-    alone = _trained(task, lambda step: {"loss": supervised_loss(step)}, reads=("source", "shots"))
+    parts = DomainOptions(parts=("source", "shots"))
+    alone = _trained(task, lambda step: {"loss": supervised_loss(step)}, parts)
     module, found = _method(name), []
-    monkeypatch.setattr(
-        module,
-        "train_on_domains",
-        lambda model, groups, task, cfg, ctx, loss, more=None: found.append(_trained(task, loss, more)),
-    )
+
+    def train(model: Any, groups: Any, task: Task, cfg: Any, ctx: Any, loss: Any, options: Any = NO_OPTIONS) -> None:
+        found.append(_trained(task, loss, options))
+
+    monkeypatch.setattr(module, "train_on_domains", train)
     module.fit(task, fake_backbone(), _config(name, weight=0.0), context())
     for own, expected in zip(found[0].parameters(), alone.parameters(), strict=True):
         torch.testing.assert_close(own, expected, rtol=1e-9, atol=1e-12)
@@ -289,7 +290,7 @@ def _net() -> nn.Sequential:
 
 @pytest.mark.parametrize("piece", [3, 7, 256])
 def test_pooled_moments_are_those_of_the_whole_set_as_one_batch(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moments, "_BATCH", piece)
+    monkeypatch.setattr(moments, "_BATCH_SIZE", piece)
     net, x = _net(), 5 + 3 * draw(23, 1, 8, 8)
     expected = copy.deepcopy(net).train()(x)
     weights = copy.deepcopy(dict(net.named_parameters()))
@@ -313,7 +314,7 @@ def test_pooled_moments_far_from_zero_do_not_cancel() -> None:
 def test_adabn_is_training_on_the_source_with_other_moments() -> None:
     task, proposed = two_domains(), {}
     alone = _fit("source_only", task)
-    ctx = context(on_proposal=lambda step, model: proposed.update({step: copy.deepcopy(model)}))
+    ctx = context(on_candidate=lambda step, model: proposed.update({step: copy.deepcopy(model)}))
     adapted = _fit("adabn", task, ctx)
     for own, expected in zip(adapted.module.parameters(), alone.module.parameters(), strict=True):
         assert torch.equal(own, expected)
@@ -381,7 +382,7 @@ def test_shot_smooths_the_labels_of_the_source_and_keeps_the_targets_shots_in_si
 
 def test_shot_proposes_no_model_from_before_the_adaptation() -> None:
     steps: list[int] = []
-    ctx = context(on_proposal=lambda step, model: steps.append(step))
+    ctx = context(on_candidate=lambda step, model: steps.append(step))
     _fit("shot", two_domains(), ctx)
     assert steps == [10, 12, 14, 16]
     assert {key for key in ctx.curves if key.startswith("train_")} == {"train_source_loss", "train_information"}

@@ -52,7 +52,7 @@ class Problem:
         return Split(np.zeros((len(rows), 1, 1, 1), np.uint8), self.y[rows], rows)
 
     def context(self) -> Context:
-        return Context(cell="features", device=CPU, features=cast(Any, Table(torch.from_numpy(self.z))))
+        return Context(random_root="features", device=CPU, features=cast(Any, Table(torch.from_numpy(self.z))))
 
 
 @pytest.fixture
@@ -138,13 +138,13 @@ def test_one_neighbour_is_the_nearest_by_brute_force(problem: Problem) -> None:
 
 
 def test_neighbours_are_counted_on_validation(problem: Problem) -> None:
-    scored = {k: _fit("knn", problem, k=k)[1].validation for k in _method("knn").GRID if k <= 60}
+    scored = {k: _fit("knn", problem, k=k)[1].validation for k in _method("knn")._GRID if k <= 60}
     best = max(scored, key=lambda k: (scored[k]["accuracy"], -scored[k]["nll"]))
     _, ctx = _fit("knn", problem)
     assert ctx.selected["k"] == best
     assert ctx.validation == scored[best]
     assert len({scores["accuracy"] for scores in scored.values()}) > 1
-    assert _fit("knn", problem, val=False)[1].selected["k"] == _method("knn").UNTUNED
+    assert _fit("knn", problem, val=False)[1].selected["k"] == _method("knn")._UNTUNED
 
 
 def test_asking_for_more_neighbours_than_examples_takes_all(problem: Problem) -> None:

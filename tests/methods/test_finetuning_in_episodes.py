@@ -17,6 +17,7 @@ from tlbench.data.dataset import Split, Task
 from tlbench.plugins import registry
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
+from tlbench.training.epoch_loop import Checkpoints
 from tlbench.training.fewshot.support_finetuning import SupportFineTuner
 
 WAYS, SHOTS = 3, 4
@@ -28,7 +29,7 @@ def method() -> ModuleType:
 
 
 def _context(**changes: Any) -> Context:
-    return Context(cell="episodes", device=CPU, **changes)
+    return Context(random_root="episodes", device=CPU, **changes)
 
 
 def _info(protocol: str) -> TaskInfo:
@@ -91,7 +92,7 @@ def test_fewer_ways_than_the_test_has_are_solved_too(method: ModuleType) -> None
 
 
 def test_nothing_is_kept_of_an_episode(method: ModuleType, tmp_path: Path) -> None:
-    ctx = _context(folder=tmp_path, interval=0.0)
+    ctx = _context(checkpoints=Checkpoints(tmp_path, interval=0.0))
     solver = method.fit(Task(_info("episodic"), _Sealed(), None), fake_backbone(), method.Config(epochs=2), ctx)
     before = copy.deepcopy(solver.module.state_dict())
     solver.classify(*_episodes(), WAYS)

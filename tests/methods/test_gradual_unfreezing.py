@@ -18,6 +18,7 @@ from tlbench.testing.contract import Case
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training import supervised_loop as loop
 from tlbench.training.context import Context
+from tlbench.training.epoch_loop import Checkpoints
 from tlbench.training.frozen_prefix import cache_prefix
 
 METHOD = registry.declaration("methods", "gradual_unfreezing").load()
@@ -54,7 +55,7 @@ class Watched:
 
         monkeypatch.setattr(METHOD, "Classifier", build)
         task = replace(fake_task("classification").task, val=None)
-        METHOD.fit(task, backbone, METHOD.Config(**params), Context(cell="thaw", device=CPU))
+        METHOD.fit(task, backbone, METHOD.Config(**params), Context(random_root="thaw", device=CPU))
 
 
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -113,7 +114,7 @@ def test_with_all_from_the_start_it_is_fine_tuning_bit_for_bit() -> None:
     states = []
     for method, params in ((METHOD, {"order": "all"}), (plain, {})):
         backbone = fake_backbone()
-        method.fit(fake.task, backbone, method.Config(epochs=3, **params), Context(cell="same", device=CPU))
+        method.fit(fake.task, backbone, method.Config(epochs=3, **params), Context(random_root="same", device=CPU))
         states.append(backbone.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
 
@@ -132,7 +133,7 @@ def test_patience_waits_for_the_last_stage() -> None:
     """At a rate that moves nothing no epoch is better than the first."""
     params = {"lr": 1e-300, "optimizer": "sgd", "batch_norm": "frozen", "patience": 1}
     for order, epochs in (("top_down", 9), ("head_first", 3), ("all", 2)):
-        ctx = Context(cell="thaw", device=CPU)
+        ctx = Context(random_root="thaw", device=CPU)
         config = METHOD.Config(epochs=12, epochs_per_stage=2, order=order, **params)
         METHOD.fit(fake_task("classification").task, fake_backbone(), config, ctx)
         assert [epoch for epoch, _ in ctx.curves["val_accuracy"]] == list(range(epochs))
@@ -177,7 +178,7 @@ def test_rates_fall_with_depth(monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[dict[str, Any]] = []
     monkeypatch.setattr(METHOD, "train_classifier", lambda model, groups, *rest, **more: found.extend(groups))
     config = METHOD.Config(lr=0.08, decay=0.5, head_multiplier=3.0)
-    METHOD.fit(fake_task("classification").task, fake_backbone(), config, Context(cell="rates", device=CPU))
+    METHOD.fit(fake_task("classification").task, fake_backbone(), config, Context(random_root="rates", device=CPU))
     assert sorted({group["lr"] for group in found}) == pytest.approx([0.01, 0.02, 0.04, 0.08, 0.24])
 
 
@@ -201,7 +202,7 @@ def test_a_fit_killed_after_any_epoch_continues_bit_for_bit(end: int, tmp_path: 
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        contract.run(case, tmp_path / "killed", folder=scratch, interval=0.0, on_epoch=kill)
-    resumed = contract.run(case, tmp_path / "again", folder=scratch, interval=0.0)
+        contract.run(case, tmp_path / "killed", checkpoints=Checkpoints(scratch, interval=0.0), on_epoch=kill)
+    resumed = contract.run(case, tmp_path / "again", checkpoints=Checkpoints(scratch, interval=0.0))
     assert torch.equal(straight.logits, resumed.logits)
     assert straight.ctx.curves == resumed.ctx.curves

@@ -24,6 +24,7 @@ from tlbench.testing.contract import Case
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.classifier import Classifier, train_mode
 from tlbench.training.context import Context
+from tlbench.training.process_group import ProcessGroup
 
 
 def _method() -> ModuleType:
@@ -97,7 +98,7 @@ def test_training_is_that_of_the_penalised_loss_written_out() -> None:
     backbone = fake_backbone().double()  # drawn in single precision, as the other
     torch.set_default_dtype(torch.float64)  # the classifier's new head too
     try:
-        predictor = _method().fit(task, backbone, config, Context(cell="l2-sp-test", device=CPU))
+        predictor = _method().fit(task, backbone, config, Context(random_root="l2-sp-test", device=CPU))
     finally:
         torch.set_default_dtype(torch.float32)
     found = dict(predictor.module.named_parameters())
@@ -125,7 +126,7 @@ def test_in_mixed_precision_the_pull_stays_in_single(monkeypatch: pytest.MonkeyP
         for p in model.parameters():
             p.fill_(1.0)
     monkeypatch.setattr(method, "train_classifier", watched)
-    ctx = Context(cell="l2-sp-test", device=CPU, precision="bfloat16")
+    ctx = Context(random_root="l2-sp-test", device=CPU, precision="bfloat16")
     method.fit(fake_task("classification").task, model, method.Config(alpha=1.0, beta=0.0), ctx)
     count = sum(p.numel() for p in model.parameters())
     assert seen == [(torch.float32, pytest.approx(0.5 * count * 1e-8, rel=1e-2))]
@@ -141,7 +142,7 @@ def _fit_together(rank: int, world: int, alpha: float = 2.0) -> dict[str, Tensor
     try:
         with tempfile.TemporaryDirectory() as folder:
             case = Case("l2_sp", "classification", params=params, validation=False)  # the last epoch's weights stay
-            fitted = contract.run(case, Path(folder), rank=rank, world=world)
+            fitted = contract.run(case, Path(folder), group=ProcessGroup(rank, world))
     finally:
         torch.set_default_dtype(torch.float32)
     return {name: p.detach() for name, p in fitted.result.module.named_parameters()}

@@ -53,13 +53,13 @@ def test_each_episode_is_scikit_learns_on_normalised_features(method: ModuleType
 def test_c_is_chosen_on_episodes_of_the_validation_classes(
     method: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(method, "GRID", (1e-3, 1.0, 1e3))
+    monkeypatch.setattr(method, "_GRID", (1e-3, 1.0, 1e3))
     learner, ctx = _fit(method, tmp_path)
     task = fake_task("episodic").task
-    episodes = validation_episodes(task.info, task.val, method.VALIDATION_EPISODES, ctx)
-    tried = {c: _fit(method, tmp_path, C=c) for c in method.GRID}
+    episodes = validation_episodes(task.info, task.val, method._VALIDATION_EPISODES, ctx)
+    tried = {c: _fit(method, tmp_path, C=c) for c in method._GRID}
     scores = {c: episode_scores(fitted, task.val, episodes, ctx) for c, (fitted, _) in tried.items()}
-    best = max(method.GRID, key=lambda c: scores[c].order)
+    best = max(method._GRID, key=lambda c: scores[c].order)
     assert len(set(scores.values())) == 3
     assert ctx.selected == {"C": best}
     assert ctx.validation == scores[best]._asdict() == tried[best][1].validation

@@ -18,7 +18,7 @@ from tlbench.training.parameter_efficient.low_rank import low_rank_state, merge_
 
 
 def _fit(backbone: Backbone, **params: Any) -> tuple[Any, Context]:
-    ctx = Context(cell="lora-test", device=CPU)
+    ctx = Context(random_root="lora-test", device=CPU)
     config = method().Config(**{"epochs": 2, "lr": 5e-3, "rank": RANK, **params})
     return method().fit(fake_task("classification").task, backbone, config, ctx), ctx
 

@@ -31,7 +31,7 @@ def test_it_starts_as_the_backbone_exactly_and_acts_once_trained(name: str, targ
 def test_at_the_start_every_b_has_a_gradient_and_no_a_has(name: str, targets: str) -> None:
     backbone = small_net(name).eval()
     added = adapt(backbone, targets)
-    assert added.idle == []
+    assert added.unused == []
     features = backbone(images())
     features.backward(torch.randn(features.shape, generator=seeded(), dtype=features.dtype))
     layers = updated_layers(backbone)
@@ -39,7 +39,7 @@ def test_at_the_start_every_b_has_a_gradient_and_no_a_has(name: str, targets: st
     for key, layer in layers.items():
         assert layer.lora_a.grad is not None
         assert layer.lora_a.grad.count_nonzero() == 0, key
-        for part in layer.lora_b.grad.chunk(len(layer.rows.chosen)):
+        for part in layer.lora_b.grad.chunk(len(layer.blocks.chosen)):
             assert part.abs().max() > 0, key
     trained = {name for name, p in backbone.named_parameters() if p.grad is not None}
     assert trained == {f"body.{key}.{own}" for key in layers for own in ("lora_a", "lora_b")}
@@ -101,7 +101,7 @@ def test_what_nothing_depends_on_is_left_as_it_was() -> None:
 
     backbone, x = wrap(Body()), normal(2, 4)
     added = adapt(backbone, "all", x)
-    assert (added.read, added.idle) == (["read"], ["unused"])
+    assert (added.read, added.unused) == (["read"], ["unused"])
     assert type(backbone.body.unused) is nn.Linear
     assert [name for name, _ in backbone.body.named_parameters() if "unused" in name] == [
         "unused.weight",

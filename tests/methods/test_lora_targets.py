@@ -90,7 +90,7 @@ def test_of_a_packed_projection_the_update_of_qv_leaves_the_keys(name: str) -> N
     backbone = small_net(name).eval()
     stir(adapt(backbone, "qv").parameters)
     for layer in updated_layers(backbone).values():
-        q, k, v = (layer.weight_now() - own_weight(layer)).chunk(3)
+        q, k, v = (layer.effective_weight() - own_weight(layer)).chunk(3)
         assert k.count_nonzero() == 0
         assert q.abs().max() > 1e-3
         assert v.abs().max() > 1e-3

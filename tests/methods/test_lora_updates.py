@@ -54,10 +54,10 @@ def test_a_plain_network_with_dense_weights_gives_the_same(name: str, targets: s
         for key, layer in updated_layers(backbone).items():
             own = plain.body.get_submodule(key)
             assert type(own) is layer.plain
-            weight = getattr(own, layer.reads)
-            blocks = list(weight.flatten(1).chunk(layer.rows.parts))
-            halves = zip(layer.lora_a.split(RANK), layer.lora_b.chunk(len(layer.rows.chosen)), strict=True)
-            for part, (a, b) in zip(layer.rows.chosen, halves, strict=True):
+            weight = getattr(own, layer.weight_name)
+            blocks = list(weight.flatten(1).chunk(layer.blocks.parts))
+            halves = zip(layer.lora_a.split(RANK), layer.lora_b.chunk(len(layer.blocks.chosen)), strict=True)
+            for part, (a, b) in zip(layer.blocks.chosen, halves, strict=True):
                 blocks[part] = blocks[part] + 2 * b @ a
             weight.copy_(torch.cat(blocks).view_as(weight))
     for training in (False, True):
@@ -70,10 +70,10 @@ def test_no_update_has_a_larger_rank(name: str, targets: str) -> None:
     added = adapt(backbone, targets)
     stir(added.parameters)
     for layer in updated_layers(backbone).values():
-        dense = (layer.weight_now() - own_weight(layer)).flatten(1).detach()
-        for part, block in enumerate(dense.chunk(layer.rows.parts)):
+        dense = (layer.effective_weight() - own_weight(layer)).flatten(1).detach()
+        for part, block in enumerate(dense.chunk(layer.blocks.parts)):
             rank = torch.linalg.matrix_rank(block, rtol=1e-9)
-            assert rank == (min(RANK, *block.shape) if part in layer.rows.chosen else 0)
+            assert rank == (min(RANK, *block.shape) if part in layer.blocks.chosen else 0)
 
 
 @pytest.mark.parametrize("bias", [True, False])

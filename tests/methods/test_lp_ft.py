@@ -19,6 +19,7 @@ from tlbench.training import linear_probe as probes
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
+from tlbench.training.epoch_loop import Checkpoints
 from tlbench.training.evaluation import evaluate
 from tlbench.training.frozen_features import embed
 from tlbench.training.linear_probe import LinearProbe, fit_probe, initialise_head
@@ -56,7 +57,7 @@ def _method() -> ModuleType:
 @pytest.mark.parametrize("offset", [0.0, 100.0])
 def test_before_the_first_step_the_logits_are_the_probes(fake: FakeTask, offset: float) -> None:
     live = _Live(fake, offset)
-    ctx = Context(cell="lp-ft-test", device=CPU, features=cast(Any, live))
+    ctx = Context(random_root="lp-ft-test", device=CPU, features=cast(Any, live))
     model = Classifier(fake_backbone(), 10).double().eval()
     probe = initialise_head(model, fake.task, ctx)
     z = live.take(fake.test.rows)
@@ -126,9 +127,9 @@ def test_the_start_stays_the_best_across_a_kill(tmp_path: Path) -> None:
             raise _KilledError
 
     with pytest.raises(_KilledError):
-        run(case, tmp_path / "killed", folder=scratch, interval=0.0, on_epoch=kill)
+        run(case, tmp_path / "killed", checkpoints=Checkpoints(scratch, interval=0.0), on_epoch=kill)
     assert list(scratch.glob("*.ckpt"))
-    resumed = run(case, tmp_path / "again", folder=scratch, interval=0.0)
+    resumed = run(case, tmp_path / "again", checkpoints=Checkpoints(scratch, interval=0.0))
     assert resumed.ctx.selected == straight.ctx.selected == {"C": straight.ctx.selected["C"], "epoch": -1}
     assert torch.equal(resumed.logits, straight.logits)
     assert resumed.result.footprint() == straight.result.footprint()

@@ -19,7 +19,7 @@ from tlbench.plugins import registry
 from tlbench.testing import contract
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
-from tlbench.training.fewshot.episodic_loop import EpisodeBatch, train_on_episodes
+from tlbench.training.fewshot.episodic_loop import EpisodeBatch, EpisodicTraining, train_on_episodes
 from tlbench.training.fewshot.inner_loop import multi_step_loss_weights
 
 WAYS, SHOTS, QUERIES, EPISODES = 3, 2, 4, 3
@@ -64,7 +64,7 @@ def _episodes(episodes: int = EPISODES) -> Parts:
 
 
 def _losses(solver: GradientDescentLearner, parts: Parts, steps: int) -> Tensor:
-    pieces = [solver.losses(*piece, WAYS, multi_step_loss_weights(steps, 1.0)) for piece in solver.pieces(*parts)]
+    pieces = [solver.losses(*piece, WAYS, multi_step_loss_weights(steps, 1.0)) for piece in solver.chunks(*parts)]
     return torch.cat(pieces)
 
 
@@ -101,8 +101,8 @@ def test_episodes_at_once_give_what_they_give_one_by_one(name: str, statistics: 
     parts, params = _episodes(), {"statistics": statistics, "order": order, "inner_steps": 2, "learn_rates": True}
     looped, together = _solver(name, **params), _solver(name, **params)
     together.vectorise(parts[0][0])
-    assert [len(piece[0]) for piece in looped.pieces(*parts)] == [1] * EPISODES
-    assert [len(piece[0]) for piece in together.pieces(*parts)] == [EPISODES]
+    assert [len(piece[0]) for piece in looped.chunks(*parts)] == [1] * EPISODES
+    assert [len(piece[0]) for piece in together.chunks(*parts)] == [EPISODES]
     one, other = (_gradient(solver, parts, 2) for solver in (looped, together))
     assert (one - other).norm() < 1e-12 * one.norm()
     answers = [solver.classify(*parts[:3], WAYS) for solver in (looped, together)]
@@ -116,7 +116,7 @@ def test_episodes_stay_apart_where_it_would_be_wrong_together(case: str) -> None
     backbone.body.insert(1, layer)  # type: ignore[operator]
     solver = _solver(backbone)
     solver.vectorise(parts[0][0])
-    assert [len(piece[0]) for piece in solver.pieces(*parts)] == [1] * EPISODES
+    assert [len(piece[0]) for piece in solver.chunks(*parts)] == [1] * EPISODES
     assert torch.isfinite(_gradient(solver, parts, 1)).all()
     torch.testing.assert_close(*(solver.classify(*parts[:3], WAYS) for _ in range(2)), rtol=0, atol=0)
 
@@ -266,7 +266,7 @@ def test_losses_of_all_steps_are_weighed() -> None:
     parts, solver = _episodes(), _solver(inner_steps=3)
     each = torch.stack([_losses(solver, parts, steps) for steps in (1, 2, 3)])
     weights = multi_step_loss_weights(3, 0.4)
-    found = torch.cat([solver.losses(*piece, WAYS, weights) for piece in solver.pieces(*parts)])
+    found = torch.cat([solver.losses(*piece, WAYS, weights) for piece in solver.chunks(*parts)])
     torch.testing.assert_close(found, torch.tensor(weights[1:], dtype=DOUBLE) @ each, rtol=1e-12, atol=1e-12)
 
 
@@ -279,7 +279,7 @@ def test_later_steps_have_the_rates_of_the_last() -> None:
 
 
 def _fit(tmp_path: Path | None = None, **params: Any) -> tuple[GradientDescentLearner, Context]:
-    method, ctx = registry.declaration("methods", "maml").load(), Context(cell="maml-test", device=CPU)
+    method, ctx = registry.declaration("methods", "maml").load(), Context(random_root="maml-test", device=CPU)
     cfg = method.Config(**{"episodes": 8, "check_every": 4, "checks": 2, "per_step": 2, **params})
     return method.fit(fake_task("episodic").task, fake_backbone(), cfg, ctx), ctx
 
@@ -317,10 +317,9 @@ def test_training_episodes_have_the_ways_of_the_test() -> None:
         seen.append((batch.ways, batch.done, len(batch.support)))
         return torch.zeros(())
 
-    cfg, ctx = Config(episodes=10, check_every=5, checks=1), Context(cell="c", device=CPU)
-    train_on_episodes(
-        solver.module, solver, optimizer, fake.task, cfg, ctx, backward, rate=lambda done: 1.0, per_step=3
-    )
+    cfg, ctx = Config(episodes=10, check_every=5, checks=1), Context(random_root="c", device=CPU)
+    training = EpisodicTraining(solver.module, solver, optimizer, backward, rate=lambda done: 1.0, episodes_per_step=3)
+    train_on_episodes(training, fake.task, cfg, ctx)
     assert seen == [(2, 0, 3), (2, 3, 2), (2, 5, 3), (2, 8, 2)]
 
 

@@ -18,6 +18,7 @@ from tlbench.plugins import registry
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
+from tlbench.training.epoch_loop import Checkpoints
 from tlbench.training.evaluation import ValidationScores
 from tlbench.training.fewshot import base_classifier
 from tlbench.training.fewshot import episodic_loop as meta
@@ -29,7 +30,7 @@ def method() -> ModuleType:
 
 
 def _context() -> Context:
-    return Context(cell="meta-baseline", device=CPU)
+    return Context(random_root="meta-baseline", device=CPU)
 
 
 def _cosines(z: Tensor, ways: int, shots: int) -> Tensor:
@@ -152,9 +153,9 @@ def test_killed_in_its_second_stage_it_continues_bit_for_bit(tmp_path: Path) -> 
             raise _KilledError
 
     with pytest.raises(_KilledError):
-        run(case, tmp_path / "killed", folder=scratch, interval=0.0, on_epoch=kill)
+        run(case, tmp_path / "killed", checkpoints=Checkpoints(scratch, interval=0.0), on_epoch=kill)
     assert {file.name for file in scratch.iterdir()} == {"classes.ckpt", "fit.ckpt"}
-    resumed = run(case, tmp_path / "again", folder=scratch, interval=0.0)
+    resumed = run(case, tmp_path / "again", checkpoints=Checkpoints(scratch, interval=0.0))
     assert torch.equal(straight.logits, resumed.logits)
     assert straight.ctx.curves == resumed.ctx.curves
     assert straight.ctx.selected == resumed.ctx.selected

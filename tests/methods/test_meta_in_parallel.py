@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tlbench.testing import contract
 from tlbench.testing.contract import Case
+from tlbench.training.process_group import ProcessGroup
 
 WORLD = 2
 SHORT = {"episodes": 10, "check_every": 5, "per_step": 3, "checks": 5}  # steps of 3 and of 2 episodes
@@ -43,7 +44,7 @@ def _fit(case: Case, rank: int, world: int) -> dict[str, Tensor]:
     torch.set_default_dtype(torch.float64)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            fitted = contract.run(case, Path(folder), rank=rank, world=world)
+            fitted = contract.run(case, Path(folder), group=ProcessGroup(rank, world))
     finally:
         torch.set_default_dtype(torch.float32)
     curves = {name: torch.tensor([value for _, value in points]) for name, points in fitted.ctx.curves.items()}

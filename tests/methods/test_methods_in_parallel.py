@@ -19,6 +19,7 @@ from torch import Tensor
 from tlbench.plugins import registry
 from tlbench.testing import contract
 from tlbench.testing.contract import PRETRAIN, Case
+from tlbench.training.process_group import ProcessGroup
 
 WORLD = 2
 SHORT: dict[str, dict[str, Any]] = {"gradual_unfreezing": {"epochs": 3, "order": "head_first"}}
@@ -47,7 +48,7 @@ def _fit(case: Case, rank: int, world: int) -> dict[str, Tensor]:
     torch.set_default_dtype(torch.float64)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            fitted = contract.run(case, Path(folder), rank=rank, world=world)
+            fitted = contract.run(case, Path(folder), group=ProcessGroup(rank, world))
     finally:
         torch.set_default_dtype(torch.float32)
     curves = {name: torch.tensor([value for _, value in points]) for name, points in fitted.ctx.curves.items()}

@@ -23,6 +23,8 @@ from tlbench.testing import contract
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_task, fake_text_backbone, fake_texts
 from tlbench.training.context import Context
+from tlbench.training.epoch_loop import Checkpoints
+from tlbench.training.process_group import ProcessGroup
 from tlbench.training.selfsupervised.language_head import LanguageModel
 from tlbench.training.selfsupervised.masked_batches import MaskedBatch, MaskedBatches
 from tlbench.training.selfsupervised.masking import IGNORE_INDEX, mask_tokens, non_special_tokens
@@ -49,7 +51,7 @@ def _mlm() -> ModuleType:
 
 
 def _context(**changes: Any) -> Context:
-    return Context(**{"cell": "mlm-test", "device": CPU, **changes})
+    return Context(**{"random_root": "mlm-test", "device": CPU, **changes})
 
 
 def _model(seed: int = 0) -> LanguageModel:
@@ -187,7 +189,7 @@ def test_a_batch_is_shared_out_whole_and_every_text_comes_once() -> None:
     assert sum(len(batch.ids) for batch in whole) == 99
     assert sum(batch.selected for batch in whole) == sum(len(batch.tokens) for batch in whole)
     shards = [
-        list(MaskedBatches(texts, backbone, 16, 0.15, _context(rank=rank, world=3), "test").epoch(3))
+        list(MaskedBatches(texts, backbone, 16, 0.15, _context(group=ProcessGroup(rank, 3)), "test").epoch(3))
         for rank in range(3)
     ]
     for batch, *parts in zip(whole, *shards, strict=True):
@@ -210,7 +212,7 @@ def test_a_random_token_is_one_that_a_text_holds_and_no_row_of_the_table_that_no
     assert backbone.vocabulary.size == TOKENS
     replaced = []
     for rank in range(2):
-        batches = MaskedBatches(texts, backbone, 16, 0.5, _context(rank=rank, world=2), "test")
+        batches = MaskedBatches(texts, backbone, 16, 0.5, _context(group=ProcessGroup(rank, 2)), "test")
         for batch in (batch for epoch in range(4) for batch in batches.epoch(epoch)):
             became = batch.ids[batch.rows, batch.columns]
             replaced.append(became[(became != backbone.vocabulary.mask) & (became != batch.tokens)])
@@ -284,10 +286,10 @@ def _gradients(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[Tensor]:
 @pytest.mark.usefixtures("double")
 def test_processes_with_unequal_numbers_of_selected_tokens_average_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = _gradients(monkeypatch)
-    shards = [_gradients(monkeypatch, rank=rank, world=2) for rank in range(2)]
+    shards = [_gradients(monkeypatch, group=ProcessGroup(rank, 2)) for rank in range(2)]
     counts = [
         len(next(MaskedBatches(_corpus(40, 0).x, fake_text_backbone(), 9, 0.15, ctx, "pretrain").epoch(0)).tokens)
-        for ctx in (_context(rank=rank, world=2) for rank in range(2))
+        for ctx in (_context(group=ProcessGroup(rank, 2)) for rank in range(2))
     ]
     assert counts[0] != counts[1], "this test needs unequal shards"
     for own, first, second in zip(alone, *shards, strict=True):
@@ -417,9 +419,9 @@ def test_a_task_is_resumed_bit_for_bit_while_its_labels_are_learnt(tmp_path: Pat
             raise _KilledError
 
     with pytest.raises(_KilledError):
-        run(case, tmp_path / "killed", folder=scratch, interval=0.0, on_epoch=kill)
+        run(case, tmp_path / "killed", checkpoints=Checkpoints(scratch, interval=0.0), on_epoch=kill)
     assert {file.name for file in scratch.iterdir()} == {"pretrain.ckpt", "fit.ckpt"}
-    resumed = run(case, tmp_path / "again", folder=scratch, interval=0.0)
+    resumed = run(case, tmp_path / "again", checkpoints=Checkpoints(scratch, interval=0.0))
     assert torch.equal(resumed.logits, straight.logits)
     assert resumed.ctx.curves == straight.ctx.curves
     assert {name: len(curve) for name, curve in straight.ctx.curves.items()} == {

@@ -32,8 +32,9 @@ from tlbench.testing.fakes import CPU, fake_backbone, fake_context, fake_dataset
 from tlbench.training.batches import Examples
 from tlbench.training.context import Context
 from tlbench.training.frozen_features import embed
+from tlbench.training.lars import LARS
 from tlbench.training.linear_probe import fit_probe
-from tlbench.training.selfsupervised.lars import LARS
+from tlbench.training.process_group import ProcessGroup
 from tlbench.training.selfsupervised.projection_head import projection_head
 from tlbench.training.selfsupervised.views import ViewBatches
 
@@ -43,7 +44,7 @@ def _method() -> ModuleType:
 
 
 def _context(**changes: Any) -> Context:
-    return Context(**{"cell": "simclr-test", "device": CPU, **changes})
+    return Context(**{"random_root": "simclr-test", "device": CPU, **changes})
 
 
 def _corpus() -> Split:
@@ -278,7 +279,9 @@ def _train_together(rank: int, world: int) -> dict[str, Tensor]:
     torch.set_default_dtype(torch.float64)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            fitted = contract.run(Case("simclr", PRETRAIN, params=params), Path(folder), rank=rank, world=world)
+            fitted = contract.run(
+                Case("simclr", PRETRAIN, params=params), Path(folder), group=ProcessGroup(rank, world)
+            )
     finally:
         torch.set_default_dtype(torch.float32)
     curves = {name: torch.tensor([value for _, value in points]) for name, points in fitted.ctx.curves.items()}

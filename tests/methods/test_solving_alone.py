@@ -17,6 +17,8 @@ from torch import Tensor
 from tlbench.plugins import registry
 from tlbench.testing.fakes import CPU, FakeTask, fake_backbone, fake_task
 from tlbench.training.context import Context
+from tlbench.training.epoch_loop import Checkpoints
+from tlbench.training.process_group import ProcessGroup
 
 WORLD, PATIENCE = 2, timedelta(seconds=60)
 
@@ -35,7 +37,7 @@ def _continue(ctx: Context, total: int) -> tuple[list[int], float]:
 def _fit(fake: FakeTask, rank: int, world: int) -> Any:
     """Fine-tuning, which trains in every episode; in validation it does so in both processes."""
     method = registry.declaration("methods", "finetune").load()
-    ctx = Context(cell="c", device=CPU, rank=rank, world=world)
+    ctx = Context(random_root="c", device=CPU, group=ProcessGroup(rank, world))
     return method.fit(fake.task, fake_backbone(), method.Config(epochs=1), ctx)
 
 
@@ -56,11 +58,13 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What this process, the first of two, has continued and fitted; the second has left."""
     folder = tmp_path_factory.mktemp("group")
     meeting = str(folder / "meeting")
-    _continue(Context(cell="c", device=CPU, folder=folder, interval=0.0), 2)
+    _continue(Context(random_root="c", device=CPU, checkpoints=Checkpoints(folder, interval=0.0)), 2)
     child = subprocess.Popen([sys.executable, __file__, meeting])
     try:
         _join(0, meeting)
-        continued = _continue(Context(cell="c", device=CPU, world=WORLD, folder=folder), 4)
+        continued = _continue(
+            Context(random_root="c", device=CPU, group=ProcessGroup(0, WORLD), checkpoints=Checkpoints(folder)), 4
+        )
         fitted = _fit(fake_task("episodic"), 0, WORLD)
         dist.barrier()
         assert child.wait(60) == 0
@@ -85,7 +89,15 @@ def test_the_first_process_solves_episodes_by_itself(first: Any) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     _join(1, sys.argv[1])
-    found = _continue(Context(cell="c", device=CPU, rank=1, world=WORLD, folder=Path(sys.argv[1]).parent / "none"), 4)
+    found = _continue(
+        Context(
+            random_root="c",
+            device=CPU,
+            group=ProcessGroup(1, WORLD),
+            checkpoints=Checkpoints(Path(sys.argv[1]).parent / "none"),
+        ),
+        4,
+    )
     assert found == ([2, 3], 4.0)
     _fit(fake_task("episodic"), 1, WORLD)
     dist.barrier()

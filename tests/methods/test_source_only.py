@@ -30,7 +30,7 @@ SHORT: dict[str, Any] = {"steps": 10, "checks": 2, "bottleneck": 16}
 def weights(method: str, task: Task) -> dict[str, Tensor]:
     module = registry.declaration("methods", method).load()
     torch.manual_seed(0)
-    predictor = module.fit(task, fake_backbone(), module.Config(**SHORT), Context(cell="bracket", device=CPU))
+    predictor = module.fit(task, fake_backbone(), module.Config(**SHORT), Context(random_root="bracket", device=CPU))
     return predictor.module.state_dict()
 
 
@@ -91,8 +91,8 @@ def test_printed_to_handwritten_digits(tmp_path: Path) -> None:
     for method in ("source_only", "target_oracle"):
         module = registry.declaration("methods", method).load()
         for seed in range(3):
-            ctx = Context(cell=f"{method}-{seed}", device=CPU, oracle=method == "target_oracle")
-            torch.manual_seed(derive_seed(ctx.cell))
+            ctx = Context(random_root=f"{method}-{seed}", device=CPU, oracle=method == "target_oracle")
+            torch.manual_seed(derive_seed(ctx.random_root))
 
             def fit(task: Task, module: Any = module, ctx: Context = ctx, seed: int = seed) -> Any:
                 return module.fit(task, build(facts, seed, None), module.Config(steps=600), ctx)

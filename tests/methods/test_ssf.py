@@ -40,7 +40,7 @@ def _stir(parameters: list[nn.Parameter]) -> None:
 
 
 def _fit(backbone: Backbone, **params: Any) -> tuple[Any, Context]:
-    ctx = Context(cell="ssf-test", device=CPU)
+    ctx = Context(random_root="ssf-test", device=CPU)
     config = _method().Config(**{"epochs": 2, "lr": 1e-2, **params})
     return _method().fit(fake_task("classification").task, backbone, config, ctx), ctx
 
@@ -60,7 +60,7 @@ def test_it_starts_as_the_backbone_exactly(name: str, training: bool, gradients:
     with torch.set_grad_enabled(gradients):
         expected = backbone(x)
         backbone.load_state_dict(before)  # batch statistics have moved
-        added = add_scales(backbone, x, parallel=False)
+        added = add_scales(backbone, x, distributed=False)
         assert backbone.training is training
         assert torch.equal(backbone(x), expected)
         _stir(added)
@@ -80,7 +80,7 @@ def test_every_layer_has_a_scale_and_a_shift_that_act(name: str) -> None:
             sizes.append(module.out_channels)
         elif isinstance(module, NORMS):
             sizes.append(len(module.weight))
-    added = add_scales(backbone, images(), parallel=False)
+    added = add_scales(backbone, images(), distributed=False)
     assert sorted(p.numel() for p in added) == sorted(2 * sizes)
     _stir(added)
     backbone(images()).square().sum().backward()
@@ -90,7 +90,7 @@ def test_every_layer_has_a_scale_and_a_shift_that_act(name: str) -> None:
 @pytest.mark.parametrize("name", BODIES)
 def test_merging_reproduces_outputs_and_needs_no_scale(name: str) -> None:
     backbone, x = small_net(name).eval(), images()
-    added = add_scales(backbone, x, parallel=False)
+    added = add_scales(backbone, x, distributed=False)
     _stir(added)
     trained = backbone(x)
     with torch.no_grad():
@@ -109,15 +109,15 @@ def test_merging_reproduces_outputs_and_needs_no_scale(name: str) -> None:
 def test_a_plain_network_with_merged_weights_gives_the_same(name: str) -> None:
     backbone, x = small_net(name).eval(), images()
     plain = copy.deepcopy(backbone)
-    _stir(add_scales(backbone, x, parallel=False))
+    _stir(add_scales(backbone, x, distributed=False))
     expected = backbone(x)
     own = dict(plain.body.named_modules())
     with torch.no_grad():
         for key, layer in backbone.body.named_modules():
             if isinstance(layer, Scaled):
                 assert type(own[key]) is layer.plain
-                for reads in layer.reads:
-                    setattr(own[key], reads, nn.Parameter(getattr(layer, reads)))
+                for name in (layer.weight_name, layer.bias_name):
+                    setattr(own[key], name, nn.Parameter(getattr(layer, name)))
     assert not any(isinstance(module, Scaled) for module in plain.modules())
     torch.testing.assert_close(plain(x), expected, rtol=1e-12, atol=1e-12)
 
@@ -128,7 +128,7 @@ def test_by_hand_it_is_gamma_times_the_layer_plus_beta() -> None:
     backbone = _wrap(nn.Sequential(*layers)).eval()
     x = torch.randn(2, 3, 4, 4, dtype=torch.float64)
     plain = copy.deepcopy(backbone.body)
-    _stir(add_scales(backbone, x, parallel=False))
+    _stir(add_scales(backbone, x, distributed=False))
     h = x
     for layer, scaled in zip(plain, backbone.body, strict=True):
         h = layer(h)
@@ -150,7 +150,7 @@ def test_the_encoder_layer_of_torch_in_training_and_on_its_fast_path() -> None:
             return self.layer(x).mean(1)
 
     backbone, x = _wrap(Body()), torch.randn(2, 3, 4, dtype=torch.float64)
-    added = add_scales(backbone, x, parallel=False)
+    added = add_scales(backbone, x, distributed=False)
     assert len(added) == 2 * 6  # packed attention and its output, two linear layers, two normalisations
     _stir(added)
     expected = backbone.train()(x)
@@ -164,7 +164,7 @@ def test_gradients_are_those_of_scaled_outputs() -> None:
     torch.manual_seed(0)
     backbone = _wrap(nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.LayerNorm(4)))
     x = torch.randn(3, 4, dtype=torch.float64)
-    added = add_scales(backbone, x, parallel=False)
+    added = add_scales(backbone, x, distributed=False)
     _stir(added)
     assert torch.autograd.gradcheck(lambda *values: backbone(x), added)
 
@@ -181,7 +181,7 @@ def test_what_nothing_depends_on_is_left_out() -> None:
             return self.rms(nn.functional.linear(x, self.read.weight))
 
     backbone, x = _wrap(Body()), torch.randn(2, 4, dtype=torch.float64)
-    added = add_scales(backbone, x, parallel=False)
+    added = add_scales(backbone, x, distributed=False)
     body = backbone.body
     assert {id(p) for p in added} == {id(body.read.gamma), id(body.rms.gamma)}
     assert type(body.unused) is nn.Linear
@@ -196,7 +196,7 @@ def test_in_mixed_precision_a_small_change_of_gamma_is_not_rounded_away() -> Non
     torch.manual_seed(0)
     backbone = _wrap(nn.Sequential(nn.Linear(256, 4))).float()
     x = torch.randn(64, 256)
-    gamma = add_scales(backbone, x, parallel=False)[0]
+    gamma = add_scales(backbone, x, distributed=False)[0]
     with torch.autocast("cpu", torch.bfloat16):
         before = backbone(x)
         assert before.dtype == torch.bfloat16, "what follows would run on activations of twice the size"
@@ -238,7 +238,7 @@ def test_scales_and_head_alone_reproduce_the_logits(name: str) -> None:
     fresh = copy.deepcopy(given)
     predictor, _ = _fit(given)
     kept = {key: p.detach().clone() for key, p in predictor.module.named_parameters() if p.requires_grad}
-    add_scales(fresh, images(), parallel=False)
+    add_scales(fresh, images(), distributed=False)
     other = copy.copy(predictor.module)
     other._modules = {**predictor.module._modules, "backbone": fresh}
     assert not other.load_state_dict(kept, strict=False).unexpected_keys
@@ -260,16 +260,16 @@ def test_statistics_move_only_where_asked_and_are_then_stored() -> None:
 
 def test_a_second_time_and_nothing_to_scale_are_refused_in_words() -> None:
     backbone = small_net("vit")
-    add_scales(backbone, images(), parallel=False)
+    add_scales(backbone, images(), distributed=False)
     with pytest.raises(UserError, match="already"):
-        add_scales(backbone, images(), parallel=False)
+        add_scales(backbone, images(), distributed=False)
     with pytest.raises(UserError, match="no layer"):
-        add_scales(_wrap(nn.Sequential(nn.Tanh())), torch.zeros(2, 4), parallel=False)
+        add_scales(_wrap(nn.Sequential(nn.Tanh())), torch.zeros(2, 4), distributed=False)
 
 
 def test_copies_are_independent() -> None:
     backbone, x = small_net("vit").eval(), images()
-    add_scales(backbone, x, parallel=False)
+    add_scales(backbone, x, distributed=False)
     twin = copy.deepcopy(backbone)
     expected = backbone(x)
     _stir([p for key, p in twin.named_parameters() if key.endswith(("gamma", "beta"))])

@@ -56,7 +56,9 @@ def test_bitfit_changes_exactly_what_it_says(fake: FakeTask, name: str, what: st
     expected = {"bias": biases, "norm": norms, "bias_norm": biases | norms}[what]
     assert expected
     task = replace(fake.task, val=None)
-    predictor = method.fit(task, backbone, method.Config(epochs=4, what=what), Context(cell="bitfit", device=CPU))
+    predictor = method.fit(
+        task, backbone, method.Config(epochs=4, what=what), Context(random_root="bitfit", device=CPU)
+    )
     changed = _changed(before, backbone.state_dict())
     assert changed == expected
     assert predictor.module.head.weight.abs().max() > 0
@@ -73,7 +75,9 @@ def test_bitfit_says_so_where_there_is_nothing_to_train(fake: FakeTask) -> None:
         backbone.replace(f"{block}.0", nn.Conv2d(1 if block == "block1" else 8, 8, 3, padding=1, bias=False))
         backbone.replace(f"{block}.1", nn.BatchNorm2d(8, affine=False))
     with pytest.raises(UserError, match="has no bias"):
-        _method("bitfit").fit(fake.task, backbone, _method("bitfit").Config(), Context(cell="bitfit", device=CPU))
+        _method("bitfit").fit(
+            fake.task, backbone, _method("bitfit").Config(), Context(random_root="bitfit", device=CPU)
+        )
 
 
 # The probe, and LP-FT
@@ -155,7 +159,7 @@ def test_the_pull_holds_the_backbone_where_it_started(fake: FakeTask) -> None:
     for alpha in (0.0, 1.0, 1e4):
         backbone = fake_backbone()
         config = method.Config(epochs=30, lr=1e-2, alpha=alpha)
-        method.fit(replace(fake.task, val=None), backbone, config, Context(cell="pull", device=CPU))
+        method.fit(replace(fake.task, val=None), backbone, config, Context(random_root="pull", device=CPU))
         moved = [(p - start[name]).square().sum().item() for name, p in backbone.named_parameters()]
         distances.append(sum(moved))
     assert distances[2] < 0.1 * distances[1] < 0.1 * distances[0]
@@ -206,7 +210,7 @@ def test_wise_ft_takes_the_best_share_on_validation(fake: FakeTask, tmp_path: An
     assert fake.task.val is not None
     _, ctx = _wise(fake, tmp_path / "c", fake.task)
     found = []
-    for share in _method("wise_ft").GRID:
+    for share in _method("wise_ft")._GRID:
         predictor, alone = _wise(fake, tmp_path / str(share), fake.task, alpha=share)
         scores = evaluate(predictor.module, Examples(fake.task.val, CPU), alone)
         assert (alone.validation["accuracy"], alone.validation["nll"]) == scores

@@ -24,6 +24,7 @@ from tlbench.training.context import Context
 from tlbench.training.evaluation import ValidationScores
 from tlbench.training.fewshot import episodic_loop as meta
 from tlbench.training.fewshot.episodes import validation_episodes
+from tlbench.training.fewshot.episodic_loop import EpisodicTraining
 from tlbench.training.frozen_features import embed
 
 
@@ -32,7 +33,7 @@ def _method(name: str) -> ModuleType:
 
 
 def _context(**changes: Any) -> Context:
-    return Context(**{"cell": "methods-test", "device": CPU, **changes})
+    return Context(**{"random_root": "methods-test", "device": CPU, **changes})
 
 
 def test_from_scratch_takes_random_weights_only() -> None:
@@ -149,8 +150,9 @@ def test_protonet_trains_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
     method, fake = _method("protonet"), fake_task("episodic")
     asked: dict[str, Any] = {}
 
-    def note(model: Any, learner: Any, optimizer: torch.optim.Optimizer, *rest: Any, rate: Any) -> None:
-        asked.update(optimizer=optimizer, rates=[rate(done) for done in (0, 1999, 2000, 3999, 4000)])
+    def note(training: EpisodicTraining, *rest: Any) -> None:
+        rates = [training.rate(done) for done in (0, 1999, 2000, 3999, 4000)]
+        asked.update(optimizer=training.optimizer, rates=rates)
 
     monkeypatch.setattr(method, "train_on_episodes", note)
     config = method.Config()

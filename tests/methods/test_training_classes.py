@@ -31,7 +31,7 @@ def _refusal(method: str, fake: FakeTask, **params: Any) -> str | None:
 
 
 def _fit(method: str, fake: FakeTask, **params: Any) -> Context:
-    declared, ctx = registry.declaration("methods", method), Context(cell="c", device=CPU)
+    declared, ctx = registry.declaration("methods", method), Context(random_root="c", device=CPU)
     module = declared.load()
     short = {"episodes": 2, "check_every": 1, "checks": 2, **({"epochs": 0} if method == "meta_baseline" else {})}
     module.fit(fake.task, fake_backbone(), module.Config(**{**short, **params}), ctx)

@@ -53,7 +53,7 @@ def test_a_tensor_under_two_names_moves_once() -> None:
 
 def test_accuracy_decides_then_likelihood_then_the_shorter_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     method = registry.declaration("methods", "wise_ft").load()
-    scripted = dict.fromkeys(method.GRID, ValidationScores(0.5, 0.1))
+    scripted = dict.fromkeys(method._GRID, ValidationScores(0.5, 0.1))
     scripted |= {
         0.2: ValidationScores(0.9, 0.7),
         0.4: ValidationScores(0.9, 0.3),

@@ -34,7 +34,7 @@ def two_domains(shots: int = 0, relabel: int | None = None) -> Task:
 
 def context(**changes: Any) -> Context:
     """Return a context on the CPU."""
-    return Context(**{"cell": "two-domains", "device": CPU, **changes})
+    return Context(**{"random_root": "two-domains", "device": CPU, **changes})
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:

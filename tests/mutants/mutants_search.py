@@ -423,7 +423,13 @@ MUTANTS = (
         "backbone",
         OF_SEGMENTS,
     ),
-    Mutant("fit: segments begin by chance", f"{FIT}:fit_cell", "cell=cell.random_root", "cell=cell.id", OF_SEGMENTS),
+    Mutant(
+        "fit: segments begin by chance",
+        f"{FIT}:fit_cell",
+        "random_root=cell.random_root",
+        "random_root=cell.id",
+        OF_SEGMENTS,
+    ),
     Mutant(
         "fit: segments before are left out",
         f"{FIT}:fit_cell.fit",

@@ -23,7 +23,9 @@ from tlbench.stats.validators import VALIDATORS
 from tlbench.store.mlflow.schema import key
 from tlbench.testing.fakes import CPU, fake_backbone, fake_pair
 from tlbench.training.context import Context
+from tlbench.training.epoch_loop import Checkpoints
 from tlbench.training.predictor import ModulePredictor
+from tlbench.training.process_group import ProcessGroup
 
 CLASSES = 10
 METHODS = [
@@ -49,7 +51,7 @@ def facts(dataset: Dataset, shots: int | str = 0, **options: Any) -> TaskInfo:
 
 
 def context(**changes: Any) -> Context:
-    return Context(**{"cell": "cell", "device": CPU, **changes})
+    return Context(**{"random_root": "cell", "device": CPU, **changes})
 
 
 class Table:
@@ -90,7 +92,7 @@ def offered(dataset: Dataset, models: dict[int, Table], ctx: Context | None = No
 
     def fit(task: Task) -> Table:
         for step, model in models.items():
-            assert ctx.propose(step, model.logits) is None, "a method learns nothing of how a proposal fares"
+            assert ctx.add_candidate(step, model.logits) is None, "a method learns nothing of how a proposal fares"
         return list(models.values())[-1]
 
     return outcome(dataset, fit, ctx, **options)
@@ -191,7 +193,7 @@ def test_the_named_validator_gives_the_result(dataset: Dataset, name: str) -> No
 
 def test_the_options_are_the_validators_and_none_is_the_oracle() -> None:
     assert get_args(adaptation.Options.model_fields["validator"].annotation) == tuple(VALIDATORS)
-    assert adaptation.ORACLE not in VALIDATORS
+    assert adaptation._ORACLE not in VALIDATORS
 
 
 def test_mlflow_takes_the_names_of_scores_and_curves(dataset: Dataset) -> None:
@@ -217,12 +219,12 @@ def test_a_model_that_diverged_is_not_chosen(dataset: Dataset) -> None:
 
 
 def test_only_the_first_process_keeps_and_scores(dataset: Dataset) -> None:
-    ctx, kept = context(rank=1, world=2), []
+    ctx, kept = context(group=ProcessGroup(1, 2)), []
 
     def fit(task: Task) -> Table:
-        assert ctx.on_proposal is not None
-        ctx.on_proposal = lambda step, model: kept.append(step)
-        ctx.propose(1, lambda x: x)
+        assert ctx.on_candidate is not None
+        ctx.on_candidate = lambda step, model: kept.append(step)
+        ctx.add_candidate(1, lambda x: x)
         return answering(dataset, {})
 
     assert adaptation.run(facts(dataset), dataset, 0, fit, ctx) is None
@@ -251,8 +253,8 @@ def fitted(name: str, dataset: Dataset, **changes: Any) -> tuple[Outcome, dict[s
     found = outcome(dataset, fit, ctx)
     (result,) = results
     assert isinstance(result, ModulePredictor)
-    assert ctx.on_proposal is not None
-    return found, result.module.state_dict(), ctx.on_proposal.__self__  # type: ignore[attr-defined]
+    assert ctx.on_candidate is not None
+    return found, result.module.state_dict(), ctx.on_candidate.__self__  # type: ignore[attr-defined]
 
 
 def relabelled(dataset: Dataset) -> Dataset:
@@ -325,10 +327,10 @@ def test_stored_answers_survive_a_kill(tmp_path: Path) -> None:
 
     straight, weights, kept = fitted("source_only", fake_pair())
     with pytest.raises(KilledError):
-        fitted("source_only", fake_pair(), folder=tmp_path, interval=0.0, on_epoch=kill)
+        fitted("source_only", fake_pair(), checkpoints=Checkpoints(tmp_path, interval=0.0), on_epoch=kill)
     before = {file.name: file.stat().st_mtime_ns for file in tmp_path.glob("*.npz")}
     assert sorted(before) == ["proposal-4.npz", "proposal-8.npz"]
-    resumed, others, stored = fitted("source_only", fake_pair(), folder=tmp_path, interval=0.0)
+    resumed, others, stored = fitted("source_only", fake_pair(), checkpoints=Checkpoints(tmp_path, interval=0.0))
     assert resumed == straight
     assert all(torch.equal(value, others[name]) for name, value in weights.items())
     assert stored.steps == kept.steps == [4, 8, 12]
@@ -344,9 +346,9 @@ def test_what_is_stored_is_what_the_model_answered_then(dataset: Dataset, tmp_pa
         model = answering(dataset, {TEST: 0.5})
         was = copy.deepcopy(model.table)
         proposals = CandidateOutputs(dataset, parts, CPU, folder)
-        proposals.keep(7, model.logits)
+        proposals.add(7, model.logits)
         model.table.zero_()
-        proposals.keep(30, model.logits)
+        proposals.add(30, model.logits)
         assert proposals.steps == [7, 30]
         for name, rows in parts.items():
             np.testing.assert_array_equal(proposals.logits(7)[name], was[rows])

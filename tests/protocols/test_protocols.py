@@ -43,7 +43,7 @@ def dataset() -> Dataset:
 
 
 def context() -> Context:
-    return Context(cell="cell", device=torch.device("cpu"))
+    return Context(random_root="cell", device=torch.device("cpu"))
 
 
 def rows_of(x: np.ndarray) -> np.ndarray:
@@ -133,7 +133,7 @@ def test_classification_scores_agree_with_the_stored_bits(dataset: Dataset) -> N
 def test_scores_agree_with_scikit_learn() -> None:
     from sklearn.metrics import accuracy_score, f1_score, log_loss
 
-    from tlbench.protocols._scores import classification_scores
+    from tlbench.protocols._outcomes import classification_scores
 
     generator = torch.Generator().manual_seed(0)
     logits = 2 * torch.randn(400, 7, generator=generator)
@@ -260,7 +260,7 @@ def test_episodes_scored_in_many_pieces_equal_those_scored_at_once(
 ) -> None:
     whole, learner, _ = play(dataset)
     assert len(learner.queries) == 1
-    monkeypatch.setattr(episodes, "_EMBEDDED", 2 * 25 * 7)
+    monkeypatch.setattr(episodes, "_EMBEDDED_VALUES", 2 * 25 * 7)
     pieces, learner, _ = play(dataset)
     assert len(learner.queries) == 8
     assert pieces == whole

@@ -47,7 +47,7 @@ def test_the_test_decides_nothing_and_is_not_scored(protocol: str, tmp_path: Pat
     other[tested] = 255 - other[tested]
     spoilt = replace(dataset, x=other)
     first, second = (
-        outcome(protocol, tmp_path / str(n), each, sealed=True) for n, each in enumerate((dataset, spoilt))
+        outcome(protocol, tmp_path / str(n), each, validation_only=True) for n, each in enumerate((dataset, spoilt))
     )
     assert first.selected == second.selected
     assert first.validation == pytest.approx(second.validation, rel=1e-2)  # some processors round by place
@@ -59,7 +59,7 @@ def test_the_test_decides_nothing_and_is_not_scored(protocol: str, tmp_path: Pat
 
 @pytest.mark.parametrize("protocol", CASES)
 def test_validation_is_that_of_a_whole_run(protocol: str, tmp_path: Path) -> None:
-    sealed = outcome(protocol, tmp_path / "sealed", sealed=True)
+    sealed = outcome(protocol, tmp_path / "sealed", validation_only=True)
     whole = outcome(protocol, tmp_path / "whole")
     assert sealed.validation == whole.validation != {}
     assert sealed.selected.items() <= whole.selected.items()
@@ -67,11 +67,11 @@ def test_validation_is_that_of_a_whole_run(protocol: str, tmp_path: Path) -> Non
 
 
 def test_an_adaptation_is_worth_what_its_validator_says(tmp_path: Path) -> None:
-    sealed = outcome("adaptation", tmp_path, sealed=True)
+    sealed = outcome("adaptation", tmp_path, validation_only=True)
     assert sealed.selected["validator"] == adaptation.Options().validator
     assert sealed.selected["validator"] in sealed.validation
 
 
 def test_what_is_not_a_number_is_a_failure(tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match="validation"):
-        outcome("classification", tmp_path, sealed=True, validation={"other": float("nan")})
+        outcome("classification", tmp_path, validation_only=True, validation={"other": float("nan")})

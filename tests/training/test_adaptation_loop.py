@@ -17,9 +17,10 @@ from torch.nn.functional import cross_entropy
 from tlbench.core.config import AdaptationConfig
 from tlbench.data.dataset import Task
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
-from tlbench.training.adaptation.adaptation_loop import AdaptationStep, supervised_loss, train_on_domains
+from tlbench.training.adaptation.adaptation_loop import AdaptationStep, DomainOptions, supervised_loss, train_on_domains
 from tlbench.training.adaptation.bottleneck_classifier import BottleneckClassifier
 from tlbench.training.context import Context
+from tlbench.training.epoch_loop import Checkpoints
 from tlbench.training.schedules import inverse_decay
 
 
@@ -49,7 +50,7 @@ def settings(**params: Any) -> AdaptationConfig:
 
 
 def context(**changes: Any) -> Context:
-    return Context(**{"cell": "adapting", "device": CPU, **changes})
+    return Context(**{"random_root": "adapting", "device": CPU, **changes})
 
 
 def train(
@@ -67,7 +68,7 @@ def train(
         steps.append(step)
         return (loss or (lambda step: {"loss": supervised_loss(step)}))(step)
 
-    train_on_domains(model, model.groups(cfg), task, cfg, ctx, watched, **how)
+    train_on_domains(model, model.groups(cfg), task, cfg, ctx, watched, DomainOptions(**how))
     return model, steps, ctx
 
 
@@ -97,7 +98,7 @@ def test_answers_are_taken_apart_by_size(task: Task, reads: Any, sizes: tuple[in
     task = shorter(shorter(fake_task("adaptation", shots=5).task, "train", 11), "unlabeled", 9)
     model = network()
     untrained = copy.deepcopy(model).eval()
-    _, steps, _ = train(task, settings(steps=1, checks=1), model=model, reads=reads, batch_norm="frozen")
+    _, steps, _ = train(task, settings(steps=1, checks=1), model=model, parts=reads, batch_norm="frozen")
     (step,) = steps
     splits = {"source": task.source, "shots": task.train, "target": task.unlabeled}
     for (part, split), size in zip(splits.items(), sizes, strict=True):
@@ -117,7 +118,7 @@ def test_one_forward_pass_over_all_that_is_read(task: Task) -> None:
     for reads, size in ((("source", "target"), 32), (("source",), 16), (("target",), 16)):
         model, sizes = network(), []
         model.backbone.register_forward_hook(lambda module, args, out, into=sizes: into.append(len(out)))
-        train(task, settings(), lambda step: {"loss": step.target.z.sum() + step.source.z.sum()}, model, reads=reads)
+        train(task, settings(), lambda step: {"loss": step.target.z.sum() + step.source.z.sum()}, model, parts=reads)
         assert sizes == [size] * 6
 
 
@@ -191,11 +192,15 @@ def test_models_are_proposed_at_equal_distances(
         proposed.append((step, copy.deepcopy(model.state_dict())))
         model.eval()
 
-    model, seen, _ = train(task, settings(steps=steps, checks=checks), ctx=context(on_proposal=note), before=before)
+    model, seen, _ = train(
+        task, settings(steps=steps, checks=checks), ctx=context(on_candidate=note), first_step=before
+    )
     assert [step for step, _ in proposed] == at
     assert len(seen) == steps
     assert all(torch.equal(value, proposed[-1][1][name]) for name, value in model.state_dict().items())
-    silent, _, _ = train(task, settings(steps=steps, checks=checks), ctx=context(on_proposal=note), proposes=False)
+    silent, _, _ = train(
+        task, settings(steps=steps, checks=checks), ctx=context(on_candidate=note), adds_candidates=False
+    )
     assert len(proposed) == len(at)
     assert all(torch.equal(value, silent.state_dict()[name]) for name, value in model.state_dict().items())
 
@@ -216,7 +221,9 @@ class Pull(nn.Module):
 def adversarial(task: Task, **changes: Any) -> tuple[BottleneckClassifier, Pull, Context]:
     model, pull, ctx = network(), Pull(), context(**changes)
     cfg = settings(steps=8, checks=4)
-    train_on_domains(model, model.groups(cfg, pull.parameters()), task, cfg, ctx, pull.loss, more=pull)
+    train_on_domains(
+        model, model.groups(cfg, pull.parameters()), task, cfg, ctx, pull.loss, DomainOptions(auxiliary=pull)
+    )
     return model, pull, ctx
 
 
@@ -231,8 +238,8 @@ def test_what_is_trained_beside_the_classifier_is_trained_and_resumed(task: Task
     model, pull, straight = adversarial(task)
     assert not torch.equal(pull.layers[0].weight, Pull().layers[0].weight)
     with pytest.raises(KilledError):
-        adversarial(task, folder=tmp_path, interval=0.0, on_epoch=kill)
-    again, resumed, ctx = adversarial(task, folder=tmp_path, interval=0.0)
+        adversarial(task, checkpoints=Checkpoints(tmp_path, interval=0.0), on_epoch=kill)
+    again, resumed, ctx = adversarial(task, checkpoints=Checkpoints(tmp_path, interval=0.0))
     assert ctx.curves == straight.curves
     for ours, theirs in ((again, model), (resumed, pull)):
         state = theirs.state_dict()
@@ -241,8 +248,10 @@ def test_what_is_trained_beside_the_classifier_is_trained_and_resumed(task: Task
 
 def test_what_is_trained_must_be_in_a_group(task: Task) -> None:
     model, pull = network(), Pull()
-    with pytest.raises(ValueError, match=r"in no group: \['more\.layers"):
-        train_on_domains(model, model.groups(settings()), task, settings(), context(), pull.loss, more=pull)
+    with pytest.raises(ValueError, match=r"in no group: \['auxiliary\.layers"):
+        train_on_domains(
+            model, model.groups(settings()), task, settings(), context(), pull.loss, DomainOptions(auxiliary=pull)
+        )
 
 
 def test_images_are_moved_where_that_is_asked_for(task: Task) -> None:

@@ -23,6 +23,7 @@ from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.data_parallel import data_parallel
 from tlbench.training.parameter_groups import parameter_groups
+from tlbench.training.process_group import ProcessGroup
 from tlbench.training.supervised_loop import train_classifier
 
 WORLD = 2
@@ -45,7 +46,7 @@ def _join(rank: int, meeting: str) -> None:
 
 
 def _context(rank: int, world: int) -> Context:
-    return Context(cell="parallel-test", device=CPU, rank=rank, world=world)
+    return Context(random_root="parallel-test", device=CPU, group=ProcessGroup(rank, world))
 
 
 def _normalise(rank: int, world: int, norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> dict[str, torch.Tensor]:
@@ -58,7 +59,7 @@ def _normalise(rank: int, world: int, norm: Callable[[int], nn.Module] = nn.Batc
     for _ in range(3):
         losses = nn.functional.cross_entropy(wrapped(ctx.shard(x)), ctx.shard(y), reduction="none")
         net.zero_grad()
-        ctx.mean(losses, 7).backward()
+        ctx.global_mean(losses, 7).backward()
     grads = {f"grad {name}": p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
     return grads | dict(net.state_dict())
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tlbench.core.config import Optimizer
 from tlbench.testing.fakes import CPU
 from tlbench.training.context import Context
+from tlbench.training.epoch_loop import Checkpoints
 from tlbench.training.parameter_groups import make_optimizer, parameter_groups, scale_rates
 
 TOTAL = 7
@@ -34,8 +35,8 @@ def started(name: Optimizer, leg: int) -> tuple[nn.Module, torch.optim.Optimizer
 
 def train(name: Optimizer, leg: int, folder: Path, **more: Any) -> tuple[dict[str, Tensor], Context]:
     model, optimizer = started(name, leg)
-    ctx = Context(cell="legs", device=CPU, folder=folder, **more)
-    epochs = ctx.epochs(TOTAL, model, optimizer=optimizer)
+    ctx = Context(random_root="legs", device=CPU, checkpoints=Checkpoints(folder), **more)
+    epochs = ctx.epochs(TOTAL, model, {"optimizer": optimizer})
     for epoch in epochs:
         epoch_of(model, optimizer, epoch)
         ctx.log(epoch, weight=model.weight.norm().item())
@@ -46,13 +47,13 @@ def train(name: Optimizer, leg: int, folder: Path, **more: Any) -> tuple[dict[st
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_a_leg_with_other_rates_is_a_training_whose_rates_are_turned(name: Optimizer, tmp_path: Path) -> None:
     model, optimizer = started(name, 0)
-    for epoch in Context(cell="legs", device=CPU).epochs(TOTAL, model):
+    for epoch in Context(random_root="legs", device=CPU).epochs(TOTAL, model):
         if epoch == 3:  # a third of seven epochs, rounded up
             for group in optimizer.param_groups:
                 group["base_lr"] = RATES[1]
                 group["weight_decay"] = DECAYS[1] if group["weight_decay"] else 0.0
         epoch_of(model, optimizer, epoch)
-    first, begun = train(name, 0, tmp_path, until=3)
+    first, begun = train(name, 0, tmp_path, segment_end=3)
     assert [step for step, _ in begun.curves["weight"]] == [0, 1, 2]
     second, whole = train(name, 1, tmp_path)
     assert [step for step, _ in whole.curves["weight"]] == list(range(TOTAL))
@@ -63,12 +64,14 @@ def test_a_leg_with_other_rates_is_a_training_whose_rates_are_turned(name: Optim
 
 
 def test_a_leg_that_is_over_changes_nothing_and_the_best_epoch_is_remembered(tmp_path: Path) -> None:
-    train("sgd", 0, tmp_path, until=6)
+    train("sgd", 0, tmp_path, segment_end=6)
     kept = (tmp_path / "fit.ckpt").read_bytes()
-    train("sgd", 1, tmp_path, until=3)
+    train("sgd", 1, tmp_path, segment_end=3)
     assert (tmp_path / "fit.ckpt").read_bytes() == kept
     model, optimizer = started("sgd", 0)
-    epochs = Context(cell="legs", device=CPU, folder=tmp_path).epochs(TOTAL, model, optimizer=optimizer)
+    epochs = Context(random_root="legs", device=CPU, checkpoints=Checkpoints(tmp_path)).epochs(
+        TOTAL, model, {"optimizer": optimizer}
+    )
     assert len(list(epochs)) == TOTAL - 5
     assert (epochs.best_epoch, epochs.best_score) == (1, (0,))
 
@@ -76,8 +79,8 @@ def test_a_leg_that_is_over_changes_nothing_and_the_best_epoch_is_remembered(tmp
 def test_a_training_before_the_one_that_is_cut_is_whole_in_the_first_leg(tmp_path: Path) -> None:
     for expected in (TOTAL, 0):
         model, optimizer = started("adamw", 0)
-        ctx = Context(cell="legs", device=CPU, folder=tmp_path, until=3)
-        assert len(list(ctx.epochs(TOTAL, model, name="pretrain", optimizer=optimizer))) == expected
+        ctx = Context(random_root="legs", device=CPU, checkpoints=Checkpoints(tmp_path), segment_end=3)
+        assert len(list(ctx.epochs(TOTAL, model, {"optimizer": optimizer}, name="pretrain"))) == expected
 
 
 def test_without_legs_nothing_is_kept_of_a_short_training(tmp_path: Path) -> None:
@@ -86,10 +89,16 @@ def test_without_legs_nothing_is_kept_of_a_short_training(tmp_path: Path) -> Non
 
 
 def test_groups_that_are_not_those_of_the_leg_before_are_refused(tmp_path: Path) -> None:
-    train("adamw", 0, tmp_path, until=3)
+    train("adamw", 0, tmp_path, segment_end=3)
     for groups in ([[0, 1]], [[0, 1], []]):
         model, _ = started("adamw", 0)
         parameters = list(model.parameters())
         other = torch.optim.AdamW([{"params": [parameters[n] for n in group]} for group in groups])
         with pytest.raises(ValueError, match=r"doesn't match the size|longer"):
-            next(iter(Context(cell="legs", device=CPU, folder=tmp_path).epochs(TOTAL, model, optimizer=other)))
+            next(
+                iter(
+                    Context(random_root="legs", device=CPU, checkpoints=Checkpoints(tmp_path)).epochs(
+                        TOTAL, model, {"optimizer": other}
+                    )
+                )
+            )

@@ -134,7 +134,7 @@ def test_training_the_rest_equals_training_the_whole(name: str, monkeypatch: pyt
         monkeypatch.setattr(loop, "cache_prefix", keep)
         groups = parameter_groups([(model.parameters(), 1e-2)], 0.0)
         recipe = TrainingConfig(epochs=3, batch_size=4, optimizer="sgd")
-        train_classifier(model, groups, _split(), _split(6), recipe, Context(cell="prefix", device=CPU))
+        train_classifier(model, groups, _split(), _split(6), recipe, Context(random_root="prefix", device=CPU))
         states.append(model.state_dict())
     assert used == [True, False]
     for key, value in states[0].items():
@@ -147,7 +147,7 @@ def test_moved_images_are_never_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     model = _classifier("resnet", 1)
     recipe = TrainingConfig(epochs=1, augment="shift")
     groups = parameter_groups([(model.parameters(), 1e-2)], 0.0)
-    train_classifier(model, groups, _split(), None, recipe, Context(cell="prefix", device=CPU))
+    train_classifier(model, groups, _split(), None, recipe, Context(random_root="prefix", device=CPU))
 
 
 def test_kept_maps_are_not_moved_as_if_they_were_images(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ def test_kept_maps_are_not_moved_as_if_they_were_images(monkeypatch: pytest.Monk
 
 
 def test_outputs_that_would_take_too_much_memory_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefix, "_LARGEST", 1000)
+    monkeypatch.setattr(prefix, "_MAX_BYTES", 1000)
     assert cache_prefix(_classifier("resnet", 2), [Examples(_split(), CPU)]) is None
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tlbench.training.lars import LARS
 from tlbench.training.parameter_groups import make_optimizer, parameter_groups, scale_rates
-from tlbench.training.selfsupervised.lars import LARS
 
 LR, MOMENTUM, DECAY, TRUST = 0.4, 0.9, 0.02, 1e-3
 SHAPES = ((3, 2), (4, 3, 2, 2), (5,), ())

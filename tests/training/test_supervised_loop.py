@@ -21,10 +21,12 @@ from tlbench.training import supervised_loop as loop
 from tlbench.training.batches import Batch, Batches, Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
+from tlbench.training.epoch_loop import Checkpoints
 from tlbench.training.evaluation import evaluate, score_logits
 from tlbench.training.parameter_groups import ParameterGroup, parameter_groups, scale_rates
+from tlbench.training.process_group import ProcessGroup
 from tlbench.training.schedules import rate_factor
-from tlbench.training.supervised_loop import smoothed_cross_entropy, train_classifier
+from tlbench.training.supervised_loop import LoopOptions, smoothed_cross_entropy, train_classifier
 
 Recipe = partial(TrainingConfig, epochs=3, batch_size=16)
 
@@ -40,7 +42,7 @@ def fake() -> FakeTask:
 
 
 def _context(**changes: object) -> Context:
-    return Context(**{"cell": "loop-test", "device": CPU, **changes})  # type: ignore[arg-type]
+    return Context(**{"random_root": "loop-test", "device": CPU, **changes})  # type: ignore[arg-type]
 
 
 def _state(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -93,7 +95,9 @@ def test_frozen_batch_norm_keeps_its_statistics_and_train_moves_them(fake: FakeT
         model = Classifier(fake_backbone(), 10)
         before = {name: b.clone() for name, b in model.named_buffers()}
         groups = _groups(model, 1e-3, 1.0, 0.0)
-        train_classifier(model, groups, fake.task.train, fake.task.val, Recipe(), _context(), batch_norm=policy)  # type: ignore[arg-type]
+        train_classifier(
+            model, groups, fake.task.train, fake.task.val, Recipe(), _context(), LoopOptions(batch_norm=policy)
+        )  # type: ignore[arg-type]
         changed = [name for name, b in model.named_buffers() if not torch.equal(b, before[name])]
         assert bool(changed) is moved
 
@@ -109,7 +113,7 @@ def test_training_a_head_on_a_frozen_body_equals_training_it_on_cached_features(
     features = Split(z, fake.task.train.y, fake.task.train.rows)
     for net, split in ((model, fake.task.train), (cached, features)):
         groups = _groups(net, 1e-2, 1.0, 1e-2)
-        train_classifier(net, groups, split, None, Recipe(epochs=5), _context(), batch_norm="frozen")
+        train_classifier(net, groups, split, None, Recipe(epochs=5), _context(), LoopOptions(batch_norm="frozen"))
     torch.testing.assert_close(model.head.weight, cached.head.weight, rtol=1e-4, atol=1e-6)
     assert model.head.weight.abs().max() > 0.01
 
@@ -133,8 +137,8 @@ def test_a_run_killed_after_any_epoch_continues_bit_for_bit(fake: FakeTask, tmp_
                 raise InterruptedError
 
         with pytest.raises(InterruptedError):
-            train(_context(folder=folder, interval=0.0, on_epoch=kill))
-        resumed = _context(folder=folder, interval=0.0)
+            train(_context(checkpoints=Checkpoints(folder, interval=0.0), on_epoch=kill))
+        resumed = _context(checkpoints=Checkpoints(folder, interval=0.0))
         found = train(resumed)
         assert all(torch.equal(found[name], expected[name]) for name in expected)
         assert resumed.curves == straight.curves
@@ -145,7 +149,13 @@ def test_patience_stops_early(fake: FakeTask) -> None:
     model, ctx = Classifier(fake_backbone(), 10), _context()
     groups = _groups(model, 0.0, 1.0, 0.0)
     train_classifier(
-        model, groups, fake.task.train, fake.task.val, Recipe(epochs=30, patience=2), ctx, batch_norm="frozen"
+        model,
+        groups,
+        fake.task.train,
+        fake.task.val,
+        Recipe(epochs=30, patience=2),
+        ctx,
+        LoopOptions(batch_norm="frozen"),
     )
     assert [step for step, _ in ctx.curves["val_accuracy"]] == [0, 1, 2]
     assert ctx.selected == {"epoch": 0}
@@ -186,7 +196,7 @@ def test_shards_of_all_processes_make_up_the_batches_of_one(fake: FakeTask) -> N
         examples = Examples(fake.task.train, CPU)
         return list(Batches(examples, 16, "shift_flip", _context(**place), "fit").epoch(2))
 
-    whole, shards = batches(), [batches(rank=rank, world=3) for rank in range(3)]
+    whole, shards = batches(), [batches(group=ProcessGroup(rank, 3)) for rank in range(3)]
     for step, batch in enumerate(whole):
         assert batch.size == len(batch.x)
         assert all(shard[step].size == batch.size for shard in shards)
@@ -247,7 +257,9 @@ def test_in_mixed_precision_the_network_runs_in_bfloat16_and_the_loss_in_single(
         return smoothed_cross_entropy(logits, batch.y, 0.0)
 
     recipe, ctx = Recipe(epochs=2, weight_decay=0.0), _context(precision="bfloat16")
-    train_classifier(model, _groups(model, 1e-2, 1.0, 0.0), fake.task.train, fake.task.val, recipe, ctx, loss=loss)
+    train_classifier(
+        model, _groups(model, 1e-2, 1.0, 0.0), fake.task.train, fake.task.val, recipe, ctx, LoopOptions(loss=loss)
+    )
     assert set(seen) == {torch.bfloat16}
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     plain = _context()
@@ -272,7 +284,7 @@ def test_a_penalty_is_added_to_the_mean_loss_of_every_step(fake: FakeTask) -> No
             None,
             recipe,
             _context(),
-            penalty=None if penalty is None else partial(penalty, model),
+            LoopOptions(penalty=None if penalty is None else partial(penalty, model)),
         )
         ends.append(model.head.weight.detach())
     torch.testing.assert_close(ends[0] - ends[1], torch.full_like(ends[0], 0.1 * 0.3))

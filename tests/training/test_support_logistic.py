@@ -91,7 +91,7 @@ def test_without_freedom_it_answers_the_shares_of_the_classes() -> None:
 
 
 def test_it_says_when_it_has_not_converged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(support_logistic, "_NEWTON", 1)
+    monkeypatch.setattr(support_logistic, "_NEWTON_STEPS", 1)
     support, labels, _ = _episodes(5, 5, 32)
     with pytest.warns(UserWarning, match="C = 10 stopped before it converged"):
         BatchedLogisticProblem(support, labels, 5).solve(10.0)

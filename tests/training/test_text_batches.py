@@ -20,12 +20,14 @@ from tlbench.training import supervised_loop as loop
 from tlbench.training.batches import Batch, Batches, Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
+from tlbench.training.epoch_loop import Checkpoints
 from tlbench.training.evaluation import evaluate
 from tlbench.training.frozen_features import embed
 from tlbench.training.frozen_prefix import cache_prefix
 from tlbench.training.length_buckets import text_lengths
 from tlbench.training.parameter_groups import parameter_groups
-from tlbench.training.supervised_loop import train_classifier
+from tlbench.training.process_group import ProcessGroup
+from tlbench.training.supervised_loop import LoopOptions, train_classifier
 
 RATE = 0.5
 
@@ -35,7 +37,7 @@ class _KilledError(Exception):
 
 
 def _context(**changes: Any) -> Context:
-    return Context(**{"cell": "texts", "device": CPU, **changes})
+    return Context(**{"random_root": "texts", "device": CPU, **changes})
 
 
 def _split(count: int = 40) -> Split:
@@ -58,7 +60,7 @@ def _step(model: Classifier, ctx: Context, **more: Any) -> dict[str, Tensor]:
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     recipe = TrainingConfig(epochs=1, batch_size=40, optimizer="sgd", warmup=0.0)
     groups = parameter_groups([(model.parameters(), RATE)], 0.0)
-    train_classifier(model, groups, _split(), None, recipe, ctx, **more)
+    train_classifier(model, groups, _split(), None, recipe, ctx, LoopOptions(**more))
     return {name: (before[name] - p.detach()) / RATE for name, p in model.named_parameters()}
 
 
@@ -88,7 +90,7 @@ def test_pieces_are_all_of_a_batch_from_short_to_long(size: int, count: int) -> 
     split = _split()
     batches = Batches(Examples(split, CPU), size, "none", _context(), "fit")
     for batch in batches.epoch(0):
-        pieces = batches.pieces(batch)
+        pieces = batches.micro_batches(batch)
         assert len(pieces) == count
         assert sorted(torch.cat([piece.rows for piece in pieces]).tolist()) == sorted(batch.rows.tolist())
         lengths = [(piece.x != 0).sum(1) for piece in pieces]
@@ -104,12 +106,12 @@ def test_what_is_no_text_and_what_others_share_stays_whole() -> None:
     images = fake_dataset()
     for split, changes in (
         (Split(images.x, images.y, np.arange(len(images.y))), {}),
-        (_split(), {"world": 2}),
+        (_split(), {"group": ProcessGroup(0, 2)}),
         (_split(), {"device": torch.device("cuda")}),
     ):
         batches = Batches(Examples(split, CPU), 40, "none", _context(**changes), "fit")
         (batch, *_) = batches.epoch(0)
-        assert batches.pieces(batch) == [batch]
+        assert batches.micro_batches(batch) == [batch]
 
 
 def test_kept_states_are_as_long_as_the_texts_of_their_piece() -> None:
@@ -119,7 +121,7 @@ def test_kept_states_are_as_long_as_the_texts_of_their_piece() -> None:
     _, (states,) = cache_prefix(model, [Examples(_split(), CPU)]) or (None, [])
     batches = Batches(states, 40, "none", _context(), "fit")
     (batch,) = batches.epoch(0)
-    widths = [piece.x.shape[1] for piece in batches.pieces(batch)]
+    widths = [piece.x.shape[1] for piece in batches.micro_batches(batch)]
     assert widths == sorted(widths)
     assert widths[0] < widths[-1] == batch.x.shape[1]
 
@@ -166,7 +168,7 @@ def test_two_processes_take_the_step_of_one(monkeypatch: pytest.MonkeyPatch) -> 
     alone = _step(_model(), _context())
     monkeypatch.setattr(Context, "wrap", lambda ctx, module: module)
     monkeypatch.setattr(loop, "all_reduce_sum", lambda value, ctx: value)
-    shares = [_step(_model(), _context(rank=rank, world=2)) for rank in range(2)]
+    shares = [_step(_model(), _context(group=ProcessGroup(rank, 2))) for rank in range(2)]
     for name, gradient in alone.items():
         torch.testing.assert_close((shares[0][name] + shares[1][name]) / 2, gradient, rtol=1e-9, atol=1e-12)
 
@@ -186,8 +188,8 @@ def test_training_is_resumed_bit_for_bit_with_dropout(tmp_path: Path) -> None:
 
     straight = train(_context())
     with pytest.raises(_KilledError):
-        train(_context(folder=tmp_path, interval=0.0, on_epoch=kill))
-    resumed = train(_context(folder=tmp_path, interval=0.0))
+        train(_context(checkpoints=Checkpoints(tmp_path, interval=0.0), on_epoch=kill))
+    resumed = train(_context(checkpoints=Checkpoints(tmp_path, interval=0.0)))
     assert all(torch.equal(resumed[name], value) for name, value in straight.items())
 
 

@@ -74,7 +74,7 @@ def test_training_from_kept_states_ends_with_the_weights_of_training_the_whole(
         whole, train = model(depth), split(300)
         groups = parameter_groups([(whole.parameters(), 1e-3)], 1e-2)
         recipe = TrainingConfig(epochs=2, batch_size=32)
-        train_classifier(whole, groups, train, split(100), recipe, Context(cell="kept", device=CPU))
+        train_classifier(whole, groups, train, split(100), recipe, Context(random_root="kept", device=CPU))
         trained.append(whole.state_dict())
     for name, value in trained[0].items():
         torch.testing.assert_close(value, trained[1][name], rtol=0, atol=1e-9)
@@ -114,7 +114,7 @@ def test_states_that_would_take_too_much_memory_are_not_kept(monkeypatch: pytest
     """The first texts are short: their size is not that of all."""
     examples, whole = [Examples(split(), CPU)], model(1)
     bytes_of_all = 600 * 30 * 32 * 8
-    monkeypatch.setattr(prefix, "_LARGEST", bytes_of_all)
+    monkeypatch.setattr(prefix, "_MAX_BYTES", bytes_of_all)
     assert cache_prefix(whole, examples) is not None
-    monkeypatch.setattr(prefix, "_LARGEST", bytes_of_all - 1)
+    monkeypatch.setattr(prefix, "_MAX_BYTES", bytes_of_all - 1)
     assert cache_prefix(whole, examples) is None

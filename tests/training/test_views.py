@@ -16,9 +16,10 @@ from tlbench.testing.fakes import CPU
 from tlbench.training.augmentation import affine_matrices, crop_matrices
 from tlbench.training.batches import Examples
 from tlbench.training.context import Context
+from tlbench.training.process_group import ProcessGroup
 from tlbench.training.selfsupervised import views
 from tlbench.training.selfsupervised.blur import blur
-from tlbench.training.selfsupervised.colour_jitter import jitter, luma, turn_hue
+from tlbench.training.selfsupervised.colour_jitter import jitter, luma, shift_hue
 from tlbench.training.selfsupervised.views import (
     VIEW_POLICIES,
     ViewBatch,
@@ -90,9 +91,9 @@ def test_draws_come_from_the_generator_alone_and_differ_between_images() -> None
         torch.rand(7)
         second = sample_view_transforms(policy, 1.0, 50, _generator(3))
         assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-        assert len(first.maps.flatten(1).unique(dim=0)) == 50
+        assert len(first.matrices.flatten(1).unique(dim=0)) == 50
         other = sample_view_transforms(policy, 1.0, 50, _generator(4))
-        assert not torch.equal(first.maps, other.maps)
+        assert not torch.equal(first.matrices, other.matrices)
 
 
 def test_equal_images_become_different_views() -> None:
@@ -108,7 +109,7 @@ def test_what_is_done_to_one_image_does_not_depend_on_the_others() -> None:
     drawn = sample_view_transforms(VIEW_POLICIES["objects"], 1.0, 8, _generator(2))
     together = apply_view_transforms(x, drawn)
     for place in range(8):
-        alone = apply_view_transforms(x[place : place + 1], drawn.each(lambda part, at=place: part[at : at + 1]))
+        alone = apply_view_transforms(x[place : place + 1], drawn.map(lambda part, at=place: part[at : at + 1]))
         torch.testing.assert_close(alone, together[place : place + 1], rtol=1e-9, atol=1e-9)
 
 
@@ -133,16 +134,16 @@ def test_probabilities_and_amounts_are_those_of_the_paper(name: str) -> None:
         chosen = drawn.sigma[drawn.sigma > 0]
         assert 0.1 <= chosen.min() < 0.11
         assert 1.99 < chosen.max() <= 2
-    determinants = torch.linalg.det(drawn.maps[:, :, :2])
+    determinants = torch.linalg.det(drawn.matrices[:, :, :2])
     _share(determinants < 0, 0.5)
     assert 0.08 <= determinants.abs().min() < 0.09
 
 
 def test_amounts_of_different_kinds_are_drawn_apart() -> None:
     drawn = sample_view_transforms(VIEW_POLICIES["objects"], 1.0, MANY, _generator(1))
-    kept = drawn.each(lambda part: part[(drawn.brightness != 1) & (drawn.sigma > 0)])
-    mirrored, place = kept.maps[:, 0, 0].sign(), kept.maps[:, 0, 2]
-    parts = [*kept[1:5], kept.sigma, kept.grey.float(), mirrored, place, kept.maps[:, 1, 2], kept.maps[:, 1, 1]]
+    kept = drawn.map(lambda part: part[(drawn.brightness != 1) & (drawn.sigma > 0)])
+    mirrored, place = kept.matrices[:, 0, 0].sign(), kept.matrices[:, 0, 2]
+    parts = [*kept[1:5], kept.sigma, kept.grey.float(), mirrored, place, kept.matrices[:, 1, 2], kept.matrices[:, 1, 1]]
     related = torch.corrcoef(torch.stack(parts)) - torch.eye(len(parts))
     assert related.abs().max() < 0.05
 
@@ -158,11 +159,11 @@ def test_a_strong_jitter_never_turns_brightness_negative() -> None:
 
 def test_characters_are_never_mirrored_nor_made_grey_nor_cropped_to_a_corner() -> None:
     drawn = sample_view_transforms(VIEW_POLICIES["characters"], 1.0, MANY, _generator())
-    area = torch.linalg.det(drawn.maps[:, :, :2])
+    area = torch.linalg.det(drawn.matrices[:, :, :2])
     assert area.min() > 0.35
     assert not drawn.grey.any()
     assert not drawn.sigma.any()
-    turned = torch.atan2(drawn.maps[:, 1, 0], drawn.maps[:, 0, 0])
+    turned = torch.atan2(drawn.matrices[:, 1, 0], drawn.matrices[:, 0, 0])
     assert 0.1 < turned.abs().max() < 0.5
     assert (drawn.brightness != 1).any()
 
@@ -170,7 +171,7 @@ def test_characters_are_never_mirrored_nor_made_grey_nor_cropped_to_a_corner() -
 def test_crops_lie_inside_the_image() -> None:
     corners = torch.tensor([[x, y, 1.0] for x in (-1, 1) for y in (-1, 1)])
     for name in ("objects", "small_objects"):
-        maps = sample_view_transforms(VIEW_POLICIES[name], 1.0, MANY, _generator()).maps
+        maps = sample_view_transforms(VIEW_POLICIES[name], 1.0, MANY, _generator()).matrices
         places = maps @ corners.T
         assert places.abs().max() <= 1 + 1e-5
         assert (places.abs().amax((1, 2)) > 0.99).any()
@@ -178,10 +179,10 @@ def test_crops_lie_inside_the_image() -> None:
 
 def test_a_bent_crop_is_cropped_first() -> None:
     """A place of the view goes to its place in the crop, and that to its place in the bent image."""
-    policy = ViewPolicy(least=0.4, flips=True, bend=0.6)
+    policy = ViewPolicy(min_area=0.4, flips=True, affine=0.6)
     u = torch.rand(30, 19, generator=_generator(9))
     crop, bend = crop_matrices(u[:, :5], 0.4), affine_matrices((2 * u[:, 5:11] - 1) * 0.6)
-    maps = sample_view_transforms(policy, 1.0, 30, _generator(9)).maps
+    maps = sample_view_transforms(policy, 1.0, 30, _generator(9)).matrices
     for point in ([0.0, 0.0], [1.0, -0.5], [-0.3, 0.8]):
         inside = (crop[:, :, :2] @ torch.tensor(point)) + crop[:, :, 2]
         expected = (bend[:, :, :2] @ inside[:, :, None]).squeeze(2) + bend[:, :, 2]
@@ -241,12 +242,12 @@ def test_each_part_of_jitter_is_torchvisions(part: int) -> None:
 def test_hue_turns_full_circle_and_leaves_grey_alone() -> None:
     x = _photographs(4)
     third = torch.full((4,), 1 / 3, dtype=torch.float64)
-    torch.testing.assert_close(turn_hue(x, third), x.roll(1, 1), rtol=0, atol=1e-9)
-    torch.testing.assert_close(turn_hue(turn_hue(turn_hue(x, third), third), third), x, rtol=0, atol=1e-9)
+    torch.testing.assert_close(shift_hue(x, third), x.roll(1, 1), rtol=0, atol=1e-9)
+    torch.testing.assert_close(shift_hue(shift_hue(shift_hue(x, third), third), third), x, rtol=0, atol=1e-9)
     grey = luma(x).expand(-1, 3, -1, -1)
-    assert torch.equal(turn_hue(grey, third), grey)
+    assert torch.equal(shift_hue(grey, third), grey)
     corners = 255 * torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 0, 0], [1, 1, 1]])
-    assert torch.equal(turn_hue(corners[:, :, None, None], torch.zeros(6)), corners[:, :, None, None])
+    assert torch.equal(shift_hue(corners[:, :, None, None], torch.zeros(6)), corners[:, :, None, None])
 
 
 def test_grey_views_are_torchvisions_and_only_those_chosen() -> None:
@@ -278,7 +279,7 @@ def _numbered(count: int = 23, size: int = 8) -> Examples:
 def _batches(
     examples: Examples, size: int = 10, name: Views = "characters", strength: float = 0.0, rank: int = 0, world: int = 1
 ) -> ViewBatches:
-    ctx = Context(cell="views-test", device=CPU, rank=rank, world=world)
+    ctx = Context(random_root="views-test", device=CPU, group=ProcessGroup(rank, world))
     return ViewBatches(examples, size, name, strength, ctx, "pretrain")
 
 

@@ -15,7 +15,7 @@ STARTED = """
 import json, os, sys
 from tlbench.core.resources import Resources
 from tlbench.worker.process import start_worker_process, SLOW_IMPORTS
-from tlbench.worker.process_group import ProcessGroup
+from tlbench.training.process_group import ProcessGroup
 
 before = "torch" in sys.modules
 root, own, options = sys.argv[1:]
@@ -38,7 +38,7 @@ print(json.dumps({
     "device": str(cache.device),
     "root": str(cache.artifacts.root),
     "precision": cache.precision,
-    "group": [cache.group.rank, cache.group.world],
+    "group": [cache.group.rank, cache.group.world_size],
 }))
 """
 

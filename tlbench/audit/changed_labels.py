@@ -74,7 +74,7 @@ def scored_rows(cell: Cell, dataset: Dataset) -> Rows:
     """Return the rows of a dataset that a cell is scored on: its test examples, or all examples of its test classes."""
     if not cell.protocol.episodic:
         return dataset.rows(TEST)
-    return np.flatnonzero(np.isin(dataset.y, deal_classes(cell.dataset.info)["test"]) & (dataset.part <= TEST))
+    return dataset.rows_of_classes(deal_classes(cell.dataset.info)["test"])
 
 
 def permute_test_labels(cell: Cell, dataset: Dataset) -> Labels:

@@ -224,7 +224,7 @@ class _LeakChecks:
         cell, cache = self._cell, self._plain_cache
         dataset = cache.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)
         features = cache.features(cell.backbone, cell.seed, dataset)
-        return Context(cell=cell.id, device=cache.device, features=features, precision=cache.precision)
+        return Context(random_root=cell.id, device=cache.device, features=features, precision=cache.precision)
 
     def _fit(self, cache: WorkerCache) -> _Fit:
         result = fit_cell(self._cell, cache, cache.artifacts.root / "running" / self._cell.id)

@@ -12,7 +12,7 @@ from tlbench.audit.changed_labels import scored_rows
 from tlbench.audit.results import Overlap, Pair
 from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice
 from tlbench.core.class_splits import deal_classes
-from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, VAL
+from tlbench.data.dataset import SOURCE, SOURCE_VAL, TRAIN, VAL
 from tlbench.data.duplicates import CopyIndex, copy_index, find_copies
 from tlbench.worker.pretrain import corpus
 from tlbench.worker.worker_resources import TextResources
@@ -75,7 +75,7 @@ class OverlapSearch:
         if cell.protocol.episodic:
             splits = deal_classes(cell.dataset.info)
             for part, label in (("train", "training classes"), ("val", "validation classes")):
-                rows = np.flatnonzero(np.isin(dataset.y, splits[part]) & (dataset.part <= TEST))
+                rows = dataset.rows_of_classes(splits[part])
                 yield _Examples(f"{name}: {label}", cell.dataset, rows)
         else:
             for parts, label in (((TRAIN, VAL), "training part"), ((SOURCE, SOURCE_VAL), "source domain")):

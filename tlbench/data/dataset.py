@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,6 +45,10 @@ class Dataset:
     def rows(self, part: int) -> NDArray[np.int64]:
         """Return the row numbers of one example split."""
         return np.flatnonzero(self.part == part)
+
+    def rows_of_classes(self, classes: Collection[int]) -> NDArray[np.int64]:
+        """Return the row numbers of all examples of some classes; of a pair of domains only those of the target."""
+        return np.flatnonzero(np.isin(self.y, list(classes)) & (self.part <= TEST))
 
 
 def with_origin(dataset: Dataset, origin: str) -> Dataset:

@@ -1,9 +1,9 @@
-"""ANIL: MAML whose steps within an episode change the head alone, on an embedding that is learned across episodes.
+"""ANIL: MAML that adapts only the head within an episode, on an embedding that is learned across episodes.
 
 Raghu, Raghu, Bengio and Vinyals 2020, "Rapid Learning or Feature Reuse? Towards Understanding the Effectiveness of
-MAML", arXiv:1909.09157, section 4. As the embedding stays as it is within an episode, every example is embedded once,
-and in the test by running statistics, so that one query never sees another. The head has as many outputs as the test
-has ways, so training episodes have as many.
+MAML", arXiv:1909.09157, section 4. As the embedding does not change within an episode, every example is embedded once;
+at test time with running statistics of batch normalisation, so that predictions do not depend on other queries. The
+head has as many outputs as test episodes have ways, so training episodes have the same number of ways.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tlbench.data.dataset import Task
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import random_head
 from tlbench.training.context import Context
-from tlbench.training.fewshot.episodic_loop import EpisodeBatch, embed_episodes, train_on_episodes
+from tlbench.training.fewshot.episodic_loop import EpisodeBatch, EpisodicTraining, embed_episodes, train_on_episodes
 from tlbench.training.fewshot.inner_loop import NamedTensors, gradient_descent
 from tlbench.training.predictor import EmbeddingEpisodeLearner, ModulePredictor
 from tlbench.training.schedules import warmup_cosine
@@ -39,13 +39,13 @@ class Config(FixedWaysConfig):
 
     episodes: int = Field(4000, ge=1, description="training episodes")
     check_every: int = Field(400, ge=1, description="episodes between two checks on validation")
-    per_step: int = tunable(4, choice(4, 16, 32), "episodes of one step", ge=1)
-    lr: float = tunable(1e-3, log_uniform(3e-4, 3e-3), "rate of Adam, over the episodes", gt=0)
-    schedule: Literal["constant", "cosine"] = Field("cosine", description="how that rate moves")
-    inner_lr: float = tunable(0.1, log_uniform(0.01, 0.5), "rate within an episode", lasting=True, gt=0)
+    per_step: int = tunable(4, choice(4, 16, 32), "episodes per step", ge=1)
+    lr: float = tunable(1e-3, log_uniform(3e-4, 3e-3), "learning rate of Adam, across episodes", gt=0)
+    schedule: Literal["constant", "cosine"] = Field("cosine", description="schedule of that learning rate")
+    inner_lr: float = tunable(0.1, log_uniform(0.01, 0.5), "learning rate within an episode", lasting=True, gt=0)
     inner_steps: int = tunable(5, choice(1, 3, 5), "steps within a training episode", ge=1)
     test_steps: int = tunable(10, choice(5, 10), "steps within a test episode", lasting=True, ge=1)
-    order: Literal[1, 2] = tunable(2, choice(1, 2), "1 takes the gradients within an episode for constants")
+    order: Literal[1, 2] = tunable(2, choice(1, 2), "1 treats the gradients within an episode as constants")
 
 
 def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
@@ -54,7 +54,7 @@ def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingEpisodeLearner:
-    """Train the backbone and the start of its head on episodes of the training classes."""
+    """Train the backbone and the initial head on episodes of the training classes."""
     embedding = Embedding(backbone, task.info.classes, ctx.generator("head")).to(ctx.device)
     learner, encoder, examples = (
         HeadDescentLearner(embedding, cfg),
@@ -73,17 +73,18 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingE
     def rate(done: int) -> float:
         return warmup_cosine(done, cfg.episodes, 0.0) if cfg.schedule == "cosine" else 1.0
 
-    train_on_episodes(embedding, learner, optimizer, task, cfg, ctx, backward, rate=rate, per_step=cfg.per_step)
+    training = EpisodicTraining(embedding, learner, optimizer, backward, rate, cfg.per_step)
+    train_on_episodes(training, task, cfg, ctx)
     return learner
 
 
 class Embedding(nn.Module):
-    """The backbone, beside the head from which every episode starts.
+    """The backbone, together with the initial head of every episode, which ``forward`` does not use.
 
     Args:
-        backbone: What embeds.
+        backbone: Maps raw inputs (B, ...) to features (B, out_dim).
         outputs: Number of classes.
-        generator: The source of the head.
+        generator: Generator of the head.
     """
 
     def __init__(self, backbone: Backbone, outputs: int, generator: torch.Generator) -> None:
@@ -93,15 +94,16 @@ class Embedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features (B, out_dim) of raw inputs."""
-        return self.backbone(x)
+        z: Tensor = self.backbone(x)
+        return z
 
 
 class HeadDescentLearner:
-    """Solves episodes by gradient descent of a linear head on their embedded support, all of them at once.
+    """Solves episodes by gradient descent of a linear head on the embedded support, all episodes at once.
 
     Args:
-        embedding: The embedding, and where every head starts.
-        cfg: Steps, their rate and order.
+        embedding: The embedding and the initial head.
+        cfg: Number of steps, learning rate and order.
     """
 
     encoder: nn.Module | None
@@ -114,7 +116,7 @@ class HeadDescentLearner:
         self._footprint = ModulePredictor(embedding, list(embedding.parameters())).footprint()
 
     def loss(self, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor, ways: int) -> Tensor:
-        """Return the mean loss of embedded queries (E, Q, D) with labels (E, Q) after the training's steps."""
+        """Return the mean loss of embedded queries (E, Q, D) with labels (E, Q) after ``cfg.inner_steps`` steps."""
         start = self._heads(len(support), ways)
         values = self._adapt(start, support, labels, self._cfg.inner_steps, self._cfg.order)
         return _loss(values, query, truth) / len(query)
@@ -134,11 +136,11 @@ class HeadDescentLearner:
         return _logits(values, query).detach()
 
     def footprint(self) -> Footprint:
-        """Return what it costs to keep."""
+        """Return the parameter counts and the storage that a task needs."""
         return self._footprint
 
     def _heads(self, episodes: int, ways: int) -> NamedTensors:
-        """Return the start of each episode's head: weights (E, ways, D) and biases (E, ways)."""
+        """Return the initial head of each episode: weights (E, ways, D) and biases (E, ways)."""
         return {
             name: value[:ways].expand(episodes, *value[:ways].shape) for name, value in self._head.named_parameters()
         }
@@ -156,5 +158,5 @@ def _logits(heads: NamedTensors, z: Tensor) -> Tensor:
 
 
 def _loss(heads: NamedTensors, z: Tensor, labels: Tensor) -> Tensor:
-    """Return the sum over episodes, each of which has a head of its own, of its examples' mean loss."""
+    """Return the sum over episodes, each with a head of its own, of the mean loss of its examples."""
     return cross_entropy(_logits(heads, z).flatten(0, 1), labels.flatten(), reduction="sum") / labels.shape[1]

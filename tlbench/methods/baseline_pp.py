@@ -1,10 +1,10 @@
-"""Baseline++: train a cosine classifier of all training classes, then in each episode a new one on the frozen body.
+"""Baseline++: train a cosine classifier of all training classes, then a new one in each episode on the frozen backbone.
 
 Chen, Liu, Kira, Wang and Huang 2019, "A Closer Look at Few-shot Classification", arXiv:1904.04232, section 3.2. Two
-things differ in an episode, so that it needs no draw: the new directions start at the class means of the support, not
-at random, and every step takes the whole support, not a part. No weight decay: cosines do not see a direction's length.
-The authors' code damps SGD (dampening 0.9, beside momentum 0.9), so that its steps are up to ten times smaller at the
-same rate; here nothing is damped.
+things differ within an episode, so that nothing is random: the new directions start at the class means of the support,
+and every step takes the whole support. There is no weight decay, as cosines do not depend on a direction's length. The
+authors' code uses SGD with dampening 0.9 and momentum 0.9, so that its steps are up to ten times smaller at the same
+learning rate; here there is no dampening.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tlbench.data.dataset import Task
 from tlbench.training.context import Context
 from tlbench.training.fewshot.base_classifier import train_base_classifier
 from tlbench.training.fewshot.cosine_head import cosine_logits
-from tlbench.training.fewshot.episodes import episode_scores, validation_episodes
+from tlbench.training.fewshot.episodes import validate_on_episodes
 from tlbench.training.precision import at_least_float32
 from tlbench.training.predictor import EmbeddingEpisodeLearner, ModulePredictor
 
@@ -35,12 +35,14 @@ _MOMENTUM = 0.9
 class Config(TrainingConfig):
     """Parameters of Baseline++."""
 
-    epochs: int = Field(20, ge=1, description="passes over the training classes")
+    epochs: int = Field(20, ge=1, description="epochs over the training classes")
     batch_size: int = Field(64, ge=4, description="largest global batch")
-    lr: float = tunable(3e-3, log_uniform(3e-4, 1e-2), "rate of all layers", gt=0)
+    lr: float = tunable(3e-3, log_uniform(3e-4, 1e-2), "learning rate of all layers", gt=0)
     scale: float = tunable(10.0, choice(5.0, 10.0, 20.0), "factor of the cosines", gt=0)
-    steps: int = Field(100, ge=0, description="steps of an episode's classifier; 0 leaves it at the class means")
-    support_lr: float = tunable(0.01, log_uniform(1e-3, 1.0), "rate of an episode's classifier", gt=0)
+    steps: int = Field(
+        100, ge=0, description="steps of an episode's classifier; with 0 its directions are the class means"
+    )
+    support_lr: float = tunable(0.01, log_uniform(1e-3, 1.0), "learning rate of an episode's classifier", gt=0)
 
 
 def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
@@ -52,14 +54,12 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingE
     """Train the backbone on the training classes."""
     train_base_classifier(backbone, task.train, cfg, cfg.lr, "cosine", cfg.scale, ctx)
     learner = CosineClassifierLearner(backbone, cfg)
-    episodes = validation_episodes(task.info, task.val, _VALIDATION_EPISODES, ctx)
-    if episodes is not None and task.val is not None:
-        ctx.validation.update(episode_scores(learner, task.val, episodes, ctx)._asdict())
+    validate_on_episodes(learner, task.info, task.val, _VALIDATION_EPISODES, ctx)
     return learner
 
 
 class CosineClassifierLearner:
-    """Learns an episode by fitting a cosine classifier to its embedded support."""
+    """Solves an episode by fitting a cosine classifier to its embedded support."""
 
     encoder: nn.Module | None
     transductive = False
@@ -76,40 +76,41 @@ class CosineClassifierLearner:
         return cosine_logits(query, directions, cfg.scale)
 
     def footprint(self) -> Footprint:
-        """Return what it costs to keep."""
+        """Return the parameter counts and the storage that a task needs."""
         return self._footprint
 
 
 def fit_directions(z: Tensor, labels: Tensor, ways: int, scale: float, steps: int, lr: float) -> Tensor:
     """Return directions (E, ways, D) of cosine classifiers, trained by gradient descent with momentum 0.9.
 
-    All episodes are trained at once, and in the span of their support: a direction is kept as its coefficients of the
-    normalised support examples, whose products are computed once, so that a step costs the same for any D.
+    All episodes are trained at once, in the span of their support: a direction is represented by its coefficients of
+    the normalised support examples, whose inner products are computed once, so that the cost of a step does not depend
+    on D.
 
     Args:
         z: Embedded support (E, S, D).
         labels: Its labels (E, S).
         ways: Number of classes.
         scale: Factor of the cosines.
-        steps: How many.
-        lr: Rate of the mean cross-entropy's gradient, by directions that start at length 1.
+        steps: Number of steps.
+        lr: Learning rate on the mean cross-entropy, for directions that have length 1 initially.
     """
     z = normalize(at_least_float32(z), dim=2)
     products = z @ z.transpose(1, 2)
     member = one_hot(labels, ways).transpose(1, 2).to(z.dtype)
     tiny = torch.finfo(z.dtype).tiny
 
-    def seen(coefficients: Tensor) -> tuple[Tensor, Tensor]:
+    def cosines_and_length(coefficients: Tensor) -> tuple[Tensor, Tensor]:
         dots = coefficients @ products
         length = (coefficients * dots).sum(2, keepdim=True).clamp_min(tiny).sqrt()
         return dots / length, length
 
-    coefficients = member / seen(member)[1]
-    speed = torch.zeros_like(coefficients)
+    coefficients = member / cosines_and_length(member)[1]
+    velocity = torch.zeros_like(coefficients)
     for _ in range(steps):
-        cosines, length = seen(coefficients)
-        pull = scale / z.shape[1] * ((scale * cosines).softmax(1) - member)
-        along = (pull * cosines).sum(2, keepdim=True)
-        speed = _MOMENTUM * speed + (pull - along / length * coefficients) / length
-        coefficients = coefficients - lr * speed
+        cosines, length = cosines_and_length(coefficients)
+        by_cosine = scale / z.shape[1] * ((scale * cosines).softmax(1) - member)
+        radial = (by_cosine * cosines).sum(2, keepdim=True)
+        velocity = _MOMENTUM * velocity + (by_cosine - radial / length * coefficients) / length
+        coefficients = coefficients - lr * velocity
     return coefficients @ z

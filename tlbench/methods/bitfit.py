@@ -2,7 +2,7 @@
 
 Ben Zaken, Goldberg and Ravfogel 2021, "BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based Masked
 Language-models", arXiv:2106.10199. The floor that any method of few parameters must beat. Training nothing but
-normalisation is Frankle, Schwab and Morcos 2020, arXiv:2003.00152. Running statistics stay as they are.
+normalisation is Frankle, Schwab and Morcos 2020, arXiv:2003.00152. Running statistics are not updated.
 """
 
 from __future__ import annotations
@@ -29,25 +29,30 @@ QUICK = {"epochs": 30, "lr": 1e-2}
 class Config(FineTuningConfig):
     """Parameters of BitFit."""
 
-    lr: float = tunable(3e-3, log_uniform(1e-4, 3e-2), "rate of the biases", gt=0)
+    lr: float = tunable(3e-3, log_uniform(1e-4, 3e-2), "learning rate of the biases", gt=0)
     what: Literal["bias", "norm", "bias_norm"] = tunable(
         "bias", choice("bias", "norm", "bias_norm"), "biases, scales and shifts of normalisation, or both", lasting=True
     )
-    batch_norm: BatchNorm = Field("frozen", description="whether running statistics move or stay")
+    batch_norm: BatchNorm = Field("frozen", description="whether running statistics are updated")
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
-    """Train the chosen vectors and a head."""
-    chosen = select_parameters(backbone, cfg.what)
-    if not chosen:
+    """Train the selected vectors and a head."""
+    selected = select_parameters(backbone, cfg.what)
+    if not selected:
         what = {"bias": "no bias", "norm": "no normalisation with scale or shift"}
         missing = what.get(cfg.what, "neither a bias nor a normalisation with scale or shift")
         raise UserError(f"bitfit: {backbone.info.label} has {missing}", "choose another `what`, or another method")
-    return train_added_parameters(Classifier(backbone, task.info.classes), chosen, cfg.lr, task, cfg, ctx)
+    return train_added_parameters(Classifier(backbone, task.info.classes), selected, cfg.lr, task, cfg, ctx)
 
 
 def select_parameters(backbone: Backbone, what: str) -> list[nn.Parameter]:
-    """Return the parameters to train, in the order in which the backbone holds them."""
+    """Return the parameters to train, in the order of ``backbone.parameters()``.
+
+    Args:
+        backbone: The backbone.
+        what: ``bias``, ``norm`` or ``bias_norm``, as ``Config.what``.
+    """
     wanted = {id(p) for p in normalisation_parameters(backbone)} if "norm" in what else set()
     if "bias" in what:  # also in_proj_bias, q_bias and bias_ih_l0; tables of relative positions have more dimensions
         named = backbone.named_parameters()

@@ -1,10 +1,10 @@
-"""DANN: learn features by which a discriminator cannot tell the domains apart, while they tell the classes apart.
+"""DANN: learn features that separate the classes, but by which a discriminator cannot separate the domains.
 
 Ganin et al. 2016, "Domain-Adversarial Training of Neural Networks", arXiv:1505.07818, sections 4.2 and 5.2.2. The
-discriminator learns from half the sum of both domains' cross-entropies; on their way into the features its gradients
-are multiplied by -lambda, which rises with the steps from 0, so that early noise of the discriminator does no harm.
-Its own learning does not depend on lambda. By default lambda ends at 0.3, below the paper's 1: small networks are
-steadier with it.
+discriminator minimises the mean of both domains' cross-entropies; its gradients with respect to the features are
+multiplied by -lambda, which rises from 0 over the steps, so that the discriminator's early noise has no effect. The
+discriminator's own training does not depend on lambda. By default lambda ends at 0.3, below the paper's 1: training of
+small networks is more stable with it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import AdaptationConfig, choice, log_uniform, tunable
 from tlbench.data.dataset import Task
-from tlbench.training.adaptation.adaptation_loop import AdaptationStep, supervised_loss, train_on_domains
+from tlbench.training.adaptation.adaptation_loop import AdaptationStep, DomainOptions, supervised_loss, train_on_domains
 from tlbench.training.adaptation.alignment_ramp import alignment_ramp
 from tlbench.training.adaptation.bottleneck_classifier import BottleneckClassifier
 from tlbench.training.adaptation.discriminator import Discriminator, domain_loss
@@ -31,8 +31,8 @@ QUICK = {"steps": 60, "checks": 4, "bottleneck": 32, "lr": 0.05}
 class Config(AdaptationConfig):
     """Parameters of DANN."""
 
-    weight: float = tunable(1.0, log_uniform(1e-2, 10), "of the domains' loss", ge=0)
-    strength: float = tunable(0.3, choice(0.1, 0.3, 1.0), "lambda at the end", ge=0)
+    weight: float = tunable(1.0, log_uniform(1e-2, 10), "weight of the domain loss", ge=0)
+    strength: float = tunable(0.3, choice(0.1, 0.3, 1.0), "lambda at the end of the training", ge=0)
     width: int = tunable(256, choice(128, 256, 1024), "units of each hidden layer of the discriminator", ge=1)
 
 
@@ -44,16 +44,17 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     def loss(step: AdaptationStep) -> dict[str, Tensor]:
         return {"loss": supervised_loss(step), "domain": cfg.weight * adversarial(step, discriminator, cfg.strength)}
 
-    train_on_domains(model, model.groups(cfg, discriminator.parameters()), task, cfg, ctx, loss, more=discriminator)
+    groups = model.groups(cfg, discriminator.parameters())
+    train_on_domains(model, groups, task, cfg, ctx, loss, DomainOptions(auxiliary=discriminator))
     return ModulePredictor(model, list(model.parameters()))
 
 
 def adversarial(step: AdaptationStep, discriminator: Discriminator, strength: float) -> Tensor:
-    """Return the loss of telling the domains apart; its gradient in the features is turned round.
+    """Return the discriminator's loss; its gradient with respect to the features is reversed.
 
     Args:
         step: The features of both domains.
-        discriminator: Tells them apart.
+        discriminator: Predicts the domain.
         strength: Lambda at the end of the training.
     """
     z = torch.cat([step.source.z, step.target.z])

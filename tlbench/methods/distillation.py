@@ -1,9 +1,9 @@
-"""Distillation: train the backbone to answer as a trained teacher does, and by the labels.
+"""Distillation: train the backbone on the labels and on the predictions of a trained teacher.
 
 Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", arXiv:1503.02531, section 2: the loss is
-a CE + (1 - a) T^2 KL, where KL compares softmax(logits / T) of teacher and student. ``dkd`` weighs the two parts of KL
-apart (Zhao et al. 2022, arXiv:2203.08679). A student of its teacher's own architecture is a born-again network
-(Furlanello et al. 2018, arXiv:1805.04770). Teacher and student see the same images, moved alike (Beyer et al. 2022,
+a CE + (1 - a) T^2 KL, where KL compares softmax(logits / T) of teacher and student. ``dkd`` weights the two parts of KL
+separately (Zhao et al. 2022, arXiv:2203.08679). A student of its teacher's own architecture is a born-again network
+(Furlanello et al. 2018, arXiv:1805.04770). Teacher and student get the same augmented images (Beyer et al. 2022,
 arXiv:2106.05237). The controls are ``from_scratch``, without and with label smoothing.
 """
 
@@ -28,87 +28,96 @@ from tlbench.training.distillation_losses import decoupled_kl, softened_kl
 from tlbench.training.frozen_features import embed
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor, Predictor
-from tlbench.training.supervised_loop import Loss, smoothed_cross_entropy, train_classifier
+from tlbench.training.supervised_loop import LoopOptions, Loss, smoothed_cross_entropy, train_classifier
 
 PROTOCOLS = ("classification",)
 SEGMENTABLE = ("classification",)
 TEACHER = True
 
-_UNKNOWN = -1  # the label of an example that only the teacher speaks of
+_UNKNOWN = -1  # the label of an unlabelled example
 
 
 class Config(TrainingConfig):
     """Parameters of distillation."""
 
-    lr: float = tunable(3e-3, log_uniform(1e-4, 1e-2), "rate of all layers", gt=0)
+    lr: float = tunable(3e-3, log_uniform(1e-4, 1e-2), "learning rate of all layers", gt=0)
     temperature: float = tunable(4.0, log_uniform(1.0, 20.0), "divides the logits of both networks", gt=0)
     hard_weight: float = tunable(0.1, uniform(0.0, 0.9), "weight a of the labels; the teacher's is 1 - a", ge=0, le=1)
-    loss: Literal["kd", "dkd"] = Field("kd", description="KL as it is, or its two parts weighed by alpha and beta")
-    alpha: float = Field(1.0, ge=0, description="dkd: weight of the part about the target class")
-    beta: float = Field(8.0, ge=0, description="dkd: weight of the part about the other classes")
+    loss: Literal["kd", "dkd"] = Field("kd", description="KL, or its two parts weighted by alpha and beta")
+    alpha: float = Field(1.0, ge=0, description="dkd: weight of the part of the target class")
+    beta: float = Field(8.0, ge=0, description="dkd: weight of the part of the other classes")
     transfer: Literal["labelled", "all"] = Field(
-        "labelled", description="what the teacher is asked about; all: also the images without labels"
+        "labelled", description="examples with the teacher's predictions; all: also unlabelled ones"
     )
 
 
 def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
-    """Refuse to count on unlabelled examples where all have labels: the cell would repeat the one without."""
+    """Refuse ``transfer: all`` where all examples have labels: the cell would repeat the one without it."""
     if cfg.transfer == "all" and info.shots == "full":
         return "every training example has its label, so transfer: all adds nothing to transfer: labelled"
     return None
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
-    """Train the backbone and a head on the labels and on what the teacher says."""
+    """Train the backbone and a head on the labels and on the teacher's predictions."""
     train = _with_unlabeled(task) if cfg.transfer == "all" else task.train
     model = Classifier(backbone, task.info.classes)
     groups = parameter_groups([(model.parameters(), cfg.lr)], cfg.weight_decay)
-    train_classifier(model, groups, train, task.val, cfg, ctx, loss=distillation_loss(train, cfg, ctx))
+    options = LoopOptions(loss=distillation_loss(train, cfg, ctx))
+    train_classifier(model, groups, train, task.val, cfg, ctx, options)
     return ModulePredictor(model, list(model.parameters()))
 
 
 def distillation_loss(train: Split, cfg: Config, ctx: Context) -> Loss:
-    """Return the loss of a student that is taught by the labels of its training examples and by ``ctx.teacher``.
+    """Return the loss of a student that learns from the labels of its training examples and from ``ctx.teacher``.
 
-    A label of -1 is unknown: such an example has no hard term, and the target of ``dkd`` is the teacher's first choice.
+    Unlabelled examples have the label -1. They have no loss of the label, and the target class of ``dkd`` is the one
+    that the teacher predicts.
+
+    Args:
+        train: The training examples.
+        cfg: Temperature, weights and kind of the loss.
+        ctx: Provides the teacher.
     """
-    answers = _teacher_logits(train, cfg, ctx)
+    teacher_logits = _teacher_logits(train, cfg, ctx)
 
     def loss(student: Tensor, batch: Batch) -> Tensor:
-        teacher = answers(batch).to(student.dtype)
-        known = batch.y != _UNKNOWN
-        targets = torch.where(known, batch.y, teacher.argmax(1))
+        teacher = teacher_logits(batch).to(student.dtype)
+        labelled = batch.y != _UNKNOWN
+        targets = torch.where(labelled, batch.y, teacher.argmax(1))
         if cfg.loss == "kd":
             soft = softened_kl(teacher, student, cfg.temperature)
         else:
             soft = decoupled_kl(teacher, student, targets, cfg.temperature, cfg.alpha, cfg.beta)
-        hard = smoothed_cross_entropy(student, targets, cfg.smoothing) * known
+        hard = smoothed_cross_entropy(student, targets, cfg.smoothing) * labelled
         return cfg.hard_weight * hard + (1 - cfg.hard_weight) * soft
 
     return loss
 
 
 def _teacher_logits(train: Split, cfg: Config, ctx: Context) -> Callable[[Batch], Tensor]:
-    """Return what gives the teacher's logits (b, classes) for a batch; computed once where images are not moved.
+    """Return a function from a batch to the teacher's logits (b, classes).
 
-    The teacher stays outside the student's modules, or training mode would reach it.
+    Without augmentation, the logits of all examples are computed once. The teacher is no submodule of the student, so
+    that it stays in evaluation mode.
     """
     teacher = ctx.teacher
     assert teacher is not None, "a suite names a teacher wherever a method declares TEACHER"
     if cfg.augment == "none":
         with ctx.autocast():
-            known = embed(teacher, train.x, None, ctx.device).to(ctx.device)
-        return lambda batch: known[batch.rows.to(known.device)]
+            logits = embed(teacher, train.x, None, ctx.device).to(ctx.device)
+        return lambda batch: logits[batch.rows.to(logits.device)]
 
-    def ask(batch: Batch) -> Tensor:
+    def predict(batch: Batch) -> Tensor:
         with torch.no_grad(), ctx.autocast():
-            return teacher(batch.x)
+            predicted: Tensor = teacher(batch.x)
+        return predicted
 
-    return ask
+    return predict
 
 
 def _with_unlabeled(task: Task) -> Split:
-    """Return the labelled examples and behind them those without labels, as label -1."""
+    """Return the labelled examples followed by the unlabelled ones, with label -1."""
     train, pool = task.train, task.unlabeled
     if pool is None:
         return train

@@ -1,8 +1,8 @@
-"""Training from scratch: the same network and loop as fine-tuning, on fresh random weights.
+"""Training from scratch: the same network and loop as fine-tuning, from random weights.
 
-The lower bracket of every claim about transfer: what the labels alone can do (He, Girshick and Dollar 2019,
-"Rethinking ImageNet Pre-training", arXiv:1811.08883). It takes a backbone with random weights, which are the
-architecture's own initialisation, drawn from the cell's seed.
+The lower bound of every comparison of transfer methods: the result of the labels alone (He, Girshick and Dollar 2019,
+"Rethinking ImageNet Pre-training", arXiv:1811.08883). It needs a backbone with random weights, which come from
+the architecture's own initialisation under the cell's seed.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ SEGMENTABLE = ("classification",)
 class Config(TrainingConfig):
     """Parameters of training from scratch."""
 
-    lr: float = tunable(3e-3, log_uniform(1e-4, 1e-2), "rate of all layers", gt=0)
+    lr: float = tunable(3e-3, log_uniform(1e-4, 1e-2), "learning rate of all layers", gt=0)
 
 
 def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
-    """Refuse weights that would be thrown away: the cell would repeat the one on random weights."""
+    """Refuse weights that would not be used: the cell would repeat the one with random weights."""
     return None if backbone.weights == "random" else "list the architecture with random weights: others are not used"
 
 

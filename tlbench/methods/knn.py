@@ -2,8 +2,8 @@
 
 Wu, Xiong, Yu and Lin 2018, "Unsupervised Feature Learning via Non-Parametric Instance Discrimination",
 arXiv:1805.01978, section 3.4; DINO (arXiv:2104.14294) evaluates the same way. Nothing is trained; k is chosen on
-validation. Votes become probabilities as if one more neighbour shared its vote among all classes evenly, which keeps
-their order and makes the likelihood finite.
+validation. Votes are turned into probabilities by one additional neighbour that votes for all classes equally, which
+preserves their order and makes the likelihood finite.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ PROTOCOLS = ("classification",)
 FROZEN_BACKBONE = True
 _GRID = (1, 3, 5, 10, 20, 50, 100, 200)
 _UNTUNED = 1  # k where there is no validation to choose it on, which is the case at one shot
-_CHUNK = 2**25  # similarities held at once
+_CHUNK = 2**25  # similarities in memory at once
 
 
 class Config(MethodConfig):
     """Parameters of the nearest neighbours."""
 
-    k: int | None = Field(None, ge=1, description="neighbours that vote; none chooses it on validation")
+    k: int | None = Field(None, ge=1, description="number of neighbours; null chooses it on validation")
     temperature: float = tunable(0.07, log_uniform(0.01, 1.0), "sharpness of the votes", gt=0)
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
-    """Keep the normalised features of the training examples, and choose k."""
+    """Store the normalised features of the training examples, and choose k."""
     bank = normalize(ctx.frozen_features(task.train), dim=1)
     labels = torch.from_numpy(task.train.labels).to(bank.device)
     vote = partial(_vote, classes=task.info.classes, temperature=cfg.temperature)
     k = min(cfg.k or _UNTUNED, len(bank))
     if task.val is not None:
         grid = [k] if cfg.k else [candidate for candidate in _GRID if candidate <= len(bank)]
-        similarity, found = _nearest(ctx.frozen_features(task.val), bank, labels, grid[-1])
+        similarity, neighbours = _nearest(ctx.frozen_features(task.val), bank, labels, grid[-1])
         truth = torch.from_numpy(task.val.labels).to(bank.device)
-        scores = {count: score_logits(vote(similarity[:, :count], found[:, :count]), truth) for count in grid}
+        scores = {count: score_logits(vote(similarity[:, :count], neighbours[:, :count]), truth) for count in grid}
         k = max(grid, key=lambda count: scores[count].order)
         ctx.validation.update(scores[k]._asdict())
     ctx.selected["k"] = k

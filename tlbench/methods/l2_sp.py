@@ -1,8 +1,8 @@
-"""L2-SP: fine-tuning that is pulled back to where it started instead of to zero.
+"""L2-SP: fine-tuning with weight decay towards the initial weights instead of zero.
 
 Li, Grandvalet and Davoine 2018, "Explicit Inductive Bias for Transfer Learning with Convolutional Networks",
 arXiv:1802.01483, section 3: the loss plus alpha / 2 ||w - w0||^2 over the backbone and beta / 2 ||v||^2 over the head,
-biases and normalisation included. These take the place of weight decay, and are computed in the parameters' precision.
+including biases and normalisation. These penalties replace weight decay, and are computed in the parameters' dtype.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor, Predictor
-from tlbench.training.supervised_loop import train_classifier
+from tlbench.training.supervised_loop import LoopOptions, train_classifier
 
 PROTOCOLS = ("classification",)
 SEGMENTABLE = ("classification",)
@@ -30,45 +30,55 @@ SEGMENTABLE = ("classification",)
 class Config(FineTuningConfig):
     """Parameters of L2-SP."""
 
-    lr: float = tunable(1e-3, log_uniform(1e-5, 1e-2), "rate of the backbone", gt=0)
-    alpha: float = tunable(0.1, log_uniform(1e-3, 1.0), "pull of the backbone to its start", ge=0)
-    beta: float = tunable(0.01, log_uniform(1e-4, 0.1), "pull of the head to zero", ge=0)
-    weight_decay: float = Field(0.0, ge=0, le=0, description="none: the pulls take its place")
+    lr: float = tunable(1e-3, log_uniform(1e-5, 1e-2), "learning rate of the backbone", gt=0)
+    alpha: float = tunable(
+        0.1, log_uniform(1e-3, 1.0), "penalty of the backbone's distance to its initial weights", ge=0
+    )
+    beta: float = tunable(0.01, log_uniform(1e-4, 0.1), "penalty of the head's weights", ge=0)
+    weight_decay: float = Field(0.0, ge=0, le=0, description="none: the penalties replace it")
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
-    """Train the whole network under both pulls."""
+    """Train the whole network under both penalties."""
     model = Classifier(backbone, task.info.classes).to(ctx.device)
     parts = [(backbone.parameters(), cfg.lr), (model.head.parameters(), cfg.lr * cfg.head_multiplier)]
-    to_start, to_zero = (
-        half_squared_distance(backbone.parameters()),
-        half_squared_distance(model.head.parameters(), start=0.0),
-    )
+    from_start = half_squared_distance(backbone.parameters())
+    from_zero = half_squared_distance(model.head.parameters(), start=0.0)
 
     def penalty() -> Tensor:
-        return cfg.alpha * to_start() + cfg.beta * to_zero()
+        return cfg.alpha * from_start() + cfg.beta * from_zero()
 
     groups = parameter_groups(parts, cfg.weight_decay)
-    train_classifier(model, groups, task.train, task.val, cfg, ctx, batch_norm=cfg.batch_norm, penalty=penalty)
+    options = LoopOptions(batch_norm=cfg.batch_norm, penalty=penalty)
+    train_classifier(model, groups, task.train, task.val, cfg, ctx, options)
     return ModulePredictor(model, list(model.parameters()))
 
 
 def half_squared_distance(parameters: Iterable[nn.Parameter], start: float | None = None) -> Callable[[], Tensor]:
-    """Return a function that gives 1/2 ||w - w0||^2, w0 being the values of now, or one number."""
+    """Return a function that computes 1/2 ||w - w0||^2 of the parameters' values w at the time of its call.
+
+    Args:
+        parameters: The parameters.
+        start: The value of all entries of w0; None takes the current values of the parameters.
+    """
     trained = list(parameters)
     origin = [torch.full_like(p, start) if start is not None else p.detach().clone() for p in trained]
 
-    return lambda: _HalfSquare.apply(origin, *trained)
+    def distance() -> Tensor:
+        value: Tensor = _HalfSquare.apply(origin, *trained)
+        return value
+
+    return distance
 
 
 class _HalfSquare(torch.autograd.Function):
-    """1/2 ||w - w0||^2 of many tensors at once; the gradient is the difference that was computed on the way."""
+    """1/2 ||w - w0||^2 of many tensors at once; its gradient is the difference, which the forward pass computes."""
 
     @staticmethod
     def forward(ctx: Any, origin: list[Tensor], *trained: Tensor) -> Tensor:
-        ctx.moved = torch._foreach_sub(trained, origin)
-        return 0.5 * torch.stack(torch._foreach_norm(ctx.moved)).square().sum()
+        ctx.differences = torch._foreach_sub(trained, origin)
+        return 0.5 * torch.stack(torch._foreach_norm(ctx.differences)).square().sum()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return None, *torch._foreach_mul(ctx.moved, gradients[0])
+        return None, *torch._foreach_mul(ctx.differences, gradients[0])

@@ -1,9 +1,9 @@
 """Linear probe: multinomial logistic regression, solved to convergence, on the frozen backbone's features.
 
-The regularisation C is chosen on validation from a logarithmic grid, from strong to weak, each fit starting from the
+The regularisation C is chosen on validation from a logarithmic grid, in ascending order, each fit starting from the
 last (Kornblith, Shlens and Le 2019, "Do Better ImageNet Models Transfer Better?", arXiv:1805.08974, section 3).
-Features are centred and divided by one number, their root mean square over the training examples, so that one grid
-serves every backbone; this changes the scale of C and nothing else.
+Features are centred and divided by a scalar, their root mean square over the training examples, so that one grid suits
+every backbone; this changes only the scale of C.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FROZEN_BACKBONE = True
 class Config(MethodConfig):
     """Parameters of the linear probe; nothing to search, since C is chosen inside every fit."""
 
-    C: float | None = Field(None, gt=0, description="inverse regularisation; none chooses it on validation")
+    C: float | None = Field(None, gt=0, description="inverse regularisation; null chooses it on validation")
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:

@@ -1,7 +1,7 @@
 """A good embedding is all you need: logistic regression on the normalised frozen features of each support set.
 
 Tian, Wang, Krishnan, Tenenbaum and Isola 2020, "Rethinking Few-Shot Image Classification: a Good Embedding Is All You
-Need?", arXiv:2003.11539, section 3. The backbone is the one given: pre-train it (``supervised``) to get the paper's.
+Need?", arXiv:2003.11539, section 3. The backbone is used as given; the paper's is pre-trained (``supervised``).
 The inverse regularisation C is the same in all episodes, and chosen on episodes of the validation classes.
 """
 
@@ -26,13 +26,13 @@ PROTOCOLS = ("episodic",)
 FROZEN_BACKBONE = True
 _VALIDATION_EPISODES = 200
 _GRID = (0.1, 1.0, 10.0, 100.0, 1000.0)
-_UNTUNED = 1.0  # C where there is no validation to choose it on: the paper's
+_UNTUNED = 1.0  # C where there is no validation to choose it on; the paper's value
 
 
 class Config(MethodConfig):
     """Parameters of logistic regression on the support; nothing to search, since C is chosen inside every fit."""
 
-    C: float | None = Field(None, gt=0, description="inverse regularisation; none chooses it on validation")
+    C: float | None = Field(None, gt=0, description="inverse regularisation; null chooses it on validation")
 
 
 def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
@@ -41,7 +41,7 @@ def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingEpisodeLearner:
-    """Choose C; everything else is learnt from an episode's support."""
+    """Choose C; everything else is fitted on the support of each episode."""
     c = cfg.C or _UNTUNED
     episodes = validation_episodes(task.info, task.val, _VALIDATION_EPISODES, ctx)
     if episodes is not None and task.val is not None:
@@ -55,7 +55,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingE
 
 
 class LogisticRegressionLearner:
-    """Learns an episode by logistic regression on its support; the embedding is the backbone as given."""
+    """Solves an episode by logistic regression on its support; the embedding is the backbone as given."""
 
     encoder: nn.Module | None = None
     transductive = False
@@ -72,7 +72,7 @@ class LogisticRegressionLearner:
         return torch.baddbmm(bias.unsqueeze(1), query, weights.transpose(1, 2))
 
     def footprint(self) -> Footprint:
-        """Return what it costs to keep."""
+        """Return the parameter counts and the storage that a task needs."""
         fitted = self._ways * (self._backbone.out_dim + 1)
         total = sum(parameter.numel() for parameter in self._backbone.parameters())
         return Footprint(trainable=fitted, total=total + fitted, stored_bytes=4 * fitted)

@@ -1,9 +1,9 @@
 """LP-FT: fit a linear probe first, then fine-tune the whole network from it.
 
 Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution",
-arXiv:2202.10054: a head that already fits leaves little reason for the features to move. The probe is solved to
-convergence and its solution folded into the head, so that before the first step the network answers as the probe
-does; the probe itself competes on validation with every epoch. Batch normalisation stays in evaluation mode.
+arXiv:2202.10054: with a fitted head the features are distorted less. The probe is solved to convergence and
+copied into the head, so that before the first step the network's predictions are the probe's; the probe itself takes
+part in selection on validation. Batch normalisation stays in evaluation mode.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tlbench.training.context import Context
 from tlbench.training.linear_probe import initialise_head
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor, Predictor
-from tlbench.training.supervised_loop import train_classifier
+from tlbench.training.supervised_loop import LoopOptions, train_classifier
 
 PROTOCOLS = ("classification",)
 SEGMENTABLE = ("classification",)
@@ -27,18 +27,21 @@ SEGMENTABLE = ("classification",)
 class Config(FineTuningConfig):
     """Parameters of LP-FT."""
 
-    lr: float = tunable(3e-4, log_uniform(1e-5, 1e-2), "rate of the backbone", gt=0)
-    head_multiplier: float = tunable(1.0, choice(1.0, 3.0, 10.0), "rate of the head over that of the backbone", gt=0)
-    batch_norm: BatchNorm = Field("frozen", description="whether running statistics move or stay")
+    lr: float = tunable(3e-4, log_uniform(1e-5, 1e-2), "learning rate of the backbone", gt=0)
+    head_multiplier: float = tunable(
+        1.0, choice(1.0, 3.0, 10.0), "ratio of the learning rates of head and backbone", gt=0
+    )
+    batch_norm: BatchNorm = Field("frozen", description="whether running statistics are updated")
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
-    """Fit the probe, put it in place, and train the whole network."""
+    """Fit the probe, copy it into the head, and train the whole network."""
     model = Classifier(backbone, task.info.classes).to(ctx.device)
     ctx.selected["C"] = initialise_head(model, task, ctx).C
     parts = [(backbone.parameters(), cfg.lr), (model.head.parameters(), cfg.lr * cfg.head_multiplier)]
     groups = parameter_groups(parts, cfg.weight_decay)
-    train_classifier(model, groups, task.train, task.val, cfg, ctx, batch_norm=cfg.batch_norm, from_start=True)
+    options = LoopOptions(batch_norm=cfg.batch_norm, score_initial=True)
+    train_classifier(model, groups, task.train, task.val, cfg, ctx, options)
     if ctx.selected.get("epoch") == -1:
         ctx.notes.append("no epoch of fine-tuning was better on validation than the probe, whose weights these are")
         head = list(model.head.parameters())

@@ -1,11 +1,11 @@
-"""MAML: learn weights from which a few steps of gradient descent on an episode's support solve the episode.
+"""MAML: learn initial weights from which a few steps of gradient descent on the support solve an episode.
 
 Finn, Abbeel and Levine 2017, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks", arXiv:1703.03400,
-sections 2.2 and 5.2, with second derivatives or without. A rate for each tensor and step, and losses after every
-step, are those of Antoniou, Edwards and Storkey 2019, "How to train your MAML", arXiv:1810.09502. As published, batch
-normalisation uses the statistics of the batch at hand, queries of the test too: that is transductive, and declared;
-under ``statistics: support`` queries are normalised by their episode's support instead. The head has as many outputs
-as the test has ways, so training episodes have as many.
+sections 2.2 and 5.2, with second derivatives or without. Learning rates per tensor and step, and losses after
+every step, are those of Antoniou, Edwards and Storkey 2019, "How to train your MAML", arXiv:1810.09502. As published,
+batch normalisation uses batch statistics, also for test queries, which is transductive, and declared so; under
+``statistics: support`` queries are normalised by their episode's support instead. The head has as many outputs as test
+episodes have ways, so training episodes have the same number of ways.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tlbench.training.classifier import random_head
 from tlbench.training.collectives import all_reduce_gradients, all_reduce_sum
 from tlbench.training.context import Context
 from tlbench.training.fewshot.episode_batch_norm import use_episode_statistics
-from tlbench.training.fewshot.episodic_loop import EpisodeBatch, train_on_episodes
+from tlbench.training.fewshot.episodic_loop import EpisodeBatch, EpisodicTraining, train_on_episodes
 from tlbench.training.fewshot.inner_loop import (
     NamedTensors,
     Order,
@@ -50,8 +50,8 @@ PROTOCOLS = ("episodic",)
 SEGMENTABLE = ("episodic",)
 QUICK = {"episodes": 48, "check_every": 16, "checks": 10}
 
-_TOGETHER = 2**24  # input values of the episodes that a GPU runs at once
-_SETTLED = 0.5  # share of the training after which only the loss after the last step counts
+_VMAP_VALUES = 2**24  # input values of the episodes that a GPU runs at once
+_MULTI_STEP = 0.5  # fraction of the training after which only the loss after the last step counts
 
 
 class Config(FixedWaysConfig):
@@ -59,18 +59,20 @@ class Config(FixedWaysConfig):
 
     episodes: int = Field(4000, ge=1, description="training episodes")
     check_every: int = Field(400, ge=1, description="episodes between two checks on validation")
-    per_step: int = tunable(4, choice(4, 16, 32), "episodes of one step", ge=1)
-    lr: float = tunable(1e-3, log_uniform(3e-4, 3e-3), "rate of Adam, over the episodes", gt=0)
-    schedule: Literal["constant", "cosine"] = Field("cosine", description="how that rate moves")
-    clamp: float | None = Field(10.0, gt=0, description="largest size of an entry of the gradient over the episodes")
-    inner_lr: float = tunable(0.1, log_uniform(0.01, 0.5), "rate within an episode", lasting=True, gt=0)
+    per_step: int = tunable(4, choice(4, 16, 32), "episodes per step", ge=1)
+    lr: float = tunable(1e-3, log_uniform(3e-4, 3e-3), "learning rate of Adam, across episodes", gt=0)
+    schedule: Literal["constant", "cosine"] = Field("cosine", description="schedule of that learning rate")
+    clamp: float | None = Field(
+        10.0, gt=0, description="largest absolute value of an entry of the gradient across episodes"
+    )
+    inner_lr: float = tunable(0.1, log_uniform(0.01, 0.5), "learning rate within an episode", lasting=True, gt=0)
     inner_steps: int = tunable(1, choice(1, 3, 5), "steps within a training episode", lasting=True, ge=1)
     test_steps: int = tunable(5, choice(5, 10), "steps within a test episode", lasting=True, ge=1)
-    order: Literal[1, 2] = tunable(2, choice(1, 2), "1 takes the gradients within an episode for constants")
-    learn_rates: bool = Field(False, description="learn a rate for each tensor and step; inner_lr is where they start")
-    multi_step_loss: bool = Field(False, description="count losses after every step, and at last only the last's")
+    order: Literal[1, 2] = tunable(2, choice(1, 2), "1 treats the gradients within an episode as constants")
+    learn_rates: bool = Field(False, description="learn a learning rate per tensor and step, initially inner_lr")
+    multi_step_loss: bool = Field(False, description="include the losses after every step, and finally only the last")
     statistics: Literal["batch", "support"] = Field(
-        "batch", description="what batch normalisation sees of queries: all of them (transductive), or the support"
+        "batch", description="statistics for queries: of all of them (transductive), or of the support"
     )
 
 
@@ -80,11 +82,11 @@ def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> AdaptingEpisodeLearner:
-    """Train the backbone under a new head on episodes of the training classes."""
+    """Train the backbone with a new head on episodes of the training classes."""
     start = MetaInitialisation(backbone, task.info.classes, cfg, ctx.generator("head")).to(ctx.device)
-    solver, examples = GradientDescentLearner(start, cfg), Examples(task.train, ctx.device)
+    learner, examples = GradientDescentLearner(start, cfg), Examples(task.train, ctx.device)
     if ctx.device.type == "cuda":
-        solver.vectorise(examples.take(torch.arange(2))[0])
+        learner.vectorise(examples.take(torch.arange(2))[0])
     parameters = list(start.parameters())
     optimizer = torch.optim.Adam([{"params": parameters, "lr": cfg.lr, "base_lr": cfg.lr}], fused=True)
 
@@ -93,36 +95,38 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> AdaptingEp
         support, query = (examples.take(rows[own])[0] for rows in (batch.support, batch.query))
         labels, truth = (y[own.to(y.device)] for y in (batch.support_y, batch.query_y))
         weights = _weights(cfg, batch.done)
-        seen = torch.zeros((), device=ctx.device)
-        for piece in solver.pieces(support, labels, query, truth):
+        loss_sum = torch.zeros((), device=ctx.device)
+        for s, y, q, t in learner.chunks(support, labels, query, truth):
             with ctx.autocast():
-                losses = solver.losses(*piece, batch.ways, weights)
+                losses = learner.losses(s, y, q, t, batch.ways, weights)
             loss = losses.sum() / len(batch.support)
             loss.backward()
-            seen += loss.detach()
-        all_reduce_gradients(parameters, ctx)
+            loss_sum += loss.detach()
+        all_reduce_gradients(parameters, ctx.group)
         if cfg.clamp is not None:
             nn.utils.clip_grad_value_(parameters, cfg.clamp)
-        return all_reduce_sum(seen, ctx)
+        return all_reduce_sum(loss_sum, ctx.group)
 
     def rate(done: int) -> float:
         return warmup_cosine(done, cfg.episodes, 0.0) if cfg.schedule == "cosine" else 1.0
 
-    train_on_episodes(start, solver, optimizer, task, cfg, ctx, backward, rate=rate, per_step=cfg.per_step)
-    return solver
+    training = EpisodicTraining(start, learner, optimizer, backward, rate, cfg.per_step)
+    train_on_episodes(training, task, cfg, ctx)
+    return learner
 
 
 def _weights(cfg: Config, done: int) -> list[float]:
-    return multi_step_loss_weights(cfg.inner_steps, done / (_SETTLED * cfg.episodes) if cfg.multi_step_loss else 1.0)
+    progress = done / (_MULTI_STEP * cfg.episodes) if cfg.multi_step_loss else 1.0
+    return multi_step_loss_weights(cfg.inner_steps, progress)
 
 
 class Network(nn.Module):
-    """The backbone's body under a linear head; a head of zeros would keep the first step from reaching the body.
+    """The backbone's body with a random linear head; a head of zeros would have no gradient for the body in step one.
 
     Args:
-        backbone: Whose body it is.
+        backbone: The backbone.
         outputs: Number of classes.
-        generator: The source of the head.
+        generator: Generator of the head.
     """
 
     def __init__(self, backbone: Backbone, outputs: int, generator: torch.Generator) -> None:
@@ -132,11 +136,22 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, outputs) of prepared inputs."""
-        return self.head(self.backbone.body(x))
+        logits: Tensor = self.head(self.backbone.body(x))
+        return logits
 
 
 class MetaInitialisation(nn.Module):
-    """What is learned: the weights from which every episode starts and, if asked, the rates (steps, tensors)."""
+    """The learnt parameters: the initial weights of every episode and, if configured, learning rates.
+
+    Args:
+        backbone: The backbone.
+        ways: Number of outputs of the head.
+        cfg: Number of steps, learning rate, and whether it is learnt.
+        generator: Generator of the head.
+
+    Attributes:
+        rates: Learning rates (steps, tensors).
+    """
 
     rates: Tensor
 
@@ -150,7 +165,7 @@ class MetaInitialisation(nn.Module):
             self.register_buffer("rates", rates, persistent=False)
 
     def rates_of(self, steps: int) -> Tensor:
-        """Return the rates of some steps (steps, tensors); those beyond the training's have the rates of its last."""
+        """Return the learning rates of some steps (steps, tensors); further steps have the rates of the last."""
         return self.rates[torch.arange(steps).clamp(max=len(self.rates) - 1)]
 
 
@@ -158,8 +173,8 @@ class GradientDescentLearner:
     """Solves episodes by gradient descent on their support, one at a time or, on a GPU, many at once.
 
     Args:
-        start: Where every episode starts; its batch normalisation is switched to the statistics of episodes.
-        cfg: Steps, order and statistics.
+        start: The initial weights; batch normalisation is replaced by one with the statistics of episodes.
+        cfg: Number of steps, order and statistics.
     """
 
     module: nn.Module
@@ -174,7 +189,11 @@ class GradientDescentLearner:
         self._footprint = ModulePredictor(start, list(start.parameters())).footprint()
 
     def vectorise(self, x: Tensor) -> None:
-        """From now on run episodes at once, if that is right for this network; it is shown a few raw inputs x."""
+        """Run several episodes at once from now on, if the network supports it.
+
+        Args:
+            x: A few raw inputs, for a forward pass.
+        """
         self.module.train()
         for norm in self._norms:
             norm.fused = False
@@ -183,17 +202,17 @@ class GradientDescentLearner:
         for norm in self._norms:
             norm.fused = not self._vectorised
 
-    def pieces(self, *parts: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """Yield tensors (E, ...) of the same episodes in pieces of as many episodes as are run at once."""
+    def chunks(self, *parts: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Yield tensors (E, ...) of the same episodes in chunks of as many episodes as are run at once."""
         values = sum(part.shape[1:].numel() for part in parts)
-        size = max(1, _TOGETHER // values) if self._vectorised else 1
+        size = max(1, _VMAP_VALUES // values) if self._vectorised else 1
         if len(parts[0]):
             yield from zip(*(part.split(size) for part in parts), strict=True)
 
     def losses(
         self, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor, ways: int, weights: Sequence[float]
     ) -> Tensor:
-        """Return the loss (E,) of queries after the steps, to be differentiated with respect to the start.
+        """Return the loss (E,) of queries after the steps, differentiable with respect to the initial weights.
 
         Args:
             support: Raw support examples (E, S, ...).
@@ -206,11 +225,11 @@ class GradientDescentLearner:
 
         def loss(x: Tensor, y: Tensor, q: Tensor, t: Tensor) -> Tensor:
             start, rates = dict(self._start.network.named_parameters()), self._start.rates_of(len(weights) - 1)
-            found = torch.zeros((), device=x.device)
+            total = torch.zeros((), device=x.device)
             for weight, values in zip(weights, self._steps(start, rates, self._cfg.order, x, y, ways), strict=True):
                 if weight:
-                    found = found + weight * cross_entropy(self._answers(values, x, q, ways), t)
-            return found
+                    total = total + weight * cross_entropy(self._query_logits(values, x, q, ways), t)
+            return total
 
         return self._each(loss, support, labels, query, truth)
 
@@ -230,28 +249,29 @@ class GradientDescentLearner:
         def solve(x: Tensor, y: Tensor, q: Tensor) -> Tensor:
             values = deque(self._steps(start, rates, 1, x, y, ways), maxlen=1).pop()
             with torch.no_grad():
-                return self._answers(values, x, q, ways)
+                return self._query_logits(values, x, q, ways)
 
-        return torch.cat([self._each(solve, *piece) for piece in self.pieces(support, labels, query)])
+        return torch.cat([self._each(solve, *piece) for piece in self.chunks(support, labels, query)])
 
     def footprint(self) -> Footprint:
-        """Return what it costs to keep."""
+        """Return the parameter counts and the storage that a task needs."""
         return self._footprint
 
     def _each(
         self, solve: Callable[..., Tensor], support: Tensor, labels: Tensor, query: Tensor, *more: Tensor
     ) -> Tensor:
-        """Return what ``solve`` makes of each episode, with its inputs prepared."""
+        """Return the results (E, ...) of ``solve`` for each episode, with prepared inputs."""
         for norm in self._norms:
             norm.support = support.shape[1] if self._by_support else None
         parts = (self._prepared(support), labels, self._prepared(query), *more)
-        with sdpa_kernel(SDPBackend.MATH):  # the only attention with second derivatives everywhere
+        with sdpa_kernel(SDPBackend.MATH):  # the only implementation with second derivatives on all devices
             if self._vectorised:
                 return vmap(solve)(*parts)
             return torch.stack([solve(*each) for each in zip(*parts, strict=True)])
 
     def _prepared(self, x: Tensor) -> Tensor:
-        return self._start.network.backbone.prepare(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        prepared: Tensor = self._start.network.backbone.prepare(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        return prepared
 
     def _steps(
         self, start: NamedTensors, rates: Tensor, order: Order, x: Tensor, y: Tensor, ways: int
@@ -263,7 +283,7 @@ class GradientDescentLearner:
             objective, start, rates, order, func_gradient if self._vectorised else autograd_gradient
         )
 
-    def _answers(self, values: NamedTensors, support: Tensor, query: Tensor, ways: int) -> Tensor:
+    def _query_logits(self, values: NamedTensors, support: Tensor, query: Tensor, ways: int) -> Tensor:
         x = torch.cat([support, query]) if self._by_support else query
         return self._logits(values, x, ways)[-len(query) :]
 

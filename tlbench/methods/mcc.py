@@ -1,8 +1,8 @@
-"""MCC: classify the source while predictions on the target confuse the classes as little as possible.
+"""MCC: classify the source while minimising the confusion of classes in the predictions on the target.
 
 Jin, Wang, Long and Wang 2020, "Minimum Class Confusion for Versatile Domain Adaptation", arXiv:1912.03699, section 3.
-Nothing is aligned and no discriminator is trained; the loss reads the target's logits alone. It sets in with the ramp
-of Ganin et al. 2016, arXiv:1505.07818, since predictions are not worth sharpening before they are learnt.
+No features are aligned and no discriminator is trained; the loss depends on the target's logits only. Its weight is
+ramped up as in Ganin et al. 2016, arXiv:1505.07818, since early predictions are wrong.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ QUICK = {"steps": 60, "checks": 4, "bottleneck": 32, "lr": 0.05, "weight": 3.0}
 class Config(AdaptationConfig):
     """Parameters of MCC."""
 
-    weight: float = tunable(1.0, log_uniform(1e-2, 10), "of the confusion", ge=0)
+    weight: float = tunable(1.0, log_uniform(1e-2, 10), "weight of the confusion", ge=0)
     temperature: float = tunable(2.5, log_uniform(1.0, 5.0), "divides the logits", gt=0)
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
-    """Train the classifier, and make up its mind about the target."""
+    """Train the classifier, and minimise its confusion on the target."""
     model = BottleneckClassifier(backbone, task.info.classes, cfg.bottleneck)
 
     def loss(step: AdaptationStep) -> dict[str, Tensor]:

@@ -1,11 +1,11 @@
 """Meta-Baseline: train a classifier of all training classes, then its cosines to class means, on episodes.
 
 Chen, Liu, Xu, Darrell and Wang 2021, "Meta-Baseline: Exploring Simple Meta-Learning for Few-Shot Learning",
-arXiv:2003.04390, section 3. The head of the first stage is thrown away; the second trains the whole network on the
-cross-entropy of tau * cos(query, class mean), with a learnt tau that starts at 10, by SGD with momentum 0.9, several
-episodes a step. The encoder is kept from the check that was best on episodes of the validation classes, the first of
-which comes before the second stage: that one may make new classes harder, as the paper saw. It embeds in evaluation
-mode.
+arXiv:2003.04390, section 3. The head of the first stage is discarded; the second stage trains the whole network on the
+cross-entropy of tau * cos(query, class mean), with a learnt tau that is initialised to 10, by SGD with momentum 0.9 and
+several episodes per step. The encoder with the best score on episodes of the validation classes is selected, including
+that before the second stage, as that stage may make generalisation to new classes worse (as in the paper). It embeds in
+evaluation mode.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from tlbench.training.fewshot.base_classifier import train_base_classifier
 from tlbench.training.fewshot.cosine_head import cosine_logits
 from tlbench.training.fewshot.episodic_loop import (
     EpisodeBatch,
+    EpisodicTraining,
     embed_episodes,
     require_enough_classes,
     train_on_episodes,
@@ -44,20 +45,20 @@ QUICK = {"epochs": 4, "episodes": 60, "check_every": 20, "checks": 20}
 
 
 class Config(EpisodicConfig, TrainingConfig):
-    """Parameters of Meta-Baseline; of the training of the classifier those that say nothing of episodes."""
+    """Parameters of Meta-Baseline; those that do not mention episodes are of the classifier's training."""
 
-    epochs: int = Field(10, ge=0, description="passes of the classifier's training; 0 starts from the given weights")
+    epochs: int = Field(10, ge=0, description="epochs of the classifier's training; 0 starts from the given weights")
     batch_size: int = Field(64, ge=4, description="largest global batch of it")
-    classifier_lr: float = tunable(3e-3, log_uniform(3e-4, 1e-2), "rate of it", lasting=True, gt=0)
+    classifier_lr: float = tunable(3e-3, log_uniform(3e-4, 1e-2), "its learning rate", lasting=True, gt=0)
     head: Literal["linear", "cosine"] = tunable(
-        "linear", choice("linear", "cosine"), "what the classifier ends in", lasting=True
+        "linear", choice("linear", "cosine"), "head of the classifier", lasting=True
     )
     ways: int = tunable(5, choice(5, 20), "classes in a training episode; fewer where there are fewer", ge=2)
     queries: int = tunable(15, choice(5, 15), "queries of each class in a training episode", ge=1)
-    per_step: int = Field(4, ge=1, description="episodes of one step")
-    lr: float = tunable(1e-3, log_uniform(1e-4, 1e-2), "rate of the training on episodes, which stays", gt=0)
+    per_step: int = Field(4, ge=1, description="episodes per step")
+    lr: float = tunable(1e-3, log_uniform(1e-4, 1e-2), "learning rate of the training on episodes, constant", gt=0)
     weight_decay: float = tunable(5e-4, log_uniform(1e-6, 1e-1), "of matrices and kernels only, in both", ge=0)
-    scale: float = Field(10.0, gt=0, description="tau at the start, and the factor of a cosine head")
+    scale: float = Field(10.0, gt=0, description="initial tau, and the factor of a cosine head")
 
 
 def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
@@ -84,28 +85,26 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingE
         loss.backward()
         return loss.detach()
 
-    train_on_episodes(
+    training = EpisodicTraining(
         model,
         learner,
         optimizer,
-        task,
-        cfg,
-        ctx,
         backward,
         rate=lambda done: 1.0,
-        per_step=cfg.per_step,
-        from_start=cfg.epochs > 0,
+        episodes_per_step=cfg.per_step,
+        score_initial=cfg.epochs > 0,
     )
+    train_on_episodes(training, task, cfg, ctx)
     ctx.selected["scale"] = model.scale.item()
     return learner
 
 
 class ScaledEmbedding(nn.Module):
-    """The backbone, and beside it the factor of the cosines between its features.
+    """The backbone, together with the learnt factor of cosines, which ``forward`` does not use.
 
     Args:
         backbone: Maps raw inputs (B, ...) to features (B, out_dim).
-        scale: The factor at the start.
+        scale: Initial value of the factor.
     """
 
     def __init__(self, backbone: Backbone, scale: float) -> None:
@@ -115,11 +114,12 @@ class ScaledEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features (B, out_dim) of raw inputs."""
-        return self.backbone(x)
+        z: Tensor = self.backbone(x)
+        return z
 
 
 class CosinePrototypeLearner:
-    """Learns an episode by taking the means of its embedded support, of which the directions count."""
+    """Solves an episode by the cosines of queries to the class means of the embedded support."""
 
     encoder: nn.Module | None
     transductive = False
@@ -134,5 +134,5 @@ class CosinePrototypeLearner:
         return cosine_logits(query, prototypes(support, labels, ways), self._scale)
 
     def footprint(self) -> Footprint:
-        """Return what it costs to keep."""
+        """Return the parameter counts and the storage that a task needs."""
         return self._footprint

@@ -1,14 +1,14 @@
-"""MMD: classify the source while the features of both domains have nearly the same mean under several kernels.
+"""MMD: classify the source while minimising the maximum mean discrepancy of both domains' features.
 
 Long et al. 2015, "Learning Transferable Features with Deep Adaptation Networks", arXiv:1502.02791, section 3, with the
 unbiased estimate over all pairs of a batch (Gretton et al. 2012, JMLR 13, Lemma 6), which may be negative. ``joint``
 compares features and class probabilities together, by the product of their kernels (Long et al. 2017,
-arXiv:1605.06636). The loss sets in with the ramp of Ganin et al. 2016, arXiv:1505.07818.
+arXiv:1605.06636). The weight of the loss is ramped up as in Ganin et al. 2016, arXiv:1505.07818.
 """
 
 from __future__ import annotations
 
-import math
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -33,16 +33,20 @@ QUICK = {"steps": 60, "checks": 4, "bottleneck": 32, "lr": 0.05}
 class Config(AdaptationConfig):
     """Parameters of MMD."""
 
-    weight: float = tunable(1.0, log_uniform(1e-2, 10), "of the discrepancy", ge=0)
+    weight: float = tunable(1.0, log_uniform(1e-2, 10), "weight of the discrepancy", ge=0)
     kernels: Literal[1, 3, 5] = tunable(5, choice(1, 3, 5), "Gaussian kernels of different widths")
     layer: Literal["bottleneck", "logits", "joint"] = tunable(
-        "bottleneck", choice("bottleneck", "logits", "joint"), "what is compared; joint: features and probabilities"
+        "bottleneck",
+        choice("bottleneck", "logits", "joint"),
+        "what is aligned; joint: features and class probabilities",
     )
-    estimate: Literal["unbiased", "biased"] = Field("unbiased", description="biased: with the pairs of one example")
+    estimate: Literal["unbiased", "biased"] = Field(
+        "unbiased", description="biased: includes pairs of an example with itself"
+    )
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
-    """Train the classifier, and draw the domains together."""
+    """Train the classifier, and align the domains."""
     model = BottleneckClassifier(backbone, task.info.classes, cfg.bottleneck)
 
     def loss(step: AdaptationStep) -> dict[str, Tensor]:
@@ -56,9 +60,14 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
 
 
 def domain_discrepancy(step: AdaptationStep, cfg: Config) -> Tensor:
-    """Return the squared discrepancy of source and target in a step."""
+    """Return the squared discrepancy of source and target in a step.
+
+    Args:
+        step: Features and logits of both domains.
+        cfg: Kernels, layer and estimate.
+    """
     pair = (step.source, step.target)
     z, logits = torch.cat([part.z for part in pair]), torch.cat([part.logits for part in pair])
     layers = {"bottleneck": [z], "logits": [logits], "joint": [z, logits.softmax(1)]}[cfg.layer]
-    kernel = math.prod(gaussian_kernels(squared_distances(layer), cfg.kernels) for layer in layers)
+    kernel = reduce(torch.mul, (gaussian_kernels(squared_distances(layer), cfg.kernels) for layer in layers))
     return squared_mmd(kernel, len(step.source.z), cfg.estimate == "unbiased")

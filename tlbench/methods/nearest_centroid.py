@@ -2,7 +2,7 @@
 
 Wang, Chao, Weinberger and van der Maaten 2019, "SimpleShot: Revisiting Nearest-Neighbor Classification for Few-Shot
 Learning", arXiv:1911.04623, section 3. The mean that is subtracted (the C of CL2N) is that of the labelled training
-examples; in episodes it is that of the training classes, so no query and no test class moves it.
+examples; in episodes it is that of the training classes, so that it depends on no query and no test class.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tlbench.core.record import Footprint
 from tlbench.data.dataset import Task
 from tlbench.training.context import Context
 from tlbench.training.evaluation import score_logits
-from tlbench.training.fewshot.episodes import episode_scores, validation_episodes
+from tlbench.training.fewshot.episodes import validate_on_episodes
 from tlbench.training.fewshot.prototypes import distance_logits, prototypes
 from tlbench.training.predictor import EmbeddingEpisodeLearner, FeaturePredictor, Predictor
 
@@ -34,7 +34,7 @@ class Config(MethodConfig):
     """Parameters of the nearest centroid."""
 
     transform: Literal["none", "l2", "cl2n"] = tunable(
-        "cl2n", choice("none", "l2", "cl2n"), "of features: none, normalise, or centre and normalise"
+        "cl2n", choice("none", "l2", "cl2n"), "transform of features: none, normalise, or centre and normalise"
     )
 
 
@@ -46,15 +46,13 @@ def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor | EmbeddingEpisodeLearner:
-    """Take the class means (classification), or only the mean to centre on (episodes)."""
+    """Compute the class means (classification), or only the mean for centring (episodes)."""
     z = ctx.frozen_features(task.train)
     mean = z.mean(0)
     transform = partial(_transform, mean=mean, kind=cfg.transform)
     if task.info.protocol == "episodic":
         learner = CentroidLearner(backbone, transform, stored=mean.numel() if cfg.transform == "cl2n" else 0)
-        episodes = validation_episodes(task.info, task.val, _VALIDATION_EPISODES, ctx)
-        if episodes is not None and task.val is not None:
-            ctx.validation.update(episode_scores(learner, task.val, episodes, ctx)._asdict())
+        validate_on_episodes(learner, task.info, task.val, _VALIDATION_EPISODES, ctx)
         return learner
     labels = torch.from_numpy(task.train.labels).to(z.device)
     centres = prototypes(transform(z)[None], labels[None], task.info.classes)
@@ -67,7 +65,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor 
 
 
 class CentroidLearner:
-    """Learns an episode by taking the means of its support; the embedding is the backbone as given."""
+    """Solves an episode by the class means of its support; the embedding is the backbone as given."""
 
     encoder: nn.Module | None = None
     transductive = False
@@ -82,7 +80,7 @@ class CentroidLearner:
         return distance_logits(self._transform(query), prototypes(self._transform(support), labels, ways))
 
     def footprint(self) -> Footprint:
-        """Return what it costs to keep."""
+        """Return the parameter counts and the storage that a task needs."""
         total = sum(parameter.numel() for parameter in self._backbone.parameters())
         return Footprint(trainable=0, total=total + self._stored, stored_bytes=4 * self._stored)
 

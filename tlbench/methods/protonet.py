@@ -1,10 +1,10 @@
-"""Prototypical networks: learn an embedding in which queries lie nearest the mean of their class's support.
+"""Prototypical networks: learn an embedding in which queries are nearest to the mean of their class's support.
 
 Snell, Swersky and Zemel 2017, "Prototypical Networks for Few-shot Learning", arXiv:1703.05175, sections 2.2 to 2.4:
-squared Euclidean distance, no temperature, as many shots in training as in the test, more ways, Adam whose rate is
-halved every 2000 episodes. Published trainings go on until validation stops improving; the default number of episodes
-is what a CPU does in minutes. The encoder is kept from the check that was best on episodes of the validation classes,
-and embeds in evaluation mode, so that one query never sees another.
+squared Euclidean distance, no temperature, as many shots in training as in the test, more ways, Adam with a learning
+rate that is halved every 2000 episodes. Published trainings continue until validation stops improving; the default
+number of episodes takes a CPU minutes. The encoder with the best score on episodes of the validation classes is
+selected; it embeds in evaluation mode, so that predictions do not depend on other queries.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tlbench.core.record import Footprint
 from tlbench.data.dataset import Task
 from tlbench.training.batches import Examples
 from tlbench.training.context import Context
-from tlbench.training.fewshot.episodic_loop import EpisodeBatch, embed_episodes, train_on_episodes
+from tlbench.training.fewshot.episodic_loop import EpisodeBatch, EpisodicTraining, embed_episodes, train_on_episodes
 from tlbench.training.fewshot.prototypes import distance_logits, prototypes
 from tlbench.training.predictor import EmbeddingEpisodeLearner, ModulePredictor
 from tlbench.training.schedules import step_halving
@@ -36,8 +36,8 @@ class Config(EpisodicConfig):
     """Parameters of prototypical networks."""
 
     ways: int = tunable(60, choice(5, 20, 60), "classes in a training episode; fewer where there are fewer", ge=2)
-    lr: float = tunable(1e-3, log_uniform(3e-4, 3e-3), "rate of Adam", gt=0)
-    halve_every: int = Field(2000, ge=1, description="episodes between two halvings of the rate")
+    lr: float = tunable(1e-3, log_uniform(3e-4, 3e-3), "learning rate of Adam", gt=0)
+    halve_every: int = Field(2000, ge=1, description="episodes between two halvings of the learning rate")
     patience: int | None = Field(20, ge=1, description="checks without improvement before stopping early")
 
 
@@ -60,14 +60,15 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingE
         loss.backward()
         return loss.detach()
 
-    train_on_episodes(
-        backbone, learner, optimizer, task, cfg, ctx, backward, rate=lambda done: step_halving(done, cfg.halve_every)
+    training = EpisodicTraining(
+        backbone, learner, optimizer, backward, rate=lambda done: step_halving(done, cfg.halve_every)
     )
+    train_on_episodes(training, task, cfg, ctx)
     return learner
 
 
 class PrototypeLearner:
-    """Learns an episode by taking the means of its embedded support."""
+    """Solves an episode by squared distances to the class means of the embedded support."""
 
     encoder: nn.Module | None
     transductive = False
@@ -81,5 +82,5 @@ class PrototypeLearner:
         return distance_logits(query, prototypes(support, labels, ways))
 
     def footprint(self) -> Footprint:
-        """Return what it costs to keep."""
+        """Return the parameter counts and the storage that a task needs."""
         return self._footprint

@@ -1,8 +1,8 @@
-"""Source only: train on the labelled source (and on what target labels there are), and hope that it carries over.
+"""Source only: train on the labelled source, and on any labels of the target, without adaptation.
 
-The lower bracket of every claim about adaptation (Ganin et al. 2016, "Domain-Adversarial Training of Neural Networks",
-arXiv:1505.07818, section 5.2): the same network, steps and schedule as the methods that adapt, and no look at the
-unlabelled target, not even by batch normalisation.
+The lower bound of every comparison of adaptation methods (Ganin et al. 2016, "Domain-Adversarial Training of Neural
+Networks", arXiv:1505.07818, section 5.2): the same network, steps and schedule as the methods that adapt, without any
+use of the unlabelled target, also in batch normalisation.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import AdaptationConfig
 from tlbench.data.dataset import Task
-from tlbench.training.adaptation.adaptation_loop import supervised_loss, train_on_domains
+from tlbench.training.adaptation.adaptation_loop import DomainOptions, supervised_loss, train_on_domains
 from tlbench.training.adaptation.bottleneck_classifier import BottleneckClassifier
 from tlbench.training.context import Context
 from tlbench.training.predictor import ModulePredictor, Predictor
@@ -24,10 +24,9 @@ class Config(AdaptationConfig):
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
-    """Train on the labels there are."""
+    """Train on the labelled examples of both domains."""
     model = BottleneckClassifier(backbone, task.info.classes, cfg.bottleneck)
     groups = model.groups(cfg)
-    train_on_domains(
-        model, groups, task, cfg, ctx, lambda step: {"loss": supervised_loss(step)}, reads=("source", "shots")
-    )
+    options = DomainOptions(parts=("source", "shots"))
+    train_on_domains(model, groups, task, cfg, ctx, lambda step: {"loss": supervised_loss(step)}, options)
     return ModulePredictor(model, list(model.parameters()))

@@ -1,9 +1,9 @@
-"""WiSE-FT: after fine-tuning, go back part of the way to the weights it started from.
+"""WiSE-FT: interpolate between the weights before and after fine-tuning.
 
 Wortsman et al. 2021, "Robust fine-tuning of zero-shot models", arXiv:2109.01903: (1 - alpha) * start + alpha * end, in
-weight space. Where there is no zero-shot classifier, the start is the pre-trained backbone under a linear probe, and
-the end is fine-tuned from it, so that both ends are good classifiers. Running statistics, where they move at all, are
-interpolated with the weights; counters are those of the nearer end.
+weight space. Without a zero-shot classifier, the start is the pre-trained backbone with a linear probe as its head, and
+the end is fine-tuned from it, so that both ends are good classifiers. Running statistics are interpolated like weights;
+integer buffers are those of the nearer end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tlbench.training.evaluation import ValidationScores, evaluate
 from tlbench.training.linear_probe import initialise_head
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor, Predictor
-from tlbench.training.supervised_loop import train_classifier
+from tlbench.training.supervised_loop import LoopOptions, train_classifier
 
 PROTOCOLS = ("classification",)
 SEGMENTABLE = ("classification",)
@@ -33,31 +33,33 @@ _UNTUNED = 0.5  # alpha where there is no validation to choose it on
 
 
 class Config(FineTuningConfig):
-    """Parameters of WiSE-FT; nothing to search about alpha, which is chosen inside every fit."""
+    """Parameters of WiSE-FT; alpha is not searched, since it is chosen inside every fit."""
 
-    lr: float = tunable(3e-4, log_uniform(1e-5, 1e-2), "rate of the backbone", gt=0)
-    head_multiplier: float = tunable(1.0, choice(1.0, 3.0, 10.0), "rate of the head over that of the backbone", gt=0)
-    batch_norm: BatchNorm = Field("frozen", description="whether running statistics move or stay")
-    alpha: float | None = Field(None, ge=0, le=1, description="share of the way; none chooses it on validation")
+    lr: float = tunable(3e-4, log_uniform(1e-5, 1e-2), "learning rate of the backbone", gt=0)
+    head_multiplier: float = tunable(
+        1.0, choice(1.0, 3.0, 10.0), "ratio of the learning rates of head and backbone", gt=0
+    )
+    batch_norm: BatchNorm = Field("frozen", description="whether running statistics are updated")
+    alpha: float | None = Field(None, ge=0, le=1, description="weight of the end; null chooses it on validation")
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
-    """Fine-tune from the probe, then choose a point on the way there."""
+    """Fine-tune from the probe, then choose a point between the two."""
     model = Classifier(backbone, task.info.classes).to(ctx.device)
     ctx.selected["C"] = initialise_head(model, task, ctx).C
     start = {name: value.detach().clone() for name, value in model.state_dict().items()}
     parts = [(backbone.parameters(), cfg.lr), (model.head.parameters(), cfg.lr * cfg.head_multiplier)]
     groups = parameter_groups(parts, cfg.weight_decay)
-    train_classifier(model, groups, task.train, task.val, cfg, ctx, batch_norm=cfg.batch_norm)
+    train_classifier(model, groups, task.train, task.val, cfg, ctx, LoopOptions(batch_norm=cfg.batch_norm))
     end = {name: value.detach().clone() for name, value in model.state_dict().items()}
     alpha = _UNTUNED if cfg.alpha is None else cfg.alpha
     held_out = Examples(task.val, ctx.device) if task.val is not None else None
     if held_out is not None:
-        tried: list[tuple[ValidationScores, float]] = []
-        for share in _GRID if cfg.alpha is None else (alpha,):
-            model.load_state_dict(interpolate_states(start, end, share))
-            tried.append((evaluate(model, held_out, ctx), share))
-        best, alpha = max(tried, key=lambda one: one[0].order)
+        candidates: list[tuple[ValidationScores, float]] = []
+        for candidate in _GRID if cfg.alpha is None else (alpha,):
+            model.load_state_dict(interpolate_states(start, end, candidate))
+            candidates.append((evaluate(model, held_out, ctx), candidate))
+        best, alpha = max(candidates, key=lambda one: one[0].order)
         ctx.validation.update(best._asdict())
     ctx.selected["alpha"] = alpha
     model.load_state_dict(interpolate_states(start, end, alpha))
@@ -68,9 +70,10 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
 
 
 def interpolate_states(start: Mapping[str, Tensor], end: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
-    """Return the state the share ``alpha`` of the way from one to the other; 0 and 1 give the ends bit for bit.
+    """Return the state dict (1 - alpha) * start + alpha * end; 0 and 1 give the ends bit for bit.
 
-    Integers are those of the nearer end. What both ends have alike stays: infinite values have no way between them.
+    Integer tensors are those of the nearer end. Tensors that are equal at both ends are not interpolated, as they may
+    contain infinite values.
     """
     nearer = start if alpha < 0.5 else end
     names = [name for name, v in end.items() if v.is_floating_point() and not torch.equal(v, start[name])]

@@ -1,1 +1,1 @@
-"""Protocols: each draws the task, holds the test split, and scores. One protocol, one file."""
+"""Evaluation protocols: each samples the task, holds the test split, and scores. One protocol, one file."""

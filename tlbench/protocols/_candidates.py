@@ -1,4 +1,4 @@
-"""Keeps what each proposed model answers, so that models can be judged when training is over."""
+"""Stores the outputs of candidate models, among which the protocol selects when training is over."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from tlbench.store.atomic_write import write_file
 from tlbench.training.frozen_features import embed
 
 Logits = dict[str, NDArray[np.float32]]
+"""Logits (n, classes) by the name of a part of a dataset."""
 
 
 class CandidateOutputs:
-    """The logits of every proposed model on some parts of a dataset, by step.
+    """The logits of every candidate model on some parts of a dataset, by training step.
 
-    They lie in files where there is a folder for them: a cell that was killed finds those from before its last
-    checkpoint again, and writes those from after it once more.
+    They are files if there is a folder for them: a cell that was killed finds those from before its last checkpoint
+    again, and writes those from after it once more.
 
     Args:
         dataset: The dataset.
-        parts: Row numbers by name.
+        parts: Row numbers by name of the part.
         device: Where to run the models.
-        folder: Where files are kept; None keeps all in memory.
+        folder: Folder of the files; None keeps all logits in memory.
     """
 
     def __init__(
@@ -37,27 +38,32 @@ class CandidateOutputs:
         self._parts = parts
         self._device = device
         self._folder = folder
-        self._held: dict[int, Logits] = {}
+        self._in_memory: dict[int, Logits] = {}
 
-    def keep(self, step: int, model: Callable[[Tensor], Tensor]) -> None:
-        """Note what a model answers at a step."""
+    def add(self, step: int, model: Callable[[Tensor], Tensor]) -> None:
+        """Compute and store the logits of a candidate.
+
+        Args:
+            step: Training steps taken before; a candidate of the same step is replaced.
+            model: Maps raw inputs (B, ...) to logits (B, classes).
+        """
         logits = {name: embed(model, self._dataset.x, rows, self._device).numpy() for name, rows in self._parts.items()}
         if self._folder is None:
-            self._held[step] = logits
-            return
-        write_file(self._file(step), lambda stream: np.savez(stream, **logits))
+            self._in_memory[step] = logits
+        else:
+            write_file(self._file(step), lambda stream: np.savez(stream, allow_pickle=False, **logits))
 
     @property
     def steps(self) -> list[int]:
-        """The steps at which models were proposed, in order."""
+        """The steps of all candidates, in ascending order."""
         if self._folder is None:
-            return sorted(self._held)
+            return sorted(self._in_memory)
         return sorted(int(file.stem.rpartition("-")[2]) for file in self._folder.glob("proposal-*.npz"))
 
     def logits(self, step: int) -> Logits:
-        """Return the logits (n, classes) of each part at a step."""
+        """Return the logits (n, classes) of the candidate of a step, by part."""
         if self._folder is None:
-            return self._held[step]
+            return self._in_memory[step]
         with np.load(self._file(step)) as stored:
             return dict(stored)
 

@@ -1,17 +1,18 @@
-"""Adaptation: labels in one domain, the answers wanted in another, of which there are examples but hardly a label.
+"""Adaptation: labelled examples of a source domain, test examples of a target domain with few or no labels.
 
-A method is given the source with labels, the target's training examples without, and ``shots`` labels of each target
-class (0 is unsupervised adaptation). It proposes models as it trains. The protocol notes what each answers on held-out
-source examples, on the target's training examples and on the sealed target test; when training is over, validators
-that read no target label (:mod:`tlbench.stats.validators`) choose one model each, from the answers alone. The one that
-the suite names gives the result; the others stand beside it, and apart from all of them the oracle, which chooses by
-test accuracy, as much published work does, and is never ranked.
+A method is given the labelled source, the target's training examples without labels, and ``shots`` labels of each
+target class (0 is unsupervised adaptation). During training it offers candidate models. The protocol stores their
+logits on held-out source examples, on the target's training examples and on the target's test split; when training is
+over, each validator (:mod:`tlbench.stats.validators`), none of which reads target labels, selects one candidate by its
+logits. The validator that the suite names determines the result; the accuracy of the others' choices is recorded
+beside it, and so is that of the oracle, which selects by test accuracy, as much published work does, and is never
+ranked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,12 +25,10 @@ from tlbench.core.record import Outcome
 from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, Dataset, Task, take
 from tlbench.data.sampling import draw_shots
 from tlbench.protocols._candidates import CandidateOutputs
-from tlbench.protocols._scores import classification_scores, evidence, validation_outcome
+from tlbench.protocols._outcomes import scored_outcome, validation_outcome
 from tlbench.stats.validators import ValidatorInputs, best_candidate, validator_scores
+from tlbench.training.context import Context
 from tlbench.training.predictor import Predictor
-
-if TYPE_CHECKING:
-    from tlbench.training.context import Context
 
 VERSION = 1
 PAIRS = True  # a dataset has a source and a target
@@ -39,14 +38,14 @@ _ORACLE = "oracle"
 
 
 class Options(Settings):
-    """Which of the validators gives the result.
+    """The validator that determines the result.
 
-    Unlike accuracy on the source, ``information`` looks at the target; unlike entropy, it is not taken in by a model
-    that calls everything by one name.
+    Unlike accuracy on the source, ``information`` reads target predictions; unlike entropy, it is low for a model that
+    predicts one class for all examples.
     """
 
     validator: Literal["source_accuracy", "entropy", "information", "nuclear_norm", "last"] = Field(
-        "information", description="what chooses the model that is ranked; it reads no target label"
+        "information", description="selects the model that is ranked, without target labels"
     )
 
 
@@ -56,8 +55,8 @@ def draw(info: TaskInfo, dataset: Dataset, seed: int, oracle: bool = False) -> T
     Args:
         info: Facts of the task.
         dataset: A pair of domains.
-        seed: Decides which target examples have labels; they are those of ``classification`` on the same pair.
-        oracle: Whether all of them have, whatever the shots.
+        seed: The cell's seed. The labelled target examples are those of ``classification`` on the target alone.
+        oracle: Whether all training examples of the target are labelled, whatever the shots.
     """
     pool = dataset.rows(TRAIN)
     labelled = pool
@@ -76,70 +75,64 @@ def draw(info: TaskInfo, dataset: Dataset, seed: int, oracle: bool = False) -> T
 
 
 def run(info: TaskInfo, dataset: Dataset, seed: int, fit: Callable[[Task], Predictor], ctx: Context) -> Outcome | None:
-    """Draw the task, fit, select, and score on the target's test split; None in every process but the first.
+    """Sample the task, fit, select a candidate, and score it on the target's test split.
 
-    A method that proposes no model is judged by the one it returns.
+    If the method offers no candidate, the model that it returns is the only one.
 
     Args:
         info: Facts of the task.
         dataset: A pair of domains.
-        seed: The cell's seed, which decides the draw.
-        fit: The method, closed over backbone, parameters and context.
+        seed: The cell's seed, which determines the sample.
+        fit: Fits the method on a task.
         ctx: The cell's context.
+
+    Returns:
+        The outcome; None in every process of a group but the first.
     """
     parts = {"source": dataset.rows(SOURCE_VAL), "target": dataset.rows(TRAIN)}
-    if not ctx.sealed:
+    if not ctx.validation_only:
         parts["test"] = dataset.rows(TEST)
-    proposals = CandidateOutputs(dataset, parts, ctx.device, ctx.folder)
-    ctx.on_proposal = proposals.keep
+    folder = ctx.checkpoints.folder if ctx.checkpoints is not None else None
+    candidates = CandidateOutputs(dataset, parts, ctx.device, folder)
+    ctx.on_candidate = candidates.add
     predictor = fit(draw(info, dataset, seed, ctx.oracle))
-    if ctx.rank != 0:
+    if not ctx.group.is_first:
         return None
-    if not proposals.steps:
-        proposals.keep(0, predictor.logits)
-    return _outcome(info, dataset, proposals, predictor, ctx)
+    if not candidates.steps:
+        candidates.add(0, predictor.logits)
+    return _outcome(info, dataset, candidates, predictor, ctx)
 
 
 def _outcome(
-    info: TaskInfo, dataset: Dataset, proposals: CandidateOutputs, predictor: Predictor, ctx: Context
+    info: TaskInfo, dataset: Dataset, candidates: CandidateOutputs, predictor: Predictor, ctx: Context
 ) -> Outcome:
-    """Let the validators choose among the proposals, and score what they chose."""
-    steps = proposals.steps
-    values = _judged(proposals, np.asarray(dataset.y[dataset.rows(SOURCE_VAL)]))
-    places = {name: best_candidate(each) for name, each in values.items()}
+    """Select one candidate by each validator, and score the selected ones."""
+    steps = candidates.steps
+    values = _validate(candidates, np.asarray(dataset.y[dataset.rows(SOURCE_VAL)]))
+    positions = {name: best_candidate(scores) for name, scores in values.items()}
     ranking = Options(**info.options).validator
-    chosen = places[ranking]
-    for place, step in enumerate(steps):
-        ctx.log(step, **{f"validator/{name}": each[place] for name, each in values.items()})
-    ctx.validation |= {name: each[chosen] for name, each in values.items() if np.isfinite(each[chosen])}
-    ctx.selected |= {"validator": ranking, "step": steps[chosen]}
-    if ctx.sealed:
+    selected = positions[ranking]
+    for position, step in enumerate(steps):
+        ctx.log(step, **{f"validator/{name}": scores[position] for name, scores in values.items()})
+    ctx.validation |= {name: scores[selected] for name, scores in values.items() if np.isfinite(scores[selected])}
+    ctx.selected |= {"validator": ranking, "step": steps[selected]}
+    if ctx.validation_only:
         return validation_outcome(ctx, predictor.footprint())
-    truth = torch.from_numpy(np.asarray(dataset.y[dataset.rows(TEST)]))
-    tested = [torch.from_numpy(proposals.logits(step)["test"]) for step in steps]
-    accuracy = [(logits.argmax(1) == truth).double().mean().item() for logits in tested]
-    for place, step in enumerate(steps):
-        ctx.log(step, oracle_accuracy=accuracy[place])
-    places[_ORACLE] = best_candidate(accuracy)
-    ctx.selected |= {f"step_by/{name}": steps[place] for name, place in places.items()}
-    logits = tested[chosen]
-    return Outcome(
-        scores=classification_scores(logits, truth)
-        | {f"accuracy_by/{name}": accuracy[place] for name, place in places.items()},
-        validation=ctx.validation,
-        curves=ctx.curves,
-        selected=ctx.selected,
-        oracle=ctx.oracle,
-        footprint=predictor.footprint(),
-        notes=tuple(ctx.notes),
-        **evidence(logits, truth),
-    )
+    labels = torch.from_numpy(np.asarray(dataset.y[dataset.rows(TEST)]))
+    test_logits = [torch.from_numpy(candidates.logits(step)["test"]) for step in steps]
+    accuracy = [(logits.argmax(1) == labels).double().mean().item() for logits in test_logits]
+    for position, step in enumerate(steps):
+        ctx.log(step, oracle_accuracy=accuracy[position])
+    positions[_ORACLE] = best_candidate(accuracy)
+    ctx.selected |= {f"step_by/{name}": steps[position] for name, position in positions.items()}
+    accuracy_by = {f"accuracy_by/{name}": accuracy[position] for name, position in positions.items()}
+    return scored_outcome(ctx, predictor.footprint(), test_logits[selected], labels, accuracy_by)
 
 
-def _judged(proposals: CandidateOutputs, labels: NDArray[np.int64]) -> dict[str, list[float]]:
-    """Return what each validator says of each proposal; the answers on the test are none of its business."""
-    found = []
-    for step in proposals.steps:
-        logits = proposals.logits(step)
-        found.append(ValidatorInputs(step, logits["source"], labels, logits["target"]))
-    return validator_scores(found)
+def _validate(candidates: CandidateOutputs, labels: NDArray[np.int64]) -> dict[str, list[float]]:
+    """Return the scores of all candidates under each validator, which does not get their test logits."""
+    inputs = []
+    for step in candidates.steps:
+        logits = candidates.logits(step)
+        inputs.append(ValidatorInputs(step, logits["source"], labels, logits["target"]))
+    return validator_scores(inputs)

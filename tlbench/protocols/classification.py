@@ -1,13 +1,12 @@
-"""Classification: fit on a few labels a class, select inside that budget, score once on the sealed test split.
+"""Classification: fit on a few labels per class, select within that label budget, score once on the test split.
 
-The rest of the training images are handed over without labels, so that methods which use them compete on the same
-label budget. Draws of labelled examples depend on dataset, shots and seed only: every method meets the same ones.
+The rest of the training images are given without labels, so that methods which use them compete on the same label
+budget. The sample of labelled examples depends only on dataset, shots and seed: it is the same for every method.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,23 +17,27 @@ from tlbench.core.record import Outcome
 from tlbench.data.dataset import TEST, TRAIN, VAL, Dataset, Task, take
 from tlbench.data.sampling import draw_shots
 from tlbench.data.validation_groups import classes_mixed
-from tlbench.protocols._scores import classification_scores, evidence, validation_outcome
+from tlbench.protocols._outcomes import scored_outcome, validation_outcome
+from tlbench.training.context import Context
 from tlbench.training.frozen_features import embed
 from tlbench.training.predictor import FeaturePredictor, Predictor
-
-if TYPE_CHECKING:
-    from tlbench.training.context import Context
 
 VERSION = 1
 
 
 class Options(Settings):
-    """Classification has no options of its own."""
+    """Classification has no options."""
 
 
 def draw(info: TaskInfo, dataset: Dataset, seed: int) -> Task:
-    """Draw the labelled, validation and unlabelled parts of the training examples."""
-    chosen = draw_shots(
+    """Return the task: a sample of labelled, validation and unlabelled training examples.
+
+    Args:
+        info: Facts of the task.
+        dataset: The dataset.
+        seed: The cell's seed.
+    """
+    sample = draw_shots(
         dataset.y,
         dataset.rows(TRAIN),
         info.shots,
@@ -43,32 +46,33 @@ def draw(info: TaskInfo, dataset: Dataset, seed: int) -> Task:
         source_val=dataset.rows(VAL),
         groups=dataset.group,
     )
-    labelled = [take(dataset, rows, dataset.y[rows]) if len(rows) else None for rows in (chosen.train, chosen.val)]
-    assert labelled[0] is not None
     return Task(
         info=info,
-        train=labelled[0],
-        val=labelled[1],
-        unlabeled=take(dataset, chosen.unlabeled, None) if len(chosen.unlabeled) else None,
+        train=take(dataset, sample.train, dataset.y[sample.train]),
+        val=take(dataset, sample.val, dataset.y[sample.val]) if len(sample.val) else None,
+        unlabeled=take(dataset, sample.unlabeled, None) if len(sample.unlabeled) else None,
     )
 
 
 def run(info: TaskInfo, dataset: Dataset, seed: int, fit: Callable[[Task], Predictor], ctx: Context) -> Outcome | None:
-    """Draw the task, fit, and score on the test split; None in every process but the first.
+    """Sample the task, fit, and score on the test split.
 
     Args:
         info: Facts of the task.
         dataset: The target dataset.
-        seed: The cell's seed, which decides the draw.
-        fit: The method, closed over backbone, parameters and context.
+        seed: The cell's seed, which determines the sample.
+        fit: Fits the method on a task.
         ctx: The cell's context.
+
+    Returns:
+        The outcome; None in every process of a group but the first.
     """
     task = draw(info, dataset, seed)
     ctx.notes += _notes(task, dataset)
     predictor = fit(task)
-    if ctx.rank != 0:
+    if not ctx.group.is_first:
         return None
-    if ctx.sealed:
+    if ctx.validation_only:
         return validation_outcome(ctx, predictor.footprint())
     rows = dataset.rows(TEST)
     labels = torch.from_numpy(np.asarray(dataset.y[rows]))
@@ -77,19 +81,11 @@ def run(info: TaskInfo, dataset: Dataset, seed: int, fit: Callable[[Task], Predi
             logits = predictor.head(ctx.features.take(rows).to(ctx.device)).float().cpu()
     else:
         logits = embed(predictor.logits, dataset.x, rows, ctx.device)
-    return Outcome(
-        scores=classification_scores(logits, labels),
-        validation=ctx.validation,
-        curves=ctx.curves,
-        selected=ctx.selected,
-        footprint=predictor.footprint(),
-        notes=tuple(ctx.notes),
-        **evidence(logits, labels),
-    )
+    return scored_outcome(ctx, predictor.footprint(), logits, labels, {})
 
 
 def _notes(task: Task, dataset: Dataset) -> list[str]:
-    """Say where validation is too easy."""
+    """Return a note if validation examples resemble training examples, so that validation is too optimistic."""
     if dataset.group is None or task.val is None:
         return []
     mixed = [

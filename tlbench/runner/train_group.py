@@ -11,9 +11,9 @@ from tlbench.core.cell import Cell
 from tlbench.core.resources import Resources
 from tlbench.runner.death import WorkerDeathError
 from tlbench.store.artifacts import artifact_folder
+from tlbench.training.process_group import ProcessGroup
 from tlbench.worker.artifact_jobs import ArtifactJob, Job
 from tlbench.worker.process import start_worker_process
-from tlbench.worker.process_group import ProcessGroup
 
 if TYPE_CHECKING:
     from tlbench.core.record import Record

@@ -30,6 +30,7 @@ from tlbench.plugins import registry
 from tlbench.search.space import space_of
 from tlbench.testing.fakes import FakeTask, FakeTeacher, fake_backbone, fake_context, fake_task, fake_text_backbone
 from tlbench.training.context import Context
+from tlbench.training.epoch_loop import Checkpoints
 from tlbench.training.fewshot.episodes import episode_inputs
 from tlbench.training.frozen_features import embed
 from tlbench.training.predictor import (
@@ -202,10 +203,10 @@ def check_resumes(case: Case, folder: Path) -> None:
             raise _KilledError
 
     try:
-        resumed = run(case, folder / "killed", folder=scratch, interval=0.0, on_epoch=kill)
+        resumed = run(case, folder / "killed", checkpoints=Checkpoints(scratch, interval=0.0), on_epoch=kill)
         assert not _moved(resumed), "a method that trains loops over ctx.epochs, where it can be killed and continues"
     except _KilledError:
-        resumed = run(case, folder / "again", folder=scratch, interval=0.0, on_epoch=kill)
+        resumed = run(case, folder / "again", checkpoints=Checkpoints(scratch, interval=0.0), on_epoch=kill)
         assert list(scratch.glob("*.ckpt")), "nothing was kept to continue from"
     assert torch.equal(straight.logits, resumed.logits)
     assert straight.ctx.curves == resumed.ctx.curves
@@ -222,9 +223,9 @@ def check_segments(case: Case, folder: Path) -> None:
         return
     scratch = folder / "scratch"
     scratch.mkdir()
-    begun = run(case, folder / "begun", folder=scratch, until=GENERATIONS[0])
+    begun = run(case, folder / "begun", checkpoints=Checkpoints(scratch), segment_end=GENERATIONS[0])
     assert begun.ctx.validation, "segments are compared by what validation says of them"
-    other = run(_changed(case), folder / "other", folder=scratch)
+    other = run(_changed(case), folder / "other", checkpoints=Checkpoints(scratch))
     assert torch.isfinite(other.logits).all()
     before, after = begun.ctx.curves, other.ctx.curves
     assert {name: curve[: len(before[name])] for name, curve in after.items()} == before
@@ -348,7 +349,7 @@ def check_proposals(case: Case, folder: Path) -> None:
         assert all(step > before for before in proposed)
         proposed[step] = embed(model, test, None, torch.device("cpu"))
 
-    fitted = run(case, folder, on_proposal=note)
+    fitted = run(case, folder, on_candidate=note)
     if proposed:
         assert torch.equal(proposed[max(proposed)], fitted.logits)
     assert torch.equal(fitted.logits, run(case, folder / "unseen").logits), "selection must not change the training"

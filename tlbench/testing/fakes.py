@@ -170,7 +170,7 @@ def fake_context(folder: Path, dataset: Dataset, backbone: Backbone, /, **change
         **changes: Other fields of :class:`Context`, e.g. ``folder`` and ``interval`` for checkpoints.
     """
     features = FrozenFeatures(Artifacts(folder / "artifacts"), "fake", lambda: backbone, dataset, CPU)
-    return Context(**{"cell": "fake-cell", "device": CPU, "features": features, **changes})
+    return Context(**{"random_root": "fake-cell", "device": CPU, "features": features, **changes})
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Examples of a split as tensors, and the batches of each epoch, the same in every process of a training."""
+"""The examples of a split as tensors, and the batches of each epoch, the same in every process of a group."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tlbench.training.augmentation import apply_transforms, sample_transforms
 from tlbench.training.context import Context
 from tlbench.training.length_buckets import text_lengths
 
-_RESIDENT = 2**31  # bytes of examples that are kept on the device; larger splits are moved batch by batch
-_PIECES, _LEAST = 4, 8  # most pieces of a batch of texts, and fewest texts of a piece
+_RESIDENT_BYTES = 2**31  # larger splits are moved to the device batch by batch
+_MICRO_BATCHES, _MIN_MICRO_BATCH = 4, 8  # most micro-batches of a batch of texts, and fewest texts of one
 
 
 class Batch(NamedTuple):
-    """One process's share of a global batch.
+    """One process's shard of a global batch.
 
     Attributes:
         rows: Positions in the split (b,), on the CPU.
-        x: Inputs (b, ...), moved as the augmentation says.
+        x: Augmented inputs (b, ...).
         y: Labels (b,).
         size: Number of examples in the global batch.
     """
@@ -35,11 +35,11 @@ class Batch(NamedTuple):
 
 
 class IndexedExamples(Protocol):
-    """Inputs with labels that can be taken by position.
+    """Labelled inputs that can be taken by position.
 
     Attributes:
         y: Labels (n,).
-        lengths: Tokens of each text (n,), on the CPU, if only about; None where inputs are no texts.
+        lengths: Approximate number of tokens of each text (n,), on the CPU; None unless inputs are texts.
     """
 
     y: Tensor
@@ -50,24 +50,24 @@ class IndexedExamples(Protocol):
         """Shape of one input."""
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of examples."""
 
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return inputs (b, ...) and labels (b,) of some positions (b,), on the device."""
+        """Return inputs (b, ...) and labels (b,) at some positions (b,), on the device."""
 
 
 class Examples:
-    """A labelled split ready to be indexed.
+    """The examples of a split as tensors; on the device, unless they take more than 2 GiB.
 
     Args:
         split: Raw inputs (n, ...) and labels (n,).
-        device: Where batches are wanted.
+        device: The device of batches.
     """
 
     def __init__(self, split: Split, device: torch.device) -> None:
         self.device = device
         x = torch.from_numpy(split.x)
-        self._x = x.to(device) if split.x.nbytes <= _RESIDENT else x
+        self._x = x.to(device) if split.x.nbytes <= _RESIDENT_BYTES else x
         self.y = torch.from_numpy(split.labels).to(device)
         self.shape = x.shape[1:]
         self.lengths = text_lengths(x)
@@ -76,23 +76,26 @@ class Examples:
         return len(self.y)
 
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return inputs and labels of some rows (positions in the split), on the device."""
+        """Return inputs (b, ...) and labels (b,) at some positions of the split, on the device."""
         x = self._x[rows.to(self._x.device)].to(self.device, non_blocking=True)
         return x, self.y[rows.to(self.device)]
 
 
 class Batches:
-    """The batches of every epoch: all examples once, in a fresh order, in pieces of nearly equal size.
+    """The batches of every epoch: all examples once, in a new order, in batches whose sizes differ by at most one.
 
-    No piece is left over to be tiny, as a last batch of one example has no batch statistics. Order and
-    augmentation are drawn for the global batch, of which each process then takes its shard.
+    So no batch is very small: one of a single example would have no batch statistics. Order and augmentation are
+    sampled for the global batch, of which each process takes its shard.
 
     Args:
         examples: What to train on.
         size: Largest global batch.
-        augment: How images are moved; anything that is not an image is left alone.
-        ctx: Randomness and shards.
-        name: Tells the trainings of one cell apart.
+        augment: Augmentation of images; other inputs are not augmented.
+        ctx: Randomness and processes.
+        name: Name of the training, unique within the cell.
+
+    Attributes:
+        count: Number of batches of an epoch.
     """
 
     def __init__(self, examples: IndexedExamples, size: int, augment: Augment, ctx: Context, name: str) -> None:
@@ -107,23 +110,24 @@ class Batches:
         generator = self._ctx.generator(self._name, "batches", epoch)
         order = torch.randperm(len(self._examples), generator=generator)
         for rows in order.tensor_split(self.count):
-            moves = sample_transforms(self._augment, len(rows), self._examples.shape, generator)
+            transforms = sample_transforms(self._augment, len(rows), self._examples.shape, generator)
             own = self._ctx.shard(rows)
             x, y = self._examples.take(own)
             if self._augment != "none":
-                x = apply_transforms(x, self._ctx.shard(moves))
+                x = apply_transforms(x, self._ctx.shard(transforms))
             yield Batch(own, x, y, len(rows))
 
-    def pieces(self, batch: Batch) -> list[Batch]:
-        """Return a batch in pieces of texts of similar length; the gradients of their losses add up to its own.
+    def micro_batches(self, batch: Batch) -> list[Batch]:
+        """Return a batch split into micro-batches of texts of similar length.
 
-        Most texts are short and one of a batch is long, so that most of it would be padding. That costs time where
-        time goes by arithmetic, on a CPU. Anything else stays whole, and so does the share of one of several
-        processes, whose gradients are averaged once a step.
+        The gradients of their losses add up to those of the batch. Batches contain mostly short texts and a few long
+        ones, so that most of a padded batch would be padding; on a CPU, whose time is proportional to the arithmetic,
+        micro-batches save that time. All other batches stay whole, and so do shards of a group, whose gradients are
+        averaged once a step.
         """
-        lengths, count = self._examples.lengths, min(_PIECES, len(batch.rows) // _LEAST)
-        if lengths is None or count < 2 or self._ctx.device.type != "cpu" or self._ctx.world > 1:
+        lengths, count = self._examples.lengths, min(_MICRO_BATCHES, len(batch.rows) // _MIN_MICRO_BATCH)
+        if lengths is None or count < 2 or self._ctx.device.type != "cpu" or self._ctx.group.is_distributed:
             return [batch]
         order = lengths[batch.rows].argsort(stable=True)
-        rows = [batch.rows[places] for places in order.tensor_split(count)]
+        rows = [batch.rows[positions] for positions in order.tensor_split(count)]
         return [Batch(own, *self._examples.take(own), batch.size) for own in rows]

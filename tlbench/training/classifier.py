@@ -1,4 +1,4 @@
-"""A backbone with a linear head, and the modes in which it is trained."""
+"""A backbone with a classification head, and the training mode of networks with frozen parts."""
 
 from __future__ import annotations
 
@@ -11,27 +11,40 @@ from tlbench.core.config import BatchNorm
 
 
 class Classifier(nn.Module):
-    """A backbone under a linear head that starts at zero, so that training starts from uniform predictions.
+    """A backbone with a linear head that is initialised to zero, so that training starts from uniform predictions.
 
     Args:
         backbone: Maps raw inputs (B, ...) to features (B, out_dim).
         classes: Number of classes.
+
+    Attributes:
+        head: Maps features to logits; linear, unless it is replaced.
     """
+
+    head: nn.Module
 
     def __init__(self, backbone: Backbone, classes: int) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = nn.Linear(backbone.out_dim, classes)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        head = nn.Linear(backbone.out_dim, classes)
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+        self.head = head
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits (B, classes) of raw inputs."""
-        return self.head(self.backbone(x))
+        """Return logits (B, classes) of raw inputs (B, ...)."""
+        logits: Tensor = self.head(self.backbone(x))
+        return logits
 
 
 def random_head(width: int, outputs: int, generator: torch.Generator) -> nn.Linear:
-    """Return a linear head whose weights are small and random, as PyTorch draws them, and whose biases are zero."""
+    """Return a linear head with PyTorch's uniform initialisation of weights, and biases of zero.
+
+    Args:
+        width: Width of the features.
+        outputs: Number of outputs.
+        generator: Generator of the weights.
+    """
     head = nn.Linear(width, outputs)
     nn.init.uniform_(head.weight, -(width**-0.5), width**-0.5, generator=generator)
     nn.init.zeros_(head.bias)
@@ -39,11 +52,11 @@ def random_head(width: int, outputs: int, generator: torch.Generator) -> nn.Line
 
 
 def train_mode(model: nn.Module, batch_norm: BatchNorm) -> None:
-    """Put the model into training mode; running statistics of batch normalisation move only where they should.
+    """Put a model into training mode, except for batch normalisation layers whose running statistics must not change.
 
-    They stay under the policy ``frozen``, and in every layer whose scale and shift are frozen: ``requires_grad=False``
-    does not stop them from moving, and every ``train()`` call would set them moving again. So this is the one way
-    into training mode.
+    These stay in evaluation mode: all of them under the policy ``frozen``, and always those whose scale and shift are
+    frozen, since ``requires_grad=False`` does not stop the update of running statistics, and any call of ``train()``
+    would start it again. Training loops must use this function in place of ``train()``.
     """
     model.train()
     for module in model.modules():

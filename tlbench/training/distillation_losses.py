@@ -1,7 +1,7 @@
-"""How far a student's logits are from its teacher's, softened by a temperature, example by example.
+"""Distillation losses between the logits of a student and its teacher, per example.
 
-Every function takes logits (b, classes) of one type, single or double precision, and returns losses (b,). They scale
-with the temperature squared, as their gradients fall with it: so their weight beside the labels' loss need not follow
+Every function takes logits (b, classes) in float32 or float64 and returns losses (b,). They are multiplied by the
+squared temperature, since gradients fall with it: so their weight relative to the loss of the labels is independent of
 the temperature.
 """
 
@@ -21,30 +21,31 @@ def decoupled_kl(
 ) -> Tensor:
     """Return T^2 (alpha TCKD + beta NCKD): Zhao et al. 2022, arXiv:2203.08679, section 3.
 
-    TCKD compares the probabilities of the target and of all else, NCKD those of the other classes among themselves.
-    With alpha = 1 and, for each example, beta = 1 - the teacher's probability of the target, it is :func:`softened_kl`.
+    TCKD compares the probabilities of the target class and of all others together, NCKD the distributions over the
+    other classes. With alpha = 1 and, for each example, beta = 1 - the teacher's probability of the target, it is
+    :func:`softened_kl`.
 
     Args:
         teacher: Logits (b, classes).
         student: Logits (b, classes).
         targets: The target class of each example (b,).
-        temperature: T.
-        alpha: Weight of the target's part.
-        beta: Weight of the other classes' part.
+        temperature: Temperature T.
+        alpha: Weight of TCKD.
+        beta: Weight of NCKD.
     """
-    given, own = _parts(teacher / temperature, targets), _parts(student / temperature, targets)
-    target, others = (_divergence(*both) for both in zip(given, own, strict=True))
-    return temperature**2 * (alpha * target + beta * others)
+    parts = zip(_parts(teacher / temperature, targets), _parts(student / temperature, targets), strict=True)
+    tckd, nckd = (_divergence(*part) for part in parts)
+    return temperature**2 * (alpha * tckd + beta * nckd)
 
 
-def _divergence(given: Tensor, own: Tensor) -> Tensor:
-    """Return KL(softmax(given) || softmax(own)) of logits (b, n), as (b,)."""
-    expected = given.log_softmax(1)
-    return (expected.exp() * (expected - own.log_softmax(1))).sum(1)
+def _divergence(teacher: Tensor, student: Tensor) -> Tensor:
+    """Return KL(softmax(teacher) || softmax(student)) (b,) of logits (b, n)."""
+    expected = teacher.log_softmax(1)
+    return (expected.exp() * (expected - student.log_softmax(1))).sum(1)
 
 
 def _parts(z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logits (b, 2) of target against all else, and logits (b, classes - 1) of the other classes."""
+    """Return logits (b, 2) of the target class and all others, and logits (b, classes - 1) of the other classes."""
     others = torch.arange(z.shape[1] - 1, device=z.device).expand(len(z), -1)
     rest = z.gather(1, others + (others >= targets[:, None]))
     return torch.cat([z.gather(1, targets[:, None]), rest.logsumexp(1, keepdim=True)], 1), rest

@@ -1,4 +1,4 @@
-"""Accuracy and log-likelihood on validation: what every method selects by."""
+"""Accuracy and log-likelihood on validation, by which every method selects."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ from tlbench.training.batches import IndexedExamples
 from tlbench.training.collectives import all_reduce_sum
 from tlbench.training.context import Context
 
-_BATCH = 256
+_BATCH_SIZE = 256
 
 
 class ValidationScores(NamedTuple):
-    """Validation scores. Larger :attr:`order` is better: accuracy decides, then likelihood; ties go to the earlier."""
+    """Scores on validation examples.
+
+    Attributes:
+        accuracy: Fraction of correct predictions.
+        nll: Mean negative log-likelihood, in nats.
+    """
 
     accuracy: float
     nll: float
 
     @property
     def order(self) -> tuple[float, float]:
-        """What to compare."""
+        """The key by which scores are compared: larger is better; accuracy first, then likelihood."""
         return self.accuracy, -self.nll
 
 
@@ -36,23 +41,24 @@ def score_logits(logits: Tensor, labels: Tensor) -> ValidationScores:
 
 @torch.no_grad()
 def evaluate(model: nn.Module, examples: IndexedExamples, ctx: Context) -> ValidationScores:
-    """Return the scores of a model on examples, in evaluation mode; the processes share the work.
+    """Return the scores of a model on examples; each process of a group evaluates its shard.
 
-    Texts are taken from short to long, which saves padding.
+    Texts are taken in the order of their length, which reduces padding.
 
     Args:
-        model: Maps inputs (B, ...) to logits (B, classes); the module itself, not its data-parallel form.
-        examples: What to score on.
-        ctx: Shards, and how many processes there are.
+        model: Maps inputs (B, ...) to logits (B, classes); the module itself, not its data-parallel form. It is left in
+            evaluation mode.
+        examples: The labelled examples.
+        ctx: Device and processes.
     """
     model.eval()
     sums = torch.zeros(2, dtype=torch.float64, device=ctx.device)
     own = ctx.shard(torch.arange(len(examples)))
     if examples.lengths is not None:
         own = own[examples.lengths[own].argsort(stable=True)]
-    for rows in own.split(_BATCH):
+    for rows in own.split(_BATCH_SIZE):
         x, y = examples.take(rows)
         logits = model(x).double()
         sums += torch.stack([(logits.argmax(1) == y).sum(), cross_entropy(logits, y, reduction="sum")])
-    accuracy, nll = (all_reduce_sum(sums, ctx) / len(examples)).tolist()
+    accuracy, nll = (all_reduce_sum(sums, ctx.group) / len(examples)).tolist()
     return ValidationScores(accuracy, nll)

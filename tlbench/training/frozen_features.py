@@ -1,4 +1,4 @@
-"""Frozen features: every example of a dataset through a backbone once, kept as a file that all slots map."""
+"""Frozen features: every example of a dataset through a backbone once, stored as a file that all workers map."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from tlbench.store.artifacts import Artifacts
 from tlbench.training.length_buckets import text_lengths
 
 EMBED_BATCH_SIZE = 256
+"""Number of examples of a forward pass."""
 
 
 @torch.no_grad()
 def embed(encode: Callable[[Tensor], Tensor], x: Any, rows: NDArray[np.int64] | None, device: torch.device) -> Tensor:
-    """Return what ``encode`` makes of raw inputs, in batches of a fixed size, on the CPU in float32.
+    """Return the outputs of a function for raw inputs, in the order of the inputs, on the CPU in float32.
 
-    Texts are taken from short to long, which saves padding, and come back in their order.
+    Inputs pass in batches of a fixed size; texts in the order of their length, which reduces padding.
 
     Args:
         encode: A function of raw inputs (B, ...); a module is put into evaluation mode first.
@@ -33,8 +34,8 @@ def embed(encode: Callable[[Tensor], Tensor], x: Any, rows: NDArray[np.int64] | 
     """
     if isinstance(encode, nn.Module):
         encode.eval().to(device)
-    places = _from_short_to_long(x, rows)
-    taken = rows if places is None else places if rows is None else rows[places]
+    order = _length_order(x, rows)
+    taken = rows if order is None else order if rows is None else rows[order]
     count = len(x) if taken is None else len(taken)
     out = []
     for start in range(0, count, EMBED_BATCH_SIZE):
@@ -42,45 +43,48 @@ def embed(encode: Callable[[Tensor], Tensor], x: Any, rows: NDArray[np.int64] | 
         batch = x[piece] if taken is None else x[taken[piece]]
         out.append(encode(torch.from_numpy(np.ascontiguousarray(batch)).to(device)).float().cpu())
     z = torch.cat(out)
-    return z if places is None else torch.empty_like(z).index_copy_(0, torch.from_numpy(places), z)
+    return z if order is None else torch.empty_like(z).index_copy_(0, torch.from_numpy(order), z)
 
 
-def _from_short_to_long(x: Any, rows: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
-    """Return the positions (n,) of the texts among those to take, in that order; None where inputs are no texts."""
+def _length_order(x: Any, rows: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+    """Return the positions (n,) of the texts to take, from short to long; None unless inputs are texts."""
     if x.ndim != 2:
         return None
     lengths = text_lengths(torch.from_numpy(np.ascontiguousarray(x if rows is None else x[rows])))
-    return None if lengths is None else lengths.argsort(stable=True).numpy()
+    if lengths is None:
+        return None
+    order: NDArray[np.int64] = lengths.argsort(stable=True).numpy()
+    return order
 
 
 class FrozenFeatures:
-    """Features (N, out_dim) of one dataset under one backbone, made when first asked for.
+    """Features (N, out_dim) of one dataset under one backbone, computed on first use.
 
     Args:
-        artifacts: Where the file is kept.
-        key: Names backbone recipe, initialisation seed and dataset content.
-        make: Builds the backbone in the state in which methods are given it.
+        artifacts: Where the file is stored.
+        key: Identifies the backbone's recipe, its initialisation seed and the dataset's content.
+        build: Returns the backbone exactly as methods are given it.
         dataset: The dataset.
         device: Where to run the backbone.
     """
 
     def __init__(
-        self, artifacts: Artifacts, key: str, make: Callable[[], Backbone], dataset: Dataset, device: torch.device
+        self, artifacts: Artifacts, key: str, build: Callable[[], Backbone], dataset: Dataset, device: torch.device
     ) -> None:
         self._artifacts = artifacts
         self._key = key
-        self._make = make
+        self._build = build
         self._dataset = dataset
         self._device = device
         self._array: NDArray[np.float32] | None = None
 
     def take(self, rows: NDArray[np.int64]) -> Tensor:
-        """Return the features (n, out_dim) of the given rows."""
+        """Return the features (n, out_dim) of the given rows of the dataset, on the CPU."""
         if self._array is None:
-            folder = self._artifacts.get("features", self._key, self._build)
+            folder = self._artifacts.get("features", self._key, self._write)
             self._array = np.load(folder / "features.npy", mmap_mode="c")
         return torch.from_numpy(self._array[rows])
 
-    def _build(self, folder: Path) -> None:
-        z = embed(self._make(), self._dataset.x, None, self._device)
+    def _write(self, folder: Path) -> None:
+        z = embed(self._build(), self._dataset.x, None, self._device)
         np.save(folder / "features.npy", z.numpy())

@@ -1,6 +1,6 @@
-"""Multinomial logistic regression on fixed inputs, to convergence, for one strength of regularisation after another.
+"""Multinomial logistic regression on fixed inputs, solved to convergence for several strengths of regularisation.
 
-NumPy under SciPy's L-BFGS: on the small problems that fill a benchmark (200 x 64 inputs, 10 classes) one evaluation
+NumPy with SciPy's L-BFGS: on problems of a size typical for benchmarks (200 x 64 inputs, 10 classes) one evaluation
 takes a third of the time of the same objective in torch, and a fit a fifth of the time of ``torch.optim.LBFGS``.
 """
 
@@ -18,13 +18,13 @@ Array = NDArray[np.float64]
 class LogisticProblem:
     """The problem: minimise mean cross-entropy + ||W||^2 / (2 C n) over W and an unpenalised bias.
 
-    This is scikit-learn's ``LogisticRegression(C=C)`` up to the factor C n. With fewer examples than inputs the
-    solution lies in the span of the examples, so the problem is solved there, exactly, in n instead of d dimensions.
+    This is scikit-learn's ``LogisticRegression(C=C)`` up to the factor C n. With n < d the solution lies in the span of
+    the examples, so the problem is solved there, exactly, in n instead of d dimensions.
 
     Args:
         z: Inputs (n, d).
         y: Labels (n,), 0 ... classes - 1.
-        classes: Number of classes; one without examples gets a row of its own all the same.
+        classes: Number of classes, including any without examples.
     """
 
     def __init__(self, z: Array, y: NDArray[np.int64], classes: int) -> None:
@@ -41,36 +41,37 @@ class LogisticProblem:
         self._target /= self._n
 
     def solve(self, c: float, start: Array | None = None, tolerance: float = 1e-7) -> Array:
-        """Return the solution for one C, as a vector that may start the next solve.
+        """Return the solution for one C as a vector, which can serve as the start for another C.
 
         Args:
             c: Inverse strength of regularisation.
-            start: Where to start; zero by default.
+            start: Initial value; zero by default.
             tolerance: Largest component of the gradient at which to stop.
         """
-        first = np.zeros(self._shape).ravel() if start is None else start
-        solution, _, facts = fmin_l_bfgs_b(
-            self._objective, first, args=(1 / (c * self._n),), m=10, factr=10, pgtol=tolerance, maxiter=2000
+        initial = np.zeros(self._shape).ravel() if start is None else start
+        solution, _, report = fmin_l_bfgs_b(
+            self._objective, initial, args=(1 / (c * self._n),), m=10, factr=10, pgtol=tolerance, maxiter=2000
         )
-        if facts["warnflag"] == 1:
+        if report["warnflag"] == 1:
             warnings.warn(f"logistic regression with C = {c:g} stopped before it converged", stacklevel=2)
         return np.asarray(solution)
 
     def linear(self, solution: Array) -> tuple[Array, Array]:
         """Return weights (classes, d) and bias (classes,) of a solution."""
-        both = solution.reshape(self._shape)
-        weights = both[:, :-1] if self._basis is None else both[:, :-1] @ self._basis.T
-        return weights, both[:, -1]
+        coefficients = solution.reshape(self._shape)
+        weights = coefficients[:, :-1] if self._basis is None else coefficients[:, :-1] @ self._basis.T
+        return weights, coefficients[:, -1]
 
     def _objective(self, point: Array, penalty: float) -> tuple[float, Array]:
-        both = point.reshape(self._shape)
-        weights = both[:, :-1]
-        s = both @ self._columns
+        """Return value and gradient at a point."""
+        coefficients = point.reshape(self._shape)
+        weights = coefficients[:, :-1]
+        s = coefficients @ self._columns
         top = s.max(0)
         s -= top
         np.exp(s, out=s)
         norm = s.sum(0)
-        value = (np.log(norm).sum() + top.sum()) / self._n - np.vdot(both, self._target)
+        value = (np.log(norm).sum() + top.sum()) / self._n - np.vdot(coefficients, self._target)
         value += 0.5 * penalty * np.vdot(weights, weights)
         s *= 1 / (norm * self._n)
         gradient = s @ self._z

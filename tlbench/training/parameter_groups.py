@@ -1,4 +1,4 @@
-"""Which parameters are trained at which rate and decay, and by what optimiser."""
+"""Optimisers, and their parameter groups with learning rates and weight decay."""
 
 from __future__ import annotations
 
@@ -9,52 +9,54 @@ import torch
 from torch import nn
 
 from tlbench.core.config import Optimizer
-from tlbench.training.selfsupervised.lars import LARS
+from tlbench.training.lars import LARS
 
 ParameterGroup = dict[str, Any]
+"""A parameter group of ``torch.optim``: ``params``, ``lr`` and ``weight_decay``."""
+
 _MOMENTUM = 0.9
 
 
 def parameter_groups(
     parts: Iterable[tuple[Iterable[nn.Parameter], float]], weight_decay: float
 ) -> list[ParameterGroup]:
-    """Return optimiser groups of the trainable parameters of some parts of a model, each part at its own rate.
+    """Return the parameter groups of the trainable parameters of some parts of a model.
 
-    Parts are told apart by module identity (``model.head.parameters()``), never by name. Tensors of one dimension
-    (biases, scales of normalisation) are not decayed; so a part makes up to two groups.
+    Parts are given as parameters (``model.head.parameters()``), never by name. Tensors of one dimension (biases, scales
+    of normalisation) have no weight decay, so that a part makes up to two groups.
 
     Args:
-        parts: Parameters and their rate; frozen parameters are left out.
-        weight_decay: Decay of tensors with two dimensions or more.
+        parts: Parameters and learning rate of each part; frozen parameters are left out.
+        weight_decay: Weight decay of tensors with two dimensions or more.
     """
     groups: list[ParameterGroup] = []
     for parameters, lr in parts:
         trainable = [parameter for parameter in parameters if parameter.requires_grad]
         decayed = [parameter for parameter in trainable if parameter.ndim > 1]
         others = [parameter for parameter in trainable if parameter.ndim <= 1]
-        for chosen, decay in ((decayed, weight_decay), (others, 0.0)):
-            groups += [{"params": chosen, "lr": lr, "weight_decay": decay}] if chosen else []
+        for params, decay in ((decayed, weight_decay), (others, 0.0)):
+            groups += [{"params": params, "lr": lr, "weight_decay": decay}] if params else []
     return groups
 
 
 def layerwise_rates(
     layers: Sequence[Sequence[nn.Parameter]], top: float, decay: float
 ) -> list[tuple[Sequence[nn.Parameter], float]]:
-    """Return layer groups, from stem to top, with rates that fall towards the stem by a factor each.
+    """Return layer groups with learning rates that decrease geometrically from the top to the stem.
 
     Args:
         layers: Parameters of each layer group, from stem to top.
-        top: Rate of the uppermost.
-        decay: Rate of a group over that of the one above.
+        top: Learning rate of the uppermost group.
+        decay: Ratio of the learning rates of a group and of the group above it.
     """
     return [(group, top * decay ** (len(layers) - 1 - depth)) for depth, group in enumerate(layers)]
 
 
 def check_coverage(model: nn.Module, groups: Iterable[ParameterGroup]) -> None:
-    """Make sure that every trainable parameter of the model lies in exactly one group, and nothing else does.
+    """Check that the groups contain every trainable parameter of the model exactly once, and no other tensor.
 
     Raises:
-        ValueError: Names what is missing, and counts what is there twice or does not belong.
+        ValueError: Names missing parameters, and counts duplicate and foreign ones.
     """
     grouped = [id(parameter) for group in groups for parameter in group["params"]]
     trainable = {id(parameter): name for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -69,9 +71,9 @@ def check_coverage(model: nn.Module, groups: Iterable[ParameterGroup]) -> None:
 
 
 def make_optimizer(name: Optimizer | Literal["lars"], groups: list[ParameterGroup]) -> torch.optim.Optimizer:
-    """Return the optimiser of groups that carry their own ``lr`` and ``weight_decay``.
+    """Return an optimiser of parameter groups.
 
-    Each group remembers its rate as ``base_lr``, so that :func:`scale_rates` can scale all of them.
+    Each group stores its learning rate also as ``base_lr``, which :func:`scale_rates` multiplies. SGD has momentum 0.9.
     """
     groups = [{**group, "base_lr": group["lr"]} for group in groups]
     if name == "sgd":
@@ -80,6 +82,6 @@ def make_optimizer(name: Optimizer | Literal["lars"], groups: list[ParameterGrou
 
 
 def scale_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Set every group's rate to ``factor`` times its base, which keeps the ratios between groups."""
+    """Set every group's learning rate to ``factor`` times its ``base_lr``, which keeps the ratios between groups."""
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor

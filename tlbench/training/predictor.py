@@ -1,4 +1,4 @@
-"""What a fitted method hands back to the protocol."""
+"""What a method's ``fit`` returns: predictors of classification and adaptation, and learners of episodes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Predictor(Protocol):
         """Return logits (B, classes) of raw inputs (B, ...)."""
 
     def footprint(self) -> Footprint:
-        """Return what it costs to keep."""
+        """Return the parameter counts and the storage that a task needs."""
 
 
 class FeaturePredictor:
     """A head on a frozen backbone. The protocol feeds it cached features, so the backbone runs once for all cells.
 
     Args:
-        backbone: The frozen backbone, in the state in which it was given.
+        backbone: The frozen backbone, exactly as it was given.
         head: Maps features (B, out_dim) to logits (B, classes).
         trainable: Number of values fitted.
         stored: Number of float32 values to store per task.
@@ -41,12 +41,12 @@ class FeaturePredictor:
 
     @torch.no_grad()
     def logits(self, x: Tensor) -> Tensor:
-        """Return logits (B, classes) of raw inputs."""
+        """Return logits (B, classes) of raw inputs (B, ...)."""
         self.backbone.eval()
         return self.head(self.backbone(x))
 
     def footprint(self) -> Footprint:
-        """Return what it costs to keep."""
+        """Return the parameter counts and the storage that a task needs."""
         total = sum(p.numel() for p in self.backbone.parameters()) + self._stored
         return Footprint(trainable=self._trainable, total=total, stored_bytes=4 * self._stored)
 
@@ -67,12 +67,13 @@ class ModulePredictor:
 
     @torch.no_grad()
     def logits(self, x: Tensor) -> Tensor:
-        """Return logits (B, classes) of raw inputs, in evaluation mode."""
+        """Return logits (B, classes) of raw inputs (B, ...), in evaluation mode."""
         self.module.eval()
-        return self.module(x)
+        logits: Tensor = self.module(x)
+        return logits
 
     def footprint(self) -> Footprint:
-        """Return what it costs to keep."""
+        """Return the parameter counts and the storage that a task needs."""
         return Footprint(
             trainable=sum(p.numel() for p in self._trained),
             total=sum(p.numel() for p in self.module.parameters()),
@@ -82,11 +83,11 @@ class ModulePredictor:
 
 @runtime_checkable
 class EmbeddingEpisodeLearner(Protocol):
-    """A learner of episodes whose embedding does not depend on the episode.
+    """A learner of episodes with an embedding that is the same in all episodes.
 
     Attributes:
-        encoder: The embedding; None when it is the backbone as given: the protocol then takes cached features.
-        transductive: Whether the answer to one query may depend on the other queries of its episode.
+        encoder: The embedding; None if it is the backbone as given, for which the protocol uses cached features.
+        transductive: Whether the prediction for a query may depend on the other queries of its episode.
     """
 
     encoder: nn.Module | None
@@ -97,36 +98,40 @@ class EmbeddingEpisodeLearner(Protocol):
 
         Args:
             support: Embedded support examples (E, S, D).
-            labels: Their labels (E, S), 0 ... ways - 1, in any order, any number a class.
+            labels: Their labels (E, S), 0 ... ways - 1, in any order and with any number of examples per class.
             query: Embedded queries (E, Q, D).
             ways: Number of classes in each episode.
         """
 
     def footprint(self) -> Footprint:
-        """Return what it costs to keep."""
+        """Return the parameter counts and the storage that a task needs."""
 
 
 @runtime_checkable
 class AdaptingEpisodeLearner(Protocol):
-    """A learner of episodes that changes the network for each of them, and so is given raw inputs.
+    """A learner that adapts the network to every episode, and so is given raw inputs.
 
     Attributes:
-        module: The network from which every episode starts; solving leaves it as it was.
-        transductive: Whether the answer to one query may depend on the other queries of its episode.
+        module: The network as it is at the start of every episode; solving an episode does not change it.
+        transductive: Whether the prediction for a query may depend on the other queries of its episode.
     """
 
     module: nn.Module
     transductive: bool
 
     def classify(self, support: Tensor, labels: Tensor, query: Tensor, ways: int) -> Tensor:
-        """Return logits (E, Q, ways) for queries; every episode is solved alone, and always alike.
+        """Return logits (E, Q, ways) for queries; the result for an episode does not depend on the other episodes.
 
         Args:
             support: Raw support examples (E, S, ...).
-            labels: Their labels (E, S), 0 ... ways - 1, in any order, any number a class.
+            labels: Their labels (E, S), 0 ... ways - 1, in any order and with any number of examples per class.
             query: Raw queries (E, Q, ...).
             ways: Number of classes in each episode.
         """
 
     def footprint(self) -> Footprint:
-        """Return what it costs to keep."""
+        """Return the parameter counts and the storage that a task needs."""
+
+
+EpisodeLearner = EmbeddingEpisodeLearner | AdaptingEpisodeLearner
+"""What the ``fit`` of an episodic method returns."""

@@ -6,10 +6,10 @@ import torch
 
 
 def reseed(seed: int) -> None:
-    """Seed the CPU's generator, and those of the GPUs where this process uses any.
+    """Seed the CPU's generator, and those of the GPUs if this process uses any.
 
-    ``torch.manual_seed`` does the same, but where no GPU is in use it also stores a stack trace for later, which takes
-    longer than a small cell's whole fit.
+    ``torch.manual_seed`` does the same, but where CUDA is not initialised it also records a stack trace for deferred
+    seeding, which takes longer than fitting a small cell.
     """
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():

@@ -1,8 +1,7 @@
-"""The one supervised training loop: every method that trains a classifier by gradient runs it."""
+"""The supervised training loop: every method that trains a classifier by gradient descent runs it."""
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,13 +15,44 @@ from tlbench.training.batches import Batch, Batches, Examples, IndexedExamples
 from tlbench.training.classifier import Classifier, train_mode
 from tlbench.training.collectives import all_reduce_sum
 from tlbench.training.context import Context
+from tlbench.training.epoch_loop import EarlyStopping
 from tlbench.training.evaluation import evaluate
 from tlbench.training.frozen_prefix import cache_prefix, frozen_depth, frozen_modules
 from tlbench.training.parameter_groups import ParameterGroup, check_coverage, make_optimizer, scale_rates
+from tlbench.training.precision import at_least_float32
 from tlbench.training.schedules import rate_factor
 
 Loss = Callable[[Tensor, Batch], Tensor]
-"""Logits (b, classes) in single precision and their batch -> losses (b,)."""
+"""Logits (b, classes) in float32 or float64 and their batch -> losses (b,)."""
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """What a method may change about the supervised loop.
+
+    Attributes:
+        batch_norm: Whether running statistics of batch normalisation are updated.
+        loss: The loss to minimise, which may read the raw inputs; None is cross-entropy with the recipe's label
+            smoothing.
+        penalty: A term that is added to the mean loss of every step.
+        unfreeze: Called with the epoch at its start; sets ``requires_grad`` of the model's parameters, as a function of
+            the epoch alone. The parameter groups then cover all parameters that are ever trained, and are made before
+            the first call.
+        patience_start: First epoch that counts for the recipe's patience.
+        score_initial: Whether the initial weights take part in selection on validation, as epoch -1.
+        name: Name of the training, unique within the cell.
+    """
+
+    batch_norm: BatchNorm = "train"
+    loss: Loss | None = None
+    penalty: Callable[[], Tensor] | None = None
+    unfreeze: Callable[[int], None] | None = None
+    patience_start: int = 0
+    score_initial: bool = False
+    name: str = "fit"
+
+
+DEFAULT_OPTIONS = LoopOptions()
 
 
 def train_classifier(
@@ -32,62 +62,52 @@ def train_classifier(
     val: Split | None,
     recipe: TrainingConfig,
     ctx: Context,
-    *,
-    batch_norm: BatchNorm = "train",
-    loss: Loss | None = None,
-    penalty: Callable[[], Tensor] | None = None,
-    unfreeze: Callable[[int], None] | None = None,
-    patient_from: int = 0,
-    from_start: bool = False,
-    name: str = "fit",
+    options: LoopOptions = DEFAULT_OPTIONS,
 ) -> None:
-    """Train a classifier in place; leave it with the weights that were best on validation.
+    """Train a classifier in place; afterwards it has the weights that were best on validation.
 
-    Rates follow the recipe's schedule by step, not by epoch. Without validation the last epoch's weights stay. Layer
-    groups that are frozen from the stem up run in evaluation mode and, where the inputs are fixed, only once: see
-    :mod:`tlbench.training.frozen_prefix`. Fills the curves ``train_loss``, ``val_accuracy`` and ``val_nll``, and the
-    context's ``selected`` and ``validation``.
+    Learning rates follow the recipe's schedule by step, not by epoch. Without validation the last epoch's weights stay.
+    Layer groups that are frozen from the stem upwards run in evaluation mode and, where the inputs are the same in
+    every epoch, only once: see :mod:`tlbench.training.frozen_prefix`. Fills the curves ``train_loss``,
+    ``val_accuracy`` and ``val_nll``, and the context's ``selected`` and ``validation``.
 
     Args:
         model: Maps raw inputs (B, ...) to logits (B, classes).
-        groups: Parameter groups with ``lr`` and ``weight_decay``; an exact cover of what is trained.
+        groups: Parameter groups with ``lr`` and ``weight_decay``; they cover each trained parameter once.
         train: Labelled examples to train on.
         val: Labelled examples to select by, or None.
-        recipe: How to train.
+        recipe: Epochs, batch size, optimiser, schedule and regularisation.
         ctx: Device, randomness, epochs and processes.
-        batch_norm: Whether running statistics move or stay.
-        loss: What to minimise, from the raw inputs; None is cross-entropy with the recipe's label smoothing.
-        penalty: Added to the mean loss of every step.
-        unfreeze: Sets ``requires_grad`` of the model's parameters at the start of an epoch, as a function of the
-            epoch alone; ``groups`` then cover all that is trained in the end, and are made before the first call.
-        patient_from: The epoch from which on the recipe's patience is counted; before it nothing stops early.
-        from_start: Whether the weights given compete too; they count as epoch -1.
-        name: Tells the trainings of one cell apart.
+        options: Changes to the loop.
     """
     check_coverage(model, groups)
     model.to(ctx.device)
     if ctx.device.type == "cuda":
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(recipe.optimizer, groups)
-    stages = _Stages(model, train, val, recipe, ctx, loss is not None, name)
+    stages = _Stages(model, train, val, recipe, ctx, options)
     epochs = ctx.epochs(
-        recipe.epochs, model, patience=recipe.patience, patient_from=patient_from, name=name, optimizer=optimizer
+        recipe.epochs,
+        model,
+        {"optimizer": optimizer},
+        early_stopping=EarlyStopping(recipe.patience, options.patience_start),
+        name=options.name,
     )
-    if from_start and val is not None:
-        epochs.score_start(*evaluate(model, Examples(val, ctx.device), ctx).order)
+    if options.score_initial and val is not None:
+        epochs.score_initial(*evaluate(model, Examples(val, ctx.device), ctx).order)
     for epoch in epochs:
-        if unfreeze is not None:
-            unfreeze(epoch)
+        if options.unfreeze is not None:
+            options.unfreeze(epoch)
         stage = stages.current()
-        train_mode(stage.module, batch_norm)
+        train_mode(stage.module, options.batch_norm)
         for module in stage.frozen:
             module.eval()
-        ctx.log(epoch, train_loss=_train_epoch(stage, optimizer, epoch, recipe, ctx, loss, penalty) / len(train))
-        if stage.held_out is not None:
-            scores = evaluate(stage.module, stage.held_out, ctx)
+        ctx.log(epoch, train_loss=_train_epoch(stage, optimizer, epoch, recipe, ctx, options) / len(train))
+        if stage.val is not None:
+            scores = evaluate(stage.module, stage.val, ctx)
             ctx.log(epoch, val_accuracy=scores.accuracy, val_nll=scores.nll)
             epochs.score(*scores.order)
-        del stage  # so that the next one can be made without it
+        del stage  # or its cached outputs would still be in memory when those of the next stage are computed
     epochs.restore_best()
     if epochs.best_epoch is not None and epochs.best_score is not None:
         ctx.selected["epoch"] = epochs.best_epoch
@@ -100,54 +120,56 @@ def _train_epoch(
     epoch: int,
     recipe: TrainingConfig,
     ctx: Context,
-    loss: Loss | None,
-    penalty: Callable[[], Tensor] | None,
+    options: LoopOptions,
 ) -> float:
     """Train one epoch and return the sum of the losses of all its examples."""
-    seen = torch.zeros((), device=ctx.device)
+    loss_sum = torch.zeros((), device=ctx.device)
     steps = recipe.epochs * stage.batches.count
     for step, batch in enumerate(stage.batches.epoch(epoch), start=epoch * stage.batches.count):
         scale_rates(optimizer, rate_factor(recipe.schedule, step, steps, recipe.warmup))
         optimizer.zero_grad(set_to_none=True)
-        *before, last = stage.batches.pieces(batch)
-        for piece in (*before, last):
+        *before, last = stage.batches.micro_batches(batch)
+        for part in (*before, last):
             with ctx.autocast():
-                logits = stage.wrapped(piece.x)
-            logits = logits if logits.dtype == torch.float64 else logits.float()
-            losses = smoothed_cross_entropy(logits, piece.y, recipe.smoothing) if loss is None else loss(logits, piece)
-            mean = ctx.mean(losses, piece.size)
-            (mean + penalty() if piece is last and penalty is not None else mean).backward()
-            seen += losses.detach().sum()
+                logits = stage.wrapped(part.x)
+            logits = at_least_float32(logits)
+            if options.loss is None:
+                losses = smoothed_cross_entropy(logits, part.y, recipe.smoothing)
+            else:
+                losses = options.loss(logits, part)
+            mean = ctx.global_mean(losses, part.size)
+            (mean + options.penalty() if part is last and options.penalty is not None else mean).backward()
+            loss_sum += losses.detach().sum()
         optimizer.step()
-    return all_reduce_sum(seen, ctx).item()
+    return all_reduce_sum(loss_sum, ctx.group).item()
 
 
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Return the cross-entropy (b,) of logits (b, classes) with labels (b,), smoothed towards uniform."""
+    """Return the cross-entropy (b,) of logits (b, classes) and labels (b,) with label smoothing."""
     return cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
 
 
 @dataclass(frozen=True)
 class _Stage:
-    """What is run while the same parameters are trained.
+    """The modules and batches of a stage of training, during which the set of trained parameters stays the same.
 
     Attributes:
         module: The classifier, or its part above the frozen layer groups.
-        wrapped: The form of it to call in training.
+        wrapped: The form of it to call in training (:meth:`Context.wrap`).
         frozen: Submodules that run in evaluation mode.
-        batches: What to train on, made for ``module``.
-        held_out: What to select by, likewise.
+        batches: What to train on: inputs of ``module``.
+        val: What to select by, likewise.
     """
 
     module: nn.Module
     wrapped: nn.Module
     frozen: list[nn.Module]
     batches: Batches
-    held_out: IndexedExamples | None
+    val: IndexedExamples | None
 
 
 class _Stages:
-    """Makes the stage anew whenever other parameters are trained than before."""
+    """Builds a new stage whenever the set of trained parameters has changed."""
 
     def __init__(
         self,
@@ -156,15 +178,15 @@ class _Stages:
         val: Split | None,
         recipe: TrainingConfig,
         ctx: Context,
-        raw: bool,
-        name: str,
+        options: LoopOptions,
     ) -> None:
         self._model = model
         self._splits = [Examples(split, ctx.device) for split in (train, val) if split is not None]
         self._recipe = recipe
         self._ctx = ctx
-        self._name = name
-        self._keeps = not raw and (recipe.augment == "none" or len(self._splits[0].shape) != 3)
+        self._name = options.name
+        inputs_fixed = recipe.augment == "none" or len(self._splits[0].shape) != 3
+        self._cacheable = options.loss is None and inputs_fixed  # a given loss may read the raw inputs
         self._trained: list[bool] | None = None
         self._stage: _Stage | None = None
 
@@ -173,20 +195,19 @@ class _Stages:
         trained = [parameter.requires_grad for parameter in self._model.parameters()]
         if self._stage is None or trained != self._trained:
             if self._stage is not None:
-                self._stage = None  # its kept outputs and the next one's need not be there together
-                if self._ctx.world > 1:
-                    gc.collect()  # no data-parallel wrapper of the last stage may still watch the parameters
-            self._trained, self._stage = trained, self._make()
+                self._stage = None  # frees its cached outputs before those of the next stage are computed
+                self._ctx.release_wrapped()
+            self._trained, self._stage = trained, self._build()
         return self._stage
 
-    def _make(self) -> _Stage:
+    def _build(self) -> _Stage:
         splits: list[IndexedExamples] = list(self._splits)
         module: nn.Module = self._model
         frozen: list[nn.Module] = []
         augment = self._recipe.augment
-        kept = cache_prefix(self._model, self._splits) if self._keeps else None
-        if kept is not None:
-            module, splits, augment = kept[0], list(kept[1]), "none"  # what is kept may look like an image
+        cached = cache_prefix(self._model, self._splits) if self._cacheable else None
+        if cached is not None:
+            module, splits, augment = cached[0], list(cached[1]), "none"  # cached outputs may have the shape of images
         else:
             backbone = self._model.backbone
             frozen = list(frozen_modules(backbone, frozen_depth(backbone)).values())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from tlbench.training.data_parallel import broadcast_from_rank_zero
+from tlbench.training.collectives import broadcast_from_rank_zero
 from tlbench.worker.artifact_jobs import ArtifactName
 from tlbench.worker.artifact_transfer import read_weights_file, store_weights_file, weights_file
 from tlbench.worker.worker_resources import BuildResources
@@ -26,7 +26,7 @@ def build_once(name: ArtifactName, train: Train, resources: BuildResources) -> P
         train: How to build it; called in every process of the group, or in none.
         resources: Where artifacts are kept, and the group.
     """
-    if resources.group.world > 1:
+    if resources.group.is_distributed:
         _build_in_group(name, train, resources)
     else:
         resources.artifacts.get(*name, train)

@@ -23,10 +23,10 @@ from tlbench.data.catalog import open_dataset
 from tlbench.data.dataset import Dataset
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.frozen_features import FrozenFeatures
+from tlbench.training.process_group import SINGLE_PROCESS, ProcessGroup
 from tlbench.worker.artifact_jobs import TEACHERS, ArtifactName, teacher_key
 from tlbench.worker.artifact_transfer import weights_file
 from tlbench.worker.pretrain import pretrained_weights
-from tlbench.worker.process_group import SINGLE_PROCESS, ProcessGroup
 from tlbench.worker.teacher import trained_teacher
 from tlbench.worker.text_reading import read_texts, tokenizer_for
 

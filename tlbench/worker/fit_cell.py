@@ -19,6 +19,7 @@ from tlbench.core.segments import WHOLE
 from tlbench.data.dataset import Dataset, Task
 from tlbench.plugins import registry
 from tlbench.training.context import Context
+from tlbench.training.epoch_loop import Checkpoints
 from tlbench.training.frozen_features import FrozenFeatures
 from tlbench.training.seeding import reseed
 from tlbench.worker.paired_tokens import join_tokens
@@ -83,22 +84,21 @@ def fit_cell(
     frozen = declared.constants.FROZEN_BACKBONE
     inputs = _inputs(cell, resources, frozen)
     group = resources.group
-    checkpoints = group.is_first and (not frozen or bool(cell.segments))
-    if checkpoints:
+    saves = group.is_first and (not frozen or bool(cell.segments))
+    if saves:
         scratch.mkdir(parents=True, exist_ok=True)
     *earlier, (last, params) = remaining_segments(cell, resources.artifacts, scratch)
     ctx = Context(
-        cell=cell.random_root,
+        random_root=cell.random_root,
         device=resources.device,
         features=inputs.features,
         teacher=inputs.teacher,
         precision=resources.precision,
-        rank=group.rank,
-        world=group.world,
-        folder=scratch if checkpoints else None,
-        until=None if last == WHOLE else last,
+        group=group,
+        checkpoints=Checkpoints(scratch) if saves else None,
+        segment_end=None if last == WHOLE else last,
         oracle=declared.constants.ORACLE,
-        sealed=cell.trial is not None,
+        validation_only=cell.trial is not None,
     )
     if observer is not None:
         ctx.on_epoch = partial(observer.on_epoch, ctx)
@@ -107,7 +107,7 @@ def fit_cell(
     def fit(task: Task) -> object:
         with timer():
             for until, values in earlier:
-                own = replace(ctx, until=until, curves={}, selected={}, validation={}, notes=[])
+                own = replace(ctx, segment_end=until, curves={}, selected={}, validation={}, notes=[])
                 reseed(derive_seed(cell.random_root, "global"))
                 method.fit(task, copy.deepcopy(inputs.backbone), method.Config(**values), own)
             reseed(derive_seed(cell.random_root, "global"))

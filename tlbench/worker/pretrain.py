@@ -18,6 +18,7 @@ from tlbench.data.dataset import TRAIN, Dataset, Split, take
 from tlbench.plugins import registry
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.context import Context
+from tlbench.training.epoch_loop import Checkpoints
 from tlbench.training.seeding import reseed
 from tlbench.worker.artifact_jobs import PRETRAINED, ArtifactName
 from tlbench.worker.artifact_transfer import WEIGHTS_FILE, weights_file
@@ -80,14 +81,13 @@ def _train(run: Pretrain, key: str, resources: WorkerResources, folder: Path | N
     backbone = resources.own_backbone(run.start, run.seed)
     module = declared.load()
     ctx = Context(
-        cell=f"pretrain-{run.recipe}",
+        random_root=f"pretrain-{run.recipe}",
         device=resources.device,
         precision=resources.precision,
-        rank=resources.group.rank,
-        world=resources.group.world,
-        folder=None if folder is None else scratch,
+        group=resources.group,
+        checkpoints=None if folder is None else Checkpoints(scratch),
     )
-    reseed(derive_seed(ctx.cell, "global"))
+    reseed(derive_seed(ctx.random_root, "global"))
     start = time.perf_counter()
     module.pretrain(corpus(dataset, run.labels), backbone, module.Config(**run.method.params), ctx)
     if folder is None:
@@ -96,6 +96,6 @@ def _train(run: Pretrain, key: str, resources: WorkerResources, folder: Path | N
     own_notes = [f"{label}: {note}" for note in (*dataset.notes, *ctx.notes)]
     notes = [*pretraining_notes(run.start, resources.artifacts), *own_notes]
     save_weights(backbone, folder / WEIGHTS_FILE, resources.tokenizer(run.start, run.dataset), notes)
-    facts = {"seconds": time.perf_counter() - start, "workers": resources.group.world, "curves": ctx.curves}
+    facts = {"seconds": time.perf_counter() - start, "workers": resources.group.world_size, "curves": ctx.curves}
     (folder / "training.json").write_text(json.dumps(facts))
     shutil.rmtree(scratch)

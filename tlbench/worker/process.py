@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from tlbench.core.resources import Resources
 from tlbench.store.artifacts import Artifacts, artifact_folder
+from tlbench.training.process_group import SINGLE_PROCESS, ProcessGroup
 from tlbench.worker.memory_allocator import keep_freed_memory
-from tlbench.worker.process_group import SINGLE_PROCESS, ProcessGroup
 
 if TYPE_CHECKING:
     import torch

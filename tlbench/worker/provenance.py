@@ -28,7 +28,7 @@ def provenance(cell: Cell, resources: WorkerResources) -> dict[str, Any]:
     execution = {
         "device": resources.device.type,
         "threads": torch.get_num_threads(),
-        "workers": resources.group.world,
+        "workers": resources.group.world_size,
         "precision": resources.precision,
     }
     return machine_facts() | sources(cell) | execution

@@ -62,13 +62,13 @@ def run_cell(
             "traceback": "\n".join(traceback.format_exc().splitlines()[-_TRACEBACK_LINES:]),
         }
     # A process of a group may have failed only because another one died: the next attempt needs the checkpoint.
-    if group.is_first and (error is None or group.world == 1):
+    if group.is_first and (error is None or group.world_size == 1):
         shutil.rmtree(scratch, ignore_errors=True)
     return Record(
         cell=cell.describe(),
         status="done" if error is None else "failed",
         outcome=outcome,
-        cost=meter.cost(cpus * group.world, gpus * group.world),
+        cost=meter.cost(cpus * group.world_size, gpus * group.world_size),
         provenance=provenance(cell, resources) | (facts or {}),
         error=error,
     )

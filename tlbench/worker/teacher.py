@@ -61,7 +61,7 @@ def _train(cell: Cell, key: str, resources: WorkerResources, folder: Path | None
     save_file(_state(cell, result.fitted, resources), folder / WEIGHTS_FILE, carried(tokenizer))
     facts = {
         "seconds": time.perf_counter() - start,
-        "workers": resources.group.world,
+        "workers": resources.group.world_size,
         "cell": cell.describe().model_dump(mode="json"),
         **result.outcome.model_dump(mode="json", include=_RECORDED),
     }

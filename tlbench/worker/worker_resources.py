@@ -18,7 +18,7 @@ from tlbench.core.config import Precision
 from tlbench.data.dataset import Dataset
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.frozen_features import FrozenFeatures
-from tlbench.worker.process_group import ProcessGroup
+from tlbench.training.process_group import ProcessGroup
 
 
 class BuildResources(Protocol):

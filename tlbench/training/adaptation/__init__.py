@@ -1,1 +1,1 @@
-"""Bringing two domains together: losses, discriminators and the loop that trains them."""
+"""Domain adaptation: losses that align two domains, discriminators, and the loop that trains on both domains."""

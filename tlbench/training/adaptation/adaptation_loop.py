@@ -1,12 +1,14 @@
-"""The one loop over steps with two domains: every method that adapts by gradient runs it.
+"""The training loop over two domains: every method of domain adaptation that trains by gradient descent runs it.
 
-A method gives its loss; selection is no part of it. At regular steps the loop proposes the model as it is
-(:meth:`Context.propose`), the protocol notes what it answers, and chooses among the answers when training is over.
+A method provides the loss; model selection is left to the protocol. At regular intervals the loop offers the current
+model as a candidate (:meth:`Context.add_candidate`); the protocol stores its outputs and selects among the candidates
+when training is over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -28,17 +30,19 @@ from tlbench.training.schedules import inverse_decay, warmup_cosine
 
 Part = Literal["source", "shots", "target"]
 PARTS: tuple[Part, ...] = ("source", "shots", "target")
+"""The parts of a task: labelled source, labelled target (``task.train``) and unlabelled target examples."""
+
 _UNKNOWN = -1
 
 
 class DomainOutputs(NamedTuple):
-    """What the network makes of one domain's share of a global batch; alike in every process.
+    """The network's outputs for one part of a global batch; the same in every process.
 
     Attributes:
         rows: Positions in the split (n,), on the CPU.
         y: Labels (n,); -1 where the split has none.
-        z: The features that the head reads (n, D), in single or double precision.
-        logits: (n, classes), likewise.
+        z: The features that the head reads (n, D), in float32 or float64.
+        logits: Logits (n, classes), in float32 or float64.
     """
 
     rows: Tensor
@@ -48,13 +52,13 @@ class DomainOutputs(NamedTuple):
 
 
 class AdaptationStep(NamedTuple):
-    """One step, all of it from a single forward pass over everything together. A part that is not read has no rows.
+    """The outputs of one training step, from a single forward pass over all parts. A part that is not read is empty.
 
     Attributes:
         source: Labelled examples of the source (``task.source``).
-        shots: Labelled examples of the target (``task.train``); no rows where there are none.
-        target: Examples of the target without labels (``task.unlabeled``).
-        progress: Steps taken over steps in all, in [0, 1).
+        shots: Labelled examples of the target (``task.train``); empty where there are none.
+        target: Unlabelled examples of the target (``task.unlabeled``).
+        progress: Steps taken over the total number of steps, in [0, 1).
     """
 
     source: DomainOutputs
@@ -64,7 +68,37 @@ class AdaptationStep(NamedTuple):
 
 
 Loss = Callable[[AdaptationStep], dict[str, Tensor]]
-"""A step -> terms by name, each a mean over the global batch; their sum is minimised, NAME is logged as train_NAME."""
+"""A step -> loss terms by name, each a mean over the global batch. Their sum is minimised; NAME is logged as
+``train_NAME``."""
+
+
+@dataclass(frozen=True)
+class DomainOptions:
+    """What a method may change about the loop.
+
+    Attributes:
+        auxiliary: A module that is trained beside the classifier, such as a discriminator. It is on the right device
+            and in training mode when the loss is computed, and is part of no candidate.
+        parts: The parts of which a batch consists.
+        batch_norm: Whether the classifier's running statistics of batch normalisation are updated.
+        first_step: Number of steps of earlier trainings in this cell, from which candidates and curves continue to
+            count.
+        adds_candidates: Whether models are offered as candidates for selection.
+        refresh: Called at the start and after every candidate but the last, e.g. to compute pseudo-labels; it may leave
+            the model in either mode.
+        name: Name of the training, unique within the cell.
+    """
+
+    auxiliary: nn.Module | None = None
+    parts: tuple[Part, ...] = PARTS
+    batch_norm: BatchNorm = "train"
+    first_step: int = 0
+    adds_candidates: bool = True
+    refresh: Callable[[], None] | None = None
+    name: str = "fit"
+
+
+DEFAULT_OPTIONS = DomainOptions()
 
 
 def train_on_domains(
@@ -74,86 +108,72 @@ def train_on_domains(
     cfg: AdaptationConfig,
     ctx: Context,
     loss: Loss,
-    *,
-    more: nn.Module | None = None,
-    reads: Collection[Part] = PARTS,
-    batch_norm: BatchNorm = "train",
-    before: int = 0,
-    proposes: bool = True,
-    refresh: Callable[[], None] | None = None,
-    name: str = "fit",
+    options: DomainOptions = DEFAULT_OPTIONS,
 ) -> None:
-    """Train in place, and leave the last step's weights.
+    """Train a classifier in place; afterwards it has the weights of the last step.
 
-    Every step takes ``cfg.batch_size`` examples of each part that is read (all of them where there are fewer), from
-    streams that go on for ever: each pass over a part has a fresh order and drops what does not fill a batch. Nothing
-    depends on how long the other part is. The network runs once, over all parts together, so that batch normalisation
-    sees them together. In a data-parallel run each process computes its piece of that, and then the same loss of the
-    whole global batch, whose features are joined: kernels, confusions and the statistics of a discriminator are over
-    the global batch without further ado.
+    Every step takes ``cfg.batch_size`` examples of each part (all of them where there are fewer), from infinite
+    streams: each pass over a part has a new order and drops the last incomplete batch, independently of the length of
+    the other parts. The network runs once over all parts together, so that they share batch statistics. In a group,
+    each process computes the outputs of its shard; the outputs of all processes are gathered, and every process
+    computes the same loss of the whole global batch. So kernels, confusion matrices and the batch statistics of a
+    discriminator are over the global batch.
 
     Args:
         model: The classifier.
-        groups: :meth:`BottleneckClassifier.groups`; an exact cover of all that is trained.
-        task: Its ``source``, ``train`` and ``unlabeled`` are the parts.
-        cfg: How to train.
-        ctx: Device, randomness, epochs, processes, and who is told of proposals.
-        loss: What to minimise.
-        more: What is trained beside the classifier, as a discriminator; on the right device and in training mode when
-            ``loss`` is called, resumed with the rest, and part of no proposal.
-        reads: The parts that go into a batch.
-        batch_norm: Whether the classifier's running statistics move or stay.
-        before: Steps of earlier trainings in this cell; proposals and curves count on from there.
-        proposes: Whether models are proposed for selection.
-        refresh: Called at the start and after every proposal but the last, as for labels that the model itself gives;
-            it may leave the model in either mode.
-        name: Tells the trainings of one cell apart.
+        groups: :meth:`BottleneckClassifier.groups`; they cover each trained parameter once.
+        task: Provides the parts: ``source``, ``train`` and ``unlabeled``.
+        cfg: Steps, batch size, optimiser and schedule.
+        ctx: Device, randomness, epochs, processes, and the receiver of candidates.
+        loss: The loss to minimise.
+        options: Changes to the loop.
     """
-    trained = nn.ModuleDict({"model": model} | ({} if more is None else {"more": more})).to(ctx.device)
+    modules = {"model": model} | ({} if options.auxiliary is None else {"auxiliary": options.auxiliary})
+    trained = nn.ModuleDict(modules).to(ctx.device)
     check_coverage(trained, groups)
     if ctx.device.type == "cuda":
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(cfg.optimizer, groups)
-    splits = {"source": task.source, "shots": task.train, "target": task.unlabeled}
-    streams = {
-        part: _Stream(split, cfg.batch_size, cfg.augment, ctx, name, part)
-        for part in PARTS
-        if part in reads and (split := splits[part]) is not None and len(split)
-    }
-    forward = _Forward(model, streams, ctx)
+    forward = _Forward(model, _streams(task, cfg, ctx, options), ctx)
     checks = min(cfg.checks, cfg.steps)
-    for check in ctx.epochs(checks, trained, name=name, optimizer=optimizer):
+    for check in ctx.epochs(checks, trained, {"optimizer": optimizer}, name=options.name):
         first, last = cfg.steps * check // checks, cfg.steps * (check + 1) // checks
-        if refresh is not None:
-            refresh()
+        if options.refresh is not None:
+            options.refresh()
         trained.train()
-        train_mode(model, batch_norm)
-        seen: dict[str, Tensor] = {}
-        for taken in range(first, last):
-            scale_rates(optimizer, _rate(cfg, taken))
-            terms = loss(forward(taken, cfg.steps))
+        train_mode(model, options.batch_norm)
+        loss_sums: dict[str, Tensor] = {}
+        for step in range(first, last):
+            scale_rates(optimizer, _rate_factor(cfg, step))
+            terms = loss(forward(step, cfg.steps))
             optimizer.zero_grad(set_to_none=True)
             torch.stack(list(terms.values())).sum().backward()
             optimizer.step()
             for key, value in terms.items():
-                seen[key] = seen.get(key, 0) + value.detach()
-        ctx.log(before + last, **{f"train_{key}": value.item() / (last - first) for key, value in seen.items()})
-        if proposes:
-            ctx.propose(before + last, model)
+                loss_sums[key] = loss_sums.get(key, 0) + value.detach()
+        means = {f"train_{key}": value.item() / (last - first) for key, value in loss_sums.items()}
+        ctx.log(options.first_step + last, **means)
+        if options.adds_candidates:
+            ctx.add_candidate(options.first_step + last, model)
 
 
 def supervised_loss(step: AdaptationStep, smoothing: float = 0.0) -> Tensor:
-    """Return the mean cross-entropy of the labelled examples; source and target weigh alike where both have labels."""
+    """Return the mean cross-entropy of the labelled examples; source and target have equal weight if both have labels.
+
+    Args:
+        step: The outputs of a training step.
+        smoothing: Label smoothing.
+    """
     labelled = [part for part in (step.source, step.shots) if len(part.y)]
     return torch.stack([cross_entropy(part.logits, part.y, label_smoothing=smoothing) for part in labelled]).mean()
 
 
-def _rate(cfg: AdaptationConfig, step: int) -> float:
+def _rate_factor(cfg: AdaptationConfig, step: int) -> float:
     return inverse_decay(step / cfg.steps) if cfg.schedule == "inverse" else warmup_cosine(step, cfg.steps, 0)
 
 
-class _Both(nn.Module):
-    """The classifier, answering with features and logits side by side (B, D + classes)."""
+class _FeaturesAndLogits(nn.Module):
+    """The classifier with features and logits side by side as output (B, D + classes)."""
 
     def __init__(self, model: BottleneckClassifier) -> None:
         super().__init__()
@@ -165,17 +185,17 @@ class _Both(nn.Module):
 
 
 class _Stream:
-    """Batches without end from one part; which examples a step takes depends on the step's number alone.
+    """An infinite stream of batches of one part; the examples of a step depend on the step's number alone.
 
     Args:
         split: The part.
         size: Largest batch.
-        augment: How images are moved.
+        augment: Augmentation of images.
         ctx: Device and randomness.
-        purpose: Names the stream's randomness.
+        purpose: Purpose of the stream's randomness.
     """
 
-    def __init__(self, split: Split, size: int, augment: Augment, ctx: Context, *purpose: str) -> None:
+    def __init__(self, split: Split, size: int, augment: Augment, ctx: Context, purpose: tuple[str, str]) -> None:
         labels = split.y if split.y is not None else np.full(len(split), _UNKNOWN)
         self._examples = Examples(Split(lambda: split.x, labels, split.rows), ctx.device)
         self._augment: Augment = augment if len(self._examples.shape) == 3 else "none"
@@ -185,7 +205,7 @@ class _Stream:
         self._pass: tuple[int, Tensor] = (-1, torch.empty(0))
 
     def rows(self, step: int) -> Tensor:
-        """Return the positions (n,) that a step takes."""
+        """Return the positions (n,) in the split of the examples of a step."""
         number, place = divmod(step, len(self._examples) // self._size)
         if number != self._pass[0]:
             generator = self._ctx.generator(*self._purpose, "order", number)
@@ -193,11 +213,11 @@ class _Stream:
         return self._pass[1][place * self._size : (place + 1) * self._size]
 
     def labels(self, rows: Tensor) -> Tensor:
-        """Return the labels (n,) of some positions, on the device."""
+        """Return the labels (n,) at some positions, on the device."""
         return self._examples.y[rows.to(self._examples.y.device)]
 
     def inputs(self, rows: Tensor, step: int, own: slice) -> Tensor:
-        """Return the moved inputs of this process's slice of a step's positions."""
+        """Return the augmented inputs of this process's slice of a step's positions."""
         x, _ = self._examples.take(rows[own])
         if self._augment == "none":
             return x
@@ -205,37 +225,48 @@ class _Stream:
         return apply_transforms(x, sample_transforms(self._augment, len(rows), self._examples.shape, generator)[own])
 
 
-class _Forward:
-    """Runs the network once over all parts of a step, and takes the answers apart again by their sizes."""
+def _streams(task: Task, cfg: AdaptationConfig, ctx: Context, options: DomainOptions) -> dict[Part, _Stream]:
+    """Return the streams of the parts that are read and not empty, in the order of :data:`PARTS`."""
+    splits: dict[Part, Split | None] = {"source": task.source, "shots": task.train, "target": task.unlabeled}
+    return {
+        part: _Stream(split, cfg.batch_size, cfg.augment, ctx, (options.name, part))
+        for part in PARTS
+        if part in options.parts and (split := splits[part]) is not None and len(split)
+    }
 
-    def __init__(self, model: BottleneckClassifier, streams: dict[Part, _Stream], ctx: Context) -> None:
+
+class _Forward:
+    """Runs the network once over all parts of a step, and splits the outputs into parts again."""
+
+    def __init__(self, model: BottleneckClassifier, streams: Mapping[Part, _Stream], ctx: Context) -> None:
         self._width = model.out_dim
-        self._network = ctx.wrap(_Both(model))
+        self._network = ctx.wrap(_FeaturesAndLogits(model))
         self._streams = streams
         self._ctx = ctx
 
     def __call__(self, step: int, steps: int) -> AdaptationStep:
-        """Return what the network makes of a step's batch."""
+        """Return the outputs for a step's global batch, of ``steps`` in all."""
         rows = {part: stream.rows(step) for part, stream in self._streams.items()}
-        sizes = [len(each) for each in rows.values()]
+        sizes = [len(positions) for positions in rows.values()]
         with self._ctx.autocast():
-            both = self._network(torch.cat(self._inputs(rows, step)))
-        both = gather_rows(at_least_float32(both), sum(sizes), self._ctx)
-        pieces = dict(zip(rows, both.split(sizes), strict=True))
-        none = torch.empty(0, dtype=torch.int64)
-        answers = {}
-        for part in PARTS:
-            at, piece = rows.get(part, none), pieces.get(part, both[:0])
-            y = self._streams[part].labels(at) if part in rows else none.to(both.device)
-            answers[part] = DomainOutputs(at, y, piece[:, : self._width], piece[:, self._width :])
-        return AdaptationStep(**answers, progress=step / steps)
+            joint = self._network(torch.cat(self._inputs(rows, step)))
+        joint = gather_rows(at_least_float32(joint), sum(sizes), self._ctx.group)
+        pieces = dict(zip(rows, joint.split(sizes), strict=True))
+        empty = torch.empty(0, dtype=torch.int64)
 
-    def _inputs(self, rows: dict[Part, Tensor], step: int) -> list[Tensor]:
-        """Return this process's piece of the global batch, part by part."""
+        def outputs(part: Part) -> DomainOutputs:
+            positions, piece = rows.get(part, empty), pieces.get(part, joint[:0])
+            y = self._streams[part].labels(positions) if part in rows else empty.to(joint.device)
+            return DomainOutputs(positions, y, piece[:, : self._width], piece[:, self._width :])
+
+        return AdaptationStep(outputs("source"), outputs("shots"), outputs("target"), step / steps)
+
+    def _inputs(self, rows: Mapping[Part, Tensor], step: int) -> list[Tensor]:
+        """Return the inputs of this process's shard of the global batch, part by part."""
         own = self._ctx.shard(torch.arange(sum(map(len, rows.values())))).tolist()
-        found, start = [], 0
-        for part, at in rows.items():
-            low, high = (min(max(end - start, 0), len(at)) for end in (own[0], own[-1] + 1))
-            found.append(self._streams[part].inputs(at, step, slice(low, high)))
-            start += len(at)
-        return found
+        inputs, start = [], 0
+        for part, positions in rows.items():
+            low, high = (min(max(end - start, 0), len(positions)) for end in (own[0], own[-1] + 1))
+            inputs.append(self._streams[part].inputs(positions, step, slice(low, high)))
+            start += len(positions)
+        return inputs

@@ -1,4 +1,4 @@
-"""A backbone under a bottleneck and a linear head, which answers with the features that domains are aligned by."""
+"""The network of adaptation methods: a backbone, a bottleneck whose features are aligned, and a linear head."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tlbench.training.parameter_groups import ParameterGroup, parameter_groups
 
 
 class BottleneckClassifier(nn.Module):
-    """Backbone, bottleneck (linear, batch normalisation, ReLU) and a linear head that starts at zero.
+    """Backbone, bottleneck (linear, batch normalisation, ReLU) and a linear head that is initialised to zero.
 
-    The form that comparisons of adaptation methods took: Long et al. 2018, arXiv:1705.10667, section 4.
+    The architecture usual in comparisons of adaptation methods: Long et al. 2018, arXiv:1705.10667, section 4.
 
     Args:
         backbone: Maps raw inputs (B, ...) to features (B, out_dim).
         classes: Number of classes.
-        width: Of the bottleneck; None has none, and the head reads the backbone.
+        width: Width of the bottleneck; with None there is none, and the head reads the backbone's features.
 
     Attributes:
         out_dim: Width of the features that the head reads.
@@ -38,21 +38,23 @@ class BottleneckClassifier(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the features (B, out_dim) that the head reads."""
-        return self.bottleneck(self.backbone(x))
+        z: Tensor = self.bottleneck(self.backbone(x))
+        return z
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, classes) of raw inputs."""
-        return self.head(self.encode(x))
+        logits: Tensor = self.head(self.encode(x))
+        return logits
 
-    def groups(self, cfg: AdaptationConfig, *more: Iterable[nn.Parameter]) -> list[ParameterGroup]:
-        """Return optimiser groups: the backbone at its own rate, all above it and whatever else is trained at ``lr``.
+    def groups(self, cfg: AdaptationConfig, *others: Iterable[nn.Parameter]) -> list[ParameterGroup]:
+        """Return optimiser groups: the backbone at its own learning rate, all other parameters at ``cfg.lr``.
 
-        A backbone of random weights has nothing to keep and is trained at ``lr`` as well.
+        A backbone with random weights is trained at ``cfg.lr`` as well.
 
         Args:
-            cfg: Rates and decay.
-            *more: Parameters beside the classifier's, as those of a discriminator.
+            cfg: Learning rates and weight decay.
+            *others: Parameters that are trained beside the classifier's, such as those of a discriminator.
         """
         multiplier = 1.0 if self.backbone.info.weights == "random" else cfg.backbone_multiplier
-        above = [p for part in (self.bottleneck.parameters(), self.head.parameters(), *more) for p in part]
-        return parameter_groups([(self.backbone.parameters(), cfg.lr * multiplier), (above, cfg.lr)], cfg.weight_decay)
+        upper = [p for part in (self.bottleneck.parameters(), self.head.parameters(), *others) for p in part]
+        return parameter_groups([(self.backbone.parameters(), cfg.lr * multiplier), (upper, cfg.lr)], cfg.weight_decay)

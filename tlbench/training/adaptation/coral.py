@@ -1,4 +1,4 @@
-"""Correlation alignment: how far the covariances of two domains' features lie apart.
+"""Correlation alignment: the distance between the covariances of two domains' features.
 
 Sun and Saenko 2016, "Deep CORAL: Correlation Alignment for Deep Domain Adaptation", arXiv:1607.01719, section 3.1.
 """
@@ -12,13 +12,13 @@ from tlbench.training.precision import at_least_float32
 
 
 def covariance_distance(source: Tensor, target: Tensor) -> Tensor:
-    """Return ||C_s - C_t||_F^2 / (4 D^2) of the covariances C of two samples (n, D) and (m, D).
+    """Return ||C_s - C_t||_F^2 / (4 D^2) for the covariances C of two samples (n, D) and (m, D).
 
-    Computed in single precision, also under autocast, or in double precision where the features are in it.
+    Computed in float32, also under autocast, or in float64 if the features are in float64.
     """
     with torch.autocast(source.device.type, enabled=False):
-        apart = _covariance(source) - _covariance(target)
-    return apart.square().sum() / (4 * source.shape[1] ** 2)
+        difference = _covariance(source) - _covariance(target)
+    return difference.square().sum() / (4 * source.shape[1] ** 2)
 
 
 def _covariance(z: Tensor) -> Tensor:

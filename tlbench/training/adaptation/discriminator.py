@@ -1,4 +1,4 @@
-"""The network that tells two domains apart by their features, and the loss that it and the features fight over."""
+"""The domain discriminator of adversarial adaptation, and its loss."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch.nn.functional import softplus
 
 
 class Discriminator(nn.Module):
-    """A perceptron with two hidden layers under batch normalisation.
+    """A perceptron with two hidden layers and batch normalisation.
 
-    Ganin et al. 2016, arXiv:1505.07818, in the form that later work took (Long et al. 2018, arXiv:1705.10667).
+    Ganin et al. 2016, arXiv:1505.07818, in the form of later work (Long et al. 2018, arXiv:1705.10667).
 
     Args:
-        inputs: Width of the features.
+        inputs: Width D of the features.
         width: Units of each hidden layer.
-        generator: Draws the weights, uniform in +-1 / sqrt(inputs of the layer); biases start at zero.
+        generator: Generator of the initial weights, uniform in +-1 / sqrt(inputs of the layer); biases are zero.
     """
 
     def __init__(self, inputs: int, width: int, generator: torch.Generator) -> None:
@@ -35,17 +35,18 @@ class Discriminator(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Return the logits (B,) of features (B, D) coming from the source."""
-        return self.layers(z).squeeze(1)
+        """Return the logits (B,) of features (B, D) being from the source."""
+        logits: Tensor = self.layers(z).squeeze(1)
+        return logits
 
 
 def domain_loss(logits: Tensor, count: int, weights: Tensor | None = None) -> Tensor:
-    """Return half the sum of both domains' mean binary cross-entropies: ln 2 where nothing is known.
+    """Return the mean of both domains' mean binary cross-entropies; ln 2 for logits of zero.
 
     Args:
-        logits: Of coming from the source (B,), the source's examples first; finite losses up to any size of them.
-        count: How many come from the source.
-        weights: Of the examples within their domains (B,); None weighs all alike.
+        logits: Logits of being from the source (B,), the source's examples first; of any magnitude.
+        count: Number of examples from the source.
+        weights: Weights of the examples within their domains (B,); None is equal weights.
     """
     losses = softplus(torch.cat([-logits[:count], logits[count:]]))
     weights = torch.ones_like(losses) if weights is None else weights

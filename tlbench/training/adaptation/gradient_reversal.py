@@ -1,4 +1,4 @@
-"""Gradient reversal: the identity whose gradient is turned round, so that features learn against what reads them.
+"""Gradient reversal: the identity in the forward pass, whose gradient is negated and scaled in the backward pass.
 
 Ganin et al. 2016, "Domain-Adversarial Training of Neural Networks", arXiv:1505.07818, sections 4.2 and 5.2.2.
 """
@@ -24,11 +24,11 @@ class _Reversed(torch.autograd.Function):
 
 
 def reverse_gradient(z: Tensor, strength: Tensor) -> Tensor:
-    """Return ``z`` as it is; on the way back its gradient is multiplied by minus the strength.
+    """Return ``z`` unchanged; in the backward pass its gradient is multiplied by minus the strength.
 
     Args:
         z: Features (B, D).
-        strength: Lambda, a tensor without axes, so that a compiled step is compiled once for all its values.
+        strength: Lambda, a scalar tensor, so that a compiled step is compiled once for all values.
     """
     reversed_: Tensor = _Reversed.apply(z, strength)
     return reversed_

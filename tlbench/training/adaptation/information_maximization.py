@@ -1,4 +1,4 @@
-"""How much predictions without labels say: certain of each example, and of all classes in equal parts over many."""
+"""Information maximisation: losses that make unlabelled predictions certain and balanced over the classes."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from torch import Tensor
 
 
 def information_loss(logits: Tensor) -> Tensor:
-    """Return the mean entropy of the predictions less the entropy of the mean prediction, in nats.
+    """Return the mean entropy of the predictions minus the entropy of the mean prediction, in nats.
 
     Liang, Hu and Feng 2020, "Do We Really Need to Access the Source Data?", arXiv:2002.08546, section 3.2.
-    It is minus the mutual information of example and class: -log(C) at best, 0 where all predictions are alike.
+    It is minus the mutual information of example and class: at least -log(C), 0 where all predictions are equal.
 
     Args:
-        logits: Of unlabelled examples (B, C), in single or double precision.
+        logits: Logits of unlabelled examples (B, C), in float32 or float64.
     """
-    logs = logits.log_softmax(1)
-    p = logs.exp()
+    log_p = logits.log_softmax(1)
+    p = log_p.exp()
     mean = p.mean(0)
-    return -(p * logs).sum(1).mean() + (mean * mean.clamp_min(torch.finfo(mean.dtype).tiny).log()).sum()
+    log_mean = mean.clamp_min(torch.finfo(mean.dtype).tiny).log()
+    loss: Tensor = -(p * log_p).sum(1).mean() + (mean * log_mean).sum()
+    return loss
 
 
 def certainty_weights(p: Tensor) -> Tensor:
-    """Return 1 + exp(-entropy) of probabilities (B, C), as (B,): 2 for a certain example, 1 + 1 / C for a clueless one.
+    """Return the weights 1 + exp(-entropy) (B,) of class probabilities (B, C), larger for more certain predictions.
 
-    Long et al. 2018, arXiv:1705.10667, section 3.3, weigh examples so, where the certain ones are to count more.
+    2 for a one-hot and 1 + 1 / C for a uniform prediction. Long et al. 2018, arXiv:1705.10667, section 3.3.
     """
-    return 1 + (-torch.special.entr(p).sum(1)).exp()
+    weights: Tensor = 1 + (-torch.special.entr(p).sum(1)).exp()
+    return weights

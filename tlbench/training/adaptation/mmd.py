@@ -1,8 +1,8 @@
-"""Maximum mean discrepancy of two samples: how far their means lie apart under a kernel.
+"""Maximum mean discrepancy of two samples: the distance of their means in the feature space of a kernel.
 
-Gretton et al. 2012, "A Kernel Two-Sample Test", JMLR 13, Lemma 6; with several Gaussian kernels at once Long et al.
-2015, arXiv:1502.02791; with the product of the kernels of several layers Long et al. 2017, arXiv:1605.06636. All of it
-starts from one matrix of squared distances over both samples together.
+Gretton et al. 2012, "A Kernel Two-Sample Test", JMLR 13, Lemma 6; with several Gaussian kernels Long et al. 2015,
+arXiv:1502.02791; with the product of the kernels of several layers Long et al. 2017, arXiv:1605.06636. All of them are
+computed from one matrix of squared distances over both samples together.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from torch import Tensor
 
 from tlbench.training.precision import at_least_float32
 
-_LARGEST = 1  # the widest of five kernels has 2^1 times the mean squared distance as its variance
-_BLOCK = 512  # rows of a product at a time
-_CACHED = 2**17  # numbers of a matrix that stay in a processor's cache with what is made of them
+_WIDEST = 1  # the variance of the widest of five kernels is 2^1 times the mean squared distance
+_BLOCK = 512  # rows of a matrix product that are computed at a time
+_CACHED = 2**17  # entries of a matrix that fit into a CPU's cache together with two results of the same size
 
 
 class _SquaredDistances(torch.autograd.Function):
-    """Half a product of matrices forward and one backward, where plain differentiation would take three.
+    """Squared distances at the cost of 1.5 matrix products, where automatic differentiation takes three.
 
-    The mean is subtracted first: far from zero, ||a||^2 + ||b||^2 - 2 ab cancels. The gradient of distances does not
-    change by it.
+    The mean is subtracted first, since ||a||^2 + ||b||^2 - 2 ab cancels far from the origin; it does not change
+    distances or their gradient.
     """
 
     @staticmethod
@@ -31,7 +31,7 @@ class _SquaredDistances(torch.autograd.Function):
         z = z - z.mean(0)
         ctx.save_for_backward(z)
         products = z.new_empty(len(z), len(z))
-        for start in range(0, len(z), _BLOCK):  # what lies above the diagonal is mirrored
+        for start in range(0, len(z), _BLOCK):  # the part above the diagonal is mirrored
             end = min(start + _BLOCK, len(z))
             torch.mm(z[start:end], z[:end].T, out=products[start:end, :end])
             products[:start, start:end] = products[start:end, :start].T
@@ -47,23 +47,23 @@ class _SquaredDistances(torch.autograd.Function):
 
 
 class _GaussianKernels(torch.autograd.Function):
-    """The mean of exp(-f d), exp(-2 f d), exp(-4 f d), ..., and its slope in d, from one exponential in one go.
+    """The mean of exp(-f d), exp(-2 f d), exp(-4 f d), ... and its derivative in d, from a single exponential.
 
-    Each kernel is the square of the one before. On a CPU some rows at a time, so that all of it happens in the cache.
+    Each kernel is the square of the one before. On a CPU a few rows are processed at a time, to stay in the cache.
     """
 
     @staticmethod
     def forward(ctx: Any, distances: Tensor, factor: Tensor, kernels: int) -> Tensor:
         mean, slope = torch.zeros_like(distances), torch.zeros_like(distances)
         rows = max(1, _CACHED // len(distances)) if distances.device.type == "cpu" else len(distances)
-        for d, total, falling in zip(distances.split(rows), mean.split(rows), slope.split(rows), strict=True):
+        for d, mean_rows, slope_rows in zip(distances.split(rows), mean.split(rows), slope.split(rows), strict=True):
             kernel = (d * -factor).exp_()
             for power in range(kernels):
-                total.add_(kernel)
-                falling.add_(kernel, alpha=2**power)
+                mean_rows.add_(kernel)
+                slope_rows.add_(kernel, alpha=2**power)
                 kernel.square_()
-            total.div_(kernels)
-            falling.mul_(-factor / kernels)
+            mean_rows.div_(kernels)
+            slope_rows.mul_(-factor / kernels)
         ctx.save_for_backward(slope)
         return mean
 
@@ -75,46 +75,48 @@ class _GaussianKernels(torch.autograd.Function):
 
 
 def squared_distances(z: Tensor) -> Tensor:
-    """Return the squared distances (N, N) of rows (N, D); none is negative, those on the diagonal are zero.
+    """Return the squared distances (N, N) of rows (N, D): non-negative, and zero on the diagonal.
 
-    Computed in single precision, or in double precision where ``z`` is in it.
+    Computed in float32, or in float64 if ``z`` is in float64.
     """
     distances: Tensor = _SquaredDistances.apply(at_least_float32(z))
     return distances
 
 
 def gaussian_kernels(distances: Tensor, kernels: int) -> Tensor:
-    """Return the mean of Gaussian kernels exp(-d^2 / (2 s^2)) of several widths, (N, N).
+    """Return the mean of Gaussian kernels exp(-d^2 / (2 s^2)) of several widths (N, N).
 
-    The variances s^2 are powers of two times the mean squared distance of two different rows: 2^-3 ... 2^1 of it for
-    five kernels, 1/2 of it for one. No gradient flows through them.
+    The variances s^2 are powers of two times the mean squared distance of two different rows: 2^-3 ... 2^1 times for
+    five kernels, 1/2 times for one. No gradient flows through them.
 
     Args:
-        distances: Squared distances (N, N), zero on the diagonal.
-        kernels: An odd number.
+        distances: Squared distances d^2 (N, N), zero on the diagonal.
+        kernels: Number of kernels, odd.
     """
     count = len(distances)
     mean = distances.sum() / (count * (count - 1))
-    mean = mean.clamp_min(torch.finfo(mean.dtype).tiny ** 0.5)  # all rows alike: every kernel is one
-    widest = 2.0 ** (_LARGEST - (5 - kernels) // 2)
+    mean = mean.clamp_min(torch.finfo(mean.dtype).tiny ** 0.5)  # if all rows are equal, every kernel is one
+    widest = 2.0 ** (_WIDEST - (5 - kernels) // 2)
     kernel: Tensor = _GaussianKernels.apply(distances, 1 / (2 * widest * mean), kernels)
     return kernel
 
 
 def squared_mmd(kernel: Tensor, count: int, unbiased: bool = True) -> Tensor:
-    """Return the squared maximum mean discrepancy of two samples.
+    """Return the squared maximum mean discrepancy of two samples of n and m examples.
 
     Args:
-        kernel: The kernel of all pairs (n + m, n + m), one sample's rows before the other's.
-        count: n.
-        unbiased: Whether no example is compared with itself, which makes the estimate right in the mean, and
-            negative at times; otherwise it is the squared distance of the two means, zero or more.
+        kernel: The kernel of all pairs (n + m, n + m), the first sample's rows before the second's.
+        count: The first sample's size n.
+        unbiased: Whether pairs of an example with itself are left out: the estimate is then unbiased, and may be
+            negative; otherwise it is the squared distance of the two empirical means, at least zero.
     """
-    within, across = [], []
-    for own, rows in enumerate(kernel.split([count, len(kernel) - count])):
-        parts = rows.split([count, len(kernel) - count], 1)
-        each = parts[own]
-        pairs = each.numel() - len(each) if unbiased else each.numel()
-        within.append((each.sum() - each.trace() if unbiased else each.sum()) / pairs)
-        across.append(parts[1 - own].mean())
+    sizes = [count, len(kernel) - count]
+    within: list[Tensor] = []
+    across: list[Tensor] = []
+    for own, rows in enumerate(kernel.split(sizes)):
+        blocks = rows.split(sizes, 1)
+        block = blocks[own]
+        pairs = block.numel() - len(block) if unbiased else block.numel()
+        within.append((block.sum() - block.trace() if unbiased else block.sum()) / pairs)
+        across.append(blocks[1 - own].mean())
     return within[0] + within[1] - across[0] - across[1]

@@ -1,4 +1,4 @@
-"""What a discriminator reads when it is to tell domains apart class by class: features times predictions.
+"""Multilinear conditioning: the input of a discriminator that compares domains class by class.
 
 Long, Cao, Wang and Jordan 2018, "Conditional Adversarial Domain Adaptation", arXiv:1705.10667, section 3.
 """
@@ -8,38 +8,40 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-_LARGEST = 4096  # widest outer product that is taken as it is
-_RANDOM = 1024  # width of the random projection in its place
+_MAX_WIDTH = 4096  # widest outer product that is used as it is
+_PROJECTED_WIDTH = 1024  # width of the random projection that replaces a wider one
 
 
 class MultilinearConditioning(nn.Module):
-    """The outer product of features and class probabilities, or a random projection of it where it is too wide.
+    """The outer product of features and class probabilities, or a random projection of it if that is too wide.
 
-    The projection is the product of one of the features and one of the probabilities, entry by entry, over the root
-    of its width: in the mean over the normal matrices, products of two results are those of two outer products.
+    The projection is the element-wise product of a random projection of the features and one of the probabilities,
+    divided by the square root of its width: in expectation over the Gaussian matrices, inner products of two
+    projections equal those of the outer products.
 
     Args:
         features: Width D of the features.
         classes: Number of classes C.
-        generator: Draws the projections, which are not trained.
+        generator: Generator of the projection matrices, which are not trained.
 
     Attributes:
-        out_dim: C D, or 1,024 where that is more than 4,096.
+        out_dim: C D, or 1,024 if that is more than 4,096.
     """
 
-    of_features: Tensor | None
-    of_classes: Tensor | None
+    feature_projection: Tensor | None
+    class_projection: Tensor | None
 
     def __init__(self, features: int, classes: int, generator: torch.Generator) -> None:
         super().__init__()
-        wide = features * classes > _LARGEST
-        self.out_dim = _RANDOM if wide else features * classes
-        for name, width in (("of_features", features), ("of_classes", classes)):
-            drawn = torch.randn(width, _RANDOM, generator=generator) if wide else None
-            self.register_buffer(name, drawn)
+        projects = features * classes > _MAX_WIDTH
+        self.out_dim = _PROJECTED_WIDTH if projects else features * classes
+        for name, width in (("feature_projection", features), ("class_projection", classes)):
+            matrix = torch.randn(width, _PROJECTED_WIDTH, generator=generator) if projects else None
+            self.register_buffer(name, matrix)
 
     def forward(self, z: Tensor, p: Tensor) -> Tensor:
-        """Return what to read (B, out_dim) of features (B, D) and probabilities (B, C)."""
-        if self.of_features is None or self.of_classes is None:
+        """Return the conditioned features (B, out_dim) of features (B, D) and class probabilities (B, C)."""
+        if self.feature_projection is None or self.class_projection is None:
             return (p[:, :, None] * z[:, None, :]).flatten(1)
-        return (z @ self.of_features) * (p @ self.of_classes) / _RANDOM**0.5
+        projected: Tensor = (z @ self.feature_projection) * (p @ self.class_projection) / _PROJECTED_WIDTH**0.5
+        return projected

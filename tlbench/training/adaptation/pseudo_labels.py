@@ -1,4 +1,4 @@
-"""Labels that a network gives to examples without any, by the centres of what it takes for a class.
+"""Pseudo-labels of unlabelled examples by the nearest class centroid.
 
 Liang, Hu and Feng 2020, "Do We Really Need to Access the Source Data?", arXiv:2002.08546, section 3.3.
 """
@@ -11,11 +11,11 @@ from torch.nn.functional import normalize, one_hot
 
 
 def centroid_labels(z: Tensor, p: Tensor) -> Tensor:
-    """Return the class (n,) whose centre lies nearest to each example by cosine.
+    """Return the class (n,) of the nearest centroid by cosine for each example.
 
-    Centres are means weighted by the class's probabilities at first; then, once, means of the examples that this gave
-    to the class. A class that got none is out. Features count by their direction alone, in the means as well, where the
-    paper's formula has them at their length.
+    Centroids are first the means of all examples weighted by the class's probabilities; then, once, the means of the
+    examples that the first centroids assigned to the class. A class without such examples is assigned to none. Unlike
+    in the paper's formula, features are normalised to length one also in the means.
 
     Args:
         z: Features (n, D).
@@ -23,6 +23,6 @@ def centroid_labels(z: Tensor, p: Tensor) -> Tensor:
     """
     z = normalize(z)
     labels = (z @ normalize(p.T @ z).T).argmax(1)
-    chosen = one_hot(labels, p.shape[1]).to(z.dtype)
-    closeness = z @ normalize(chosen.T @ z).T
-    return closeness.masked_fill(chosen.sum(0) == 0, -torch.inf).argmax(1)
+    assigned = one_hot(labels, p.shape[1]).to(z.dtype)
+    similarity = z @ normalize(assigned.T @ z).T
+    return similarity.masked_fill(assigned.sum(0) == 0, -torch.inf).argmax(1)

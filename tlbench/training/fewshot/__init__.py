@@ -1,1 +1,1 @@
-"""Learning to learn, and solving episodes."""
+"""Few-shot learning: training on episodes, and solving them."""

@@ -1,8 +1,7 @@
-"""Learns to tell the training classes apart by one classifier of them all: the other way to prepare for episodes."""
+"""Training a classifier of all training (base) classes, as preparation for episodes of new classes."""
 
 from __future__ import annotations
 
-import gc
 from typing import Literal
 
 from tlbench.backbones.backbone import Backbone
@@ -12,7 +11,7 @@ from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.fewshot.cosine_head import CosineHead
 from tlbench.training.parameter_groups import parameter_groups
-from tlbench.training.supervised_loop import train_classifier
+from tlbench.training.supervised_loop import LoopOptions, train_classifier
 
 
 def train_base_classifier(
@@ -24,23 +23,23 @@ def train_base_classifier(
     scale: float,
     ctx: Context,
 ) -> None:
-    """Train the backbone in place under a head over all training classes, which is then thrown away.
+    """Train the backbone in place under a head over all training classes, which is discarded afterwards.
 
-    Classes of validation are none of these, so nothing is selected: the weights of the last epoch stay.
+    The validation classes are none of these, so nothing is selected: the weights of the last epoch stay.
 
     Args:
         backbone: Maps raw inputs (B, ...) to features (B, out_dim).
         train: The examples of the training classes, labels 0 ... classes - 1.
-        recipe: How to train.
-        lr: Rate of all layers.
-        head: Linear, or cosines to one direction a class.
+        recipe: Epochs, batch size, optimiser, schedule and regularisation.
+        lr: Learning rate of all layers.
+        head: Linear, or scaled cosines to one direction per class.
         scale: Factor of the cosines.
         ctx: Device, randomness, epochs and processes.
     """
-    model = Classifier(backbone, int(train.labels.max()) + 1)
+    classes = int(train.labels.max()) + 1
+    model = Classifier(backbone, classes)
     if head == "cosine":
-        model.head = CosineHead(backbone.out_dim, model.head.out_features, scale, ctx.generator("cosine head"))
+        model.head = CosineHead(backbone.out_dim, classes, scale, ctx.generator("cosine head"))
     groups = parameter_groups([(model.parameters(), lr)], recipe.weight_decay)
-    train_classifier(model, groups, train, None, recipe, ctx, name="classes")
-    if ctx.world > 1:
-        gc.collect()  # no data-parallel wrapper of this training may watch the parameters in the next
+    train_classifier(model, groups, train, None, recipe, ctx, LoopOptions(name="classes"))
+    ctx.release_wrapped()

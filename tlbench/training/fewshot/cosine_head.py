@@ -1,4 +1,4 @@
-"""Logits that are cosines times a factor, and a classifier's head that gives them."""
+"""Scaled cosine logits, and a classifier head that computes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tlbench.training.precision import at_least_float32
 
 
 def cosine_logits(z: Tensor, centres: Tensor, scale: Tensor | float) -> Tensor:
-    """Return scale * cos(z, centre) (..., Q, ways), in single precision at least.
+    """Return scale * cos(z, centre) (..., Q, ways), in at least float32.
 
     Args:
         z: Embedded queries (..., Q, D).
@@ -23,13 +23,13 @@ def cosine_logits(z: Tensor, centres: Tensor, scale: Tensor | float) -> Tensor:
 
 
 class CosineHead(nn.Module):
-    """A head whose logits are scaled cosines between features and one direction a class.
+    """A head whose logits are scaled cosines between features and one direction per class.
 
     Args:
-        width: Length of a feature vector.
+        width: Width of the features.
         classes: Number of classes.
         scale: Factor of the cosines.
-        generator: Draws where the directions start, evenly from all.
+        generator: Generator of the initial directions, uniform on the sphere.
     """
 
     def __init__(self, width: int, classes: int, scale: float, generator: torch.Generator) -> None:

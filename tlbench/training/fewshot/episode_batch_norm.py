@@ -1,33 +1,30 @@
-"""Batch normalisation inside an episode: by the statistics of the batch at hand, or of the support within it."""
+"""Batch normalisation within an episode: by the statistics of the current batch, or of the support part of it."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from tlbench.training.batch_norm import BatchNormVariant, replace_batch_norm
 
 
-class EpisodeNorm(_BatchNorm):
-    """Batch normalisation whose running statistics neither serve nor move, in training and evaluation alike.
+class EpisodeNorm(BatchNormVariant):
+    """Batch normalisation that always uses batch statistics; running statistics are neither used nor updated.
 
-    PyTorch's fused kernel has a right second derivative, but not under ``vmap`` (functorch issue 534): there the one
-    written as means and products must stand for it.
+    PyTorch's fused kernel has a correct second derivative, but not under ``vmap`` (functorch issue 534); there an
+    implementation by means and products replaces it.
 
     Attributes:
-        support: How many rows, the first ones, the statistics are taken of; None takes all.
-        fused: Whether PyTorch's own kernel may be used.
+        support: Number of rows, from the first, from which the statistics are computed; None uses all.
+        fused: Whether PyTorch's fused kernel may be used.
     """
 
     support: int | None = None
     fused: bool = True
 
-    def _check_input_dim(self, input: Tensor) -> None:
-        if input.dim() < 2:
-            raise ValueError(f"expected at least 2 dimensions, got {input.dim()}")
-
     def forward(self, input: Tensor) -> Tensor:
-        """Return normalised (B, C, ...)."""
+        """Return the normalised input (B, C, ...)."""
         self._check_input_dim(input)
         lower = input.dtype if input.dtype in (torch.bfloat16, torch.float16) else None
         x = input.float() if lower else input
@@ -35,7 +32,7 @@ class EpisodeNorm(_BatchNorm):
             x = batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
         else:
             x = self._normalise(x)
-        return self._follow(x.to(lower) if lower else x)
+        return self.fused_activation(x.to(lower) if lower else x)
 
     def _normalise(self, x: Tensor) -> Tensor:
         axes, shape = [0, *range(2, x.dim())], [1, -1] + [1] * (x.dim() - 2)
@@ -46,19 +43,7 @@ class EpisodeNorm(_BatchNorm):
             return centred * scale
         return torch.addcmul(self.bias.view(shape), centred, scale * self.weight.view(shape))
 
-    def _follow(self, x: Tensor) -> Tensor:
-        """Apply what timm's layers of normalisation with activation hold besides."""
-        for name in ("drop", "act"):
-            x = self._modules[name](x) if name in self._modules else x
-        return x
-
 
 def use_episode_statistics(module: nn.Module) -> list[EpisodeNorm]:
-    """Switch batch normalisation layers, in place, to the statistics of episodes, and return them.
-
-    Parameters and buffers keep their names.
-    """
-    for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
-            layer.__class__ = EpisodeNorm
-    return [layer for layer in module.modules() if isinstance(layer, EpisodeNorm)]
+    """Replace the batch normalisation layers of a module, in place, by :class:`EpisodeNorm`, and return them."""
+    return replace_batch_norm(module, EpisodeNorm)

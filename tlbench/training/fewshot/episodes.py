@@ -1,4 +1,4 @@
-"""Solves episodes, and poses them inside the classes that a method may see."""
+"""Solving episodes with a fitted learner, and sampling episodes of the validation classes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from tlbench.training.collectives import all_reduce_sum
 from tlbench.training.context import Context
 from tlbench.training.evaluation import ValidationScores, score_logits
 from tlbench.training.frozen_features import embed
-from tlbench.training.predictor import AdaptingEpisodeLearner, EmbeddingEpisodeLearner
+from tlbench.training.predictor import AdaptingEpisodeLearner, EpisodeLearner
 
-_EMBEDDED = 2**20  # values of support and queries that a learner is handed at once: what stays in a CPU's cache
-_RAW = 2**24  # the same for a solver, which works on them for long
+# Input values of the support and query examples that are passed to a learner at once: as many as fit into a CPU's cache
+# for one that reads embeddings; more for one that trains on them for long.
+_EMBEDDED_VALUES, _RAW_VALUES = 2**20, 2**24
 
 
 def classes_with_examples(split: Split, examples: int) -> NDArray[np.int64]:
@@ -26,16 +27,19 @@ def classes_with_examples(split: Split, examples: int) -> NDArray[np.int64]:
 
 
 def validation_episodes(task_info: TaskInfo, val: Split | None, count: int, ctx: Context) -> Episodes | None:
-    """Return episodes of the validation classes, as like the test episodes as those classes allow; or None.
+    """Return episodes of the validation classes, as similar to the test episodes as those classes allow.
 
-    With fewer classes than ways the episodes have fewer ways; queries are as many as the classes have examples for.
-    That there are none although there are such classes is noted.
+    With fewer classes than ways the episodes have fewer ways; the number of queries is limited by the examples of the
+    smallest class. If there are validation classes but no episode can be sampled, that is noted in the context.
 
     Args:
         task_info: Shots, ways and queries of the test episodes.
         val: The examples of the validation classes.
         count: Number of episodes.
-        ctx: Decides which, and takes the note.
+        ctx: Randomness and notes.
+
+    Returns:
+        The episodes, or None where there are none.
     """
     shots = task_info.shots
     if val is None or not isinstance(shots, int):
@@ -59,10 +63,10 @@ def validation_episodes(task_info: TaskInfo, val: Split | None, count: int, ctx:
     )
 
 
-def episode_inputs(learner: EmbeddingEpisodeLearner | AdaptingEpisodeLearner, split: Split, ctx: Context) -> Tensor:
-    """Return what the learner is handed of each example (n, ...): the raw input, or its embedding, made once.
+def episode_inputs(learner: EpisodeLearner, split: Split, ctx: Context) -> Tensor:
+    """Return the inputs of a learner (n, ...) for all examples of a split: raw inputs, or embeddings.
 
-    Embeddings lie on the device; raw inputs on the CPU, from where episodes are moved as they are solved.
+    Embeddings lie on the device; raw inputs on the CPU, from where each episode is moved to the device.
     """
     if isinstance(learner, AdaptingEpisodeLearner):
         return torch.from_numpy(split.x)
@@ -72,7 +76,7 @@ def episode_inputs(learner: EmbeddingEpisodeLearner | AdaptingEpisodeLearner, sp
 
 
 def episode_logits(
-    learner: EmbeddingEpisodeLearner | AdaptingEpisodeLearner,
+    learner: EpisodeLearner,
     inputs: Tensor,
     support: Tensor,
     labels: Tensor,
@@ -80,31 +84,32 @@ def episode_logits(
     ways: int,
     device: torch.device,
 ) -> Tensor:
-    """Return logits (E, Q, ways) of all queries, in single precision on the CPU; many episodes are handed over at once.
+    """Return logits (E, Q, ways) of all queries, in float32 on the CPU; many episodes are solved at once.
 
     Args:
         learner: The fitted learner.
-        inputs: What :func:`episode_inputs` returned (n, ...).
-        support: Positions of the support examples in it (E, S).
+        inputs: The result of :func:`episode_inputs` (n, ...).
+        support: Positions of the support examples in ``inputs`` (E, S).
         labels: Their labels (E, S).
         query: Positions of the queries (E, Q).
         ways: Number of classes in each episode.
         device: Where to solve them.
     """
-    solves = isinstance(learner, AdaptingEpisodeLearner)
-    size = inputs[0].numel() * (support.shape[1] + query.shape[1])
-    step = max(1, (_RAW if solves else _EMBEDDED) // size)
+    adapts = isinstance(learner, AdaptingEpisodeLearner)
+    values = inputs[0].numel() * (support.shape[1] + query.shape[1])
+    size = max(1, (_RAW_VALUES if adapts else _EMBEDDED_VALUES) // values)
     out = []
-    for s, y, q in zip(support.split(step), labels.split(step), query.split(step), strict=True):
-        with torch.set_grad_enabled(solves):
+    for s, y, q in zip(support.split(size), labels.split(size), query.split(size), strict=True):
+        with torch.set_grad_enabled(adapts):
             logits = learner.classify(_take(inputs, s).to(device), y.to(device), _take(inputs, q).to(device), ways)
         out.append(logits.detach().float().cpu())
     return torch.cat(out)
 
 
 def _take(inputs: Tensor, rows: Tensor) -> Tensor:
-    """Return inputs (E, n, ...) of positions (E, n), which takes a third of the time of ``inputs[rows]``."""
-    return inputs.index_select(0, rows.flatten().to(inputs.device)).unflatten(0, rows.shape)
+    """Return inputs (E, n, ...) at positions (E, n); it takes a third of the time of ``inputs[rows]``."""
+    taken: Tensor = inputs.index_select(0, rows.flatten().to(inputs.device)).unflatten(0, rows.shape)
+    return taken
 
 
 def episode_labels(rows: NDArray[np.int64]) -> Tensor:
@@ -113,20 +118,35 @@ def episode_labels(rows: NDArray[np.int64]) -> Tensor:
     return torch.arange(ways).repeat_interleave(each).expand(count, -1)
 
 
-def episode_scores(
-    learner: EmbeddingEpisodeLearner | AdaptingEpisodeLearner, val: Split, episodes: Episodes, ctx: Context
-) -> ValidationScores:
-    """Return a learner's scores over episodes; every example is embedded once, the episodes index it.
+def episode_scores(learner: EpisodeLearner, val: Split, episodes: Episodes, ctx: Context) -> ValidationScores:
+    """Return a learner's scores over episodes, averaged over the processes of a group.
 
     Args:
         learner: The learner.
-        val: The examples that the episodes count.
+        val: The examples that the positions of the episodes refer to.
         episodes: Positions in ``val`` of support (E, ways, shots) and queries (E, ways, queries).
         ctx: Device, features and processes.
     """
     support, query = (torch.from_numpy(part).flatten(1) for part in (episodes.support, episodes.query))
     inputs, ways = episode_inputs(learner, val, ctx), episodes.support.shape[1]
     logits = episode_logits(learner, inputs, support, episode_labels(episodes.support), query, ways, ctx.device)
-    found = score_logits(logits, episode_labels(episodes.query))
-    means = all_reduce_sum(torch.tensor(found, dtype=torch.float64, device=ctx.device), ctx) / ctx.world
+    own = torch.tensor(score_logits(logits, episode_labels(episodes.query)), dtype=torch.float64, device=ctx.device)
+    means = all_reduce_sum(own, ctx.group) / ctx.group.world_size
     return ValidationScores(*means.tolist())
+
+
+def validate_on_episodes(
+    learner: EpisodeLearner, task_info: TaskInfo, val: Split | None, count: int, ctx: Context
+) -> None:
+    """Score a learner on validation episodes, and put the scores into ``ctx.validation``; nothing where there are none.
+
+    Args:
+        learner: The fitted learner.
+        task_info: Shots, ways and queries of the test episodes.
+        val: The examples of the validation classes.
+        count: Number of episodes.
+        ctx: Device, features, randomness and processes.
+    """
+    episodes = validation_episodes(task_info, val, count, ctx)
+    if episodes is not None and val is not None:
+        ctx.validation.update(episode_scores(learner, val, episodes, ctx)._asdict())

@@ -1,8 +1,9 @@
-"""The one loop over training episodes: every method that learns to learn runs it."""
+"""The training loop over episodes: every method that learns from training episodes runs it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -18,10 +19,16 @@ from tlbench.training.batches import Examples
 from tlbench.training.classifier import train_mode
 from tlbench.training.collectives import gather_rows
 from tlbench.training.context import Context
-from tlbench.training.fewshot.episodes import classes_with_examples, episode_labels, episode_scores, validation_episodes
+from tlbench.training.epoch_loop import EarlyStopping
+from tlbench.training.fewshot.episodes import (
+    classes_with_examples,
+    episode_labels,
+    episode_scores,
+    validation_episodes,
+)
 from tlbench.training.parameter_groups import scale_rates
 from tlbench.training.precision import at_least_float32
-from tlbench.training.predictor import AdaptingEpisodeLearner, EmbeddingEpisodeLearner
+from tlbench.training.predictor import EpisodeLearner
 
 
 class EpisodeBatch(NamedTuple):
@@ -33,7 +40,7 @@ class EpisodeBatch(NamedTuple):
         query: Positions of the queries (E, ways * queries).
         query_y: Their labels (E, ways * queries).
         ways: Number of classes.
-        done: Training episodes before this step.
+        done: Number of training episodes before this step.
     """
 
     support: Tensor
@@ -44,61 +51,73 @@ class EpisodeBatch(NamedTuple):
     done: int
 
 
-def train_on_episodes(
-    model: nn.Module,
-    learner: EmbeddingEpisodeLearner | AdaptingEpisodeLearner,
-    optimizer: torch.optim.Optimizer,
-    task: Task,
-    cfg: FixedWaysConfig,
-    ctx: Context,
-    backward: Callable[[EpisodeBatch], Tensor],
-    *,
-    rate: Callable[[int], float],
-    per_step: int = 1,
-    from_start: bool = False,
-    name: str = "fit",
-) -> None:
-    """Train on episodes of the training classes; leave the weights that were best on validation episodes.
+@dataclass(frozen=True)
+class EpisodicTraining:
+    """A method's part of the training on episodes.
 
-    Fills the curves ``train_loss``, ``val_accuracy`` and ``val_nll``, and the context's ``selected`` and
-    ``validation``.
-
-    Args:
-        model: What is trained, in place, on its device; its state is kept and restored.
-        learner: What is scored on validation episodes; it reads ``model``.
-        optimizer: Over groups with ``base_lr``.
-        task: Training and validation classes.
-        cfg: How many episodes, and how they are made.
-        ctx: Device, randomness, epochs and processes.
+    Attributes:
+        model: The module that is trained in place, on its device.
+        learner: The learner that is scored on validation episodes; it uses ``model``.
+        optimizer: Optimiser of the model, over groups with ``base_lr``.
         backward: Adds the gradients of the mean loss of one step's episodes to the parameters, averaged over all
             processes, and returns that loss without its graph.
-        rate: Episodes before the step -> factor of the rates.
-        per_step: Episodes of one step; the last before a check may be fewer.
-        from_start: Whether the weights given compete too; they count as episode 0.
-        name: Tells the trainings of one cell apart.
+        rate: Maps the number of episodes before a step to the factor of the learning rates.
+        episodes_per_step: Number of episodes of one step; the last before a check may have fewer.
+        score_initial: Whether the initial weights take part in selection on validation, as episode 0.
+    """
+
+    model: nn.Module
+    learner: EpisodeLearner
+    optimizer: torch.optim.Optimizer
+    backward: Callable[[EpisodeBatch], Tensor]
+    rate: Callable[[int], float]
+    episodes_per_step: int = 1
+    score_initial: bool = False
+
+
+def train_on_episodes(
+    training: EpisodicTraining, task: Task, cfg: FixedWaysConfig, ctx: Context, name: str = "fit"
+) -> None:
+    """Train on episodes of the training classes; afterwards the model has the weights with the best validation score.
+
+    Validation is on episodes of the validation classes. Fills the curves ``train_loss``, ``val_accuracy`` and
+    ``val_nll``, and the context's ``selected`` and ``validation``.
+
+    Args:
+        training: Model, optimiser and loss.
+        task: Training and validation classes.
+        cfg: Number and composition of the episodes.
+        ctx: Device, randomness, epochs and processes.
+        name: Name of the training, unique within the cell.
 
     Raises:
         UserError: Too few training classes have enough examples.
     """
     classes = _training_classes(task, cfg, ctx)
     checks = -(-cfg.episodes // cfg.check_every)
-    epochs = ctx.epochs(checks, model, patience=cfg.patience, name=name, optimizer=optimizer)
-    held_out = validation_episodes(task.info, task.val, cfg.checks, ctx)
-    if from_start and held_out is not None and task.val is not None:
-        epochs.score_start(*episode_scores(learner, task.val, held_out, ctx).order)
+    epochs = ctx.epochs(
+        checks,
+        training.model,
+        {"optimizer": training.optimizer},
+        early_stopping=EarlyStopping(cfg.patience),
+        name=name,
+    )
+    validation = validation_episodes(task.info, task.val, cfg.checks, ctx)
+    if training.score_initial and validation is not None and task.val is not None:
+        epochs.score_initial(*episode_scores(training.learner, task.val, validation, ctx).order)
     for check in epochs:
         first, last = check * cfg.check_every, min((check + 1) * cfg.check_every, cfg.episodes)
-        train_mode(model, "train")
-        drawn = _draw(task, classes, cfg, last - first, ctx.seed("episodes", check))
-        seen = torch.zeros((), device=ctx.device)
-        for batch in _steps(drawn, per_step, first, ctx.device):
-            scale_rates(optimizer, rate(batch.done))
-            optimizer.zero_grad(set_to_none=True)
-            seen += backward(batch) * len(batch.support)
-            optimizer.step()
-        ctx.log(last, train_loss=seen.item() / (last - first))
-        if held_out is not None and task.val is not None:
-            scores = episode_scores(learner, task.val, held_out, ctx)
+        train_mode(training.model, "train")
+        episodes = _sample(task, classes, cfg, last - first, ctx.seed("episodes", check))
+        loss_sum = torch.zeros((), device=ctx.device)
+        for batch in _steps(episodes, training.episodes_per_step, first, ctx.device):
+            scale_rates(training.optimizer, training.rate(batch.done))
+            training.optimizer.zero_grad(set_to_none=True)
+            loss_sum += training.backward(batch) * len(batch.support)
+            training.optimizer.step()
+        ctx.log(last, train_loss=loss_sum.item() / (last - first))
+        if validation is not None and task.val is not None:
+            scores = episode_scores(training.learner, task.val, validation, ctx)
             ctx.log(last, val_accuracy=scores.accuracy, val_nll=scores.nll)
             epochs.score(*scores.order)
     epochs.restore_best()
@@ -108,13 +127,13 @@ def train_on_episodes(
 
 
 def embed_episodes(encoder: nn.Module, examples: Examples, batch: EpisodeBatch, ctx: Context) -> tuple[Tensor, Tensor]:
-    """Return embedded support (E, S, D) and queries (E, Q, D) of one step's episodes, in every process all of them.
+    """Return the embedded support (E, S, D) and queries (E, Q, D) of one step's episodes, all of them in every process.
 
-    They go through the encoder in one pass, of which each process computes its share.
+    They pass through the encoder as one batch, of which each process computes its shard.
 
     Args:
-        encoder: The form to call in training: what :meth:`Context.wrap` returned.
-        examples: The examples that the episodes count, raw.
+        encoder: The form to call in training, as :meth:`Context.wrap` returns it.
+        examples: The raw examples that the positions of the episodes refer to.
         batch: The episodes.
         ctx: Precision and processes.
     """
@@ -122,16 +141,17 @@ def embed_episodes(encoder: nn.Module, examples: Examples, batch: EpisodeBatch, 
     x, _ = examples.take(ctx.shard(rows))
     with ctx.autocast():
         z = encoder(x)
-    z = gather_rows(at_least_float32(z), len(rows), ctx)
+    z = gather_rows(at_least_float32(z), len(rows), ctx.group)
     support, query = z.split([batch.support.numel(), batch.query.numel()])
     return support.unflatten(0, batch.support.shape), query.unflatten(0, batch.query.shape)
 
 
 def require_enough_classes(task: Task, cfg: FixedWaysConfig) -> None:
-    """Refuse training classes that episodes cannot be drawn from; to be asked before any other training.
+    """Check that episodes can be sampled from the training classes; called before any other training.
 
     Raises:
-        UserError: Too few of them have enough examples: for all ways of a head that has so many, else for two.
+        UserError: Fewer training classes than needed have enough examples: as many as the test has ways for a method
+            with a fixed number of ways, else two.
     """
     assert isinstance(task.info.shots, int)
     fixed = not isinstance(cfg, EpisodicConfig)
@@ -145,6 +165,7 @@ def require_enough_classes(task: Task, cfg: FixedWaysConfig) -> None:
 
 
 def _training_classes(task: Task, cfg: FixedWaysConfig, ctx: Context) -> tuple[int, ...]:
+    """Return the training classes with enough examples for an episode; note what that leaves out."""
     require_enough_classes(task, cfg)
     assert isinstance(task.info.shots, int)
     needed = task.info.shots + cfg.queries
@@ -153,12 +174,12 @@ def _training_classes(task: Task, cfg: FixedWaysConfig, ctx: Context) -> tuple[i
     if left_out:
         ctx.notes.append(f"{left_out} training classes have fewer than {needed} examples and were left out")
     if isinstance(cfg, EpisodicConfig) and cfg.ways > len(classes):
-        more = f"there are no more training classes with {needed} examples"
-        ctx.notes.append(f"training episodes have {len(classes)} ways, not {cfg.ways}: {more}")
+        reason = f"there are no more training classes with {needed} examples"
+        ctx.notes.append(f"training episodes have {len(classes)} ways, not {cfg.ways}: {reason}")
     return tuple(classes.tolist())
 
 
-def _draw(task: Task, classes: tuple[int, ...], cfg: FixedWaysConfig, count: int, seed: int) -> Episodes:
+def _sample(task: Task, classes: tuple[int, ...], cfg: FixedWaysConfig, count: int, seed: int) -> Episodes:
     train: Split = task.train
     assert isinstance(task.info.shots, int)
     ways = min(cfg.ways, len(classes)) if isinstance(cfg, EpisodicConfig) else task.info.classes
@@ -173,9 +194,10 @@ def _draw(task: Task, classes: tuple[int, ...], cfg: FixedWaysConfig, count: int
 
 
 def _steps(episodes: Episodes, size: int, done: int, device: torch.device) -> Iterator[EpisodeBatch]:
+    """Yield episodes in batches of ``size``; ``done`` episodes were trained on before."""
     support, query = (torch.from_numpy(part).flatten(1) for part in (episodes.support, episodes.query))
-    of_support, of_query = (episode_labels(part).to(device) for part in (episodes.support, episodes.query))
-    pieces = zip(support.split(size), of_support.split(size), query.split(size), of_query.split(size), strict=True)
+    support_y, query_y = (episode_labels(part).to(device) for part in (episodes.support, episodes.query))
+    pieces = zip(support.split(size), support_y.split(size), query.split(size), query_y.split(size), strict=True)
     for piece in pieces:
         yield EpisodeBatch(*piece, ways=episodes.support.shape[1], done=done)
         done += len(piece[0])

@@ -9,11 +9,11 @@ from tlbench.training.precision import at_least_float32
 
 
 def prototypes(z: Tensor, labels: Tensor, ways: int) -> Tensor:
-    """Return the mean of each class (E, ways, D).
+    """Return the mean of each class (E, ways, D); zero for a class without examples.
 
     Args:
         z: Embedded examples (E, S, D).
-        labels: Their labels (E, S), in any order and any number a class.
+        labels: Their labels (E, S), in any order and with any number of examples per class.
         ways: Number of classes.
     """
     member = (labels.unsqueeze(1) == torch.arange(ways, device=labels.device).unsqueeze(1)).to(z.dtype)
@@ -21,11 +21,11 @@ def prototypes(z: Tensor, labels: Tensor, ways: int) -> Tensor:
 
 
 def distance_logits(z: Tensor, centres: Tensor) -> Tensor:
-    """Return minus the squared Euclidean distances (E, Q, ways), plus a number of each query that its ways share.
+    """Return minus the squared Euclidean distances (E, Q, ways), up to a constant per query.
 
-    That number is the query's squared distance from the centres' mean. Without it what is left is a linear classifier
-    with the same probabilities, 2 z.c - |c|^2, which is read off in one product. Of the centres their mean is
-    subtracted first, since these terms lose their digits far from the origin.
+    The constant is the query's squared distance from the mean of the centres. Without it, the logits are those of a
+    linear classifier with the same probabilities, 2 z.c - |c|^2, which take one matrix product. The mean of the centres
+    is subtracted from them first, since these terms cancel far from the origin.
 
     Args:
         z: Embedded queries (E, Q, D).

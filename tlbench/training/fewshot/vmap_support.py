@@ -1,4 +1,4 @@
-"""Whether ``vmap`` may run several episodes through a network at once, and give what a loop gives."""
+"""Whether ``torch.func.vmap`` may run several episodes through a network at once with the same results as a loop."""
 
 from __future__ import annotations
 
@@ -8,38 +8,39 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-_RIGHT = ("group_norm", "vector_norm")  # of all that normalises; others have wrong second derivatives under vmap
+# Normalisations with correct second derivatives under vmap; those of all others are wrong.
+_CORRECT_NORMS = ("group_norm", "vector_norm")
 
 
-class _Calls(TorchDispatchMode):
-    """Keeps the operators that run inside it."""
+class _CalledOperators(TorchDispatchMode):
+    """Records the operators that are called inside it."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.seen: set[torch._ops.OpOverload] = set()
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operators: set[torch._ops.OpOverload] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.seen.add(func)
+        self.operators.add(func)
         return func(*args, **(kwargs or {}))
 
 
 @torch.no_grad()
 def supports_vmap(network: nn.Module, x: Tensor) -> bool:
-    """Say whether second derivatives through a network are right under ``torch.func.vmap``, and its answers the same.
+    """Return whether results and second derivatives of a network are correct under ``torch.func.vmap``.
 
-    They are not where a fused kernel normalises (batch, layer and instance normalisation have wrong second
-    derivatives there, and no error says so), nor where the network draws random numbers.
+    They are not where a fused kernel normalises (batch, layer and instance normalisation have wrong second derivatives
+    there, without any error), nor where the network draws random numbers.
 
     Args:
         network: In the mode in which it is trained.
-        x: A few inputs, of which the network is asked once.
+        x: A few inputs, for one forward pass.
     """
-    with _Calls() as calls:
+    with _CalledOperators() as called:
         network(x)
-    return not any(_misleads(call) for call in calls.seen)
+    return not any(_is_unsafe(operator) for operator in called.operators)
 
 
-def _misleads(call: torch._ops.OpOverload) -> bool:
-    name = str(call)
-    random = torch.Tag.nondeterministic_seeded in call.tags
-    return random or ("norm" in name and not any(right in name for right in _RIGHT))
+def _is_unsafe(operator: torch._ops.OpOverload) -> bool:
+    name = str(operator)
+    random = torch.Tag.nondeterministic_seeded in operator.tags
+    return random or ("norm" in name and not any(correct in name for correct in _CORRECT_NORMS))

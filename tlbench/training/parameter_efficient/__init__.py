@@ -1,1 +1,1 @@
-"""A few trained tensors beside a frozen backbone."""
+"""Parameter-efficient training: a few trained tensors in or beside a frozen backbone."""

@@ -1,4 +1,4 @@
-"""Training of a few added tensors beside a frozen backbone: what parameter-efficient methods share."""
+"""Training of a few parameters of a classifier while its backbone is frozen: the common part of such methods."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor
-from tlbench.training.supervised_loop import train_classifier
+from tlbench.training.supervised_loop import LoopOptions, train_classifier
 
 
 def normalisation_parameters(backbone: Backbone) -> list[nn.Parameter]:
-    """Return the scales and shifts of all normalisation layers, which are known by their class's name."""
+    """Return the scales and shifts of all normalisation layers, which are recognised by the name of their class."""
     owned = (list(m.parameters(recurse=False)) for m in backbone.modules() if "Norm" in type(m).__name__)
     return [parameter for own in owned if all(p.ndim == 1 for p in own) for parameter in own]
 
@@ -26,16 +26,16 @@ def normalisation_parameters(backbone: Backbone) -> list[nn.Parameter]:
 def train_added_parameters(
     model: Classifier, added: Sequence[nn.Parameter], lr: float, task: Task, cfg: FineTuningConfig, ctx: Context
 ) -> ModulePredictor:
-    """Train some parameters of a classifier and its head, and freeze everything else.
+    """Train some parameters of a classifier and its head, and freeze all others.
 
-    The predictor stores what was trained, and the running statistics where the policy lets them move.
+    The predictor stores the trained parameters, and those buffers that have changed (running statistics).
 
     Args:
-        model: The classifier, with whatever was added to its backbone.
-        added: What to train beside the head.
-        lr: Their rate.
-        task: What to train on and to select by.
-        cfg: How to train, with the head's rate over theirs.
+        model: The classifier, including any parameters that were added to its backbone.
+        added: The parameters to train besides the head.
+        lr: Their learning rate.
+        task: Training and validation examples.
+        cfg: The recipe, with the ratio of the head's learning rate to ``lr``.
         ctx: Device, randomness, epochs and processes.
     """
     model.requires_grad_(False)
@@ -45,6 +45,6 @@ def train_added_parameters(
     parts = [(added, lr), (model.head.parameters(), lr * cfg.head_multiplier)]
     groups = parameter_groups(parts, cfg.weight_decay)
     before = [buffer.cpu().clone() for buffer in model.buffers()]
-    train_classifier(model, groups, task.train, task.val, cfg, ctx, batch_norm=cfg.batch_norm)
-    moved = [now for now, old in zip(model.buffers(), before, strict=True) if not torch.equal(now.cpu(), old)]
-    return ModulePredictor(model, trained, [*trained, *moved])
+    train_classifier(model, groups, task.train, task.val, cfg, ctx, LoopOptions(batch_norm=cfg.batch_norm))
+    changed = [now for now, old in zip(model.buffers(), before, strict=True) if not torch.equal(now.cpu(), old)]
+    return ModulePredictor(model, trained, [*trained, *changed])

@@ -1,4 +1,4 @@
-"""Bottleneck adapters: small two-layer networks put beside the sublayers or behind the blocks of a backbone."""
+"""Bottleneck adapters: small two-layer networks beside the sublayers or after the blocks of a backbone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.errors import UserError
+from tlbench.training.forward_hooks import hooks
+from tlbench.training.parameter_efficient.example_forward import example_features
 
 Placement = Literal["houlsby", "pfeiffer", "parallel"]
 Activation = Literal["gelu", "relu", "silu"]
@@ -25,14 +27,14 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class AdapterDesign:
-    """What the adapters of one network have in common.
+    """The common properties of all adapters of one network.
 
     Attributes:
-        placement: Where they stand in transformer blocks: ``houlsby`` behind attention and feed-forward sublayer,
-            ``pfeiffer`` behind the feed-forward sublayer, ``parallel`` beside it, reading its input.
-        reduction: Channels over the width of the bottleneck.
-        scale: Factor of what an adapter adds.
-        activation: Between the two layers.
+        placement: Position in transformer blocks: ``houlsby`` after the attention and the feed-forward sublayer,
+            ``pfeiffer`` after the feed-forward sublayer, ``parallel`` beside it, with its input.
+        reduction: Number of channels over the width of the bottleneck.
+        scale: Factor of the adapter's output.
+        activation: Activation between the two layers.
     """
 
     placement: Placement
@@ -42,18 +44,19 @@ class AdapterDesign:
 
 
 class Bottleneck(nn.Module):
-    """``up(f(down(x)))``, zero until ``up`` has been trained.
+    """``up(f(down(x)))``, which is zero until ``up`` has been trained.
 
-    ``up`` starts at zero, ``down`` uniform in +-1 / sqrt(inputs), weights and biases alike. So at the start the
+    ``up`` is initialised to zero, ``down`` uniformly in +-1 / sqrt(inputs), both weights and biases. So initially the
     gradient of ``up`` is not zero, and that of ``down`` is.
 
     Args:
-        inputs: Channels read.
-        outputs: Channels written.
-        width: Channels between.
-        activation: Between the two layers.
-        channels_first: Whether it reads maps (B, inputs, H, W), by 1 x 1 convolutions, instead of (..., inputs).
-        generator: The source of ``down``.
+        inputs: Number of input channels.
+        outputs: Number of output channels.
+        width: Width of the bottleneck.
+        activation: Activation between the two layers.
+        channels_first: Whether inputs are maps (B, inputs, H, W), processed by 1 x 1 convolutions, and not
+            (..., inputs).
+        generator: Generator of ``down``.
     """
 
     def __init__(
@@ -72,25 +75,26 @@ class Bottleneck(nn.Module):
         self.up = layer(width, outputs)
         self._activation = _ACTIVATIONS[activation]
         with torch.no_grad():
-            for start in self.down.parameters():
-                start.uniform_(-(inputs**-0.5), inputs**-0.5, generator=generator)
-            for start in self.up.parameters():
-                start.zero_()
+            for parameter in self.down.parameters():
+                parameter.uniform_(-(inputs**-0.5), inputs**-0.5, generator=generator)
+            for parameter in self.up.parameters():
+                parameter.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (..., outputs), or (B, outputs, H, W)."""
-        return self.up(self._activation(self.down(x)))
+        """Return (..., outputs) or (B, outputs, H, W)."""
+        y: Tensor = self.up(self._activation(self.down(x)))
+        return y
 
 
 class AdaptedModule(nn.Module):
-    """A module whose output, of a tuple the first element, an adapter adds to; all else passes through.
+    """A module with an adapter, whose output is added to the module's output (of a tuple, to its first element).
 
     Args:
         inner: The module.
         adapter: Its adapter.
-        scale: Factor of what the adapter adds.
-        parallel: Whether the adapter reads the module's first input instead of its output.
-        tap: Where a parallel adapter finds what it reads, if it is the input of a module before.
+        scale: Factor of the adapter's output.
+        parallel: Whether the adapter's input is the module's first input, not its output.
+        tap: Where a parallel adapter gets its input if it is that of an earlier module.
     """
 
     def __init__(
@@ -101,21 +105,21 @@ class AdaptedModule(nn.Module):
         self.adapter = adapter
         self._scale = scale
         self._parallel = parallel
-        self._tap = () if tap is None else (tap,)  # a part of the network, not of this module
+        self._tap = () if tap is None else (tap,)  # in a tuple, so that it is no submodule of this module
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the module returns, adapted."""
+        """Return the module's output with the adapter's added."""
         output = self.inner(*args, **kwargs)
         h = _first(output)
-        read = _input(args, kwargs) if self._parallel else h
+        adapter_input = _input(args, kwargs) if self._parallel else h
         if self._tap:
-            read = self._tap[0].taken()
-        h = torch.add(h, self.adapter(read), alpha=self._scale)
+            adapter_input = self._tap[0].pop()
+        h = torch.add(h, self.adapter(adapter_input), alpha=self._scale)
         return h if isinstance(output, Tensor) else type(output)((h, *output[1:]))
 
 
 class InputTap(nn.Module):
-    """A module whose first input is kept until the adapter beside it has read it.
+    """A module whose first input is stored until the parallel adapter that uses it has read it.
 
     Args:
         inner: The module.
@@ -124,54 +128,55 @@ class InputTap(nn.Module):
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
         self.inner = inner
-        self._seen: Tensor | None = None
+        self._input: Tensor | None = None
 
-    def taken(self) -> Tensor:
-        """Return the input, and keep it no longer."""
-        seen, self._seen = self._seen, None
-        assert seen is not None
-        return seen
+    def pop(self) -> Tensor:
+        """Return the stored input, and release it."""
+        stored, self._input = self._input, None
+        assert stored is not None
+        return stored
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the module returns."""
-        self._seen = _input(args, kwargs)
+        """Return the module's output."""
+        self._input = _input(args, kwargs)
         return self.inner(*args, **kwargs)
 
 
 def add_adapters(
     backbone: Backbone, x: Tensor, design: AdapterDesign, generator: torch.Generator
 ) -> dict[str, AdaptedModule]:
-    """Put adapters into a backbone, in place; return them by the name of the module that each adapts.
+    """Insert adapters into a backbone, in place, and return them by the name of the module that each adapts.
 
-    In a transformer they stand at the sublayers of each block. A block that has no sublayers, as those of
-    convolutional networks, gets one behind it, whatever the placement.
+    In transformers they are placed at the sublayers of each block. A block without sublayers, as in convolutional
+    networks, gets one adapter after it, whatever the placement.
 
     Args:
-        backbone: The backbone; what it computes stays the same until the adapters are trained.
-        x: A few raw inputs, from which the shapes are found.
-        design: What they look like.
-        generator: The source of initial weights.
+        backbone: The backbone; its function does not change until the adapters are trained.
+        x: A few raw inputs, from which shapes are determined.
+        design: Placement, width, scale and activation of the adapters.
+        generator: Generator of the initial weights.
 
     Raises:
         UserError: There is no place for an adapter, or there are adapters already.
     """
-    if any(True for _ in _adapted(backbone)):
+    if any(True for _ in _adapted_modules(backbone)):
         raise UserError(f"{backbone.info.label}: has adapters already", "remove them first")
-    places = dict(_places(backbone, design.placement))
-    starts = _starts(backbone, design.placement)
-    shapes = _shapes(backbone, [*places, *starts.values()], x)
+    sites = dict(_sites(backbone, design.placement))
+    taps = _tap_names(backbone, design.placement)
+    shapes = _shapes(backbone, [*sites, *taps.values()], x)
     added = {}
-    for name in [name for name in shapes if name in places]:
-        read, written = shapes[starts.get(name, name)][0], shapes[name][1]
+    for name in [name for name in shapes if name in sites]:
+        read, written = shapes[taps.get(name, name)][0], shapes[name][1]
         inner = backbone.body.get_submodule(name)
-        parallel = places[name] and design.placement == "parallel"
-        first = not places[name] and _channels_first(inner, written)
-        channels = written[1 if first else -1]
+        is_sublayer = sites[name]
+        parallel = is_sublayer and design.placement == "parallel"
+        channels_first = not is_sublayer and _channels_first(inner, written)
+        channels = written[1 if channels_first else -1]
         inputs = read[-1] if parallel else channels
         width = max(1, channels // design.reduction)
-        adapter = Bottleneck(inputs, channels, width, design.activation, first, generator)
+        adapter = Bottleneck(inputs, channels, width, design.activation, channels_first, generator)
         adapter.to(next(backbone.parameters()))
-        tap = _tapped(backbone, starts[name]) if name in starts else None
+        tap = _insert_tap(backbone, taps[name]) if name in taps else None
         added[name] = AdaptedModule(inner, adapter, design.scale, parallel, tap)
         backbone.replace(name, added[name])
     if not added:
@@ -180,18 +185,18 @@ def add_adapters(
 
 
 def remove_adapters(backbone: Backbone) -> None:
-    """Take all adapters out of a backbone again, in place."""
+    """Remove all adapters from a backbone, in place."""
     for name, module in list(backbone.body.named_modules()):
         if isinstance(module, AdaptedModule | InputTap):
             backbone.replace(name, module.inner)
 
 
-def _adapted(backbone: Backbone) -> Iterator[tuple[str, AdaptedModule]]:
-    return ((name, module) for name, module in backbone.body.named_modules() if isinstance(module, AdaptedModule))
+def _adapted_modules(backbone: Backbone) -> Iterator[AdaptedModule]:
+    return (module for module in backbone.body.modules() if isinstance(module, AdaptedModule))
 
 
-def _places(backbone: Backbone, placement: Placement) -> Iterator[tuple[str, bool]]:
-    """Yield the names of the modules to adapt, and whether each is a sublayer."""
+def _sites(backbone: Backbone, placement: Placement) -> Iterator[tuple[str, bool]]:
+    """Yield the names of the modules to adapt, and whether each is a sublayer (else a block)."""
     for pair in backbone.sublayers:
         if placement == "houlsby":
             yield pair.attention_end or pair.attention, True
@@ -201,14 +206,14 @@ def _places(backbone: Backbone, placement: Placement) -> Iterator[tuple[str, boo
             yield block, False
 
 
-def _starts(backbone: Backbone, placement: Placement) -> dict[str, str]:
-    """Return, by the module that an adapter stands beside, the one before it whose input is the sublayer's."""
+def _tap_names(backbone: Backbone, placement: Placement) -> dict[str, str]:
+    """Return the module whose input is the sublayer's input, by the adapted module, where the two differ."""
     if placement != "parallel":
         return {}
     return {one.feed_forward: one.feed_forward_start for one in backbone.sublayers if one.feed_forward_start}
 
 
-def _tapped(backbone: Backbone, name: str) -> InputTap:
+def _insert_tap(backbone: Backbone, name: str) -> InputTap:
     tap = InputTap(backbone.body.get_submodule(name))
     backbone.replace(name, tap)
     return tap
@@ -216,23 +221,17 @@ def _tapped(backbone: Backbone, name: str) -> InputTap:
 
 @torch.no_grad()
 def _shapes(backbone: Backbone, names: list[str], x: Tensor) -> dict[str, tuple[torch.Size, torch.Size]]:
-    """Return the shapes of what each named module reads and writes, in the order in which they act."""
+    """Return the shapes of input and output of each named module, in the order in which they run."""
     shapes: dict[str, tuple[torch.Size, torch.Size]] = {}
 
-    def look(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, name: str) -> None:
+    def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, name: str) -> None:
         shapes[name] = (_input(args, kwargs).shape, _first(output).shape)
 
-    handles = [
-        backbone.body.get_submodule(name).register_forward_hook(partial(look, name=name), with_kwargs=True)
+    with hooks(
+        backbone.body.get_submodule(name).register_forward_hook(partial(record, name=name), with_kwargs=True)
         for name in names
-    ]
-    was_training = backbone.training
-    try:
-        backbone.eval()(x.to(next(backbone.parameters()).device))
-    finally:
-        backbone.train(was_training)
-        for handle in handles:
-            handle.remove()
+    ):
+        example_features(backbone, x)
     return shapes
 
 
@@ -240,12 +239,16 @@ def _input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     return _first(args[0] if args else next(iter(kwargs.values())))
 
 
-def _first(value: Any) -> Tensor:
-    return value if isinstance(value, Tensor) else value[0]
+def _first(value: Tensor | tuple[Any, ...]) -> Tensor:
+    first: Tensor = value if isinstance(value, Tensor) else value[0]
+    return first
 
 
 def _channels_first(block: nn.Module, shape: torch.Size) -> bool:
-    """Say whether the output of a block has its channels on axis 1: maps have, unless only the last axis fits it."""
+    """Return whether the output of a block has its channels on axis 1.
+
+    Outputs with four axes have, unless only the size of the last axis is that of a parameter of the block.
+    """
     if len(shape) != 4:
         return False
     sizes = {parameter.shape[0] for parameter in block.parameters()}

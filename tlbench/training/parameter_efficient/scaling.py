@@ -1,10 +1,10 @@
-"""Scales and shifts behind the layers of a network, at work wherever the weights of a layer are read."""
+"""Scales and shifts after the layers of a network, effective also where other code reads a layer's weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,116 +13,142 @@ from torch.nn.modules.conv import _ConvNd
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.errors import UserError
-from tlbench.training.data_parallel import use_global_batch_norm
+from tlbench.training.batch_norm import use_global_batch_norm
+from tlbench.training.parameter_efficient.example_forward import example_features, influences
 
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-class Scaled:
-    """Stands before the class of a layer that computes h: the layer then computes gamma * h + beta.
+class Scaled(nn.Module):
+    """The first base class of a layer with scale and shift: instead of h it computes gamma * h + beta.
 
-    That equals the layer with the weight gamma * W and the bias gamma * b + beta, which is what anybody finds who
-    reads its weight and bias, whether the layer is called or not (the attention of torch and of Swin reads them).
-    The layer's own tensors stay where they are, under their names. A merged layer keeps the products as buffers.
+    That equals the layer with the weight gamma * W and the bias gamma * b + beta, and these are what code gets that
+    reads weight and bias of the layer, whether it is called or not (the attention of torch and of Swin reads them).
+    The layer's own tensors are unchanged, under their names. A merged layer stores the products as buffers.
+
+    Attributes:
+        plain: The layer's own class, the second base class.
+        weight_name: Name of the layer's weight.
+        bias_name: Name of the layer's bias.
+        gamma: Scale.
+        beta: Shift; None where there is none.
     """
 
     plain: type[nn.Module]
-    reads: tuple[str, str]
+    weight_name: str
+    bias_name: str
+    gamma: nn.Parameter
+    beta: nn.Parameter | None
 
-    def weight_now(self: Any) -> Tensor:
-        """Return gamma * W; of a normalisation without scale, gamma."""
-        merged, own = self._buffers.get("merged_weight"), self._parameters.get(self.reads[0])
+    def effective_weight(self) -> Tensor:
+        """Return gamma * W; gamma for a normalisation without scale."""
+        merged, own = self._buffers.get("merged_weight"), self._parameters.get(self.weight_name)
         if merged is not None:
             return merged
         if own is None:
             return self.gamma
         return self.gamma.view(*self.gamma.shape, *[1] * (own.ndim - self.gamma.ndim)) * own
 
-    def bias_now(self: Any) -> Tensor | None:
-        """Return gamma * b + beta; None where there is neither."""
-        merged, own = self._buffers.get("merged_bias"), self._parameters.get(self.reads[1])
+    def effective_bias(self) -> Tensor | None:
+        """Return gamma * b + beta; None where there is neither bias nor shift."""
+        merged, own = self._buffers.get("merged_bias"), self._parameters.get(self.bias_name)
         if merged is not None or (self.beta is None and own is None):
             return merged
         if self.beta is None:
+            assert own is not None
             return self.gamma * own
         return self.beta if own is None else torch.addcmul(self.beta, self.gamma, own)
 
 
 class ScaledLinear(Scaled):
-    """A linear layer or a convolution, which scales what it computes where that saves the gradient of its weight."""
+    """A linear layer or a convolution. In training it scales its output, which saves the gradient of its weight."""
 
-    def forward(self: Any, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Return gamma * (W x + b) + beta."""
-        # In mixed precision gamma would be rounded, or the output be in single; evaluation does what merging will.
+        # In mixed precision gamma would be rounded, or the output be in float32; evaluation equals the merged layer.
         mixed = torch.is_autocast_enabled(x.device.type)
         if mixed or not torch.is_grad_enabled() or "merged_weight" in self._buffers or self.beta is None:
-            return super().forward(x)  # type: ignore[misc]
+            y: Tensor = super().forward(x)
+            return y
         weight, bias = self._parameters["weight"], self._parameters["bias"]
-        if isinstance(self, nn.Linear):
+        assert weight is not None
+        if issubclass(self.plain, nn.Linear):
             return torch.addcmul(self.beta, nn.functional.linear(x, weight, bias), self.gamma)
         shape = (-1, *[1] * (weight.ndim - 2))
-        return torch.addcmul(self.beta.view(shape), self._conv_forward(x, weight, bias), self.gamma.view(shape))
+        own = cast("nn.Conv2d", self)._conv_forward(x, weight, bias)
+        return torch.addcmul(self.beta.view(shape), own, self.gamma.view(shape))
 
 
 @cache
-def _scaled(plain: type[nn.Module]) -> type[nn.Module]:
-    reads = ("in_proj_weight", "in_proj_bias") if issubclass(plain, nn.MultiheadAttention) else ("weight", "bias")
+def _scaled_class(plain: type[Any]) -> type[Scaled]:
+    packed = issubclass(plain, nn.MultiheadAttention)
+    weight_name, bias_name = ("in_proj_weight", "in_proj_bias") if packed else ("weight", "bias")
     front = ScaledLinear if plain in _LINEAR else Scaled
-    own = {"plain": plain, "reads": reads, reads[0]: property(front.weight_now), reads[1]: property(front.bias_now)}
-    return type(f"Scaled{plain.__name__}", (front, plain), own)
+    members = {
+        "plain": plain,
+        "weight_name": weight_name,
+        "bias_name": bias_name,
+        weight_name: property(front.effective_weight),
+        bias_name: property(front.effective_bias),
+    }
+    return type(f"Scaled{plain.__name__}", (front, plain), members)
 
 
-def add_scales(backbone: Backbone, x: Tensor, *, parallel: bool) -> list[nn.Parameter]:
-    """Put scales and shifts behind the layers of a backbone, in place; return them.
+def add_scales(backbone: Backbone, x: Tensor, *, distributed: bool) -> list[nn.Parameter]:
+    """Add scales and shifts after the layers of a backbone, in place, and return them.
 
     They follow every linear layer, packed attention projection, convolution and normalisation of torch's classes and
-    of those derived from them. Shifts cannot follow ``RMSNorm``, which has none to merge them into. What does not act
-    on a forward pass (as the shift behind a layer whose bias is not read) is left out. A convolution that standardises
-    its own weight undoes gamma, so that there only the shift counts. At first gamma is one and beta zero: the backbone
-    computes what it did.
+    of those derived from them. ``RMSNorm`` has no shift, since it has no bias to merge it into. Scales and shifts
+    without influence on the features (as the shift after a layer whose bias is not read) are left out. For a
+    convolution that standardises its own weight gamma has no effect, so that it has only a shift. Initially gamma is
+    one and beta zero, so that the backbone's function does not change.
 
     Args:
         backbone: The backbone.
-        x: A few raw inputs for that forward pass.
-        parallel: Whether several processes will train, whose batch normalisation is over the global batch.
+        x: A few raw inputs, for a forward pass that shows how layers are used.
+        distributed: Whether several processes will train, with batch normalisation over the global batch.
 
     Raises:
         UserError: There is no such layer, or there are scales already.
     """
-    if any(True for _ in _layers(backbone)):
+    if any(True for _ in _scaled_layers(backbone)):
         raise UserError(f"{backbone.info.label}: has scales and shifts already")
     values = next(backbone.parameters(), torch.empty(0))
-    if parallel:
-        use_global_batch_norm(backbone)  # it changes classes: done later, it would take the scales off again
+    if distributed:
+        use_global_batch_norm(backbone)  # changes classes: done later, it would remove the scales
     for layer in list(backbone.body.modules()):
-        if size := _channels(layer):
-            layer.__class__ = _scaled(type(layer))
+        if size := _scale_shape(layer):
+            layer.__class__ = _scaled_class(cast("Hashable", type(layer)))
             layer.register_parameter("gamma", nn.Parameter(values.new_ones(size)))
             shift = None if isinstance(layer, nn.RMSNorm) else nn.Parameter(values.new_zeros(size))
             layer.register_parameter("beta", shift)
-    _drop_idle(backbone, x)
-    return [p for layer in _layers(backbone) for p in (layer.gamma, layer.beta) if p is not None]
+    _remove_unused(backbone, x)
+    return _scale_parameters(backbone)
 
 
 @torch.no_grad()
 def merge_scales(backbone: Backbone) -> None:
-    """Fold all scales and shifts into weights and biases, so that predicting costs what it does without them.
+    """Merge all scales and shifts into weights and biases, so that a prediction costs as much as without them.
 
-    The products are kept as buffers that are no part of the state; they no longer follow the scales.
+    The products are stored as buffers that are not part of the state dict; they no longer follow the scales.
     """
-    for layer in _layers(backbone):
-        weight, bias = layer.weight_now(), layer.bias_now()
+    for layer in _scaled_layers(backbone):
+        weight, bias = layer.effective_weight(), layer.effective_bias()
         layer.register_buffer("merged_weight", weight.clone(), persistent=False)
         if bias is not None:
             layer.register_buffer("merged_bias", bias.clone(), persistent=False)
 
 
-def _layers(backbone: Backbone) -> Iterator[Any]:
+def _scaled_layers(backbone: Backbone) -> Iterator[Scaled]:
     return (module for module in backbone.body.modules() if isinstance(module, Scaled))
 
 
-def _channels(layer: nn.Module) -> tuple[int, ...]:
-    """Return the shape of what a layer's scale is multiplied with; empty where there is nothing to scale."""
+def _scale_parameters(backbone: Backbone) -> list[nn.Parameter]:
+    return [p for layer in _scaled_layers(backbone) for p in (layer.gamma, layer.beta) if p is not None]
+
+
+def _scale_shape(layer: nn.Module) -> tuple[int, ...]:
+    """Return the shape of a layer's scale; empty for a module without one."""
     match layer:
         case nn.Linear():
             return (layer.out_features,)
@@ -140,20 +166,16 @@ def _channels(layer: nn.Module) -> tuple[int, ...]:
 
 
 @torch.enable_grad()
-def _drop_idle(backbone: Backbone, x: Tensor) -> None:
-    """Take off the scales and shifts that no feature depends on."""
-    layers = list(_layers(backbone))
-    if not layers:
+def _remove_unused(backbone: Backbone, x: Tensor) -> None:
+    """Remove the scales and shifts without influence on the features."""
+    parameters = _scale_parameters(backbone)
+    if not parameters:
         raise UserError(f"{backbone.info.label}: no layer to scale")
-    tensors = [p for layer in layers for p in (layer.gamma, layer.beta) if p is not None]
-    was_training = backbone.training
-    features = backbone.eval()(x.to(tensors[0].device))
-    backbone.train(was_training)
-    reached = torch.autograd.grad(features.sum(), tensors, allow_unused=True)
-    idle = {id(p) for p, gradient in zip(tensors, reached, strict=True) if gradient is None}
-    for layer in layers:
-        if id(layer.beta) in idle:
+    used = influences(example_features(backbone, x), parameters)
+    unused = {id(p) for p, is_used in zip(parameters, used, strict=True) if not is_used}
+    for layer in list(_scaled_layers(backbone)):
+        if id(layer.beta) in unused:
             layer.beta = None
-        if id(layer.gamma) in idle:
-            layer.__class__ = layer.plain
+        if id(layer.gamma) in unused:
+            layer.__class__ = layer.plain  # type: ignore[assignment]  # the layer is an instance of both
             del layer.gamma, layer.beta

@@ -1,1 +1,1 @@
-"""Learning from inputs without labels: contrastive pairs of images, and masked texts."""
+"""Self-supervised learning: contrastive learning of images, and masked language modelling."""

@@ -1,4 +1,4 @@
-"""Gaussian blur of image batches on their device, each image by its own width."""
+"""Gaussian blur of image batches on their device, with a width per image."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-_PART = 20  # the kernel reaches 1/20 of the height each way, so it is a tenth of the height in all
+_RADIUS_FRACTION = 20  # the kernel's radius is 1/20 of the height, its size a tenth of it
 
 
 def blur(x: Tensor, sigma: Tensor) -> Tensor:
-    """Return images, some of them blurred, with the image mirrored at its edge.
+    """Return images, some of them blurred; edges are padded by reflection.
 
     Args:
-        x: Floating images (B, C, H, W).
-        sigma: Standard deviation of each image's kernel in pixels (B,), on the CPU; 0 leaves an image as it is.
+        x: Floating point images (B, C, H, W).
+        sigma: Standard deviation of each image's kernel in pixels (B,), on the CPU; 0 leaves an image unchanged.
     """
-    chosen = sigma.nonzero().squeeze(1)
-    if not len(chosen):
+    positions = sigma.nonzero().squeeze(1)
+    if not len(positions):
         return x
-    at = chosen.to(x.device)
-    picked = x[at]
-    radius = max(1, x.shape[-2] // _PART)
-    places = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
-    kernel = torch.exp(-0.5 * (places / sigma[chosen].to(x)[:, None]).square())
+    rows = positions.to(x.device)
+    images = x[rows]
+    radius = max(1, x.shape[-2] // _RADIUS_FRACTION)
+    offsets = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
+    kernel = torch.exp(-0.5 * (offsets / sigma[positions].to(x)[:, None]).square())
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(x.shape[1], 0)[:, None]
-    maps = pad(picked, (radius,) * 4, mode="reflect").flatten(0, 1)[None]
+    maps = pad(images, (radius,) * 4, mode="reflect").flatten(0, 1)[None]
     maps = conv2d(maps, kernel[..., None], groups=len(kernel))
     maps = conv2d(maps, kernel[..., None, :], groups=len(kernel))
-    return x.index_copy(0, at, maps.view_as(picked))
+    return x.index_copy(0, rows, maps.view_as(images))

@@ -1,4 +1,4 @@
-"""What follows on a task once a backbone has learnt from its inputs without labels: learning from the labels."""
+"""Training on the labels of a task, after self-supervised training on its inputs."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tlbench.training.frozen_features import embed
 from tlbench.training.linear_probe import initialise_head
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor
-from tlbench.training.supervised_loop import train_classifier
+from tlbench.training.supervised_loop import LoopOptions, train_classifier
 
 
 def train_downstream(task: Task, backbone: Backbone, cfg: SelfSupervisedConfig, ctx: Context) -> ModulePredictor:
-    """Fine-tune the backbone from where it is now, or fit a linear probe on its features.
+    """Fine-tune a backbone from its current weights, or fit a linear probe on its features.
 
     Args:
-        task: What to fit on and to select by.
-        backbone: Its weights differ from those given, so the context's frozen features are no longer its own.
-        cfg: Says which of the two, and how to fine-tune.
+        task: Training and validation examples.
+        backbone: The backbone after self-supervised training; the context's frozen features are those before it.
+        cfg: Which of the two, and the recipe of fine-tuning.
         ctx: Device, randomness, epochs and processes.
     """
     model = Classifier(backbone, task.info.classes).to(ctx.device)
@@ -39,5 +39,5 @@ def train_downstream(task: Task, backbone: Backbone, cfg: SelfSupervisedConfig, 
         recipe = cfg.model_copy(update={"epochs": cfg.tune_epochs})
         parts = [(backbone.parameters(), cfg.tune_lr), (model.head.parameters(), cfg.tune_lr * cfg.head_multiplier)]
         groups = parameter_groups(parts, cfg.weight_decay)
-        train_classifier(model, groups, task.train, task.val, recipe, ctx, batch_norm=cfg.batch_norm)
+        train_classifier(model, groups, task.train, task.val, recipe, ctx, LoopOptions(batch_norm=cfg.batch_norm))
     return ModulePredictor(model, list(model.parameters()))

@@ -1,4 +1,4 @@
-"""Batches of texts with hidden tokens, the same in every process of a training."""
+"""Batches of texts with masked tokens, the same in every process of a group."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tlbench.training.selfsupervised.masking import IGNORE_INDEX, mask_tokens, n
 
 
 class MaskedBatch(NamedTuple):
-    """One process's share of a global batch.
+    """One process's shard of a global batch.
 
     Attributes:
-        ids: Token ids, some hidden (b, L); L is the same in every process.
+        ids: Token ids, some masked (b, L); L is the same in every process.
         rows: The text of each selected token (m,).
-        columns: Its place in the text (m,).
-        tokens: The token that stood there (m,).
+        columns: Its position in the text (m,).
+        tokens: The original token at that position (m,).
         selected: Number of selected tokens in the global batch.
     """
 
@@ -35,19 +35,22 @@ class MaskedBatch(NamedTuple):
 
 
 class MaskedBatches:
-    """The batches of every epoch: all texts once, beside texts of similar length, with tokens hidden anew.
+    """The batches of every epoch: all texts once, batched with texts of similar length, with new masks in each epoch.
 
-    Texts are masked on the CPU, for the global batch, of which each process then takes its shard; so every process
-    knows how many tokens are selected in all of them, and no device is waited for. Random tokens are drawn from those
-    that any of the texts holds.
+    Texts are masked on the CPU, for the global batch, of which each process takes its shard; so every process knows
+    the number of selected tokens in all shards without waiting for a device. Random replacement tokens are those that
+    occur in any of the texts.
 
     Args:
         texts: ``int32`` token ids (n, L), padded.
-        backbone: Its vocabulary, and how it has texts prepared.
+        backbone: Provides the vocabulary and the preparation of texts.
         size: Largest global batch.
-        probability: Chance of a token to be selected.
-        ctx: Randomness, shards and device.
-        name: Tells the trainings of one cell apart.
+        probability: Probability that a token is selected.
+        ctx: Randomness, processes and device.
+        name: Name of the training, unique within the cell.
+
+    Attributes:
+        count: Number of batches of an epoch.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class MaskedBatches:
         assert backbone.vocabulary is not None
         self._vocabulary = backbone.vocabulary
         self._texts = torch.from_numpy(texts)
-        self._ordinary = non_special_tokens(self._texts, self._vocabulary)
+        self._replacements = non_special_tokens(self._texts, self._vocabulary)
         self._lengths = (self._texts != self._vocabulary.pad).sum(1)
         self._prepare = backbone.prepare
         self._size = size
@@ -71,8 +74,13 @@ class MaskedBatches:
         generator = ctx.generator(self._name, "masks", epoch)
         for texts in length_buckets(self._lengths, self._size, generator):
             ids = self._prepare(self._texts[texts])
-            inputs, labels = mask_tokens(ids, self._vocabulary, self._ordinary, self._probability, generator)
+            inputs, labels = mask_tokens(ids, self._vocabulary, self._replacements, self._probability, generator)
             own = ctx.shard(labels)
             rows, columns = (own != IGNORE_INDEX).nonzero(as_tuple=True)
-            parts = (ctx.shard(inputs), rows, columns, own[rows, columns])
-            yield MaskedBatch(*(part.to(ctx.device) for part in parts), selected=int((labels != IGNORE_INDEX).sum()))
+            yield MaskedBatch(
+                ids=ctx.shard(inputs).to(ctx.device),
+                rows=rows.to(ctx.device),
+                columns=columns.to(ctx.device),
+                tokens=own[rows, columns].to(ctx.device),
+                selected=int((labels != IGNORE_INDEX).sum()),
+            )

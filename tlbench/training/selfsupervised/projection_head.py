@@ -1,4 +1,4 @@
-"""The projection head of self-supervised training: what the loss is put on, thrown away afterwards."""
+"""The projection head of contrastive learning, on whose output the loss is computed; it is discarded afterwards."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import nn
 
 
 def projection_head(width: int, out: int, layers: int, generator: torch.Generator) -> nn.Sequential:
-    """Return a perceptron of features (B, width) into the space of the loss (B, out).
+    """Return a perceptron that maps features (B, width) to embeddings (B, out).
 
-    Chen et al. 2020, arXiv:2002.05709, section 4.2: hidden layers are as wide as the features. Each is followed by
-    batch normalisation and ReLU, as in the authors' code, so it has no bias of its own.
+    Chen et al. 2020, arXiv:2002.05709, section 4.2: hidden layers have the width of the features. Each is followed by
+    batch normalisation and ReLU, as in the authors' code, and so has no bias.
 
     Args:
         width: Width of the features.
-        out: Width of the embedding.
-        layers: Number of linear layers; one is a linear head.
-        generator: Draws the weights.
+        out: Width of the embeddings.
+        layers: Number of linear layers; 1 is a linear head.
+        generator: Generator of the initial weights.
     """
     parts: list[nn.Module] = []
     for _ in range(layers - 1):

@@ -1,4 +1,4 @@
-"""Two random views of every image: drawn from a given generator, made for whole batches on the device."""
+"""Two random views of every image of a batch, computed on the device; random numbers come from a given generator."""
 
 from __future__ import annotations
 
@@ -16,48 +16,49 @@ from tlbench.training.context import Context
 from tlbench.training.selfsupervised.blur import blur
 from tlbench.training.selfsupervised.colour_jitter import jitter, luma
 
-_JITTERED, _STRENGTH = 0.8, (0.8, 0.8, 0.8, 0.2)  # brightness, contrast, saturation, hue
-_SIGMA = (0.1, 2.0)
-_SMALL = 64  # pixels of a side up to which colour images count as small
-_DRAWS = 19
+_JITTER_PROBABILITY, _STRENGTH = 0.8, (0.8, 0.8, 0.8, 0.2)  # strength: brightness, contrast, saturation, hue
+_SIGMA = (0.1, 2.0)  # range of the blur's width, in pixels
+_SMALL = 64  # largest side in pixels of a small colour image
+_NUMBERS = 19  # random numbers of a view
 
 
 @dataclass(frozen=True)
 class ViewPolicy:
-    """What may be done to an image.
+    """The distribution of views.
 
     Attributes:
-        least: Smallest area of a crop, as a share of the image's.
-        flips: Whether every other view is mirrored, left to right.
-        bend: How far a view is turned, scaled, sheared and shifted besides, as a share of what ``affine`` moves are.
-        strength: Of the colour jitter.
-        grey: Share of views in grey.
-        blurred: Share of views that are blurred.
+        min_area: Smallest area of a crop, as a fraction of the image's.
+        flips: Whether views are flipped horizontally with probability 1/2.
+        affine: Strength of random affine transforms, as a fraction of the ``affine`` augmentation's.
+        strength: Strength of the colour jitter.
+        grey: Probability of a greyscale view.
+        blur: Probability of a blurred view.
     """
 
-    least: float = 0.08
+    min_area: float = 0.08
     flips: bool = True
-    bend: float = 0.0
+    affine: float = 0.0
     strength: float = 0.5
     grey: float = 0.2
-    blurred: float = 0.0
+    blur: float = 0.0
 
 
 VIEW_POLICIES: dict[str, ViewPolicy] = {
-    "objects": ViewPolicy(strength=1.0, blurred=0.5),
+    "objects": ViewPolicy(strength=1.0, blur=0.5),
     "small_objects": ViewPolicy(),
-    "characters": ViewPolicy(least=0.7, flips=False, bend=0.7, grey=0.0),
+    "characters": ViewPolicy(min_area=0.7, flips=False, affine=0.7, grey=0.0),
 }
-"""``objects`` is what SimCLR was trained with on ImageNet and ``small_objects`` on CIFAR-10 (Chen et al. 2020,
-arXiv:2002.05709, appendices A and B.9); ``characters`` are not themselves when mirrored or cropped to a corner."""
+"""``objects`` is SimCLR's policy for ImageNet and ``small_objects`` that for CIFAR-10 (Chen et al. 2020,
+arXiv:2002.05709, appendices A and B.9). Under ``characters`` images are not flipped, and crops keep most of the image,
+since flips and small crops change which character it is."""
 
 
 def view_policy(views: Views, shape: torch.Size | tuple[int, ...]) -> ViewPolicy:
     """Return the policy of a name.
 
     Args:
-        views: The name. ``auto`` takes ``characters`` for images of one channel, ``small_objects`` for colour images
-            of up to 64 pixels a side, and ``objects`` for larger ones: a guess, as a photograph may be grey.
+        views: The name. ``auto`` is ``characters`` for images of one channel, ``small_objects`` for colour images of up
+            to 64 x 64 pixels, and ``objects`` for larger ones; a heuristic, since a photograph may be greyscale.
         shape: Shape of an image (C, H, W).
     """
     if views == "auto":
@@ -66,10 +67,10 @@ def view_policy(views: Views, shape: torch.Size | tuple[int, ...]) -> ViewPolicy
 
 
 class ViewBatch(NamedTuple):
-    """One process's share of a global batch.
+    """One process's shard of a global batch.
 
     Attributes:
-        x: Views (2b, C, H, W), floating in [0, 255]: the first of b images, then the second of the same.
+        x: Views (2b, C, H, W), floating point in [0, 255]: the first views of b images, then their second views.
         size: Number of images in the global batch.
     """
 
@@ -78,19 +79,19 @@ class ViewBatch(NamedTuple):
 
 
 class ViewTransforms(NamedTuple):
-    """What is done to each of B images, in this order; on the CPU.
+    """The transforms of B views, in the order in which they are applied; on the CPU.
 
     Attributes:
-        maps: Where each place of the new image lies in the old one, as for :func:`apply_transforms` (B, 2, 3).
-        brightness: Factors (B,), as are contrast and saturation.
-        contrast: See :func:`jitter`.
-        saturation: See :func:`jitter`.
-        hue: Full turns (B,).
-        grey: Whether the image becomes grey (B,).
-        sigma: Width of the blur in pixels, 0 for none (B,).
+        matrices: Affine matrices of :func:`apply_transforms` (B, 2, 3).
+        brightness: Factors of :func:`jitter` (B,).
+        contrast: Factors of :func:`jitter` (B,).
+        saturation: Factors of :func:`jitter` (B,).
+        hue: Hue shifts in turns (B,).
+        grey: Whether the view is greyscale (B,).
+        sigma: Width of the blur in pixels (B,); 0 for none.
     """
 
-    maps: Tensor
+    matrices: Tensor
     brightness: Tensor
     contrast: Tensor
     saturation: Tensor
@@ -98,64 +99,67 @@ class ViewTransforms(NamedTuple):
     grey: Tensor
     sigma: Tensor
 
-    def each(self, work: Callable[[Tensor], Tensor]) -> ViewTransforms:
-        """Return the same changes with ``work`` done on every part."""
-        return ViewTransforms(*map(work, self))
+    def map(self, function: Callable[[Tensor], Tensor]) -> ViewTransforms:
+        """Return the transforms with a function applied to every tensor."""
+        return ViewTransforms(*map(function, self))
 
 
 def sample_view_transforms(
     policy: ViewPolicy, strength: float, count: int, generator: torch.Generator
 ) -> ViewTransforms:
-    """Return random changes of ``count`` images.
+    """Sample the transforms of ``count`` views.
 
     Args:
-        policy: What may be done.
-        strength: Of the colour jitter, over the policy's own; 0 leaves colours alone.
-        count: Number of images.
-        generator: The source of randomness; it gives as many numbers whatever the policy.
+        policy: The distribution of views.
+        strength: Strength of the colour jitter relative to the policy's; 0 leaves colours unchanged.
+        count: Number of views.
+        generator: A CPU generator; the number of values drawn from it does not depend on the policy.
     """
-    u = torch.rand(count, _DRAWS, generator=generator)
-    crop, bend, amounts = u[:, :5], (2 * u[:, 5:11] - 1) * policy.bend, u[:, 11:15]
+    u = torch.rand(count, _NUMBERS, generator=generator)
+    crop, affine, amounts = u[:, :5], (2 * u[:, 5:11] - 1) * policy.affine, u[:, 11:15]
     jittered, grey, blurred, width = u[:, 15:].unbind(1)
-    reach = strength * policy.strength * amounts.new_tensor(_STRENGTH)
-    low = (1 - reach).clamp_min(0)
-    factors = low[:3] + amounts[:, :3] * (1 + reach - low)[:3]
-    hue = (2 * amounts[:, 3] - 1) * reach[3].clamp_max(0.5)
-    applied = jittered < _JITTERED
+    spread = strength * policy.strength * amounts.new_tensor(_STRENGTH)
+    low = (1 - spread).clamp_min(0)
+    factors = low[:3] + amounts[:, :3] * (1 + spread - low)[:3]
+    hue = (2 * amounts[:, 3] - 1) * spread[3].clamp_max(0.5)
+    applied = jittered < _JITTER_PROBABILITY
     brightness, contrast, saturation = torch.where(applied[:, None], factors, 1.0).unbind(1)
     return ViewTransforms(
-        maps=_compose(affine_matrices(bend), crop_matrices(crop, policy.least, policy.flips)),
+        matrices=_compose(affine_matrices(affine), crop_matrices(crop, policy.min_area, policy.flips)),
         brightness=brightness,
         contrast=contrast,
         saturation=saturation,
         hue=torch.where(applied, hue, 0.0),
         grey=grey < policy.grey,
-        sigma=torch.where(blurred < policy.blurred, _SIGMA[0] + width * (_SIGMA[1] - _SIGMA[0]), 0.0),
+        sigma=torch.where(blurred < policy.blur, _SIGMA[0] + width * (_SIGMA[1] - _SIGMA[0]), 0.0),
     )
 
 
-def apply_view_transforms(x: Tensor, changes: ViewTransforms) -> Tensor:
-    """Return changed images (B, C, H, W), floating in [0, 255], of raw ones."""
-    x = apply_transforms(x, changes.maps)
-    x = jitter(x, changes.brightness, changes.contrast, changes.saturation, changes.hue)
+def apply_view_transforms(x: Tensor, transforms: ViewTransforms) -> Tensor:
+    """Return views (B, C, H, W), floating point in [0, 255], of raw images (B, C, H, W)."""
+    x = apply_transforms(x, transforms.matrices)
+    x = jitter(x, transforms.brightness, transforms.contrast, transforms.saturation, transforms.hue)
     if x.shape[1] > 1:
-        x = torch.where(changes.grey.to(x.device)[:, None, None, None], luma(x), x)
-    return blur(x, changes.sigma)
+        x = torch.where(transforms.grey.to(x.device)[:, None, None, None], luma(x), x)
+    return blur(x, transforms.sigma)
 
 
 class ViewBatches:
-    """The batches of every epoch: two views of all images once, in a fresh order, in pieces of nearly equal size.
+    """The batches of every epoch: two views of every image, in a new order, in batches of nearly equal size.
 
-    Order and changes are drawn on the CPU for the global batch, of which each process then takes its shard; views are
-    made on the device, which is not waited for.
+    Order and transforms are sampled on the CPU for the global batch, of which each process takes its shard; views are
+    computed on the device.
 
     Args:
-        images: What to take views of; their labels are not read.
+        images: The images; their labels are not read.
         size: Largest global batch, in images.
-        views: Names the policy.
-        strength: Of the colour jitter, over the policy's own.
-        ctx: Randomness and shards.
-        name: Tells the trainings of one cell apart.
+        views: Name of the policy.
+        strength: Strength of the colour jitter relative to the policy's.
+        ctx: Randomness and processes.
+        name: Name of the training, unique within the cell.
+
+    Attributes:
+        count: Number of batches of an epoch.
     """
 
     def __init__(
@@ -174,17 +178,15 @@ class ViewBatches:
         generator = ctx.generator(self._name, "views", epoch)
         order = torch.randperm(len(self._images), generator=generator)
         for rows in order.tensor_split(self.count):
-            pair = [
-                sample_view_transforms(self._policy, self._strength, len(rows), generator).each(ctx.shard)
-                for _ in range(2)
-            ]
-            changes = ViewTransforms(*map(torch.cat, zip(*pair, strict=True)))
+            views = [sample_view_transforms(self._policy, self._strength, len(rows), generator) for _ in range(2)]
+            shards = [each.map(ctx.shard) for each in views]
+            transforms = ViewTransforms(*map(torch.cat, zip(*shards, strict=True)))
             x, _ = self._images.take(ctx.shard(rows))
-            yield ViewBatch(apply_view_transforms(x.repeat(2, 1, 1, 1), changes), len(rows))
+            yield ViewBatch(apply_view_transforms(x.repeat(2, 1, 1, 1), transforms), len(rows))
 
 
 def _compose(outer: Tensor, inner: Tensor) -> Tensor:
-    """Return the affine maps (B, 2, 3) that do ``inner`` and then ``outer``."""
-    turn, slide = outer.split([2, 1], 2)
-    both = turn @ inner
-    return torch.cat([both[:, :, :2], both[:, :, 2:] + slide], 2)
+    """Return the affine matrices (B, 2, 3) that apply ``inner`` and then ``outer``."""
+    linear, translation = outer.split([2, 1], 2)
+    product = linear @ inner
+    return torch.cat([product[:, :, :2], product[:, :, 2:] + translation], 2)

@@ -1,4 +1,4 @@
-"""LARS: momentum with a rate for each tensor, in proportion to its norm over that of its gradient."""
+"""LARS: momentum SGD with a learning rate per tensor, proportional to its norm over the norm of its gradient."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from torch import Tensor
 
 
 class LARS(torch.optim.Optimizer):
-    """Layer-wise adaptive rate scaling, in the form that SimCLR was trained with.
+    """Layer-wise adaptive rate scaling, in the form with which SimCLR was trained.
 
     You, Gitman and Ginsburg 2017, arXiv:1708.03888, algorithm 1, with the norm of the decayed gradient:
     u = g + decay * w; v = momentum * v + lr * trust * |w| / |u| * u; w = w - v. The paper has |g| + decay * |w| in
     place of |u|. Where either norm is 0 the factor trust * |w| / |u| is 1. Tensors of one dimension (biases, scales
-    of normalisation) have neither decay nor that factor. The rate is part of v, as in the paper: a rate that changes
-    leaves past steps alone.
+    of normalisation) have neither decay nor that factor. The learning rate is part of v, as in the paper, so that a
+    change of it does not rescale past steps.
 
     Args:
-        params: Parameters, or groups of them, which may carry their own settings.
-        lr: Rate.
-        momentum: Share of the last step in the next.
-        weight_decay: Added to the gradient, times the weights.
-        trust: Length of a step over that of the tensor, at a rate of 1 and without momentum.
+        params: Parameters or parameter groups.
+        lr: Learning rate.
+        momentum: Momentum factor.
+        weight_decay: Weight decay.
+        trust: Trust coefficient: norm of a step over the norm of the tensor, at a learning rate of 1 without momentum.
     """
 
     def __init__(
@@ -33,18 +33,19 @@ class LARS(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Take one step; parameters without a gradient stay."""
+        """Take one step; parameters without a gradient are not changed."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            moved = [p for p in group["params"] if p.grad is not None]
-            self._move([p for p in moved if p.ndim > 1], group, adapts=True)
-            self._move([p for p in moved if p.ndim <= 1], group, adapts=False)
+            params = [p for p in group["params"] if p.grad is not None]
+            self._update([p for p in params if p.ndim > 1], group, adapts=True)
+            self._update([p for p in params if p.ndim <= 1], group, adapts=False)
         return loss
 
-    def _move(self, weights: list[Tensor], group: dict[str, Any], *, adapts: bool) -> None:
+    def _update(self, weights: list[Tensor], group: dict[str, Any], *, adapts: bool) -> None:
+        """Update some tensors; ``adapts`` says whether with weight decay and a learning rate per tensor."""
         if not weights:
             return
         gradients: Any = [p.grad for p in weights]
@@ -56,15 +57,15 @@ class LARS(torch.optim.Optimizer):
         for p in weights:
             if "momentum" not in self.state[p]:
                 self.state[p]["momentum"] = torch.zeros_like(p)
-        kept = [self.state[p]["momentum"] for p in weights]
-        torch._foreach_mul_(kept, group["momentum"])
-        torch._foreach_add_(kept, updates)
-        torch._foreach_sub_(weights, kept)
+        momenta = [self.state[p]["momentum"] for p in weights]
+        torch._foreach_mul_(momenta, group["momentum"])
+        torch._foreach_add_(momenta, updates)
+        torch._foreach_sub_(weights, momenta)
 
 
 def _factors(weights: list[Tensor], updates: tuple[Tensor, ...], lr: float, trust: float) -> list[Tensor]:
-    """Return what each tensor's update is multiplied by, as scalars on its device."""
-    lengths = torch.stack(torch._foreach_norm(weights))
-    steps = torch.stack(torch._foreach_norm(updates))
-    both = (lengths > 0) & (steps > 0)
-    return list((lr * torch.where(both, trust * lengths / steps, 1.0)).unbind())
+    """Return the factor of each tensor's update, as scalar tensors on its device."""
+    weight_norms = torch.stack(torch._foreach_norm(weights))
+    update_norms = torch.stack(torch._foreach_norm(updates))
+    nonzero = (weight_norms > 0) & (update_norms > 0)
+    return list((lr * torch.where(nonzero, trust * weight_norms / update_norms, 1.0)).unbind())
