@@ -28,7 +28,7 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
-from tlbench.backbones.backbone import Backbone, Sublayers
+from tlbench.backbones.backbone import Backbone, BodyParts, Sublayers
 from tlbench.core.info import BackboneInfo
 from tlbench.plugins import registry
 from tlbench.training.parameter_efficient.low_rank import add_low_rank
@@ -107,7 +107,7 @@ def ours(body: nn.Sequential, kind: str, x: Tensor) -> nn.Module:
     info = BackboneInfo("blocks", "none", "image", "blocks", {"weights": {"kind": "random"}})
     names = [str(place) for place in range(len(body))]
     pairs = [Sublayers(f"{name}.attn", f"{name}.fc2") for name in names]
-    backbone = Backbone(info, nn.Identity(), body, WIDTH, [[name] for name in names], names, pairs)
+    backbone = Backbone(info, nn.Identity(), body, WIDTH, BodyParts([[name] for name in names], names, pairs))
     choose = registry.declaration("methods", "lora").load().choose_layers
     sites, _ = choose(backbone, "attention" if kind == "preset" else PATTERNS[kind])
     add_low_rank(backbone, sites, LowRankDesign(RANK, ALPHA), x, torch.Generator().manual_seed(0))

@@ -9,7 +9,7 @@ import torch
 from small_nets import BODIES, images
 from torch import Tensor, nn
 
-from tlbench.backbones.backbone import Backbone, Sublayers
+from tlbench.backbones.backbone import Backbone, BodyParts, Sublayers
 from tlbench.core.info import BackboneInfo
 from tlbench.plugins import registry
 from tlbench.training.parameter_efficient.low_rank import AddedUpdates, add_low_rank
@@ -64,7 +64,7 @@ def wrap(body: nn.Module, sublayers: tuple[Sublayers, ...] = ()) -> Backbone:
     """Return a body made by hand as a backbone in double precision."""
     info = BackboneInfo("hand", "none", "image", "hand", {"weights": {"kind": "random"}})
     groups = [[name] for name, _ in body.named_children()]
-    return Backbone(info, nn.Identity(), body, 4, groups, [], sublayers).double()
+    return Backbone(info, nn.Identity(), body, 4, BodyParts(groups, [], sublayers)).double()
 
 
 def normal(*shape: int) -> Tensor:

@@ -10,7 +10,7 @@ from torchvision import models
 from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
 
-from tlbench.backbones.backbone import Backbone, ImageInput, Prepare, find_sublayers
+from tlbench.backbones.backbone import Backbone, BodyParts, ImageInput, Prepare, find_sublayers
 from tlbench.backbones.layer_groups import find_blocks, layer_groups
 from tlbench.core.info import BackboneInfo
 
@@ -52,7 +52,7 @@ def small_net(name: str) -> Backbone:
     info = BackboneInfo(name, "torchvision", "image", name, {"name": name, "weights": {"kind": "random"}})
     prepare = Prepare(ImageInput(SIZE, 3, (0.5,) * 3, (0.5,) * 3))
     groups, blocks = layer_groups(body, KINDS), find_blocks(body, KINDS)
-    return Backbone(info, prepare, body, WIDTHS[name], groups, blocks, find_sublayers(body)).double()
+    return Backbone(info, prepare, body, WIDTHS[name], BodyParts(groups, blocks, find_sublayers(body))).double()
 
 
 def images(count: int = 2) -> Tensor:

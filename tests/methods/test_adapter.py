@@ -12,7 +12,7 @@ import torch
 from small_nets import BODIES, TRANSFORMERS, images, small_net
 from torch import Tensor, nn
 
-from tlbench.backbones.backbone import Backbone, Sublayers
+from tlbench.backbones.backbone import Backbone, BodyParts, Sublayers
 from tlbench.core.errors import UserError
 from tlbench.core.info import BackboneInfo
 from tlbench.plugins import registry
@@ -275,7 +275,7 @@ class _TextBlock(nn.Module):
 def test_keywords_masks_and_tuples_pass_through(placement: str) -> None:
     body = nn.Sequential(nn.Embedding(9, 4), _TextBlock())
     info = BackboneInfo("text", "none", "text", "text", {"weights": {"kind": "random"}})
-    backbone = Backbone(info, nn.Identity(), body, 4, [["0"], ["1"]], ["1"], [Sublayers("1.attn", "1.mlp")])
+    backbone = Backbone(info, nn.Identity(), body, 4, BodyParts([["0"], ["1"]], ["1"], [Sublayers("1.attn", "1.mlp")]))
     tokens = torch.tensor([[1, 2, 3], [4, 5, 6]])
     expected = backbone(tokens)
     added = add_adapters(backbone, tokens, _design(placement), torch.Generator().manual_seed(0))
@@ -286,7 +286,7 @@ def test_keywords_masks_and_tuples_pass_through(placement: str) -> None:
 
 def test_a_backbone_without_blocks_is_refused_in_words() -> None:
     info = BackboneInfo("flat", "none", "image", "flat", {"weights": {"kind": "random"}})
-    backbone = Backbone(info, nn.Identity(), nn.Linear(4, 4), 4, [[""]], [])
+    backbone = Backbone(info, nn.Identity(), nn.Linear(4, 4), 4, BodyParts([[""]], []))
     with pytest.raises(UserError, match="no block"):
         add_adapters(backbone, torch.zeros(2, 4), _design(), torch.Generator())
 
@@ -368,7 +368,7 @@ def test_equals_the_library_on_a_vision_transformer(placement: str) -> None:
     layers = [f"net.encoder.layer.{n}" for n in range(2)]
     pairs = [Sublayers(f"{each}.attention", f"{each}.output.dense") for each in layers]
     info = BackboneInfo("hf", "none", "image", "hf", {"weights": {"kind": "random"}})
-    ours = Backbone(info, nn.Identity(), Body(), 32, [["net"]], layers, pairs).eval()
+    ours = Backbone(info, nn.Identity(), Body(), 32, BodyParts([["net"]], layers, pairs)).eval()
     x = torch.randn(3, 3, 32, 32, dtype=torch.float64)
     base = ours(x)
     added = add_adapters(ours, x, _design(placement, scale=2.0), torch.Generator().manual_seed(0))

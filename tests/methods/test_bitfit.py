@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tlbench.backbones.backbone import Backbone
+from tlbench.backbones.backbone import Backbone, BodyParts
 from tlbench.core.errors import UserError
 from tlbench.core.info import BackboneInfo
 from tlbench.plugins import registry
@@ -22,7 +22,7 @@ def _method() -> ModuleType:
 
 def _wrap(body: nn.Module) -> Backbone:
     info = BackboneInfo("hand", "none", "image", "hand", {"weights": {"kind": "random"}})
-    return Backbone(info, nn.Identity(), body, 4, [[name] for name, _ in body.named_children()], [])
+    return Backbone(info, nn.Identity(), body, 4, BodyParts([[name] for name, _ in body.named_children()], []))
 
 
 class _Separate(nn.Module):

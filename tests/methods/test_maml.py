@@ -12,7 +12,7 @@ from small_nets import small_net
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tlbench.backbones.backbone import Backbone
+from tlbench.backbones.backbone import Backbone, BodyParts
 from tlbench.core.info import BackboneInfo
 from tlbench.methods.maml import Config, GradientDescentLearner, MetaInitialisation
 from tlbench.plugins import registry
@@ -40,7 +40,7 @@ def _backbone(name: str) -> Backbone:
     torch.manual_seed(0)
     info = BackboneInfo(name, "none", "image", name, {"weights": {"kind": "random"}})
     body = BODIES[name]()
-    return Backbone(info, nn.Identity(), body, body(torch.zeros(2, 1, 6, 6)).shape[1], [[""]], [])
+    return Backbone(info, nn.Identity(), body, body(torch.zeros(2, 1, 6, 6)).shape[1], BodyParts([[""]], []))
 
 
 def _solver(name: str | Backbone = "normalised", **params: Any) -> GradientDescentLearner:

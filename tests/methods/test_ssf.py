@@ -12,7 +12,7 @@ import torch
 from small_nets import BODIES, images, small_net
 from torch import Tensor, nn
 
-from tlbench.backbones.backbone import Backbone
+from tlbench.backbones.backbone import Backbone, BodyParts
 from tlbench.core.errors import UserError
 from tlbench.core.info import BackboneInfo
 from tlbench.plugins import registry
@@ -47,7 +47,7 @@ def _fit(backbone: Backbone, **params: Any) -> tuple[Any, Context]:
 
 def _wrap(body: nn.Module) -> Backbone:
     info = BackboneInfo("hand", "none", "image", "hand", {"weights": {"kind": "random"}})
-    return Backbone(info, nn.Identity(), body, 4, [[name] for name, _ in body.named_children()], []).double()
+    return Backbone(info, nn.Identity(), body, 4, BodyParts([[name] for name, _ in body.named_children()], [])).double()
 
 
 @pytest.mark.parametrize("gradients", [True, False])

@@ -17,7 +17,7 @@ from torchvision.models.mobilenetv3 import InvertedResidualConfig
 sys.path.append(str(Path(__file__).parents[1] / "methods"))
 from small_nets import BODIES, SIZE, images, small_net
 
-from tlbench.backbones.backbone import Backbone, ImageInput, Prepare
+from tlbench.backbones.backbone import Backbone, BodyParts, ImageInput, Prepare
 from tlbench.backbones.catalog import build, describe
 from tlbench.backbones.layer_groups import find_blocks, layer_groups
 from tlbench.core.config import TrainingConfig
@@ -71,7 +71,7 @@ def _backbone(name: str) -> Backbone:
     info = BackboneInfo(name, "torchvision", "image", name, {"weights": {"kind": "random"}})
     prepare = Prepare(ImageInput(SIZE, 3, (0.5,) * 3, (0.5,) * 3))
     groups, blocks = layer_groups(body, {kind}), find_blocks(body, {kind})
-    return Backbone(info, prepare, body, width, groups, blocks).double()
+    return Backbone(info, prepare, body, width, BodyParts(groups, blocks)).double()
 
 
 def _freeze(backbone: Backbone, depth: int) -> None:
@@ -154,7 +154,7 @@ def test_kept_maps_are_not_moved_as_if_they_were_images(monkeypatch: pytest.Monk
     """What is read is no image, so it is not moved; what the frozen group makes of it has three axes."""
     body = nn.Sequential(nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 2, 1), nn.Conv2d(2, 3, 1), nn.Flatten())
     info = BackboneInfo("rows", "test", "rows", "rows", {"weights": {"kind": "random"}})
-    backbone = Backbone(info, nn.Identity(), body, 48, [["1"], ["2"]], [])
+    backbone = Backbone(info, nn.Identity(), body, 48, BodyParts([["1"], ["2"]], []))
     _freeze(backbone, 1)
     model = Classifier(backbone, 3)
     seen: list[Tensor] = []
@@ -259,7 +259,7 @@ def test_only_a_chain_of_layer_groups_is_cut(body: type[_Layers], depth: int, ke
     """Not even where the head is still zero, so that the logits tell nothing."""
     torch.manual_seed(0)
     info = BackboneInfo("layers", "test", "rows", "layers", {"weights": {"kind": "random"}})
-    backbone = Backbone(info, nn.Identity(), body(), 4, [["first"], ["second"], ["third"]], [])
+    backbone = Backbone(info, nn.Identity(), body(), 4, BodyParts([["first"], ["second"], ["third"]], []))
     _freeze(backbone, depth)
     model = Classifier(backbone, 2)
     assert not model.head.weight.any()
@@ -271,7 +271,7 @@ def test_only_a_chain_of_layer_groups_is_cut(body: type[_Layers], depth: int, ke
 def test_a_frozen_group_of_bare_parameters_is_not_cut_off() -> None:
     body = _Prompted()
     info = BackboneInfo("layers", "test", "rows", "layers", {"weights": {"kind": "random"}})
-    backbone = Backbone(info, nn.Identity(), body, 4, [["beside"], ["first", "second", "third"]], [])
+    backbone = Backbone(info, nn.Identity(), body, 4, BodyParts([["beside"], ["first", "second", "third"]], []))
     _freeze(backbone, 1)
     x = Split(np.ones((6, 4), np.float32), np.zeros(6, np.int64), np.arange(6))
     assert cache_prefix(Classifier(backbone, 2), [Examples(x, CPU)]) is None

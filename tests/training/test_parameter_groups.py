@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tlbench.backbones.backbone import Backbone
+from tlbench.backbones.backbone import Backbone, BodyParts
 from tlbench.core.info import BackboneInfo
 from tlbench.training.classifier import Classifier
 from tlbench.training.parameter_groups import check_coverage, make_optimizer, parameter_groups, scale_rates
@@ -21,7 +21,7 @@ def _classifier() -> Classifier:
     body.add_module("norm", nn.LayerNorm(5))
     body.add_module("head", nn.Linear(5, 4))
     info = BackboneInfo("tiny", "test", "image", "tiny", {"weights": {"kind": "random"}})
-    return Classifier(Backbone(info, nn.Identity(), body, 4, [["fc1"], ["norm"], ["head"]], []), 3)
+    return Classifier(Backbone(info, nn.Identity(), body, 4, BodyParts([["fc1"], ["norm"], ["head"]], [])), 3)
 
 
 def _parts(model: Classifier, multiplier: float) -> list[tuple[Iterator[nn.Parameter], float]]:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from tlbench.backbones.backbone import Backbone
+from tlbench.backbones.backbone import Backbone, BodyParts
 from tlbench.core.config import Optimizer, Schedule, TrainingConfig
 from tlbench.core.info import BackboneInfo
 from tlbench.data.dataset import Split
@@ -109,7 +109,7 @@ def test_training_a_head_on_a_frozen_body_equals_training_it_on_cached_features(
         z = model.backbone.eval()(torch.from_numpy(fake.task.train.x)).numpy()
     body = nn.Identity()
     info = BackboneInfo("cached", "test", "image", "cached", {"weights": {"kind": "random"}})
-    cached = Classifier(Backbone(info, nn.Identity(), body, z.shape[1], [], []), 10)
+    cached = Classifier(Backbone(info, nn.Identity(), body, z.shape[1], BodyParts([], [])), 10)
     features = Split(z, fake.task.train.y, fake.task.train.rows)
     for net, split in ((model, fake.task.train), (cached, features)):
         groups = _groups(net, 1e-2, 1.0, 1e-2)
