@@ -37,7 +37,7 @@ MUTANTS = (
         "deaths: the time before the death counts",
         f"{TRIALS}:TrialQueue.start",
         "time.time()",
-        "found.began or time.time()",
+        "trial.began or time.time()",
         OF_TRIALS,
     ),
     Mutant(

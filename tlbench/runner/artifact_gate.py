@@ -60,7 +60,7 @@ class ArtifactGate:
         self._under_way.discard(artifact.id)
 
     def built(self, artifact: ArtifactJob, location: WorkerLocation) -> list[Job]:
-        """Note where an artifact has been built, or found; return the admitted jobs that may start now."""
+        """Note which worker has built an artifact, or had it already; return the admitted jobs that may start now."""
         self.add_copy(artifact, location)
         self.passed(artifact, location)
         self._under_way.discard(artifact.id)
@@ -121,12 +121,12 @@ class ArtifactGate:
             job: The job.
             location: Of the worker; None where it is not known yet, and the worker has to look what it lacks.
         """
-        found = []
+        remote = []
         for artifact in required_artifacts(job):
             copies = self._copies.get(artifact.id, {})
             if copies and (location is None or location.store not in copies):
-                found.append(RemoteCopy(artifact.artifact, next(iter(copies.values()))))
-        return found
+                remote.append(RemoteCopy(artifact.artifact, next(iter(copies.values()))))
+        return remote
 
     def _is_settled(self, artifact: ArtifactJob) -> bool:
         return artifact.id in self._copies or artifact.id in self._given_up

@@ -25,7 +25,7 @@ class Attempts:
     of one that has none; at last :meth:`commit`. Artifact jobs have no lease and no record, but deaths.
 
     Invariants: a record counts only for the attempt that holds the lease. The budget is charged every second once: the
-    cost of a record from a worker by :meth:`charge`, all other seconds by the method that is told of them.
+    cost of a record from a worker by :meth:`charge`, all other seconds by the method that gets them.
 
     Args:
         ledger: Where records are committed.

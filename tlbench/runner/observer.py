@@ -30,7 +30,7 @@ class Stage:
 
 
 class RunObserver(Protocol):
-    """Is told how a run goes on, in the thread that drives it.
+    """Receives the events of a run, in the thread that drives it.
 
     For each stage: ``on_start`` once its workers have been asked for, ``on_record`` for each record that was committed,
     ``on_end`` when the stage is over, also by an exception. ``on_stop_requested`` may come at any time, out of a signal

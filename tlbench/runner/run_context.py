@@ -23,7 +23,7 @@ class RunContext:
         workspace: Where results and artifacts are kept.
         ledger: Where records are committed.
         session: The Ray cluster; started by the first stage that has something to do on it.
-        observer: Is told how the run goes on.
+        observer: Receives the events of the run.
         stop: Set when the user wants to stop: nothing more starts.
         owner: Name of this driver, for leases.
         gate: Knows which artifacts there are.

@@ -30,8 +30,8 @@ class RunSummary:
 
     Attributes:
         ran: Number of cells committed by this run.
-        failed: Number of cells that were asked for and stand as failed.
-        left: Number of cells that were asked for and have no result.
+        failed: Number of cells that the user requested and that failed.
+        left: Number of cells that the user requested and that have no result.
         interrupted: Whether the user stopped it.
         over_budget: Whether a limit of the suite stopped it.
         tracking: MLflow's store.
@@ -76,7 +76,7 @@ def run_suite(
         workspace: Where results and artifacts are kept.
         request: What to run, and on which cluster.
         tracking: MLflow's store as the user gave it, or None.
-        observer: Is told how the run goes on.
+        observer: Receives the events of the run.
 
     Raises:
         UserError: A selector, the cluster's address or the tracking URI is wrong, or trials cannot run.
@@ -121,7 +121,7 @@ def tune_suite(
         workspace: Where results and artifacts are kept.
         request: Which cells' settings to search, and on which cluster.
         tracking: MLflow's store as the user gave it, or None.
-        observer: Is told how the searches go on.
+        observer: Receives the events of the run.
 
     Raises:
         UserError: Trials cannot run, or no cluster answers.

@@ -39,7 +39,7 @@ _LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 class RaySession:
-    """A connection to Ray that is made when it is first needed; use it as a context manager around a whole run.
+    """A connection to Ray that starts when it is first needed; use it as a context manager around a whole run.
 
     Lifecycle: entering does nothing. :meth:`start` starts a cluster of this machine's own on the loopback address, or
     joins the one at ``address``, when it is first called, and does nothing afterwards. Leaving shuts down what was

@@ -27,7 +27,7 @@ class WritingObserver:
 
     Args:
         writer: Is started with the first stage: its thread imports mlflow, best after torch and ray are imported.
-        observer: Is told all that this one is told.
+        observer: Receives the same events.
     """
 
     def __init__(self, writer: BackgroundWriter, observer: RunObserver) -> None:

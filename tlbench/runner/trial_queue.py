@@ -78,10 +78,10 @@ class TrialQueue:
         Args:
             name: By which the caller knows it from now on; another attempt at the same trial has another name.
         """
-        found = self._again.pop(0) if self._again else self._next()
-        if found is None:
+        trial = self._again.pop(0) if self._again else self._next()
+        if trial is None:
             return None
-        started = replace(found, began=time.time(), builds=tuple(self._gate.missing(found.cell)))
+        started = replace(trial, began=time.time(), builds=tuple(self._gate.missing(trial.cell)))
         for artifact in started.builds:
             self._gate.begin(artifact)
         self._running[name] = started

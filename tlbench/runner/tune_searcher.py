@@ -1,4 +1,4 @@
-"""Adapter of the trial queue to Ray Tune: what Tune asks for trials, and tells when they have ended."""
+"""Adapter of the trial queue to Ray Tune: proposes trials to Tune, and hands over how they ended."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tlbench.runner.trial_queue import TrialQueue
 class TuneSearcher(Searcher):
     """Translates between Tune and a :class:`TrialQueue`.
 
-    Tune's own name of a trial stands for one attempt. Tune would restart a trial whose process died by itself, but not
-    where the process died between two trials; so it is told not to, and the queue starts it anew.
+    Tune's own name of a trial stands for one attempt. Tune itself would restart a trial whose process died, but not
+    where the process died between two trials; so its restarts stay switched off, and the queue starts the trial anew.
 
     Args:
         queue: The trials.
