@@ -45,20 +45,20 @@ MUTANTS = (
     Mutant(
         "adaptation: the oracle gives the result",
         f"{PROTOCOL}:_outcome",
-        "tested[chosen]",
-        "tested[places[ORACLE]]",
+        "test_logits[selected]",
+        "test_logits[positions[_ORACLE]]",
         f"{OF_PROTOCOL}::test_the_named_validator_gives_the_result",
     ),
     Mutant(
         "adaptation: one validator for all",
         f"{PROTOCOL}:_outcome",
-        '{f"accuracy_by/{name}": accuracy[place] for name, place in places.items()}',
-        '{f"accuracy_by/{name}": accuracy[places[ranking]] for name, place in places.items()}',
+        '{f"accuracy_by/{name}": accuracy[position] for name, position in positions.items()}',
+        '{f"accuracy_by/{name}": accuracy[positions[ranking]] for name, position in positions.items()}',
         f"{OF_PROTOCOL}::test_each_validator_chooses_by_what_it_reads",
     ),
     Mutant(
         "adaptation: validators look at the test",
-        f"{PROTOCOL}:_judged",
+        "tlbench.protocols.adaptation:_validate",
         'logits["target"]',
         'logits["test"]',
         f"{OF_PROTOCOL}::test_each_validator_chooses_by_what_it_reads",
@@ -73,15 +73,15 @@ MUTANTS = (
     Mutant(
         "adaptation: the last model chosen by all",
         f"{PROTOCOL}:_outcome",
-        "best_candidate(each)",
-        "len(each) - 1",
+        "best_candidate(scores)",
+        "len(scores) - 1",
         f"{OF_PROTOCOL}::test_each_validator_chooses_by_what_it_reads",
     ),
     Mutant(
         "adaptation: what is stored is the last model's",
-        f"{PROPOSALS}:CandidateOutputs.keep",
-        "self._held[step] = logits",
-        "self._held = dict.fromkeys([*self._held, step], logits)",
+        "tlbench.protocols._candidates:CandidateOutputs.add",
+        "self._in_memory[step] = logits",
+        "self._in_memory = dict.fromkeys([*self._in_memory, step], logits)",
         f"{OF_PROTOCOL}::test_what_is_stored_is_what_the_model_answered_then",
     ),
     Mutant(
@@ -93,15 +93,15 @@ MUTANTS = (
     ),
     Mutant(
         "adaptation: every process proposes",
-        "tlbench.training.context:Context.propose",
-        "and self.rank == 0",
+        "tlbench.training.context:Context.add_candidate",
+        "and self.group.is_first",
         "",
         f"{OF_PROTOCOL}::test_only_the_first_process_keeps_and_scores",
     ),
     Mutant(
         "adaptation: episodes mix domains",
-        "tlbench.protocols.episodic:_part",
-        "& (dataset.part <= TEST)",
+        "tlbench.data.dataset:Dataset.rows_of_classes",
+        "& (self.part <= TEST)",
         "",
         f"{OF_PROTOCOL}::test_to_other_protocols_a_pair_is_its_target",
     ),
@@ -171,8 +171,8 @@ MUTANTS = (
     Mutant(
         "adapting: parts of equal size are assumed",
         f"{LOOP}:_Forward.__call__",
-        "both.split(sizes)",
-        "both.chunk(len(sizes))",
+        "joint.split(sizes)",
+        "joint.chunk(len(sizes))",
         f"{OF_LOOP}::test_answers_are_taken_apart_by_size",
     ),
     Mutant(
@@ -185,8 +185,8 @@ MUTANTS = (
     Mutant(
         "adapting: rates by check",
         f"{LOOP}:train_on_domains",
-        "_rate(cfg, taken)",
-        "_rate(cfg, first)",
+        "_rate_factor(cfg, step)",
+        "_rate_factor(cfg, first)",
         f"{OF_LOOP}::test_it_is_the_plain_loop",
     ),
     Mutant(
@@ -199,8 +199,8 @@ MUTANTS = (
     Mutant(
         "adapting: what is beside is not resumed",
         f"{LOOP}:train_on_domains",
-        "ctx.epochs(checks, trained, name=name, optimizer=optimizer)",
-        "ctx.epochs(checks, model, name=name, optimizer=optimizer)",
+        'ctx.epochs(checks, trained, {"optimizer": optimizer}, name=options.name)',
+        'ctx.epochs(checks, model, {"optimizer": optimizer}, name=options.name)',
         f"{OF_LOOP}::test_what_is_trained_beside_the_classifier_is_trained_and_resumed",
     ),
     Mutant(
@@ -213,8 +213,8 @@ MUTANTS = (
     Mutant(
         "adapting: proposals bear the wrong step",
         f"{LOOP}:train_on_domains",
-        "ctx.propose(before + last, model)",
-        "ctx.propose(before + first, model)",
+        "ctx.add_candidate(options.first_step + last, model)",
+        "ctx.add_candidate(options.first_step + first, model)",
         f"{OF_LOOP}::test_models_are_proposed_at_equal_distances",
     ),
     Mutant(
@@ -226,8 +226,8 @@ MUTANTS = (
     ),
     Mutant(
         "adapting: all parts are read",
-        f"{LOOP}:train_on_domains",
-        "part in reads",
+        "tlbench.training.adaptation.adaptation_loop:_streams",
+        "part in options.parts",
         "",
         f"{OF_LOOP}::test_answers_are_taken_apart_by_size",
     ),

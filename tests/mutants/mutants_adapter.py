@@ -13,13 +13,17 @@ BOTTLENECK, SCALING, ADDED = (
 
 MUTANTS = (
     Mutant(
-        "adapter: default up-projection", f"{BOTTLENECK}:Bottleneck.__init__", "start.zero_()", "start.mul_(1)", ADAPTER
+        "adapter: default up-projection",
+        f"{BOTTLENECK}:Bottleneck.__init__",
+        "parameter.zero_()",
+        "parameter.mul_(1)",
+        ADAPTER,
     ),
     Mutant(
         "adapter: residual dropped",
         f"{BOTTLENECK}:AdaptedModule.forward",
-        "torch.add(h, self.adapter(read), alpha=self._scale)",
-        "self._scale * self.adapter(read)",
+        "torch.add(h, self.adapter(adapter_input), alpha=self._scale)",
+        "self._scale * self.adapter(adapter_input)",
         ADAPTER,
     ),
     Mutant("adapter: scale ignored", f"{BOTTLENECK}:AdaptedModule.forward", "alpha=self._scale", "", ADAPTER),
@@ -37,7 +41,13 @@ MUTANTS = (
         "h",
         ADAPTER,
     ),
-    Mutant("adapter: attention left out", f"{BOTTLENECK}:_places", 'if placement == "houlsby":', "if False:", ADAPTER),
+    Mutant(
+        "adapter: attention left out",
+        "tlbench.training.parameter_efficient.bottleneck_adapters:_sites",
+        'if placement == "houlsby":',
+        "if False:",
+        ADAPTER,
+    ),
     Mutant(
         "adapter: rest of the tuple lost",
         f"{BOTTLENECK}:AdaptedModule.forward",
@@ -69,12 +79,16 @@ MUTANTS = (
     Mutant(
         "adapter: a second set of adapters",
         f"{BOTTLENECK}:add_adapters",
-        "if any(True for _ in _adapted(backbone)):",
+        "if any(True for _ in _adapted_modules(backbone)):",
         "if False:",
         ADAPTER,
     ),
     Mutant(
-        "adapter: mode of the backbone lost", f"{BOTTLENECK}:_shapes", "backbone.train(was_training)", "pass", ADAPTER
+        "adapter: mode of the backbone lost",
+        "tlbench.training.parameter_efficient.example_forward:example_features",
+        "backbone.train(was_training)",
+        "pass",
+        ADAPTER,
     ),
     Mutant("adapter: norms trained unasked", "tlbench.methods.adapter:fit", "if cfg.norms else []", "", ADAPTER),
     Mutant(
@@ -86,7 +100,7 @@ MUTANTS = (
     Mutant(
         "adapter: moved statistics not stored",
         f"{ADDED}:train_added_parameters",
-        "[*trained, *moved]",
+        "[*trained, *changed]",
         "trained",
         ADAPTER,
     ),
@@ -95,23 +109,35 @@ MUTANTS = (
     ),
     Mutant(
         "ssf: shift is scaled twice",
-        f"{SCALING}:Scaled.bias_now",
+        "tlbench.training.parameter_efficient.scaling:Scaled.effective_bias",
         "torch.addcmul(self.beta, self.gamma, own)",
         "self.gamma * (own + self.beta)",
         SSF,
     ),
     Mutant(
         "ssf: bias is not scaled",
-        f"{SCALING}:Scaled.bias_now",
+        "tlbench.training.parameter_efficient.scaling:Scaled.effective_bias",
         "torch.addcmul(self.beta, self.gamma, own)",
         "self.beta + own",
         SSF,
     ),
     Mutant("ssf: merged bias follows beta", f"{SCALING}:merge_scales", "bias.clone()", "bias", SSF),
     Mutant("ssf: bias is not merged", f"{SCALING}:merge_scales", "if bias is not None:", "if False:", SSF),
-    Mutant("ssf: packed attention left out", f"{SCALING}:_channels", "len(layer.in_proj_weight)", "", SSF),
-    Mutant("ssf: normalisation left out", f"{SCALING}:_channels", "tuple(layer.normalized_shape)", "()", SSF),
-    Mutant("ssf: idle scales stay", f"{SCALING}:add_scales", "_drop_idle(backbone, x)", "", SSF),
+    Mutant(
+        "ssf: packed attention left out",
+        "tlbench.training.parameter_efficient.scaling:_scale_shape",
+        "len(layer.in_proj_weight)",
+        "",
+        SSF,
+    ),
+    Mutant(
+        "ssf: normalisation left out",
+        "tlbench.training.parameter_efficient.scaling:_scale_shape",
+        "tuple(layer.normalized_shape)",
+        "()",
+        SSF,
+    ),
+    Mutant("ssf: idle scales stay", f"{SCALING}:add_scales", "_remove_unused(backbone, x)", "", SSF),
     Mutant(
         "ssf: single precision in mixed",
         f"{SCALING}:ScaledLinear.forward",
@@ -124,7 +150,7 @@ MUTANTS = (
     Mutant(
         "ssf: scales lost on global batch normalisation",
         f"{SCALING}:add_scales",
-        "if parallel:",
+        "if distributed:",
         "if False:",
         "tests/methods/test_methods_in_parallel.py",
     ),

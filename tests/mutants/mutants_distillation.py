@@ -38,7 +38,7 @@ MUTANTS = (
     ),
     Mutant(
         "distillation: teacher in training mode",
-        f"{METHOD}:_teacher_logits.ask",
+        "tlbench.methods.distillation:_teacher_logits.predict",
         "teacher(batch.x)",
         "teacher.train()(batch.x)",
         DISTILLATION,
@@ -52,21 +52,21 @@ MUTANTS = (
     ),
     Mutant(
         "distillation: teacher in inference mode",
-        f"{METHOD}:_teacher_logits.ask",
+        "tlbench.methods.distillation:_teacher_logits.predict",
         "torch.no_grad()",
         "torch.inference_mode()",
         DISTILLATION,
     ),
     Mutant(
         "distillation: teacher with gradients",
-        f"{METHOD}:_teacher_logits.ask",
+        "tlbench.methods.distillation:_teacher_logits.predict",
         "with torch.no_grad(), ctx.autocast():",
         "with ctx.autocast():",
         DISTILLATION,
     ),
     Mutant(
         "distillation: teacher never in mixed precision",
-        f"{METHOD}:_teacher_logits.ask",
+        "tlbench.methods.distillation:_teacher_logits.predict",
         "with torch.no_grad(), ctx.autocast():",
         "with torch.no_grad():",
         DISTILLATION,
@@ -95,8 +95,8 @@ MUTANTS = (
     Mutant(
         "distillation: kept answers out of order",
         f"{METHOD}:_teacher_logits",
-        "known[batch.rows.to(known.device)]",
-        "known[:len(batch.rows)]",
+        "logits[batch.rows.to(logits.device)]",
+        "logits[:len(batch.rows)]",
         DISTILLATION,
     ),
     Mutant(
@@ -109,7 +109,7 @@ MUTANTS = (
     Mutant(
         "distillation: hard term of unknown labels",
         f"{METHOD}:distillation_loss.loss",
-        "* known",
+        "* labelled",
         "",
         DISTILLATION,
     ),
@@ -123,7 +123,7 @@ MUTANTS = (
     Mutant(
         "distillation: teacher's choice in place of the label",
         f"{METHOD}:distillation_loss.loss",
-        "torch.where(known, batch.y, teacher.argmax(1))",
+        "torch.where(labelled, batch.y, teacher.argmax(1))",
         "teacher.argmax(1)",
         DISTILLATION,
     ),
@@ -144,15 +144,15 @@ MUTANTS = (
     Mutant(
         "distillation: parts of dkd changed over",
         f"{LOSSES}:decoupled_kl",
-        "alpha * target + beta * others",
-        "beta * target + alpha * others",
+        "alpha * tckd + beta * nckd",
+        "beta * tckd + alpha * nckd",
         DISTILLATION,
     ),
     Mutant(
         "distillation: dkd without squared temperature",
         f"{LOSSES}:decoupled_kl",
-        "temperature**2 * (alpha * target + beta * others)",
-        "alpha * target + beta * others",
+        "temperature**2 * (alpha * tckd + beta * nckd)",
+        "alpha * tckd + beta * nckd",
         DISTILLATION,
     ),
     Mutant(

@@ -43,7 +43,7 @@ MUTANTS = (
     ),
     Mutant(
         "protonet: other shots in training",
-        "tlbench.training.fewshot.episodic_loop:_draw",
+        "tlbench.training.fewshot.episodic_loop:_sample",
         "shots=task.info.shots",
         "shots=1",
         f"{TRAINED}::test_the_loss_of_an_episode_is_the_papers",
@@ -72,8 +72,8 @@ MUTANTS = (
     Mutant(
         "protonet: rows of this process only",
         "tlbench.training.collectives:gather_rows",
-        "differentiable_all_reduce(piece.new_zeros(count, piece.shape[1]).index_copy(0, mine, piece))",
-        "piece.new_zeros(count, piece.shape[1]).index_copy(0, mine, piece)",
+        "differentiable_all_reduce(shard.new_zeros(count, shard.shape[1]).index_copy(0, positions, shard))",
+        "shard.new_zeros(count, shard.shape[1]).index_copy(0, positions, shard)",
         PARALLEL,
     ),
     Mutant(
@@ -93,20 +93,20 @@ MUTANTS = (
     Mutant(
         "episodes: support in the order of classes",
         "tlbench.protocols.episodic:score",
-        "query, truth, ways = query[:, :most], truth[:, :most], episodes.support.shape[1]",
+        "query, truth, ways = query[:, :queries], truth[:, :queries], episodes.support.shape[1]",
         (
             "support, labels = torch.from_numpy(episodes.support).flatten(1), episode_labels(episodes.support)\n"
-            "query, truth, ways = query[:, :most], truth[:, :most], episodes.support.shape[1]"
+            "query, truth, ways = query[:, :queries], truth[:, :queries], episodes.support.shape[1]"
         ),
         PROTOCOLS,
     ),
     Mutant(
         "episodes: queries in the order of classes",
         "tlbench.protocols.episodic:score",
-        "query, truth, ways = query[:, :most], truth[:, :most], episodes.support.shape[1]",
+        "query, truth, ways = query[:, :queries], truth[:, :queries], episodes.support.shape[1]",
         (
             "query, truth = torch.from_numpy(episodes.query).flatten(1), episode_labels(episodes.query)\n"
-            "query, truth, ways = query[:, :most], truth[:, :most], episodes.support.shape[1]"
+            "query, truth, ways = query[:, :queries], truth[:, :queries], episodes.support.shape[1]"
         ),
         PROTOCOLS,
     ),
@@ -176,7 +176,7 @@ MUTANTS = (
     Mutant(
         "meta_baseline: the classifier does not compete",
         "tlbench.training.fewshot.episodic_loop:train_on_episodes",
-        "if from_start and held_out is not None and task.val is not None:",
+        "if training.score_initial and validation is not None and task.val is not None:",
         "if False:",
         META,
     ),
@@ -198,8 +198,8 @@ MUTANTS = (
     Mutant(
         "baseline_pp: gradient along the direction",
         "tlbench.methods.baseline_pp:fit_directions",
-        "pull - along / length * coefficients",
-        "pull",
+        "by_cosine - radial / length * coefficients",
+        "by_cosine",
         PLUS,
     ),
     Mutant("baseline_pp: no momentum", "tlbench.methods.baseline_pp:_MOMENTUM", "0.9", "0.0", PLUS),
@@ -240,7 +240,7 @@ MUTANTS = (
     ),
     Mutant(
         "logistic_support: stops after two steps",
-        "tlbench.training.fewshot.support_logistic:_NEWTON",
+        "tlbench.training.fewshot.support_logistic:_NEWTON_STEPS",
         "100",
         "2",
         REGRESSION,
@@ -276,21 +276,21 @@ MUTANTS = (
     Mutant(
         "fine-tune: episodes fill the cell's curves",
         "tlbench.training.fewshot.support_finetuning:SupportFineTuner._solve",
-        "Context(self._ctx.cell, self._ctx.device, precision=self._ctx.precision)",
+        "Context(self._ctx.random_root, self._ctx.device, precision=self._ctx.precision)",
         "self._ctx",
         TUNED,
     ),
     Mutant(
         "epochs: one process in a group asks the others",
-        "tlbench.training.context:Context.epochs",
-        "self.world > 1",
+        "tlbench.training.epoch_loop:Epochs._resume",
+        "self._group.is_distributed",
         "torch.distributed.is_initialized()",
         f"{ALONE}::test_the_first_process_solves_episodes_by_itself",
     ),
     Mutant(
         "epochs: every process continues by itself",
-        "tlbench.training.context:Context.epochs",
-        "self.world > 1",
+        "tlbench.training.epoch_loop:Epochs._resume",
+        "self._group.is_distributed",
         "False",
         f"{ALONE}::test_both_processes_continue_from_the_first_ones_checkpoint",
     ),

@@ -23,7 +23,7 @@ MUTANTS = (
     ),
     Mutant(
         "unfreezing: from the bottom up",
-        "tlbench.methods.gradual_unfreezing:_thaw.unfreeze",
+        "tlbench.methods.gradual_unfreezing:_unfreezing.unfreeze",
         "depth >= lowest",
         "depth < len(layers) - lowest",
         THAW,
@@ -66,7 +66,7 @@ MUTANTS = (
     Mutant(
         "rates: triangle without its floor",
         "tlbench.training.schedules:slanted_triangular",
-        "(1 + height * (_SLANT - 1)) / _SLANT",
+        "(1 + height * (_SLANTED_RATIO - 1)) / _SLANTED_RATIO",
         "height",
         SCHEDULES,
     ),
@@ -78,7 +78,11 @@ MUTANTS = (
         PREFIX,
     ),
     Mutant(
-        "prefix: whatever the memory", "tlbench.training.frozen_prefix:cache_prefix", "> _LARGEST", "> 2 ** 60", PREFIX
+        "prefix: whatever the memory",
+        "tlbench.training.frozen_prefix:cache_prefix",
+        "> _MAX_BYTES",
+        "> 2 ** 60",
+        PREFIX,
     ),
     Mutant(
         "bitfit: norms trained as well",
@@ -104,12 +108,12 @@ MUTANTS = (
     Mutant(
         "bitfit: tables among the biases", "tlbench.methods.bitfit:select_parameters", "and p.ndim == 1", "", BITFIT
     ),
-    Mutant("bitfit: nothing to train passes", "tlbench.methods.bitfit:fit", "if not chosen:", "if False:", BITFIT),
+    Mutant("bitfit: nothing to train passes", "tlbench.methods.bitfit:fit", "if not selected:", "if False:", BITFIT),
     Mutant("bitfit: batch statistics move", "tlbench.methods.bitfit:Config.batch_norm", '"frozen"', '"train"', BITFIT),
     Mutant(
         "lp_ft: starts from zero",
         "tlbench.training.linear_probe:initialise_head",
-        "model.head.weight.copy_(weights)",
+        "head.weight.copy_(weights)",
         "pass",
         STARTS,
     ),
@@ -120,7 +124,7 @@ MUTANTS = (
         "",
         STARTS,
     ),
-    Mutant("lp_ft: the probe does not compete", "tlbench.methods.lp_ft:fit", "from_start=True", "", STARTS),
+    Mutant("lp_ft: the probe does not compete", "tlbench.methods.lp_ft:fit", "score_initial=True", "", STARTS),
     Mutant(
         "lp_ft: folded in single precision",
         f"{PROBE}:LinearProbe.folded",
@@ -131,13 +135,13 @@ MUTANTS = (
     Mutant(
         "lp_ft: each process starts from its own probe",
         f"{PROBE}:initialise_head",
-        "broadcast_from_rank_zero(replace(probe, **tensors))",
+        "broadcast_from_rank_zero(probe)",
         "replace(probe, **tensors)",
         LP_FT,
     ),
     Mutant(
         "lp_ft: the probe counts as the first epoch",
-        "tlbench.training.epoch_loop:Epochs.score_start",
+        "tlbench.training.epoch_loop:Epochs.score_initial",
         "-1",
         "0",
         LP_FT,
@@ -153,16 +157,16 @@ MUTANTS = (
     Mutant(
         "l2_sp: the gradient forgets its factor",
         "tlbench.methods.l2_sp:_HalfSquare.backward",
-        "torch._foreach_mul(ctx.moved, gradients[0])",
+        "torch._foreach_mul(ctx.differences, gradients[0])",
         "ctx.moved",
         L2_SP,
     ),
-    Mutant("l2_sp: the head is not pulled", "tlbench.methods.l2_sp:fit.penalty", "+ cfg.beta * to_zero()", "", L2_SP),
+    Mutant("l2_sp: the head is not pulled", "tlbench.methods.l2_sp:fit.penalty", "+ cfg.beta * from_zero()", "", L2_SP),
     Mutant(
         "l2_sp: each process counts the penalty",
         "tlbench.training.supervised_loop:_train_epoch",
-        "penalty()",
-        "ctx.world * penalty()",
+        "options.penalty()",
+        "ctx.group.world_size * options.penalty()",
         L2_SP,
     ),
     Mutant("l2_sp: distance that is not squared", "tlbench.methods.l2_sp:_HalfSquare.forward", ".square()", "", L2_SP),
@@ -176,7 +180,7 @@ MUTANTS = (
     Mutant(
         "l2_sp: not halved",
         "tlbench.methods.l2_sp:_HalfSquare.forward",
-        "0.5 * torch.stack(torch._foreach_norm(ctx.moved)).square().sum()",
+        "0.5 * torch.stack(torch._foreach_norm(ctx.differences)).square().sum()",
         "torch.stack(torch._foreach_norm(ctx.moved)).square().sum()",
         STARTS,
     ),

@@ -15,17 +15,23 @@ START, UPDATES, ATTENTION, MERGING, TARGETS = (
 METHOD_TESTS = "tests/methods/test_lora.py"
 
 MUTANTS = (
-    Mutant("lora: B does not start at zero", f"{INTO}:add_low_rank", "own.new_zeros", "own.new_ones", START),
+    Mutant(
+        "lora: B does not start at zero",
+        "tlbench.training.parameter_efficient.low_rank_layers:add_update",
+        "own.new_zeros",
+        "own.new_ones",
+        START,
+    ),
     Mutant(
         "lora: A is not scaled by its inputs",
-        f"{INTO}:add_low_rank",
+        "tlbench.training.parameter_efficient.low_rank_layers:add_update",
         "a.uniform_(-(columns**-0.5), columns**-0.5, generator=generator)",
         "a.uniform_(-1, 1, generator=generator)",
         START,
     ),
     Mutant(
         "lora: A from the global generator",
-        f"{INTO}:add_low_rank",
+        "tlbench.training.parameter_efficient.low_rank_layers:add_update",
         "generator=generator",
         "",
         START,
@@ -49,14 +55,14 @@ MUTANTS = (
     ),
     Mutant(
         "lora: transposed merge",
-        f"{LAYERS}:LowRank.weight_now",
+        f"{LAYERS}:LowRank.effective_weight",
         "torch.addmm(parts[part], b, a, alpha=self.design.scale)",
         "parts[part] + self.design.scale * (b @ a).flatten().view(parts[part].T.shape).T",
         MERGING,
     ),
     Mutant(
         "lora: merge without the factor",
-        f"{LAYERS}:LowRank.weight_now",
+        f"{LAYERS}:LowRank.effective_weight",
         "alpha=self.design.scale",
         "",
         MERGING,
@@ -64,8 +70,8 @@ MUTANTS = (
     Mutant(
         "lora: merging changes the base",
         f"{INTO}:merge_low_rank",
-        'layer.register_buffer("merged", layer.weight_now().clone(), persistent=False)',
-        "layer._parameters[layer.reads].copy_(layer.weight_now())",
+        'layer.register_buffer("merged", layer.effective_weight().clone(), persistent=False)',
+        "layer._parameters[layer.reads].copy_(layer.effective_weight())",
         MERGING,
     ),
     Mutant("lora: merged weights are kept in the state", f"{INTO}:merge_low_rank", "persistent=False", "", MERGING),
@@ -88,18 +94,20 @@ MUTANTS = (
     Mutant(
         "lora: keys among query and value",
         f"{METHOD}:choose_layers",
-        '_rows(backbone, name, at, "qv")',
+        '_blocks(backbone, name, layer, "qv")',
         '_rows(backbone, name, at, "qkv")',
         TARGETS,
     ),
     Mutant(
         "lora: packed rows head by head taken part by part",
-        f"{METHOD}:_rows",
+        "tlbench.methods.lora:_blocks",
         "by_head",
         "",
         TARGETS,
     ),
-    Mutant("lora: a target that matches nothing passes", f"{METHOD}:_matching", "if not found:", "if False:", TARGETS),
+    Mutant(
+        "lora: a target that matches nothing passes", f"{METHOD}:_matching", "if not matches:", "if False:", TARGETS
+    ),
     Mutant(
         "lora: a layer that is matched twice passes",
         f"{METHOD}:_matching",
@@ -117,26 +125,28 @@ MUTANTS = (
     Mutant(
         "lora: twice into the same backbone",
         f"{INTO}:add_low_rank",
-        "if any(True for _ in _layers(backbone)):",
+        "if any(True for _ in _updated_layers(backbone)):",
         "if False:",
         MERGING,
     ),
-    Mutant("lora: what does not act stays in", f"{INTO}:add_low_rank", "for name in idle:", "for name in []:", START),
+    Mutant("lora: what does not act stays in", f"{INTO}:add_low_rank", "for name in unused:", "for name in []:", START),
     Mutant(
         "lora: the update of a layer that is called is multiplied out",
         f"{LAYERS}:LowRankLinear.forward",
-        'self.project(x, self._parameters["weight"], self._parameters["bias"])',
+        'self.project(x, self.base("weight"), self._parameters["bias"])',
         'linear(x, self.weight, self._parameters["bias"])',
         UPDATES,
     ),
     Mutant(
         "lora: dropout in evaluation",
-        f"{LAYERS}:LowRank.seen",
+        f"{LAYERS}:LowRank.update_input",
         "if self.design.dropout and self.training else x",
         "",
         UPDATES,
     ),
-    Mutant("lora: no dropout", f"{LAYERS}:LowRank.seen", "self.design.dropout and self.training", "False", UPDATES),
+    Mutant(
+        "lora: no dropout", f"{LAYERS}:LowRank.update_input", "self.design.dropout and self.training", "False", UPDATES
+    ),
     Mutant(
         "lora: the gradient of the input misses the update",
         f"{LAYERS}:_Project.backward",
@@ -161,7 +171,7 @@ MUTANTS = (
     Mutant(
         "lora: a kernel of A without the stride",
         f"{LAYERS}:LowRankConv2d.forward",
-        "self._conv_forward(self.seen(x), kernels, None)",
+        "convolve(self.update_input(x), kernels, None)",
         "conv2d(self.seen(x), kernels)",
         UPDATES,
     ),
@@ -170,7 +180,7 @@ MUTANTS = (
     Mutant(
         "lora: attention drops no weights",
         f"{LAYERS}:LowRankAttention.forward",
-        "self.dropout if self.training else 0.0",
+        "layer.dropout if self.training else 0.0",
         "0.0",
         ATTENTION,
     ),

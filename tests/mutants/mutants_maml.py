@@ -19,7 +19,7 @@ MUTANTS = (
     Mutant(
         "maml: queries answered by the base parameters",
         "tlbench.methods.maml:GradientDescentLearner.losses.loss",
-        "self._answers(values, x, q, ways)",
+        "self._query_logits(values, x, q, ways)",
         "self._answers(start, x, q, ways)",
         f"{MAML}::test_gradient_equals_that_of_higher",
     ),
@@ -67,14 +67,14 @@ MUTANTS = (
     ),
     Mutant(
         "maml: fused normalisation is taken for right at once",
-        "tlbench.training.fewshot.vmap_support:_misleads",
-        'or "norm" in name and not any(right in name for right in _RIGHT)',
+        "tlbench.training.fewshot.vmap_support:_is_unsafe",
+        'or "norm" in name and not any(correct in name for correct in _CORRECT_NORMS)',
         "",
         TOGETHER,
     ),
     Mutant(
         "maml: dropout is taken for right at once",
-        "tlbench.training.fewshot.vmap_support:_misleads",
+        "tlbench.training.fewshot.vmap_support:_is_unsafe",
         "random",
         "",
         TOGETHER,
@@ -103,7 +103,7 @@ MUTANTS = (
     ),
     Mutant(
         "maml: queries normalise themselves under the support's statistics",
-        "tlbench.methods.maml:GradientDescentLearner._answers",
+        "tlbench.methods.maml:GradientDescentLearner._query_logits",
         "torch.cat([support, query]) if self._by_support else query",
         "query",
         f"{MAML}::test_transduction_is_declared",
@@ -168,21 +168,21 @@ MUTANTS = (
         "maml: clamp of each process's part",
         "tlbench.methods.maml:fit.backward",
         (
-            "all_reduce_gradients(parameters, ctx)\n"
+            "all_reduce_gradients(parameters, ctx.group)\n"
             "if cfg.clamp is not None:\n"
             "    nn.utils.clip_grad_value_(parameters, cfg.clamp)"
         ),
         (
             "if cfg.clamp is not None:\n"
             "    nn.utils.clip_grad_value_(parameters, cfg.clamp)\n"
-            "all_reduce_gradients(parameters, ctx)"
+            "all_reduce_gradients(parameters, ctx.group)"
         ),
         PARALLEL,
     ),
     Mutant(
         "maml: gradients of this process only",
         "tlbench.training.collectives:all_reduce_gradients",
-        ("if ctx.world == 1:\n    return"),
+        ("if not group.is_distributed:\n    return"),
         "return",
         PARALLEL,
     ),
@@ -195,7 +195,7 @@ MUTANTS = (
     ),
     Mutant(
         "maml: training episodes have other ways than the test",
-        "tlbench.training.fewshot.episodic_loop:_draw",
+        "tlbench.training.fewshot.episodic_loop:_sample",
         "task.info.classes",
         "3",
         f"{MAML}::test_training_episodes_have_the_ways_of_the_test",

@@ -25,10 +25,10 @@ MUTANTS = (
     Mutant(
         "mlm: masking in place",
         f"{MASKING}:mask_tokens",
-        "return MaskedTexts(torch.where(selected, hidden, ids), torch.where(selected, ids, IGNORE_INDEX))",
+        "return MaskedTexts(torch.where(selected, masked, ids), torch.where(selected, ids, IGNORE_INDEX))",
         (
             "labels = torch.where(selected, ids, IGNORE_INDEX)\n"
-            "return MaskedTexts(ids.copy_(torch.where(selected, hidden, ids)), labels)"
+            "return MaskedTexts(ids.copy_(torch.where(selected, masked, ids)), labels)"
         ),
         MASKING_TESTS,
     ),
@@ -59,21 +59,21 @@ MUTANTS = (
     Mutant(
         "mlm: a special id among the random ones",
         f"{MASKING}:non_special_tokens",
-        "found[~torch.isin(found, torch.tensor(vocabulary.special, device=found.device))]",
+        "ids[~torch.isin(ids, torch.tensor(vocabulary.special, device=ids.device))]",
         "found",
         MASKING_TESTS,
     ),
     Mutant(
         "mlm: random tokens are not even",
-        f"{MASKING}:_drawn",
-        "torch.randint(len(ordinary), ids.shape, generator=generator)",
-        "torch.randint(len(ordinary), ids.shape, generator=generator) // 2",
+        "tlbench.training.selfsupervised.masking:_random_tokens",
+        "torch.randint(len(replacements), ids.shape, generator=generator)",
+        "torch.randint(len(replacements), ids.shape, generator=generator) // 2",
         MASKING_TESTS,
     ),
     Mutant(
         "mlm: no text to draw a token from breaks",
-        f"{MASKING}:_drawn",
-        "if not len(ordinary):",
+        "tlbench.training.selfsupervised.masking:_random_tokens",
+        "if not len(replacements):",
         "if False:",
         MASKING_TESTS,
     ),
@@ -94,7 +94,7 @@ MUTANTS = (
     Mutant(
         "mlm: augmentation of images is searched",
         f"{METHOD}:Config.augment",
-        'Field("none", description="of images: without effect here")',
+        'Field("none", description="of images: no effect here")',
         'tunable("none", choice("none", "shift"), "of images: without effect here")',
         "tests/search/test_space.py::test_what_has_no_effect_is_not_searched",
     ),
@@ -152,8 +152,8 @@ MUTANTS = (
     Mutant(
         "mlm: an untied decoder",
         f"{HEAD}:LanguageModel.forward",
-        "self.backbone.body.embedding.weight",
-        'self.__dict__.setdefault("own", self.backbone.body.embedding.weight.detach().clone().requires_grad_())',
+        "self._encoder.embedding.weight",
+        'self.__dict__.setdefault("own", self._encoder.embedding.weight.detach().clone().requires_grad_())',
         TESTS,
     ),
     Mutant(
@@ -248,7 +248,7 @@ MUTANTS = (
         TESTS,
     ),
     Mutant("mlm: two losses in one curve", f"{METHOD}:fit", '"pretrain_loss"', '"train_loss"', TESTS),
-    Mutant("mlm: losses in low precision", f"{METHOD}:_train_epoch", "logits.float()", "logits", TESTS),
+    Mutant("mlm: losses in low precision", f"{METHOD}:_train_epoch", "at_least_float32(logits)", "logits", TESTS),
     Mutant("mlm: trained as if evaluated", f"{METHOD}:_train", "model.train()", "", TESTS),
     Mutant(
         "mlm: the labels are learnt from the texts' epochs",

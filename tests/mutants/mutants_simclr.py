@@ -18,7 +18,7 @@ MUTANTS = (
     Mutant(
         "nt-xent: skips normalisation",
         f"{CONTRASTIVE}:nt_xent",
-        "normalize(z if z.dtype == torch.float64 else z.float(), dim=1)",
+        "normalize(at_least_float32(z), dim=1)",
         "z if z.dtype == torch.float64 else z.float()",
         LOSS,
     ),
@@ -41,8 +41,8 @@ MUTANTS = (
     Mutant(
         "simclr: no gradient through the gathering",
         f"{CONTRASTIVE}:gather_views",
-        "gather_rows(torch.cat(z.tensor_split(2), 1), count, ctx)",
-        "gather_rows(torch.cat(z.tensor_split(2), 1), count, ctx).detach()",
+        "gather_rows(torch.cat(z.tensor_split(2), 1), count, group)",
+        "gather_rows(torch.cat(z.tensor_split(2), 1), count, group).detach()",
         TOGETHER,
     ),
     Mutant(
@@ -52,7 +52,13 @@ MUTANTS = (
         "pairs.reshape(2 * count, -1)",
         TOGETHER,
     ),
-    Mutant("simclr: second views of another process", f"{METHOD}:_places", "own + count", "own + len(own)", TOGETHER),
+    Mutant(
+        "simclr: second views of another process",
+        "tlbench.methods.simclr:_positions",
+        "own + count",
+        "own + len(own)",
+        TOGETHER,
+    ),
     Mutant(
         "simclr: statistics of each process in the head",
         f"{METHOD}:_train",
@@ -121,8 +127,8 @@ MUTANTS = (
     Mutant(
         "simclr: optimiser is not kept",
         f"{METHOD}:_train",
-        "optimizer=optimizer",
-        "",
+        '{"optimizer": optimizer}',
+        "{}",
         "tests/methods/test_contract.py::test_contract[resumes-simclr-pretrain]",
     ),
     Mutant("simclr: the suite's temperature is not read", f"{METHOD}:train_step", "cfg.temperature", "0.5", BY_HAND),
@@ -135,14 +141,14 @@ MUTANTS = (
     ),
     Mutant(
         "lars: norm before decay",
-        "tlbench.training.lars:LARS._move",
+        "tlbench.training.lars:LARS._update",
         '_factors(weights, updates, group["lr"], group["trust"])',
         '_factors(weights, gradients, group["lr"], group["trust"])',
         LARS,
     ),
     Mutant(
         "lars: momentum is forgotten",
-        "tlbench.training.lars:LARS._move",
+        "tlbench.training.lars:LARS._update",
         'group["momentum"]',
         '0 * group["momentum"]',
         LARS,
@@ -150,7 +156,7 @@ MUTANTS = (
     Mutant(
         "lars: divides by zero",
         "tlbench.training.lars:_factors",
-        "torch.where(both, trust * lengths / steps, 1.0)",
+        "torch.where(nonzero, trust * weight_norms / update_norms, 1.0)",
         "trust * lengths / steps",
         LARS,
     ),
@@ -172,8 +178,8 @@ MUTANTS = (
     Mutant(
         "views: one draw for a whole batch",
         "tlbench.training.selfsupervised.views:sample_view_transforms",
-        "torch.rand(count, _DRAWS, generator=generator)",
-        "torch.rand(1, _DRAWS, generator=generator).expand(count, -1)",
+        "torch.rand(count, _NUMBERS, generator=generator)",
+        "torch.rand(1, _NUMBERS, generator=generator).expand(count, -1)",
         VIEWS,
     ),
     Mutant(
@@ -186,10 +192,8 @@ MUTANTS = (
     Mutant(
         "views: both views alike",
         "tlbench.training.selfsupervised.views:ViewBatches.epoch",
-        "[sample_view_transforms(self._policy, self._strength, len(rows), generator)"
-        ".each(ctx.shard) for _ in range(2)]",
-        "[sample_view_transforms(self._policy, self._strength, len(rows), generator)"
-        ".each(ctx.shard) for _ in range(1)] * 2",
+        "[sample_view_transforms(self._policy, self._strength, len(rows), generator) for _ in range(2)]",
+        "[sample_view_transforms(self._policy, self._strength, len(rows), generator)] * 2",
         VIEWS,
     ),
     Mutant(
@@ -202,7 +206,7 @@ MUTANTS = (
     Mutant(
         "views: jitter always",
         "tlbench.training.selfsupervised.views:sample_view_transforms",
-        "jittered < _JITTERED",
+        "jittered < _JITTER_PROBABILITY",
         "jittered < 1",
         VIEWS,
     ),
@@ -216,7 +220,7 @@ MUTANTS = (
     Mutant(
         "views: crop and bend add up",
         "tlbench.training.selfsupervised.views:_compose",
-        "both[:, :, 2:]",
+        "product[:, :, 2:]",
         "inner[:, :, 2:]",
         VIEWS,
     ),
@@ -236,7 +240,7 @@ MUTANTS = (
     ),
     Mutant(
         "views: hue turns back",
-        "tlbench.training.selfsupervised.colour_jitter:turn_hue",
+        "tlbench.training.selfsupervised.colour_jitter:shift_hue",
         "sixth + 6 * turns.to(x)[:, None, None]",
         "sixth - 6 * turns.to(x)[:, None, None]",
         VIEWS,

@@ -14,54 +14,62 @@ TESTS = "tests/training/test_text_batches.py"
 MUTANTS = (
     Mutant(
         "text batches: a piece counts as a batch",
-        f"{BATCHES}:Batches.pieces",
+        f"{BATCHES}:Batches.micro_batches",
         "batch.size",
         "len(own)",
         TESTS,
     ),
     Mutant(
         "text batches: pieces of any lengths",
-        f"{BATCHES}:Batches.pieces",
+        f"{BATCHES}:Batches.micro_batches",
         "lengths[batch.rows].argsort(stable=True)",
         "torch.arange(len(batch.rows))",
         TESTS,
     ),
     Mutant(
         "text batches: places for rows",
-        f"{BATCHES}:Batches.pieces",
-        "[batch.rows[places] for places in order.tensor_split(count)]",
+        f"{BATCHES}:Batches.micro_batches",
+        "[batch.rows[positions] for positions in order.tensor_split(count)]",
         "list(order.tensor_split(count))",
         TESTS,
     ),
     Mutant(
         "text batches: the last piece is lost",
-        f"{BATCHES}:Batches.pieces",
+        f"{BATCHES}:Batches.micro_batches",
         "for own in rows",
         "for own in rows[:-1]",
         TESTS,
     ),
-    Mutant("text batches: shares are cut, too", f"{BATCHES}:Batches.pieces", "or self._ctx.world > 1", "", TESTS),
-    Mutant("text batches: cut on a GPU", f"{BATCHES}:Batches.pieces", 'or self._ctx.device.type != "cpu"', "", TESTS),
-    Mutant("text batches: tiny pieces", f"{BATCHES}:Batches.pieces", "// _LEAST", "", TESTS),
+    Mutant(
+        "text batches: shares are cut, too",
+        f"{BATCHES}:Batches.micro_batches",
+        "or self._ctx.group.is_distributed",
+        "",
+        TESTS,
+    ),
+    Mutant(
+        "text batches: cut on a GPU", f"{BATCHES}:Batches.micro_batches", 'or self._ctx.device.type != "cpu"', "", TESTS
+    ),
+    Mutant("text batches: tiny pieces", f"{BATCHES}:Batches.micro_batches", "// _MIN_MICRO_BATCH", "", TESTS),
     Mutant(
         "text batches: gradients of the last piece only",
         f"{LOOP}:_train_epoch",
-        ("with ctx.autocast():\n    logits = stage.wrapped(piece.x)"),
-        ("optimizer.zero_grad(set_to_none=True)\nwith ctx.autocast():\n    logits = stage.wrapped(piece.x)"),
+        ("with ctx.autocast():\n    logits = stage.wrapped(part.x)"),
+        ("optimizer.zero_grad(set_to_none=True)\nwith ctx.autocast():\n    logits = stage.wrapped(part.x)"),
         TESTS,
     ),
     Mutant(
         "text batches: a penalty on each piece",
         f"{LOOP}:_train_epoch",
-        "piece is last",
+        "part is last",
         "",
         TESTS,
     ),
     Mutant(
         "text batches: the loss of the last piece is logged",
         f"{LOOP}:_train_epoch",
-        "seen += losses.detach().sum()",
-        "if piece is last:\n    seen += losses.detach().sum()",
+        "loss_sum += losses.detach().sum()",
+        "if part is last:\n    loss_sum += losses.detach().sum()",
         TESTS,
     ),
     Mutant(
@@ -81,18 +89,16 @@ MUTANTS = (
     Mutant(
         "text batches: embeddings stay in the order of lengths",
         f"{FEATURES}:embed",
-        "z if places is None else torch.empty_like(z).index_copy_(0, torch.from_numpy(places), z)",
+        "z if order is None else torch.empty_like(z).index_copy_(0, torch.from_numpy(order), z)",
         "z",
         TESTS,
     ),
     Mutant(
         "text batches: embeddings of other rows",
         f"{FEATURES}:embed",
-        "places if rows is None else rows[places]",
+        "order if rows is None else rows[order]",
         "places",
         TESTS,
     ),
-    Mutant(
-        "text batches: embedded in any order", f"{FEATURES}:_from_short_to_long", "if x.ndim != 2:", "if True:", TESTS
-    ),
+    Mutant("text batches: embedded in any order", f"{FEATURES}:_length_order", "if x.ndim != 2:", "if True:", TESTS),
 )

@@ -62,22 +62,22 @@ MUTANTS = (
     Mutant(
         "fine-tune: loss of the last shard only",
         "tlbench.training.supervised_loop:_train_epoch",
-        "ctx.mean(losses, piece.size)",
+        "ctx.global_mean(losses, part.size)",
         "losses.mean()",
         PARALLEL,
     ),
     Mutant(
         "fine-tune: batch statistics of each process",
-        "tlbench.training.data_parallel:use_global_batch_norm",
-        "layer.__class__ = GlobalBatchNorm",
+        "tlbench.training.batch_norm:use_global_batch_norm",
+        "replace_batch_norm(module, GlobalBatchNorm)",
         "pass",
         PARALLEL,
     ),
     Mutant(
         "fine-tune: optimiser is not kept",
         "tlbench.training.supervised_loop:train_classifier",
-        "optimizer=optimizer",
-        "",
+        '{"optimizer": optimizer}',
+        "{}",
         LOOP,
     ),
     Mutant(
