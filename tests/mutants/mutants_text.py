@@ -347,7 +347,7 @@ MUTANTS = (
     Mutant(
         "hf: another folder of that name",
         f"{HUB}:_planned",
-        'if found.content != info.recipe["content"]:',
+        'if encoder.content != info.recipe["content"]:',
         "if False:",
         _hub("test_a_folder_that_changed_since_the_plan_is_not_used"),
     ),
@@ -396,8 +396,8 @@ MUTANTS = (
     Mutant(
         "hf: the commit is not pinned",
         f"{LOOKED_UP}:_commit",
-        "load(locate, name, asked).parent.name",
-        "asked",
+        "load(locate, name, revision_name).parent.name",
+        "revision_name",
         _hub("test_names_of_the_hub_are_read_from_its_cache_by_commit"),
     ),
 )

@@ -51,11 +51,11 @@ def families() -> dict[str, LoadedFamily]:
 @cache
 def family_of_name() -> dict[str, str]:
     """Return the family of each listed network by name; of several families that list a name, the first has it."""
-    found: dict[str, str] = {}
+    family_of: dict[str, str] = {}
     for family in families().values():
         for name in family.code.summaries() if isinstance(family.code, NamedFamily) else ():
-            found.setdefault(name, family.name)
-    return found
+            family_of.setdefault(name, family.name)
+    return family_of
 
 
 def publishers() -> tuple[str, ...]:

@@ -62,23 +62,23 @@ def find_all_sublayers(body: nn.Module, blocks: list[str]) -> list[Sublayers]:
     BERT's blocks normalise sums within their parts, so that the layers before the sums are what counts.
     """
     modules = dict(body.named_modules())
-    found = {one.attention.rpartition(".")[0]: one for one in find_sublayers(body)}
+    sublayers = {one.attention.rpartition(".")[0]: one for one in find_sublayers(body)}
     for name in blocks:
         parts = dict(modules[name].named_children())
         pair = next((pair for pair in _WHOLE if parts.keys() >= set(pair)), None)
         if pair is not None and not isinstance(parts[pair[1]], nn.ModuleList):
-            found[name] = Sublayers(*(f"{name}.{part}" for part in pair))
+            sublayers[name] = Sublayers(*(f"{name}.{part}" for part in pair))
         elif parts.keys() >= set(_SPLIT) and all(f"{name}.{own}" in modules for own in _DENSE):
             ends = f"{name}.attention.output.dense", f"{name}.intermediate"
-            found[name] = Sublayers(f"{name}.attention", f"{name}.output.dense", *ends)
-    return [found[name] for name in blocks if name in found]
+            sublayers[name] = Sublayers(f"{name}.attention", f"{name}.output.dense", *ends)
+    return [sublayers[name] for name in blocks if name in sublayers]
 
 
 def _repeated(module: nn.Module) -> Iterator[str]:
     for child in module.children():
         kinds = {type(part).__name__ for part in child.children()}
-        held = all(next(part.parameters(), None) is not None for part in child.children())
-        if isinstance(child, nn.ModuleList) and len(kinds) == 1 and held:
+        have_parameters = all(next(part.parameters(), None) is not None for part in child.children())
+        if isinstance(child, nn.ModuleList) and len(kinds) == 1 and have_parameters:
             yield from kinds
         else:
             yield from _repeated(child)

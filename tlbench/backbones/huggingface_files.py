@@ -32,7 +32,7 @@ _CONTENT = (
 
 
 @dataclass(frozen=True)
-class Found:
+class EncoderSource:
     """An encoder as it lies in a folder or on the hub.
 
     Attributes:
@@ -89,20 +89,20 @@ def folder_of(name: str) -> Path | None:
 
 
 @cache
-def find(name: str, asked: str) -> Found:
+def find(name: str, revision_name: str) -> EncoderSource:
     """Look an encoder up, once a process.
 
     Args:
         name: As in the suite.
-        asked: The revision on the hub, or ``DEFAULT``.
+        revision_name: The revision on the hub, or ``DEFAULT``.
 
     Raises:
-        UserError: It cannot be had, is no encoder, or its tokeniser does not serve.
+        UserError: It cannot be loaded, is no encoder, or its tokeniser lacks a token for padding or for the mask.
     """
     theirs, folder = library(), folder_of(name)
-    if folder is not None and asked != "DEFAULT":
-        raise UserError(f"{name}: a folder has no revision {asked!r}", "use weights: hf")
-    content = _content_hash(folder) if folder is not None else _commit(name, asked)
+    if folder is not None and revision_name != "DEFAULT":
+        raise UserError(f"{name}: a folder has no revision {revision_name!r}", "use weights: hf")
+    content = _content_hash(folder) if folder is not None else _commit(name, revision_name)
     revision = "DEFAULT" if folder is not None else content
     with quiet():
         config = load(theirs.AutoConfig.from_pretrained, name, revision)
@@ -115,7 +115,7 @@ def find(name: str, asked: str) -> Found:
     model.no_truncation()
     model.no_padding()
     special = (token for token, added in model.get_added_tokens_decoder().items() if added.special)
-    return Found(
+    return EncoderSource(
         config=config,
         tokenizer=model.to_str(),
         pad=words.pad_token_id,
@@ -142,13 +142,13 @@ def _positions(config: Any) -> int:
     return int(most)
 
 
-def _commit(name: str, asked: str) -> str:
+def _commit(name: str, revision_name: str) -> str:
     """Return the commit of a revision on the hub; the cache keeps each in a folder of that name."""
 
     def locate(source: str, trust_remote_code: bool, **more: Any) -> Path:
         return Path(library().utils.cached_file(source, "config.json", **more))
 
-    return load(locate, name, asked).parent.name
+    return load(locate, name, revision_name).parent.name
 
 
 def _check_encoder(name: str, config: Any) -> None:
@@ -164,21 +164,21 @@ def _check_encoder(name: str, config: Any) -> None:
         )
 
 
-def load(loader: Callable[..., T], name: str, asked: str, **more: Any) -> T:
+def load(loader: Callable[..., T], name: str, revision_name: str, **more: Any) -> T:
     """Load something of an encoder from its folder, else from the cache, else from the hub.
 
     Args:
         loader: A ``from_pretrained`` of the library.
         name: As in the suite.
-        asked: The revision on the hub, or ``DEFAULT``.
+        revision_name: The revision on the hub, or ``DEFAULT``.
         **more: For the loader.
 
     Raises:
-        UserError: It cannot be had.
+        UserError: It cannot be loaded.
     """
     folder = folder_of(name)
     source = name.removeprefix(PREFIX) if folder is None else str(folder)
-    more = {"trust_remote_code": False, **({} if asked == "DEFAULT" else {"revision": asked}), **more}
+    more = {"trust_remote_code": False, **({} if revision_name == "DEFAULT" else {"revision": revision_name}), **more}
     try:
         try:
             return loader(source, local_files_only=True, **more)

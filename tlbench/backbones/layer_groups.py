@@ -48,14 +48,14 @@ def block_groups(body: nn.Module, blocks: Collection[str]) -> list[list[str]]:
 
 def _group(body: nn.Module, units: list[tuple[str, bool]]) -> list[list[str]]:
     weighted = {part for name, p in body.named_parameters() if p.ndim > 1 for part in _ancestors(name)}
-    held = {part for name, _ in body.named_parameters() for part in _ancestors(name)}
+    with_parameters = {part for name, _ in body.named_parameters() for part in _ancestors(name)}
     groups: list[list[str]] = []
     pending: list[str] = []
     for name, heavy in units:
-        if heavy and name in held and pending and not groups:
+        if heavy and name in with_parameters and pending and not groups:
             groups.append(pending)
             pending = []
-        pending += [name] if name in held else []
+        pending += [name] if name in with_parameters else []
         if heavy and pending:
             groups.append(pending)
             pending = []

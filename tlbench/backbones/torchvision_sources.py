@@ -59,12 +59,12 @@ def models() -> dict[str, Model]:
     spec = find_spec("torchvision")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("torchvision is not installed")
-    found = {}
+    models = {}
     for path in sorted((Path(spec.origin).parent / "models").glob("*.py")):
         text = path.read_text(encoding="utf-8")
         if "@register_model(" in text:
-            found.update({model.name: model for model in _models(ast.parse(text), path.stem)})
-    return dict(sorted(found.items()))
+            models.update({model.name: model for model in _models(ast.parse(text), path.stem)})
+    return dict(sorted(models.items()))
 
 
 def _models(tree: ast.Module, file: str) -> Iterator[Model]:
@@ -72,8 +72,8 @@ def _models(tree: ast.Module, file: str) -> Iterator[Model]:
     for builder in tree.body:
         if not isinstance(builder, ast.FunctionDef) or not (decorators := list(_calls(builder, "register_model"))):
             continue
-        given = [*decorators[0].args, *(keyword.value for keyword in decorators[0].keywords)]
-        name = ast.literal_eval(given[0]) if given else builder.name
+        arguments = [*decorators[0].args, *(keyword.value for keyword in decorators[0].keywords)]
+        name = ast.literal_eval(arguments[0]) if arguments else builder.name
         members = next(enums[word] for word in _annotation(builder) if word in enums)
         default = members["DEFAULT"]
         paper = _PAPER.search(" ".join((ast.get_docstring(builder) or "").split()))

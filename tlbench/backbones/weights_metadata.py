@@ -18,8 +18,8 @@ _KEY, _NOTES = "tokenizer", "notes"
 
 def carried(tokenizer: str | None, notes: Sequence[str] = ()) -> dict[str, str] | None:
     """Return the metadata of a safetensors file that carries a tokeniser, as JSON, or none, and notes."""
-    found = {} if tokenizer is None else {_KEY: tokenizer}
-    return found | ({_NOTES: json.dumps(list(notes))} if notes else {}) or None
+    metadata = {} if tokenizer is None else {_KEY: tokenizer}
+    return metadata | ({_NOTES: json.dumps(list(notes))} if notes else {}) or None
 
 
 def read_notes(file: Path) -> tuple[str, ...]:

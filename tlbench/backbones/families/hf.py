@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from tlbench.backbones.huggingface_files import PREFIX, Found, find, folder_of, library, load, quiet, weights_hash
+from tlbench.backbones.huggingface_files import (
+    PREFIX,
+    EncoderSource,
+    find,
+    folder_of,
+    library,
+    load,
+    quiet,
+    weights_hash,
+)
 from tlbench.backbones.options import label, read_options
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError
@@ -42,32 +51,32 @@ def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> Back
         UserError: transformers is not installed, there is no such encoder or revision, it cannot be had, it is no
             encoder trained as a masked language model, or an option is impossible.
     """
-    asked = str(weights["name"]) if weights["kind"] == "hf" else "DEFAULT"
-    found = find(name, asked)
+    revision_name = str(weights["name"]) if weights["kind"] == "hf" else "DEFAULT"
+    encoder = find(name, revision_name)
     options = read_options(name, Params, params)
-    usual = min(_USUAL_LENGTH, found.positions)
+    usual = min(_USUAL_LENGTH, encoder.positions)
     length = options.max_length or usual
-    if length > found.positions:
-        raise UserError(f"{name}: 'max_length' {length} is too long", f"it takes up to {found.positions} tokens")
-    given = {"max_length": length, "pooling": options.pooling}
-    changed = {key: value for key, value in given.items() if value != {"max_length": usual, "pooling": "mean"}[key]}
+    if length > encoder.positions:
+        raise UserError(f"{name}: 'max_length' {length} is too long", f"it takes up to {encoder.positions} tokens")
+    chosen = {"max_length": length, "pooling": options.pooling}
+    changed = {key: value for key, value in chosen.items() if value != {"max_length": usual, "pooling": "mean"}[key]}
     folder = folder_of(name)
     if weights["kind"] == "hf":
-        weights = {**weights, "name": found.content if folder is None else weights_hash(name, folder)}
+        weights = {**weights, "name": encoder.content if folder is None else weights_hash(name, folder)}
     shown = name if folder is None else PREFIX + folder.name
     recipe = {
         "name": shown,
         "family": "hf",
         "weights": weights,
-        "content": found.content,
-        "width": found.config.hidden_size,
+        "content": encoder.content,
+        "width": encoder.config.hidden_size,
         "vocabulary": {
-            "size": found.config.vocab_size,
-            "pad": found.pad,
-            "mask": found.mask,
-            "special": list(found.special),
+            "size": encoder.config.vocab_size,
+            "pad": encoder.pad,
+            "mask": encoder.mask,
+            "special": list(encoder.special),
         },
-        **given,
+        **chosen,
     }
     weights_label = f"hf:{weights['name'][:8]}" if weights["kind"] == "hf" else ""
     return BackboneInfo(name, "hf", "text", label(shown, changed, weights, weights_label), recipe)
@@ -112,15 +121,15 @@ def published(info: BackboneInfo) -> dict[str, Tensor]:
     """
     from tlbench.backbones.huggingface_body import Body
 
-    found, folder = _planned(info), folder_of(info.name)
-    revision = "DEFAULT" if folder is not None else found.content
+    encoder, folder = _planned(info), folder_of(info.name)
+    revision = "DEFAULT" if folder is not None else encoder.content
     if folder is not None and weights_hash(info.name, folder) != info.recipe["weights"]["name"]:
         raise _changed(info)
     more = {"use_safetensors": True, "dtype": "float32", "output_loading_info": True}
     with quiet():
-        model, told = load(library().AutoModel.from_pretrained, info.name, revision, **more)
+        model, report = load(library().AutoModel.from_pretrained, info.name, revision, **more)
     body = Body(model, info.recipe["vocabulary"]["pad"], info.recipe["pooling"])
-    missing = sorted(name for name in told["missing_keys"] if f"model.{name}" in body.state_dict())
+    missing = sorted(name for name in report["missing_keys"] if f"model.{name}" in body.state_dict())
     if missing:
         raise UserError(f"{info.label}: its file has no weights for {', '.join(missing[:4])}", "use weights: random")
     return body.state_dict()
@@ -135,16 +144,16 @@ def tokenizer(info: BackboneInfo) -> str:
     return _planned(info).tokenizer
 
 
-def _planned(info: BackboneInfo) -> Found:
+def _planned(info: BackboneInfo) -> EncoderSource:
     """Return what a recipe was made from.
 
     Raises:
         UserError: It is not there, or has another content.
     """
-    found = find(info.name, "DEFAULT" if folder_of(info.name) is not None else info.recipe["content"])
-    if found.content != info.recipe["content"]:
+    encoder = find(info.name, "DEFAULT" if folder_of(info.name) is not None else info.recipe["content"])
+    if encoder.content != info.recipe["content"]:
         raise _changed(info)
-    return found
+    return encoder
 
 
 def _changed(info: BackboneInfo) -> UserError:

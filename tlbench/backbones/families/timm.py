@@ -72,9 +72,9 @@ def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> Back
     cfg = _configuration(own, tag)
     constants = (tuple(cfg.mean), tuple(cfg.std)) if tag else _NORMALIZATIONS["half"]
     mean, std = _NORMALIZATIONS[options.normalization] if options.normalization else constants
-    given = {"image_size": size, "channels": options.channels, "normalization": (mean, std)}
+    chosen = {"image_size": size, "channels": options.channels, "normalization": (mean, std)}
     plain = {"image_size": usual, "channels": 3, "normalization": constants}
-    changed = {key: value for key, value in given.items() if value != plain[key]}
+    changed = {key: value for key, value in chosen.items() if value != plain[key]}
     if "normalization" in changed:
         changed["normalization"] = options.normalization
     if options.channels == 1:
@@ -172,12 +172,12 @@ def _resolve_weights(name: str, weights: dict[str, Any]) -> dict[str, Any]:
     own = name.removeprefix(_PREFIX)
     listed = _library().list_models(f"{own}.*", pretrained=True)
     tags = [each.removeprefix(f"{own}.") for each in listed]
-    asked = str(weights.get("name", "DEFAULT"))
+    requested = str(weights.get("name", "DEFAULT"))
     if not tags:
-        raise UserError(f"{name}: timm has no weights {asked!r} for it", "use weights: random, a file, or pretrain")
-    tag = _configuration(own, "").tag if asked == "DEFAULT" else asked
+        raise UserError(f"{name}: timm has no weights {requested!r} for it", "use weights: random, a file, or pretrain")
+    tag = _configuration(own, "").tag if requested == "DEFAULT" else requested
     if tag not in tags:
-        raise UserError(f"{name}: timm has no weights {asked!r} for it", nearest(asked, [*tags, "DEFAULT"]))
+        raise UserError(f"{name}: timm has no weights {requested!r} for it", nearest(requested, [*tags, "DEFAULT"]))
     return {**weights, "name": tag}
 
 
@@ -215,5 +215,5 @@ def _block_classes(body: nn.Module, sublayers: list[Sublayers]) -> set[str]:
     """Return the class names of the blocks; of a plain network, which has none, the poolings that end its stages."""
     names = {type(module).__name__ for module in body.modules()}
     parents = (each.attention.rpartition(".")[0] for each in sublayers)
-    found = {name for name in names if _BLOCK.fullmatch(name)}
-    return found | {type(body.get_submodule(parent)).__name__ for parent in parents} or {"MaxPool2d"}
+    blocks = {name for name in names if _BLOCK.fullmatch(name)}
+    return blocks | {type(body.get_submodule(parent)).__name__ for parent in parents} or {"MaxPool2d"}

@@ -134,11 +134,12 @@ def _published(model: Model, weights: dict[str, Any]) -> tuple[dict[str, Any], P
     """Return the weights of a recipe with the real name for ``DEFAULT``, and torchvision's facts about them."""
     if weights["kind"] != "torchvision":
         return weights, None
-    asked = str(weights.get("name", "DEFAULT"))
-    name = model.default if asked == "DEFAULT" else asked
+    requested = str(weights.get("name", "DEFAULT"))
+    name = model.default if requested == "DEFAULT" else requested
     if name not in model.weights:
         raise UserError(
-            f"{model.name}: torchvision has no weights {asked!r} for it", nearest(asked, {*model.weights, "DEFAULT"})
+            f"{model.name}: torchvision has no weights {requested!r} for it",
+            nearest(requested, {*model.weights, "DEFAULT"}),
         )
     if not model.weights[name].whole:
         raise UserError(
