@@ -193,7 +193,8 @@ def _trials(report: Report) -> pd.DataFrame:
     columns = zip([1, 2, 3, 4], values, best, [2.0] * 4, [2.0, 4.0, 6.0, 8.0], told, strict=True)
     where = (row.protocol, row.backbone, row.dataset, row.shots)
     made = [
-        (name, "lora", *rest, json.dumps({"lr": rest[0]}), False, *where, 1.0, "", "", "accuracy") for rest in columns
+        (name, "lora", *rest, json.dumps({"lr": rest[0]}), False, *where, 1.0, "", "", "accuracy", "lora", "", "")
+        for rest in columns
     ]
     return pd.DataFrame(made, columns=list(trials.COLUMNS))
 

@@ -23,6 +23,8 @@ from tlbench.report.sections._summary_protocols import protocol_boxes
 from tlbench.report.sections.leaderboard import trainings_of_rows
 from tlbench.report.sections.summary import answers
 from tlbench.report.staleness import stale
+from tlbench.store.mlflow import schema as layout
+from tlbench.store.mlflow.stored_experiment import StoredRun
 from tlbench.suite.selector import select
 
 PROBE = registry.declaration("methods", "linear_probe").code_mark
@@ -49,12 +51,28 @@ def marked(method: str, protocol: str = HERE) -> dict[str, str]:
 def test_a_result_is_stale_when_any_of_its_code_has_changed(method: str, protocol: str, old: bool) -> None:
     found = results([run("linear_probe", 0.5, tags=marked(method, protocol)), run("linear_probe", 0.5, seed=1)])
     cell = found.done["cell"].iloc[0]
-    assert stale(found.done) == ({cell} if old else frozenset())
+    assert stale(found.done, found.trials) == ({cell} if old else frozenset())
+
+
+def test_a_result_is_stale_when_the_search_that_tuned_it_is() -> None:
+    def trial(search: str, number: int, method: str) -> StoredRun:
+        tags = {layout.TRIAL_TAG: str(number), layout.SETTING_TAG: search}
+        return run("linear_probe", 0.5, 2**31, shots=f"{search}{number}", tags=tags | marked(method))
+
+    tuned = [
+        run("linear_probe", 0.5, seed, tags=marked(PROBE) | {layout.SETTING_TAG: search})
+        for seed, search in enumerate(("calm", "changed", "unmarked", ""))
+    ]
+    tried = [("calm", 1, PROBE), ("changed", 1, PROBE), ("changed", 2, "0" * 16), ("unmarked", 1, "")]
+    found = results([*tuned, *(trial(*each) for each in tried)])
+    assert len(found.trials) == 4
+    changed = found.done.loc[found.done["setting"].eq("changed"), "cell"]
+    assert stale(found.done, found.trials) == set(changed) != set()
 
 
 def test_methods_of_elsewhere_are_not_called_stale() -> None:
     found = results([run("not_installed_here", 0.5, tags=marked("0123456789abcdef"))])
-    assert stale(found.done) == frozenset()
+    assert stale(found.done, found.trials) == frozenset()
 
 
 def test_coverage_adds_up() -> None:

@@ -92,11 +92,18 @@ def requested(request: RunRequest, cells: list[Cell], chosen: list[Cell]) -> lis
         cells: All of the suite.
         chosen: Those that the run had to do.
     """
-    only, skip = select(request.only, WORDS), select(request.skip)
-    if only.words:
-        return chosen
-    skipped = {cell.id for cell in skip.of(cells)} if request.skip else set()
-    return [cell for cell in only.of(cells) if cell.id not in skipped]
+    return chosen if select(request.only, WORDS).words else selected(request, cells)
+
+
+def wants_stale(request: RunRequest) -> bool:
+    """Say whether a request asks for what is stale."""
+    return "stale" in select(request.only, WORDS).words
+
+
+def selected(request: RunRequest, cells: list[Cell]) -> list[Cell]:
+    """Return the cells that fit the selectors of a request, whatever their status."""
+    skipped = {cell.id for cell in select(request.skip).of(cells)} if request.skip else set()
+    return [cell for cell in select(request.only, WORDS).of(cells) if cell.id not in skipped]
 
 
 def command_to_continue(request: RunRequest, suite: Path, options: Mapping[str, object]) -> str:

@@ -58,7 +58,7 @@ def plan_searches(plan: Plan, suite: Suite, spaces: Mapping[str, Space]) -> tupl
         if cell.method.key not in spaces:
             return cell
         method = marked.setdefault(cell.method.key, mark_tuned(cell.method))
-        return replace(cell, id=digest([cell.id, "waits"], length=20), method=method)
+        return replace(cell, id=waiting_id(cell), method=method)
 
     plan = replace(plan, cells=[waits(cell) for cell in plan.cells])
     waiting = frozenset(cell.id for cell in plan.cells if cell.method.key in spaces)
@@ -74,6 +74,11 @@ def studies(searches: Searches, ledger: Ledger) -> dict[str, Study]:
         records = {n: known[name] for n in numbers if (name := setting.trial_id(n)) in known}
         found[setting.key] = Study(setting, records)
     return found
+
+
+def waiting_id(cell: Cell) -> str:
+    """Return the id that a cell has in a plan while it waits for its parameters, by the cell with the suite's own."""
+    return digest([cell.id, "waits"], length=20)
 
 
 def with_winners(plan: Plan, searches: Searches, studies: Mapping[str, Study]) -> tuple[Plan, Searches]:

@@ -14,6 +14,7 @@ from tlbench.planning.budget import Budget
 from tlbench.planning.cell_text import clock, counted
 from tlbench.planning.prepare import PreparedSuite
 from tlbench.planning.search_plan import studies
+from tlbench.planning.stale_searches import plan_status, stale_trials
 from tlbench.store.ledger import Ledger
 from tlbench.suite.plan import PlanStatus
 
@@ -30,6 +31,7 @@ class SuiteStatus:
         cost: Of the cells to do.
         used: Hours that its finished cells took, by ``gpu`` and ``cpu`` (see :func:`budget_of`).
         tried: Trials that have ended in the searches under way, and how many these can come to.
+        stale_trials: Number of trials, of any search, by code that has changed since.
     """
 
     prepared: PreparedSuite
@@ -37,6 +39,7 @@ class SuiteStatus:
     cost: Total
     used: dict[str, float]
     tried: tuple[int, int] = (0, 0)
+    stale_trials: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return counts, reasons and estimates for programs."""
@@ -49,7 +52,7 @@ class SuiteStatus:
             "gpu_hours": self.cost.gpu_hours,
             "estimates": dict(self.cost.sources),
             "todo_ids": [cell.id for cell in self.cells.todo],
-            "trials": {"done": self.tried[0], "at_most": self.tried[1]},
+            "trials": {"done": self.tried[0], "at_most": self.tried[1], "stale": self.stale_trials},
         }
 
     def headline(self) -> str:
@@ -76,6 +79,8 @@ class SuiteStatus:
             lines.append("  failed cells run again with --retry-failed")
         if self.cells.stale:
             lines.append('  stale cells (their code has changed) run again with --only "stale"')
+        if self.stale_trials:
+            lines.append(f'  stale trials: {self.stale_trials}; their searches begin anew with --only "stale"')
         return "\n".join(lines)
 
     def limits(self) -> list[str]:
@@ -109,12 +114,13 @@ class SuiteStatus:
 
 def suite_status(prepared: PreparedSuite, ledger: Ledger) -> SuiteStatus:
     """Hold a suite's plan against the ledger."""
-    status = prepared.plan.status(ledger.result_infos(cell.id for cell in prepared.plan.cells))
+    status = plan_status(prepared, ledger)
     open_ones = [study for study in studies(prepared.searches.of(status.todo), ledger).values() if not study.ended]
     done, most = (sum(each) for each in ((len(s.records) for s in open_ones), (s.max_trials for s in open_ones)))
     trials = [study.problem.trial(n, {}) for study in open_ones for n in range(len(study.records), study.max_trials)]
     cost = Timings(ledger.durations()).total([*status.todo, *trials], prepared.suite.resources)
-    return SuiteStatus(prepared, status, cost, budget_of(prepared, ledger).spent, (done, most))
+    spent, stale = budget_of(prepared, ledger).spent, sum(stale_trials(prepared, ledger).values())
+    return SuiteStatus(prepared, status, cost, spent, (done, most), stale)
 
 
 def budget_of(prepared: PreparedSuite, ledger: Ledger) -> Budget:

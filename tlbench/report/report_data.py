@@ -48,7 +48,7 @@ class Report:
         settings: One row a setting.
         warnings: What a reader must know before believing a number.
         cells: What the tables are made of.
-        stale: Cells whose code has changed since.
+        stale: Cells whose code, or that of the search that tuned them, has changed since.
         audit: What the leak checks and the search for copies found; None where the suite was not audited.
         suites: Results of each suite, where several are joined in ``results``; else these alone.
     """
@@ -108,9 +108,9 @@ def build_report(results: Results, audit: Audit | None = None, suites: Sequence[
     cells, notes = comparable_cells(results.done)
     searches = dict(zip(results.done["cell"], results.done["setting"], strict=True))
     labels = {key: (cell.protocol, cell.dataset) for cell in cells if (key := searches[cell.cell])}
+    old = stale(results.done, results.trials)
     results = replace(results, trials=with_labels(results.trials, labels))
     boards = leaderboard(cells, results.baseline)
-    old = stale(results.done)
     return Report(
         results=results,
         boards=boards,

@@ -12,9 +12,10 @@ from tlbench.core.segments import GENERATIONS
 from tlbench.store.mlflow.stored_experiment import StoredRun
 from tlbench.suite.search_validation import VALIDATOR
 
+MARKS = ("method_source", "protocol_source")
 COLUMNS = (
     "setting", "method", "trial", "value", "best", "seconds", "cost", "status", "params", "winner", "protocol",
-    "backbone", "dataset", "shots", "share", "segments", "key", "criterion",
+    "backbone", "dataset", "shots", "share", "segments", "key", "criterion", "name", *MARKS,
 )  # fmt: skip
 """Of a frame of trials, one row a trial, in the order in which they ended:
 
@@ -29,7 +30,8 @@ COLUMNS = (
 * ``winner`` says whether the setting's cells took their values from it;
 * ``share`` is the part of a training that it is: 1, or that of a generation of a population;
 * ``segments`` is canonical JSON of how a training came to its values (:mod:`tlbench.core.segments`), else empty;
-* ``key`` is the setting's own, which the cells that took their values from it name.
+* ``key`` is the setting's own, which the cells that took their values from it name;
+* ``name`` is the method's, without its parameters, and the last two are the marks of the code behind the trial.
 """
 _NUMBERS = ("trial", "value", "best", "seconds", "cost", "share")
 
@@ -89,6 +91,8 @@ def trials_of_runs(runs: Iterable[StoredRun]) -> pd.DataFrame:
                 "segments": segments,
                 "key": run.search_key,
                 "criterion": criterion,
+                "name": run.params.get("method", ""),
+                **{mark: run.provenance.get(mark, "") for mark in MARKS},
             }
         )
     return pd.DataFrame(rows, columns=list(COLUMNS)) if rows else empty_trials()

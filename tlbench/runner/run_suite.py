@@ -10,6 +10,7 @@ from tlbench.core.cell import Cell
 from tlbench.planning.prepare import PreparedSuite
 from tlbench.planning.run_request import RunRequest, choose, requested
 from tlbench.planning.search_results import SearchResult, search_results
+from tlbench.planning.stale_searches import plan_status, restart_stale_searches
 from tlbench.runner.graceful_stop import graceful_stop
 from tlbench.runner.observer import RunObserver
 from tlbench.runner.run_cells import run_cells
@@ -86,18 +87,21 @@ def run_suite(
     with workspace.ledger() as ledger:
         writer = _open_writer(prepared, workspace, ledger, uri)
         with _running(workspace, ledger, request, WritingObserver(writer, observer)) as context:
-            search_end = _search(prepared, request, context)
-            prepared = prepared.with_winners(ledger)
+            searched, restarted = restart_stale_searches(prepared, ledger, request)
+            search_end = _search(searched, restarted, request, context)
+            prepared = searched.with_winners(ledger)
             claim(prepared, ledger)
+            status = plan_status(prepared, ledger)
+            again, fresh = choose(status, request)
+            fresh += _tuned_anew(restarted, searched, prepared, status)
             again, fresh = (
-                [cell for cell in cells if cell.id not in prepared.searches.waiting]
-                for cells in choose(_status(prepared, ledger), request)
+                [cell for cell in cells if cell.id not in prepared.searches.waiting] for cells in (again, fresh)
             )
             chosen = [*again, *fresh]
             if chosen and search_end.complete:
                 cells_end = run_cells(again, fresh, prepared, context)
         backlog = _close(writer)
-        after = _status(prepared, ledger)
+        after = plan_status(prepared, ledger)
     wanted = {cell.id for cell in requested(request, prepared.plan.cells, chosen)} | prepared.searches.waiting
     failed, left = (sum(cell.id in wanted for cell in cells) for cells in (after.failed, after.todo))
     return RunSummary(
@@ -130,7 +134,8 @@ def tune_suite(
     with workspace.ledger() as ledger:
         writer = _open_writer(prepared, workspace, ledger, uri)
         with _running(workspace, ledger, request, WritingObserver(writer, observer)) as context:
-            end = _search(prepared, request, context)
+            prepared, restarted = restart_stale_searches(prepared, ledger, request)
+            end = _search(prepared, restarted, request, context)
         backlog = _close(writer)
         return TuneSummary(end.complete, end.over_budget, search_results(prepared.searches, ledger), backlog)
 
@@ -145,10 +150,20 @@ def _running(workspace: Workspace, ledger: Ledger, request: RunRequest, observer
         yield RunContext(workspace, ledger, session, observer, stop, driver_name())
 
 
-def _search(prepared: PreparedSuite, request: RunRequest, context: RunContext) -> StageEnd:
-    """Run the searches that the requested cells wait for."""
-    _, fresh = choose(_status(prepared, context.ledger), request)
-    return run_searches(fresh, prepared, context)
+def _search(prepared: PreparedSuite, restarted: list[Cell], request: RunRequest, context: RunContext) -> StageEnd:
+    """Run the searches that the requested cells wait for, and those of some cells anew."""
+    _, fresh = choose(plan_status(prepared, context.ledger), request)
+    return run_searches(fresh, prepared, context, restarted)
+
+
+def _tuned_anew(
+    restarted: list[Cell], before: PreparedSuite, after: PreparedSuite, status: PlanStatus
+) -> Iterator[Cell]:
+    """Yield the cells to do that some cells, which waited for a search before, have become after it."""
+    waited, todo = {cell.id for cell in restarted}, {cell.id for cell in status.todo}
+    for old, new in zip(before.plan.cells, after.plan.cells, strict=True):
+        if old.id in waited and new.id in todo:
+            yield new
 
 
 def _open_writer(prepared: PreparedSuite, workspace: Workspace, ledger: Ledger, uri: str) -> BackgroundWriter:
@@ -159,7 +174,3 @@ def _open_writer(prepared: PreparedSuite, workspace: Workspace, ledger: Ledger, 
 def _close(writer: BackgroundWriter) -> Backlog:
     writer.start()  # where nothing ran, earlier runs may have left something to write
     return writer.close()
-
-
-def _status(prepared: PreparedSuite, ledger: Ledger) -> PlanStatus:
-    return prepared.plan.status(ledger.result_infos(cell.id for cell in prepared.plan.cells))

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,11 +44,13 @@ class Experiment:
         studies: The searches to end, by key of their search problem.
         scheduler: Name of the search scheduler.
         resources: What one trial holds.
+        retracted: Ids of trials whose results are retracted before the first trial starts.
     """
 
     studies: Mapping[str, Study]
     scheduler: str
     resources: Resources
+    retracted: Collection[str] = ()
 
 
 def run_trials(experiment: Experiment, attempts: Attempts, context: RunContext) -> None:
@@ -74,6 +76,7 @@ def run_trials(experiment: Experiment, attempts: Attempts, context: RunContext) 
     context.session.start()
     if context.stop.is_set():
         return
+    context.ledger.forget(experiment.retracted)  # not before the cluster stands: results outlive a wrong address
     context.gate.start_stage(context.session.machines())
     logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # it tells of trials that failed, as we do
     workers = context.session.capacity(experiment.resources)

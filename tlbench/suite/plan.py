@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from tlbench.core.cell import Cell
@@ -35,7 +35,7 @@ class PlanStatus:
         todo: Without a result.
         done: Done with today's code.
         failed: Ended in an error.
-        stale: Done, but by code that has changed since.
+        stale: Done, but by code that has changed since, or with parameters that such code found.
     """
 
     todo: list[Cell]
@@ -58,11 +58,13 @@ class Plan:
     not_applicable: list[NotApplicableSetting]
     code: InstalledCode
 
-    def status(self, results: Mapping[str, ResultInfo]) -> PlanStatus:
+    def status(self, results: Mapping[str, ResultInfo], stale_searches: Collection[str] = ()) -> PlanStatus:
         """Sort the cells by their results.
 
         Args:
             results: By cell id; those of other suites do no harm. An empty mark counts as unchanged.
+            stale_searches: Keys of the searches with trials by code that has changed since; cells that took their
+                parameters from one are stale.
         """
         status = PlanStatus([], [], [], [])
         for cell in self.cells:
@@ -71,13 +73,17 @@ class Plan:
                 status.todo.append(cell)
             elif result.status == "failed":
                 status.failed.append(cell)
-            elif self.code.has_changed(
-                cell.method.name, cell.protocol.name, Marks(result.method_source, result.protocol_source)
-            ):
+            elif self._is_stale(cell, result, stale_searches):
                 status.stale.append(cell)
             else:
                 status.done.append(cell)
         return status
+
+    def _is_stale(self, cell: Cell, result: ResultInfo, stale_searches: Collection[str]) -> bool:
+        if cell.winner is not None and cell.winner.setting in stale_searches:
+            return True
+        marks = Marks(result.method_source, result.protocol_source)
+        return self.code.has_changed(cell.method.name, cell.protocol.name, marks)
 
     def summarize_not_applicable(self) -> list[NotApplicable]:
         """Return what is not applicable in few lines, one for each protocol, method and reason."""
