@@ -63,7 +63,7 @@ def test_a_stale_search_begins_anew_and_its_cells_with_it(
     aged = [record for record in trials if record.cell.shots == 5]
     age(workspace, aged)
 
-    status = json.loads(tlbench("status", suite, *place, "--json").stdout)
+    status = json.loads(tlbench("plan", suite, *place, "--json").stdout)
     assert status["trials"]["stale"] == 2
     assert (status["stale"], status["done"], status["todo"]) == (1, 3, 0), "the cell that the search tuned"
     plain = tlbench("run", suite, *place)
@@ -80,7 +80,7 @@ def test_a_stale_search_begins_anew_and_its_cells_with_it(
     assert {name: each.digest for name, each in after.items()} == {name: each.digest for name, each in before.items()}
     renewed = {name for name, each in after.items() if each.cost.started > before[name].cost.started}
     assert renewed == {record.id for record in aged}, "the winner is the one before, and its cell is as it was"
-    status = json.loads(tlbench("status", suite, *place, "--json").stdout)
+    status = json.loads(tlbench("plan", suite, *place, "--json").stdout)
     assert (status["trials"]["stale"], status["stale"], status["done"]) == (0, 0, 4)
     assert len(load("aged", f"sqlite:///{workspace / 'mlflow.db'}").trials) == 4
 

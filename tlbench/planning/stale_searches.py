@@ -61,7 +61,7 @@ def restart_stale_searches(
     restarted = restart(settled, asked & stale.keys())
     waiting = [cell for cell in restarted.plan.cells if cell.id in restarted.searches.waiting]
     settings = restarted.searches.settings
-    return restarted, [cell for cell in selected(request, waiting) if settings[cell.setting_key].key in stale]
+    return restarted, [cell for cell in selected(request, waiting) if settings[cell.setting.key].key in stale]
 
 
 def restart(prepared: PreparedSuite, keys: Collection[str]) -> PreparedSuite:
