@@ -20,6 +20,7 @@ OF_POPULATIONS, OF_SEGMENTS, OF_EPOCHS = (
 )
 OF_FIGURES = "tests/report/test_figures.py"
 DECIDING, OF_DECIDING = "tlbench.suite.search_validation", "tests/suite/test_search_validation.py"
+STALE, OF_STALE = "tlbench.planning.stale_searches", "tests/planning/test_stale_trials.py"
 UNFREEZING = "tests/methods/test_gradual_unfreezing.py::test_what_is_deeper_than_the_depth_never_moves"
 
 MUTANTS = (
@@ -531,5 +532,41 @@ MUTANTS = (
         "*ends_no_trial(suite, catalog)",
         "",
         OF_DECIDING,
+    ),
+    Mutant(
+        "stale trials: nobody counts them",
+        f"{STALE}:stale_trials",
+        "if stale:",
+        "if False:",
+        OF_STALE,
+    ),
+    Mutant("stale trials: failures are counted", f"{STALE}:stale_trials", 'each.status == "done"', "", OF_STALE),
+    Mutant(
+        "stale trials: the cells that they tuned are fresh",
+        "tlbench.suite.plan:Plan._is_stale",
+        "cell.winner is not None and cell.winner.setting in stale_searches",
+        "False",
+        OF_STALE,
+    ),
+    Mutant(
+        "stale trials: every search begins anew",
+        f"{STALE}:restart_stale_searches",
+        "asked & stale.keys()",
+        "stale.keys()",
+        OF_STALE,
+    ),
+    Mutant(
+        "stale trials: searches begin anew unasked",
+        f"{STALE}:restart_stale_searches",
+        "if not wants_stale(request):",
+        "if False:",
+        OF_STALE,
+    ),
+    Mutant(
+        "stale trials: the report does not mark what they tuned",
+        "tlbench.report.staleness:stale",
+        'done["setting"].isin(set(searches) - {""})',
+        "False",
+        "tests/report/test_report_data.py::test_a_result_is_stale_when_the_search_that_tuned_it_is",
     ),
 )
