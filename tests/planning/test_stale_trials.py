@@ -120,6 +120,14 @@ def test_which_searches_begin_anew(
         assert len(cells) == 2 * len(shots), "one of each seed"
 
 
+def test_a_stale_search_that_is_not_asked_for_stays_over(suite: PreparedSuite, ledger: Ledger) -> None:
+    for shots in (5, 10):
+        tried(suite, ledger, older=(2,), shots=shots)
+    begun, cells = restart_stale_searches(suite, ledger, RunRequest(only="stale shots=10"))
+    assert {cell.shots for cell in cells} == {10}
+    assert begun.searches.waiting == {cell.id for cell in cells}
+
+
 def test_trials_without_marks_are_not_stale(suite: PreparedSuite, ledger: Ledger, tmp_path: Path) -> None:
     tried(suite, ledger, older=(1, 2, 3))
     link = sqlite3.connect(tmp_path / "ledger.sqlite")
