@@ -54,6 +54,7 @@ class ProtocolConstants(Settings):
     PAIRS: bool = Field(False, description="whether its datasets have a source and a target")
     LEAST_SHOTS: int = Field(1, ge=0, description="smallest number of shots")
     USUAL_SHOTS: tuple[Shots, ...] | None = Field(None, description="shots of a grid that names none")
+    QUICK: dict[str, Any] = Field({}, description="options with which contract tests run it in about a second")
 
 
 C = TypeVar("C", MethodConstants, ProtocolConstants)

@@ -30,6 +30,7 @@ from tlbench.training.context import Context
 from tlbench.training.fewshot.episodes import episode_inputs, episode_labels, episode_logits
 from tlbench.training.predictor import EmbeddingEpisodeLearner, EpisodeLearner
 
+QUICK = {"ways": 2, "queries": 3, "episodes": 20}
 VERSION = 2  # version 1 had the queries in the order of their classes
 _CHECKED = 4  # episodes that are also solved with fewer queries, and examples that are also embedded by themselves
 _TOLERANCE = 1e-3  # relative to the largest value: rounding differences between kernels for other batch sizes

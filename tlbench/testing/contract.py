@@ -1,11 +1,12 @@
-"""The contract that every method keeps, as checks that a method's author runs over its name.
+"""The contract of methods and pre-training recipes, as checks that an author runs over a name.
 
     @pytest.mark.parametrize("case", contract.cases("my_method"), ids=str)
     @pytest.mark.parametrize("check", contract.CHECKS, ids=contract.title)
     def test_contract(check, case, tmp_path):
         check(case, tmp_path)
 
-Methods whose defaults train for long declare ``QUICK``, the parameters that make a fit on the fakes take a second.
+A case is a method in one of its roles: in a protocol that it fits into, or in pre-training. Methods whose defaults
+train for long declare ``QUICK``, the parameters with which a fit on the fakes takes a second.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import MethodConfig
 from tlbench.core.record import Footprint
 from tlbench.core.segments import GENERATIONS
-from tlbench.data.dataset import TRAIN, take
+from tlbench.data.dataset import TRAIN, Split, take
 from tlbench.plugins import registry
 from tlbench.search.space import space_of
 from tlbench.testing.fakes import FakeTask, FakeTeacher, fake_backbone, fake_context, fake_task, fake_text_backbone
@@ -141,8 +142,7 @@ def run(case: Case, folder: Path, /, **context: Any) -> Fitted:
     ctx = fake_context(folder, fake.dataset, given, **context)
     torch.manual_seed(0)
     if case.role == PRETRAIN:
-        rows = fake.dataset.rows(TRAIN)
-        module.pretrain(take(fake.dataset, rows, fake.dataset.y[rows]), backbone, config, ctx)
+        module.pretrain(_corpus(fake, labelled=declared.constants.READS_LABELS), backbone, config, ctx)
         return Fitted(embed(backbone, fake.test.x, None, ctx.device), backbone, given, backbone, ctx, fake)
     task = fake.task if case.validation else replace(fake.task, val=None)
     result = module.fit(task, backbone, config, ctx)
@@ -171,6 +171,25 @@ def check_refusal(case: Case, folder: Path) -> None:
         return
     reason = declared.skip(_fake(case).task.info, case.backbone().info, configure(case))
     assert reason is None or (isinstance(reason, str) and len(reason.split()) > 2)
+
+
+def check_recipe(case: Case, folder: Path) -> None:
+    """A pre-training recipe changes the weights in place, and only the weights: they can be saved and loaded by name.
+
+    A recipe that declares ``READS_LABELS = False`` is given a corpus without labels.
+    """
+    if case.role != PRETRAIN:
+        return
+    fitted = run(case, folder)
+    assert fitted.backbone is fitted.result
+    before, after = fitted.given.state_dict(), fitted.backbone.state_dict()
+    assert {name: value.shape for name, value in before.items()} == {name: value.shape for name, value in after.items()}
+    assert _moved(fitted), "pre-training changed nothing"
+    assert all(torch.isfinite(value).all() for value in after.values() if value.is_floating_point())
+    assert fitted.logits.shape == (len(fitted.fake.test), fitted.backbone.out_dim)
+    other = case.backbone()
+    other.load_state_dict(after)
+    assert torch.equal(embed(other, fitted.fake.test.x, None, fitted.ctx.device), fitted.logits)
 
 
 def check_learns(case: Case, folder: Path) -> None:
@@ -358,6 +377,7 @@ def check_proposals(case: Case, folder: Path) -> None:
 CHECKS = (
     check_declaration,
     check_refusal,
+    check_recipe,
     check_learns,
     check_reproducible,
     check_resumes,
@@ -382,6 +402,12 @@ def _changed(case: Case) -> Case:
             draws = (dimension.near(now[dimension.name], Random(seed)) for seed in range(99))
             changed[dimension.name] = next(value for value in draws if value != now[dimension.name])
     return replace(case, params={**case.params, **changed})
+
+
+def _corpus(fake: FakeTask, *, labelled: bool) -> Split:
+    """Return the training examples of the fake dataset as the corpus of pre-training."""
+    rows = fake.dataset.rows(TRAIN)
+    return take(fake.dataset, rows, fake.dataset.y[rows] if labelled else None)
 
 
 def _fake(case: Case) -> FakeTask:

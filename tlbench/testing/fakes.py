@@ -99,15 +99,16 @@ def fake_pair(modality: Modality = "image") -> Dataset:
     """
     if modality == "image":
         source, noise = fake_dataset(), np.random.default_rng(1)
+        x = np.asarray(source.x)
         shade = np.linspace(_SHADE, 0, source.info.shape[1])[:, None]
-        paler = _PALE * (source.x + noise.normal(0, _NOISE, source.x.shape)) + shade
+        paler = _PALE * (x + noise.normal(0, _NOISE, x.shape)) + shade
         target = np.clip(paler, 0, 255).astype(np.uint8)
     else:
-        source, target = fake_texts(), fake_texts(seed=1).x
+        source, target = fake_texts(), np.asarray(fake_texts(seed=1).x)
     name = f"pair-{source.info.fingerprint}"
     return Dataset(
         info=replace(source.info, fingerprint=name, domains=("source", "target"), target="fake"),
-        x=np.concatenate([source.x, target]),
+        x=np.concatenate([np.asarray(source.x), target]),
         y=np.tile(source.y, 2),
         part=np.concatenate([np.where(source.part == TRAIN, SOURCE, SOURCE_VAL).astype(np.uint8), source.part]),
         domain=np.repeat([0, 1], len(source.y)),
@@ -139,7 +140,7 @@ class FakeTeacher(nn.Module):
     def __init__(self, dataset: Dataset) -> None:
         super().__init__()
         rows = dataset.rows(TRAIN)
-        x, y = _flat(torch.from_numpy(dataset.x[rows])).double(), torch.from_numpy(dataset.y[rows])
+        x, y = _flat(torch.from_numpy(np.asarray(dataset.x)[rows])).double(), torch.from_numpy(dataset.y[rows])
         self.norm = nn.BatchNorm1d(x.shape[1], affine=False)
         self.match = nn.Linear(x.shape[1], len(dataset.info.classes))
         self.norm.running_mean, self.norm.running_var = x.mean(0), x.var(0)
@@ -152,7 +153,8 @@ class FakeTeacher(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, classes) of images, or of token ids."""
-        return self.match(self.norm(_flat(x).to(self.match.weight.dtype)))
+        logits: Tensor = self.match(self.norm(_flat(x).to(self.match.weight.dtype)))
+        return logits
 
 
 def _flat(x: Tensor) -> Tensor:
