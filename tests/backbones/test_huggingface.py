@@ -20,7 +20,7 @@ from torch import Tensor
 from tlbench.backbones import catalog, huggingface_files
 from tlbench.backbones.backbone import Backbone
 from tlbench.backbones.catalog import build, describe
-from tlbench.cli.listing import listing
+from tlbench.cli.list import rows_of
 from tlbench.core.errors import UserError
 from tlbench.data.dataset import Split
 from tlbench.data.tokenizer import encode
@@ -425,6 +425,6 @@ def test_suites_name_encoders_and_weights(saved: dict[str, Path]) -> None:
 
 
 def test_the_list_has_one_line_for_all_of_them() -> None:
-    lines = [(name, about) for name, about in listing("backbones") if name.startswith("hf")]
+    lines = [(name, about) for name, about in rows_of("backbones") if name.startswith("hf")]
     assert [name for name, _ in lines] == ["hf:NAME"]
     assert "extra hf" in lines[0][1]

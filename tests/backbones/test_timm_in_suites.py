@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tlbench.cli.listing import listing
+from tlbench.cli.list import rows_of
 from tlbench.core.errors import UserError
 from tlbench.planning.catalog import full_catalog
 from tlbench.suite.json_schema import schema
@@ -80,6 +80,6 @@ def test_editors_know_the_prefix(name: str) -> None:
 
 
 def test_the_list_has_one_line_for_all_of_timm() -> None:
-    lines = [(name, about) for name, about in listing("backbones") if name.startswith("timm")]
+    lines = [(name, about) for name, about in rows_of("backbones") if name.startswith("timm")]
     assert [name for name, _ in lines] == ["timm:NAME"]
     assert "{timm: TAG}" in lines[0][1]

@@ -22,7 +22,7 @@ import torch
 from tlbench.core.record import Record
 from tlbench.planning.budget import Budget
 from tlbench.planning.prepare import PreparedSuite, prepare
-from tlbench.planning.search_plan import studies
+from tlbench.planning.search_plan import read_studies
 from tlbench.runner.observer import SilentObserver
 from tlbench.runner.run_context import RunContext
 from tlbench.runner.session import RaySession
@@ -65,7 +65,7 @@ def bare(prepared: PreparedSuite, workspace: Workspace, count: int) -> float:
     """Return the seconds of a trial in a plain loop."""
     torch.set_num_threads(CPUS)
     cache = WorkerCache(workspace.artifacts, torch.device("cpu"))
-    (setting,) = prepared.searches.settings.values()
+    (setting,) = prepared.searches.problems.values()
     study = Study(setting, {})
     start = 0.0
     for done in range(count + 1):
@@ -95,7 +95,7 @@ def searched(prepared: PreparedSuite, workspace: Workspace) -> tuple[float, list
         context = RunContext(workspace, ledger, session, Clock(), threading.Event(), driver_name())
         resources = prepared.suite.resources
         attempts = context.attempts(Budget(prepared.suite.limits), resources)
-        run_trials(Experiment(studies(prepared.searches, ledger), "none", resources), attempts, context)
+        run_trials(Experiment(read_studies(prepared.searches, ledger), "none", resources), attempts, context)
     return (ends[-1] - ends[0]) / (len(ends) - 1), took[1:], memory
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+from looked_suite import suite
 
 from tlbench import cli
 
@@ -46,3 +48,15 @@ def command(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return Said(int(end.value.code or 0), *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def file(here: Path) -> Callable[..., Path]:
+    """Write ``looked.yaml``."""
+
+    def write(**changes: Any) -> Path:
+        path = here / "looked.yaml"
+        path.write_text(json.dumps(suite(**changes), indent=1))
+        return path
+
+    return write

@@ -194,10 +194,10 @@ def test_being_interrupted_says_so_and_an_error_of_ours_keeps_its_traceback(
     def fail(what: str) -> None:
         raise FileNotFoundError(2, "No such file or directory", "a file of ours")
 
-    monkeypatch.setattr("tlbench.cli.listing.listing", interrupt)
+    monkeypatch.setattr("tlbench.cli.list.rows_of", interrupt)
     said = command("list")
     assert (said.code, said.err) == (130, "stopped\n")
-    monkeypatch.setattr("tlbench.cli.listing.listing", fail)
+    monkeypatch.setattr("tlbench.cli.list.rows_of", fail)
     monkeypatch.setattr("sys.argv", ["tlbench", "list"])
     with pytest.raises(FileNotFoundError):
         cli.main()

@@ -144,14 +144,14 @@ MUTANTS = (
     Mutant("objective: cost goes before all", f"{OBJECTIVE}:_CLOSE", "0.01", "1.0", OF_STUDIES),
     Mutant(
         "tuned: cells do not wait",
-        f"{TUNED}:with_winners.settled",
-        "not studies[setting.key].ended",
+        f"{TUNED}:with_winners.with_parameters",
+        "not studies[problem.key].ended",
         "False",
         OF_STUDIES,
     ),
     Mutant(
         "tuned: all methods wait",
-        f"{TUNED}:plan_searches.waits",
+        f"{TUNED}:plan_searches.wait",
         "if cell.method.key not in spaces:",
         "if False:",
         OF_STUDIES,

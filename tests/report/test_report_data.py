@@ -25,7 +25,7 @@ from tlbench.report.sections.summary import answers
 from tlbench.report.staleness import stale
 from tlbench.store.mlflow import schema as layout
 from tlbench.store.mlflow.stored_experiment import StoredRun
-from tlbench.suite.selector import select
+from tlbench.suite.selector import CellFacts, read_selector
 
 PROBE = registry.declaration("methods", "linear_probe").code_mark
 SIMCLR = registry.declaration("methods", "simclr")
@@ -164,9 +164,10 @@ def test_the_command_of_a_row_selects_that_row_alone(label: str) -> None:
     one = next(each for each in reproductions([found], report_data.build_report(found).cells) if each.method == label)
     tlbench, verb, file, only, selector = shlex.split(one.command)
     assert (tlbench, verb, file, only) == ("tlbench", "run", "made.yaml", "--only")
-    chosen = select(selector)
-    facts = found.done.assign(id=found.done["cell"]).to_dict("records")
-    assert [each["method_label"] for each in facts if chosen.matches(each)] == [label]
+    chosen = read_selector(selector)
+    rows = found.done.assign(id=found.done["cell"])[list(CellFacts._fields)].itertuples(index=False)
+    facts = [CellFacts(*row) for row in rows]
+    assert [each.method_label for each in facts if chosen.matches(each)] == [label]
 
 
 def test_of_joined_suites_each_has_its_own_command_and_runs() -> None:

@@ -182,7 +182,7 @@ def test_a_population_goes_on_where_it_was_and_is_the_same_without_a_cluster(
     search = {"trials": 3, "scheduler": "pbt"}
     path = write_suite({"name": "population", "grids": [grid], "search": search})
     prepared = prepare(path, Artifacts(decoded))
-    (setting,) = prepared.searches.settings.values()
+    (setting,) = prepared.searches.problems.values()
     pieces = WorkerCache(Artifacts(decoded), torch.device("cpu"))
     study, records = Study(setting, {}), {}
     while (trial := study.propose()) is not None:
@@ -209,8 +209,8 @@ def test_a_population_goes_on_where_it_was_and_is_the_same_without_a_cluster(
     assert final.cell.winner == study.best_trial
     assert not list((decoded / STATES).iterdir()), "the search is over"
     with Ledger(workspace / "ledger.sqlite") as ledger:
-        (told,) = search_results(prepared.searches, ledger)
-    assert (told.trials, told.failed, told.number) == (3, 0, study.best_trial.number)
+        (result,) = search_results(prepared.searches, ledger)
+    assert (result.trials, result.failed, result.best_trial) == (3, 0, study.best_trial.number)
     results = load("population", f"sqlite:///{workspace / 'mlflow.db'}").trials
     assert len(results) == 9
     assert set(results["status"]) == {"done"}

@@ -44,7 +44,7 @@ class Play:
     def __init__(self, folder: Path, **search: Any) -> None:
         path = folder / "played.yaml"
         path.write_text(json.dumps(suite("played", GRID, search={"trials": 3, "scheduler": "none", **search})))
-        found = prepare(path, Artifacts(folder / "artifacts")).searches.settings.values()
+        found = prepare(path, Artifacts(folder / "artifacts")).searches.problems.values()
         self.studies = {setting.key: Study(setting, {}) for setting in found}
         self.ledger = Ledger(folder / "ledger.sqlite")
         self.seen: list[Record] = []

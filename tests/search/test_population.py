@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from searched_suites import ended, prepared
 
-from tlbench.cli.search_table import as_table
+from tlbench.cli.search_table import search_table
 from tlbench.core.description import Trial
 from tlbench.core.hashing import canonical
 from tlbench.core.record import Record
@@ -36,7 +36,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def setting(tmp_path: Path, artifacts: Path) -> Any:
     def made(grid: dict[str, Any] | None = None, **search: Any) -> SearchProblem:
         wanted = {"trials": 8, "scheduler": "pbt", **search}
-        (only,) = prepared(tmp_path, artifacts, grid, **wanted).searches.settings.values()
+        (only,) = prepared(tmp_path, artifacts, grid, **wanted).searches.problems.values()
         return only
 
     return made
@@ -304,7 +304,7 @@ def test_the_table_of_searches_shows_how_a_value_changed() -> None:
     segments = ((3, {"lr": 0.012345, "rank": 4}), (9, {"lr": 0.009876, "rank": 4}))
     found = SearchResult("lora", 8, 1, 3.0, 0.5, 0.6, 17, segments[-1][1], segments)
     console = Console(width=200, record=True, file=StringIO())
-    console.print(as_table([found, replace(found, trials=5 / 3, segments=())]))
+    console.print(search_table([found, replace(found, trials=5 / 3, segments=())]))
     shown = console.export_text()
     assert "lr=0.0123 → 0.00988 (1/3), rank=4" in shown
     assert "lr=0.00988, rank=4" in shown

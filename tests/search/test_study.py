@@ -11,7 +11,7 @@ from searched_suites import ended, prepared
 
 from tlbench.core.hashing import canonical
 from tlbench.core.record import STOPPED
-from tlbench.planning.search_plan import studies, with_winners
+from tlbench.planning.search_plan import read_studies, with_winners
 from tlbench.search.problem import SEARCH_SEED, SearchProblem
 from tlbench.search.study import Study
 from tlbench.store.ledger import Ledger
@@ -25,7 +25,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def setting(tmp_path: Path, artifacts: Path) -> Any:
     def made(**search: Any) -> SearchProblem:
-        (only,) = prepared(tmp_path, artifacts, **search).searches.settings.values()
+        (only,) = prepared(tmp_path, artifacts, **search).searches.problems.values()
         return only
 
     return made
@@ -162,7 +162,7 @@ def test_cells_wait_for_their_search_and_then_have_what_it_found(tmp_path: Path,
     assert {cell.method.label for cell in waiting} == {"finetune(tuned)"}
     assert {cell.method.label for cell in asked.plan.cells} == {"finetune(tuned)", "linear_probe"}
     assert len(waiting) == 2
-    (setting,) = asked.searches.settings.values()
+    (setting,) = asked.searches.problems.values()
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         records = []
         study = Study(setting, {})
@@ -173,7 +173,7 @@ def test_cells_wait_for_their_search_and_then_have_what_it_found(tmp_path: Path,
             records.append(study.records[number])
             lease = ledger.lease([records[-1].id], "me", 60)
             assert ledger.commit(records[-1], lease[records[-1].id])
-            known = studies(asked.searches, ledger)
+            known = read_studies(asked.searches, ledger)
             plan, left = with_winners(asked.plan, asked.searches, known)
             assert len(left.waiting) == (0 if number == 3 else 2)
     final = [cell for cell in plan.cells if cell.method.name == "finetune"]

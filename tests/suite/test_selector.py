@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlbench.core.errors import UserError
-from tlbench.suite.selector import FIELDS, select
+from tlbench.suite.selector import FIELDS, CellFacts, read_selector
 
 
-def facts(**other: Any) -> dict[str, Any]:
-    base = {
+def facts(**other: Any) -> CellFacts:
+    base: dict[str, Any] = {
         "id": "ab12", "protocol": "classification", "method": "lora", "method_label": "lora(rank=4, alpha=2.0)",
         "backbone": "conv4", "backbone_label": "conv4/simclr@glyphs", "dataset": "digits", "weights": "pretrain",
         "shots": 5, "seed": 3,
     }  # fmt: skip
-    return base | other
+    return CellFacts(**(base | other))
 
 
 @pytest.mark.parametrize(
@@ -50,14 +50,14 @@ def facts(**other: Any) -> dict[str, Any]:
     ],
 )
 def test_conditions(text: str, expected: bool) -> None:
-    assert select(text).matches(facts()) is expected
+    assert read_selector(text).matches(facts()) is expected
 
 
 @pytest.mark.parametrize(
     ("text", "expected"), [("shots>=20", True), ("shots<=20", False), ("shots=full", True), ("shots!=full", False)]
 )
 def test_full_is_more_than_any_number(text: str, expected: bool) -> None:
-    assert select(text).matches(facts(shots="full")) is expected
+    assert read_selector(text).matches(facts(shots="full")) is expected
 
 
 @pytest.mark.parametrize(
@@ -78,18 +78,18 @@ def test_full_is_more_than_any_number(text: str, expected: bool) -> None:
 )
 def test_refusals(text: str, message: str, hint: str) -> None:
     with pytest.raises(UserError) as caught:
-        select(text)
+        read_selector(text)
     assert message in caught.value.message
     assert hint in caught.value.hint
 
 
 def test_bare_words_are_for_the_caller() -> None:
-    selector = select("stale method=lora failed", ("stale", "failed"))
+    selector = read_selector("stale method=lora failed", ("stale", "failed"))
     assert selector.words == {"stale", "failed"}
     assert selector.matches(facts())
-    assert not select("stale method=maml", ("stale",)).matches(facts())
+    assert not read_selector("stale method=maml", ("stale",)).matches(facts())
     with pytest.raises(UserError, match="'stael' is not understood") as caught:
-        select("stael", ("stale", "failed"))
+        read_selector("stael", ("stale", "failed"))
     assert caught.value.hint == "did you mean 'stale'?"
 
 
@@ -100,7 +100,7 @@ def test_any_text_is_understood_or_refused_in_a_sentence(text: str) -> None:
 
 def _outcome(text: str) -> str:
     try:
-        return str(select(text, ("stale",)).matches(facts()))
+        return str(read_selector(text, ("stale",)).matches(facts()))
     except UserError as error:
         return error.message
 
@@ -112,15 +112,16 @@ def test_unequal_is_not_equal(field: str, op: str, value: str) -> None:
     if field in ("shots", "seed") and not value.isdigit() and (field, value) != ("shots", "full"):
         return
     other = "!=" if op == "=" else "="
-    assert select(f"{field}{op}{value}").matches(facts()) != select(f"{field}{other}{value}").matches(facts())
+    equal, unequal = (read_selector(f"{field}{sign}{value}").matches(facts()) for sign in (op, other))
+    assert equal != unequal
 
 
 @given(st.integers(1, 50), st.one_of(st.integers(1, 50), st.just("full")))
 def test_order_splits_in_three(bound: int, shots: Any) -> None:
-    met = [select(f"shots{op}{bound}").matches(facts(shots=shots)) for op in ("<", "=", ">")]
+    met = [read_selector(f"shots{op}{bound}").matches(facts(shots=shots)) for op in ("<", "=", ">")]
     assert sum(met) == 1
-    assert select(f"shots<={bound}").matches(facts(shots=shots)) == (met[0] or met[1])
-    assert select(f"shots>={bound}").matches(facts(shots=shots)) == (met[2] or met[1])
+    assert read_selector(f"shots<={bound}").matches(facts(shots=shots)) == (met[0] or met[1])
+    assert read_selector(f"shots>={bound}").matches(facts(shots=shots)) == (met[2] or met[1])
 
 
 def test_cells_are_selected_by_the_same_facts_that_are_stored(plan_text: Any) -> None:
@@ -130,8 +131,6 @@ def test_cells_are_selected_by_the_same_facts_that_are_stored(plan_text: Any) ->
         " shots: [1, 5, full], seeds: 2}\n"
     )
     for text in ("label=lora(rank=4)", "backbone=*simclr*", "weights=random shots>=5", "seed=1 method!=lora", ""):
-        selector = select(text)
-        assert selector.of(plan.cells) == [
-            cell for cell in plan.cells if selector.matches(cell.describe().model_dump())
-        ]
-    assert len(select("weights=random shots>=5 seed=0").of(plan.cells)) == 4
+        selector = read_selector(text)
+        assert selector.filter(plan.cells) == [cell for cell in plan.cells if selector.matches(cell.describe())]
+    assert len(read_selector("weights=random shots>=5 seed=0").filter(plan.cells)) == 4

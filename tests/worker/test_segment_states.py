@@ -37,7 +37,7 @@ METHODS: dict[str, dict[str, Any]] = {
 @pytest.fixture
 def setting(tmp_path: Path, decoded: Path) -> Any:
     def create(method: dict[str, Any]) -> SearchProblem:
-        (only,) = prepared(tmp_path, decoded, {"methods": [method]}, scheduler="pbt").searches.settings.values()
+        (only,) = prepared(tmp_path, decoded, {"methods": [method]}, scheduler="pbt").searches.problems.values()
         return only
 
     return create

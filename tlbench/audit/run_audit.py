@@ -19,7 +19,7 @@ from tlbench.planning.prepare import PreparedSuite
 from tlbench.plugins.staleness import InstalledCode, Marks
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.workspace import Workspace
-from tlbench.suite.selector import select
+from tlbench.suite.selector import read_selector
 from tlbench.worker.artifact_jobs import PretrainingJob, required_artifacts
 from tlbench.worker.process import start_worker_process
 from tlbench.worker.provenance import machine_facts
@@ -55,7 +55,7 @@ def audit(
     plan, suite = prepared.plan, prepared.suite
     with workspace.ledger() as ledger:
         timings = Timings(ledger.durations())
-    cells = select(only).of(plan.cells) if only else cheapest_cells(plan.cells, timings, workspace.artifacts)
+    cells = read_selector(only).filter(plan.cells) if only else cheapest_cells(plan.cells, timings, workspace.artifacts)
     earlier = read_audit(workspace.root, suite.name)
     gpu = suite.resources.gpus > 0 and torch.cuda.is_available()
     device = "cuda" if gpu else "cpu"

@@ -22,5 +22,8 @@ TrackingUri = Annotated[
         show_default="$MLFLOW_TRACKING_URI, else SQLite in the workspace",
     ),
 ]
+ClusterAddress = Annotated[
+    str | None, typer.Option("--address", help="A running Ray cluster.", show_default="this machine")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Reports = Annotated[Path, typer.Option("--reports", help="Where reports are written.")]

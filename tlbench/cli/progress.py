@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from tlbench.cli.words import duration
 from tlbench.core.record import Record
-from tlbench.planning.cell_text import clock
 from tlbench.runner.observer import Stage
 
 _PLAIN_EVERY = 10.0
@@ -95,7 +95,7 @@ class ProgressLine:
         parts += [f"{hours:.3g} {unit}-h" for unit, hours in self._hours.items() if hours]
         remaining = self._remaining()
         if remaining is not None:
-            parts.append(f"ETA {clock(remaining)}")
+            parts.append(f"ETA {duration(remaining)}")
         return " · ".join(parts)
 
     def _remaining(self) -> float | None:

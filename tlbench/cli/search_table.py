@@ -1,4 +1,4 @@
-"""Says what searches found: a table for people, rows for programs."""
+"""The results of searches: a table for people, rows for programs."""
 
 from __future__ import annotations
 
@@ -13,30 +13,47 @@ from tlbench.core.segments import describe_course
 from tlbench.planning.search_results import SearchResult
 
 
-def as_rows(found: Iterable[SearchResult]) -> list[dict[str, Any]]:
+def search_json(results: Iterable[SearchResult]) -> list[dict[str, Any]]:
     """Return one mapping a setting."""
-    return [vars(each) for each in found]
+    return [
+        {
+            "setting": each.label,
+            "trials": each.trials,
+            "failed": each.failed,
+            "seconds": each.seconds,
+            "start": each.default_score,
+            "best": each.best_score,
+            "number": each.best_trial,
+            "values": each.values,
+            "segments": each.segments,
+            "note": each.note,
+        }
+        for each in results
+    ]
 
 
-def as_table(found: Iterable[SearchResult]) -> Table:
-    """Return one row a setting: its budget, what validation said of the default and of the winner, and its values."""
+def search_table(results: Iterable[SearchResult]) -> Table:
+    """Return one row a setting: its budget, the validation scores of the default and of the best, and its values."""
     table = Table(title="validation score of the default and of the winner", box=None, title_justify="left")
     for name in ("setting", "trials", "failed", "time", "default", "best", "chosen"):
         table.add_column(name, justify="left" if name in ("setting", "chosen") else "right", overflow="fold")
-    for each in found:
-        values = describe_course(each.values, each.segments, _short)
-        chosen = each.note or ", ".join(f"{key}={_short(value)}" for key, value in values.items())
-        which = f"{chosen} (the default)" if each.number == 1 else chosen
+    for each in results:
         table.add_row(
-            escape(each.setting),
+            escape(each.label),
             f"{each.trials:.3g}",
             str(each.failed or ""),
             f"{each.seconds:.3g} s",
-            _score(each.start),
-            _score(each.best),
-            escape(which),
+            _score(each.default_score),
+            _score(each.best_score),
+            escape(_chosen(each)),
         )
     return table
+
+
+def _chosen(result: SearchResult) -> str:
+    values = describe_course(result.values, result.segments, _short)
+    chosen = result.note or ", ".join(f"{key}={_short(value)}" for key, value in values.items())
+    return f"{chosen} (the default)" if result.best_trial == 1 else chosen
 
 
 def _score(value: float | None) -> str:

@@ -12,7 +12,7 @@ from tlbench.planning.catalog import full_catalog
 from tlbench.planning.check_tasks import check_tasks
 from tlbench.planning.open_datasets import DatasetOpener
 from tlbench.planning.resolve_backbones import resolve_backbones
-from tlbench.planning.search_plan import Searches, plan_searches, studies, with_winners
+from tlbench.planning.search_plan import Searches, plan_searches, read_studies, with_winners
 from tlbench.search.problem import mark_tuned
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.ledger import Ledger
@@ -50,7 +50,7 @@ class PreparedSuite:
         """Return the suite with the parameters that its finished searches found; a new one, if any waited for them."""
         if not self.searches.waiting:
             return self
-        plan, searches = with_winners(self.plan, self.searches, studies(self.searches, ledger))
+        plan, searches = with_winners(self.plan, self.searches, read_studies(self.searches, ledger))
         return replace(self, plan=plan, searches=searches)
 
 

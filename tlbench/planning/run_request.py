@@ -1,21 +1,19 @@
-"""Which cells a run is asked for by its selectors, and the command that asks again for those it could not finish."""
+"""What the user asks of a run, and which cells of a suite that means."""
 
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 from tlbench.core.cell import Cell
 from tlbench.core.errors import UserError, nearest
 from tlbench.suite.plan import PlanStatus
-from tlbench.suite.selector import FIELDS, select
+from tlbench.suite.selector import FIELDS, conditions_in, read_selector
 
-WORDS = ("failed", "stale")
-_PART = re.compile(r"""(?:[^\s"']|"[^"]*"|'[^']*')+""")
-_STORED_AS = {
+STATUS_WORDS = ("failed", "stale")
+"""Words that the selector ``only`` may hold beside conditions, for cells that have a result already."""
+_DESCRIBED_AS = {
     "label": ("method_label",), "method": ("method", "method_label"), "backbone": ("backbone", "backbone_label")
 }  # fmt: skip
 
@@ -25,7 +23,7 @@ class RunRequest:
     """What the user asks of a run beside the suite.
 
     Attributes:
-        only: Selector of the cells to run; ``failed`` and ``stale`` in it ask for those too.
+        only: Selector of the cells to run; ``failed`` and ``stale`` in it ask for those, and for no others.
         skip: Selector of cells to leave out.
         force: Selector of cells to run again though they are done.
         retry_failed: Run failed cells again.
@@ -39,91 +37,93 @@ class RunRequest:
     address: str | None = None
 
 
-def refuse_idle_selectors(request: RunRequest, cells: list[Cell]) -> None:
-    """Refuse selectors that fit no cell of the suite: whoever wrote them meant something else.
+class CellsToRun(NamedTuple):
+    """The cells that a run has to do.
+
+    Attributes:
+        again: Those with a result, which is to be retracted first.
+        fresh: Those without one.
+    """
+
+    again: list[Cell]
+    fresh: list[Cell]
+
+
+def check_selectors(request: RunRequest, cells: list[Cell]) -> None:
+    """Refuse selectors that match no cell of the suite: whoever wrote them meant something else.
 
     Raises:
-        UserError: A selector is not understood, or fits nothing; the hint names what there is.
+        UserError: A selector is not understood, or matches nothing; the hint names the nearest value that would.
     """
     for option, text, words in (
-        ("--only", request.only, WORDS),
+        ("--only", request.only, STATUS_WORDS),
         ("--skip", request.skip, ()),
         ("--force", request.force, ()),
     ):
-        if not text or select(text, words).of(cells):
+        if not text or read_selector(text, words).filter(cells):
             continue
-        parts = _PART.findall(text)
-        idle = next((part for part in parts if part not in words and not select(part).of(cells)), None)
-        if idle is None:
+        conditions = [part for part in conditions_in(text) if part not in words]
+        unmatched = next((part for part in conditions if not read_selector(part).filter(cells)), None)
+        if unmatched is None:
             raise UserError(f"{option} {text!r}: no cell of the suite fits all of it")
-        raise UserError(f"{option} {text!r}: no cell of the suite fits {idle!r}", _what_there_is(idle, cells))
+        raise UserError(f"{option} {text!r}: no cell of the suite fits {unmatched!r}", _nearest_value(unmatched, cells))
 
 
-def choose(status: PlanStatus, request: RunRequest) -> tuple[list[Cell], list[Cell]]:
-    """Return the cells to run again, whose results are to be taken back first, and those to run that have none.
+def cells_to_run(status: PlanStatus, request: RunRequest) -> CellsToRun:
+    """Return the cells that a run has to do.
 
     Args:
-        status: The cells of the suite, sorted by how they stand.
+        status: The cells of the suite, sorted by status.
         request: What the user asks.
 
     Raises:
         UserError: A selector is not understood.
     """
-    only, skip = select(request.only, WORDS), select(request.skip)
-    force = select(request.force) if request.force else None
+    only, skip = read_selector(request.only, STATUS_WORDS), read_selector(request.skip)
     again = list(status.failed) if request.retry_failed or "failed" in only.words else []
     if "stale" in only.words:
         again += status.stale
-    fresh = [] if only.words else status.todo
-    if force is not None:
+    if request.force:
         chosen = {cell.id for cell in again}
-        everything = [*status.done, *status.stale, *status.failed]
-        again += [cell for cell in force.of(everything) if cell.id not in chosen]
-    skipped = {cell.id for cell in skip.of([*fresh, *again])} if request.skip else set()
-    again, fresh = ([cell for cell in only.of(cells) if cell.id not in skipped] for cells in (again, fresh))
-    return again, fresh
+        with_result = [*status.done, *status.stale, *status.failed]
+        again += [cell for cell in read_selector(request.force).filter(with_result) if cell.id not in chosen]
+    fresh = [] if only.words else status.todo
+    skipped = {cell.id for cell in skip.filter([*fresh, *again])} if request.skip else set()
+    return CellsToRun(*([cell for cell in only.filter(cells) if cell.id not in skipped] for cells in (again, fresh)))
 
 
-def requested(request: RunRequest, cells: list[Cell], chosen: list[Cell]) -> list[Cell]:
-    """Return the cells whose result a run is asked for, those included that had one before.
+def requested_cells(request: RunRequest, cells: list[Cell], to_run: list[Cell]) -> list[Cell]:
+    """Return the cells whose results a run is asked for, those included that had one before.
 
     Args:
         request: What the user asks.
         cells: All of the suite.
-        chosen: Those that the run had to do.
+        to_run: Those that the run had to do.
     """
-    return chosen if select(request.only, WORDS).words else selected(request, cells)
+    return to_run if wants_results(request) else selected_cells(request, cells)
 
 
 def wants_stale(request: RunRequest) -> bool:
-    """Say whether a request asks for what is stale."""
-    return "stale" in select(request.only, WORDS).words
+    """Return whether a request asks for what is stale."""
+    return "stale" in read_selector(request.only, STATUS_WORDS).words
 
 
-def selected(request: RunRequest, cells: list[Cell]) -> list[Cell]:
+def wants_results(request: RunRequest) -> bool:
+    """Return whether a request asks for cells that have a result already, and for no others."""
+    return bool(read_selector(request.only, STATUS_WORDS).words)
+
+
+def selected_cells(request: RunRequest, cells: list[Cell]) -> list[Cell]:
     """Return the cells that fit the selectors of a request, whatever their status."""
-    skipped = {cell.id for cell in select(request.skip).of(cells)} if request.skip else set()
-    return [cell for cell in select(request.only, WORDS).of(cells) if cell.id not in skipped]
+    skipped = {cell.id for cell in read_selector(request.skip).filter(cells)} if request.skip else set()
+    return [cell for cell in read_selector(request.only, STATUS_WORDS).filter(cells) if cell.id not in skipped]
 
 
-def command_to_continue(request: RunRequest, suite: Path, options: Mapping[str, object]) -> str:
-    """Return the command that runs what an interrupted run left: never again what was forced or has been retried.
-
-    Args:
-        request: What that run was asked.
-        suite: The suite file.
-        options: Further options of the command line by name, None where they were not given.
-    """
-    only = " ".join(part for part in _PART.findall(request.only) if part not in WORDS)
-    given = {"--only": only or None, "--skip": request.skip or None, "--address": request.address, **options}
-    words = [str(word) for name, value in given.items() if value is not None for word in (name, value)]
-    return shlex.join(["tlbench", "run", str(suite), *words])
-
-
-def _what_there_is(part: str, cells: list[Cell]) -> str:
-    field, value = re.split(r"[=!<>]+", part, maxsplit=1)
+def _nearest_value(condition: str, cells: list[Cell]) -> str:
+    """Return a hint that names the value of some cell that is nearest to a condition's."""
+    field, value = re.split(r"[=!<>]+", condition, maxsplit=1)
     if field not in FIELDS or field == "id":
         return ""
     facts = [cell.describe() for cell in cells]
-    values = {str(getattr(fact, key)) for fact in facts for key in _STORED_AS.get(field, (field,))}
+    values = {str(getattr(fact, key)) for fact in facts for key in _DESCRIBED_AS.get(field, (field,))}
     return f"{field}: {nearest(value.strip('*?'), values).removeprefix('valid: ')}"

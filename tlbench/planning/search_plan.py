@@ -1,4 +1,4 @@
-"""Holds a suite's searches against the ledger: what is still to search, and the cells that use what was found."""
+"""The searches of a suite: which settings are searched, how far the ledger says they are, and who uses the winners."""
 
 from __future__ import annotations
 
@@ -17,29 +17,25 @@ from tlbench.suite.spec import Suite
 
 @dataclass(frozen=True)
 class Searches:
-    """The searched settings of a suite.
+    """The searches of a suite, one for each setting of a method with something to search.
 
     Attributes:
-        settings: By the key of the setting of their cells.
-        waiting: Ids of the plan's cells whose parameters are not found yet.
+        problems: By the key of the setting (``Cell.setting.key``).
+        waiting: Ids of the plan's cells whose parameters are not known yet.
     """
 
-    settings: Mapping[str, SearchProblem]
+    problems: Mapping[str, SearchProblem]
     waiting: frozenset[str] = frozenset()
 
-    def of(self, cells: Iterable[Cell]) -> Searches:
+    def needed_by(self, cells: Iterable[Cell]) -> Searches:
         """Return the searches that some cells wait for."""
-        places = {cell.setting.key for cell in cells if cell.id in self.waiting}
-        return replace(self, settings={name: each for name, each in self.settings.items() if name in places})
+        keys = {cell.setting.key for cell in cells if cell.id in self.waiting}
+        return replace(self, problems={key: each for key, each in self.problems.items() if key in keys})
 
     @property
     def trial_ids(self) -> Iterable[str]:
-        """Ids of all trials that the budget allows."""
-        return (
-            setting.trial_id(number)
-            for setting in self.settings.values()
-            for number in range(1, setting.max_trials + 1)
-        )
+        """Ids of all trials that the budgets of the searches allow."""
+        return (each.trial_id(number) for each in self.problems.values() for number in range(1, each.max_trials + 1))
 
 
 def plan_searches(plan: Plan, suite: Suite, spaces: Mapping[str, Space]) -> tuple[Plan, Searches]:
@@ -52,28 +48,28 @@ def plan_searches(plan: Plan, suite: Suite, spaces: Mapping[str, Space]) -> tupl
     """
     if suite.search is None:
         return plan, Searches({})
-    marked: dict[str, MethodChoice] = {}
+    tuned: dict[str, MethodChoice] = {}
 
-    def waits(cell: Cell) -> Cell:
+    def wait(cell: Cell) -> Cell:
         if cell.method.key not in spaces:
             return cell
-        method = marked.setdefault(cell.method.key, mark_tuned(cell.method))
+        method = tuned.setdefault(cell.method.key, mark_tuned(cell.method))
         return replace(cell, id=waiting_id(cell), method=method)
 
-    plan = replace(plan, cells=[waits(cell) for cell in plan.cells])
+    plan = replace(plan, cells=[wait(cell) for cell in plan.cells])
     waiting = frozenset(cell.id for cell in plan.cells if cell.method.key in spaces)
     return plan, Searches(search_problems(plan.cells, spaces, suite.search), waiting)
 
 
-def studies(searches: Searches, ledger: Ledger) -> dict[str, Study]:
-    """Return the study of every searched setting, with the trials that have ended, by the setting's key."""
-    known = {record.id: record for record in ledger.records(searches.trial_ids)}
-    found = {}
-    for setting in searches.settings.values():
-        numbers = range(1, setting.max_trials + 1)
-        records = {n: known[name] for n in numbers if (name := setting.trial_id(n)) in known}
-        found[setting.key] = Study(setting, records)
-    return found
+def read_studies(searches: Searches, ledger: Ledger) -> dict[str, Study]:
+    """Return the study of every search, with the trials that have ended, by the key of the search problem."""
+    by_id = {record.id: record for record in ledger.records(searches.trial_ids)}
+    studies = {}
+    for problem in searches.problems.values():
+        numbers = range(1, problem.max_trials + 1)
+        records = {number: by_id[name] for number in numbers if (name := problem.trial_id(number)) in by_id}
+        studies[problem.key] = Study(problem, records)
+    return studies
 
 
 def waiting_id(cell: Cell) -> str:
@@ -82,14 +78,20 @@ def waiting_id(cell: Cell) -> str:
 
 
 def with_winners(plan: Plan, searches: Searches, studies: Mapping[str, Study]) -> tuple[Plan, Searches]:
-    """Return the plan with the parameters that finished searches found; where none was trained, the suite's own."""
+    """Return the plan with the parameters that finished searches found; where no trial succeeded, the suite's own.
 
-    def settled(cell: Cell) -> Cell:
-        setting = searches.settings.get(cell.setting.key) if cell.id in searches.waiting else None
-        if setting is None or not studies[setting.key].ended:
+    Args:
+        plan: The suite's.
+        searches: Its searches.
+        studies: From :func:`read_studies`.
+    """
+
+    def with_parameters(cell: Cell) -> Cell:
+        problem = searches.problems.get(cell.setting.key) if cell.id in searches.waiting else None
+        if problem is None or not studies[problem.key].ended:
             return cell
-        return setting.tuned_cell(studies[setting.key].best_trial, cell.seed)
+        return problem.tuned_cell(studies[problem.key].best_trial, cell.seed)
 
-    cells = [settled(cell) for cell in plan.cells]
+    cells = [with_parameters(cell) for cell in plan.cells]
     waiting = searches.waiting & {cell.id for cell in cells}
     return replace(plan, cells=cells), replace(searches, waiting=waiting)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tlbench.core.cell import Cell
 from tlbench.planning.prepare import PreparedSuite
-from tlbench.planning.run_request import RunRequest, selected, wants_stale
+from tlbench.planning.run_request import RunRequest, selected_cells, wants_stale
 from tlbench.planning.search_plan import waiting_id
 from tlbench.plugins.staleness import Marks
 from tlbench.store.ledger import Ledger
@@ -30,8 +30,8 @@ def stale_trials(prepared: PreparedSuite, ledger: Ledger) -> dict[str, int]:
     """
     plan, searches = prepared.plan, prepared.searches
     used = {cell.winner.setting for cell in plan.cells if cell.winner is not None}
-    used |= {problem.key for problem in searches.of(plan.cells).settings.values()}
-    problems = [problem for problem in searches.settings.values() if problem.key in used]
+    used |= {problem.key for problem in searches.needed_by(plan.cells).problems.values()}
+    problems = [problem for problem in searches.problems.values() if problem.key in used]
     results = ledger.result_infos(searches.trial_ids) if problems else {}
     found = {}
     for problem in problems:
@@ -57,16 +57,16 @@ def restart_stale_searches(
         return prepared, []
     settled = prepared.with_winners(ledger)
     stale = stale_trials(settled, ledger)
-    asked = {cell.winner.setting for cell in selected(request, settled.plan.cells) if cell.winner is not None}
+    asked = {cell.winner.setting for cell in selected_cells(request, settled.plan.cells) if cell.winner is not None}
     restarted = restart(settled, asked & stale.keys())
     waiting = [cell for cell in restarted.plan.cells if cell.id in restarted.searches.waiting]
-    settings = restarted.searches.settings
-    return restarted, [cell for cell in selected(request, waiting) if settings[cell.setting.key].key in stale]
+    problems = restarted.searches.problems
+    return restarted, [cell for cell in selected_cells(request, waiting) if problems[cell.setting.key].key in stale]
 
 
 def restart(prepared: PreparedSuite, keys: Collection[str]) -> PreparedSuite:
     """Return a suite whose cells wait once more for the searches with some keys."""
-    problems = {problem.key: problem for problem in prepared.searches.settings.values()}
+    problems = {problem.key: problem for problem in prepared.searches.problems.values()}
 
     def waits(cell: Cell) -> Cell:
         if cell.winner is None or cell.winner.setting not in keys:

@@ -94,7 +94,7 @@ class Attempts:
 
     def charge(self, cost: Cost | float) -> None:
         """Charge the budget with the cost of a record, or with the seconds of a job that leaves none."""
-        self._budget.take(cost if isinstance(cost, Cost) else self._cost(cost))
+        self._budget.add(cost if isinstance(cost, Cost) else self._cost(cost))
 
     def after_death(self, death: Death) -> WorkerDeathError | None:
         """Charge what a dead process has used, and decide about its job.

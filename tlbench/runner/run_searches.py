@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from tlbench.core.cell import Cell
 from tlbench.planning.prepare import PreparedSuite
-from tlbench.planning.search_plan import studies
-from tlbench.planning.status import budget_of
+from tlbench.planning.search_plan import read_studies
+from tlbench.planning.budget import budget_of
 from tlbench.runner.run_context import RunContext, StageEnd
 from tlbench.search.study import Study
 
@@ -27,9 +27,9 @@ def run_searches(
         UserError: Trials cannot run, or no cluster answers.
     """
     search = prepared.suite.search
-    known = studies(prepared.searches.of(cells), context.ledger)
-    anew = prepared.searches.of(restarted)
-    known |= {problem.key: Study(problem, {}) for problem in anew.settings.values()}
+    known = read_studies(prepared.searches.needed_by(cells), context.ledger)
+    anew = prepared.searches.needed_by(restarted)
+    known |= {problem.key: Study(problem, {}) for problem in anew.problems.values()}
     open_ones = {key: study for key, study in known.items() if not study.ended}
     if search is None or not open_ones:
         return StageEnd()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tlbench.core.cell import Cell
 from tlbench.planning.prepare import PreparedSuite
-from tlbench.planning.run_request import RunRequest, choose, requested
+from tlbench.planning.run_request import RunRequest, cells_to_run, requested_cells
 from tlbench.planning.search_results import SearchResult, search_results
 from tlbench.planning.stale_searches import plan_status, restart_stale_searches
 from tlbench.runner.graceful_stop import graceful_stop
@@ -92,7 +92,7 @@ def run_suite(
             prepared = searched.with_winners(ledger)
             claim(prepared, ledger)
             status = plan_status(prepared, ledger)
-            again, fresh = choose(status, request)
+            again, fresh = cells_to_run(status, request)
             fresh += _tuned_anew(restarted, searched, prepared, status)
             again, fresh = (
                 [cell for cell in cells if cell.id not in prepared.searches.waiting] for cells in (again, fresh)
@@ -102,7 +102,7 @@ def run_suite(
                 cells_end = run_cells(again, fresh, prepared, context)
         backlog = _close(writer)
         after = plan_status(prepared, ledger)
-    wanted = {cell.id for cell in requested(request, prepared.plan.cells, chosen)} | prepared.searches.waiting
+    wanted = {cell.id for cell in requested_cells(request, prepared.plan.cells, chosen)} | prepared.searches.waiting
     failed, left = (sum(cell.id in wanted for cell in cells) for cells in (after.failed, after.todo))
     return RunSummary(
         ran=cells_end.committed,
@@ -152,7 +152,7 @@ def _running(workspace: Workspace, ledger: Ledger, request: RunRequest, observer
 
 def _search(prepared: PreparedSuite, restarted: list[Cell], request: RunRequest, context: RunContext) -> StageEnd:
     """Run the searches that the requested cells wait for, and those of some cells anew."""
-    _, fresh = choose(plan_status(prepared, context.ledger), request)
+    fresh = cells_to_run(plan_status(prepared, context.ledger), request).fresh
     return run_searches(fresh, prepared, context, restarted)
 
 

@@ -43,6 +43,11 @@ class PlanStatus:
     failed: list[Cell]
     stale: list[Cell]
 
+    @property
+    def lists(self) -> dict[str, list[Cell]]:
+        """The lists by the name of the status."""
+        return {"todo": self.todo, "done": self.done, "failed": self.failed, "stale": self.stale}
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import NamedTuple
 
 from tlbench.core.cell import Cell
+from tlbench.core.description import CellDescription
 from tlbench.core.errors import UserError, nearest
+from tlbench.core.info import Shots
 
 TEXTS = ("method", "label", "backbone", "dataset", "protocol", "weights", "id")
 NUMBERS = ("shots", "seed")
@@ -26,6 +28,39 @@ _ORDER: dict[str, Callable[[float, float], bool]] = {
 _VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s,"'<>=!][^\s,"']*)"""
 _CONDITION = re.compile(rf"(?P<field>[^\s=!<>,\"']+)(?P<op>!=|<=|>=|=|<|>)(?P<values>{_VALUE}(?:,{_VALUE})*)(?!\S)")
 _WORD = re.compile(r"[^\s=!<>,\"']+(?!\S)")
+_PART = re.compile(r"""(?:[^\s"']|"[^"]*"|'[^']*')+""")
+
+
+class CellFacts(NamedTuple):
+    """What a selector may ask of a cell."""
+
+    id: str
+    protocol: str
+    method: str
+    method_label: str
+    backbone: str
+    backbone_label: str
+    weights: str
+    dataset: str
+    shots: Shots
+    seed: int
+
+    @classmethod
+    def of(cls, cell: Cell) -> CellFacts:
+        """Return the facts of a cell."""
+        backbone = cell.backbone.info
+        return cls(
+            cell.id,
+            cell.protocol.name,
+            cell.method.name,
+            cell.method.label,
+            backbone.name,
+            backbone.label,
+            backbone.weights,
+            cell.dataset.info.name,
+            cell.shots,
+            cell.seed,
+        )
 
 
 @dataclass(frozen=True)
@@ -36,11 +71,12 @@ class _Condition:
     op: str
     values: tuple[str, ...]
 
-    def holds(self, facts: Mapping[str, Any]) -> bool:
+    def holds(self, facts: CellFacts | CellDescription) -> bool:
         if self.field in NUMBERS:
-            met = any(_compare(_number(facts[self.field]), self.op, _number(value)) for value in self.values)
+            number = _number(getattr(facts, self.field))
+            met = any(_compare(number, self.op, _number(value)) for value in self.values)
         else:
-            met = any(_alike(text, value) for text in _texts(self.field, facts) for value in self.values)
+            met = any(_fits(text, value) for text in _texts(self.field, facts) for value in self.values)
         return met != (self.op == "!=")
 
 
@@ -57,21 +93,16 @@ class Selector:
     words: frozenset[str] = frozenset()
     _conditions: tuple[_Condition, ...] = field(default=(), repr=False)
 
-    def matches(self, facts: Mapping[str, Any]) -> bool:
-        """Say whether all conditions hold.
-
-        Args:
-            facts: ``Cell.describe()``, or any mapping with ``method``, ``method_label``, ``backbone``,
-                ``backbone_label``, ``dataset``, ``protocol``, ``weights``, ``shots``, ``seed`` and ``id``.
-        """
+    def matches(self, facts: CellFacts | CellDescription) -> bool:
+        """Say whether all conditions hold."""
         return all(condition.holds(facts) for condition in self._conditions)
 
-    def of(self, cells: Iterable[Cell]) -> list[Cell]:
+    def filter(self, cells: Iterable[Cell]) -> list[Cell]:
         """Return the cells for which all conditions hold."""
-        return [cell for cell in cells if self.matches(_facts(cell))]
+        return [cell for cell in cells if self.matches(CellFacts.of(cell))]
 
 
-def select(text: str, words: Iterable[str] = ()) -> Selector:
+def read_selector(text: str, words: Iterable[str] = ()) -> Selector:
     """Read a selector; an empty text matches everything.
 
     Args:
@@ -82,7 +113,7 @@ def select(text: str, words: Iterable[str] = ()) -> Selector:
     Raises:
         UserError: It is not understood; the message quotes the part at fault.
     """
-    allowed, conditions, found = tuple(words), [], set()
+    allowed, conditions, present = tuple(words), [], set()
     position = 0
     while position < len(text):
         if text[position].isspace():
@@ -91,11 +122,16 @@ def select(text: str, words: Iterable[str] = ()) -> Selector:
             conditions.append(_condition(match, text))
             position = match.end()
         elif (match := _WORD.match(text, position)) and match[0] in allowed:
-            found.add(match[0])
+            present.add(match[0])
             position = match.end()
         else:
             raise _refusal(text, position, allowed)
-    return Selector(text, frozenset(found), tuple(conditions))
+    return Selector(text, frozenset(present), tuple(conditions))
+
+
+def conditions_in(text: str) -> list[str]:
+    """Return the conditions and words of a selector, each as it is written."""
+    return _PART.findall(text)
 
 
 def _condition(match: re.Match[str], text: str) -> _Condition:
@@ -123,36 +159,22 @@ def _refusal(text: str, position: int, words: tuple[str, ...]) -> UserError:
     return UserError(f"selector {text!r}: {part!r} is not understood", hint)
 
 
-def _texts(name: str, facts: Mapping[str, Any]) -> tuple[str, ...]:
+def _texts(name: str, facts: CellFacts | CellDescription) -> tuple[str, ...]:
+    """Return the texts that a field stands for; methods and backbones are known by name and by label."""
     if name == "label":
-        return (str(facts["method_label"]),)
+        return (facts.method_label,)
     if name in ("method", "backbone"):
-        return str(facts[name]), str(facts[f"{name}_label"])
-    return (str(facts[name]),)
+        return str(getattr(facts, name)), str(getattr(facts, f"{name}_label"))
+    return (str(getattr(facts, name)),)
 
 
-def _alike(text: str, value: str) -> bool:
+def _fits(text: str, value: str) -> bool:
     return text == value[1:-1] if value[0] in "\"'" else fnmatchcase(text, value)
 
 
-def _number(value: Any) -> float:
+def _number(value: str | int) -> float:
     return math.inf if value == "full" else int(value)
 
 
 def _compare(left: float, op: str, right: float) -> bool:
     return _ORDER[op](left, right) if op in _ORDER else left == right
-
-
-def _facts(cell: Cell) -> dict[str, Any]:
-    return {
-        "id": cell.id,
-        "protocol": cell.protocol.name,
-        "method": cell.method.name,
-        "method_label": cell.method.label,
-        "backbone": cell.backbone.info.name,
-        "backbone_label": cell.backbone.info.label,
-        "weights": cell.backbone.info.weights,
-        "dataset": cell.dataset.info.name,
-        "shots": cell.shots,
-        "seed": cell.seed,
-    }

@@ -24,11 +24,10 @@ from tlbench.stats.paired_examples import McNemar, finite_test_error, mcnemar
 from tlbench.stats.scores import Scores, dataset_means, fewest_seeds
 from tlbench.stats.wins import Wins, count_wins
 from tlbench.store.mlflow.record_artifact import RecordDetails
-from tlbench.suite.selector import select
+from tlbench.suite.selector import CellFacts, read_selector
 
 _KEYS = ("method", "backbone", "dataset", "shots", "seed")
 _SHARED = {"dataset": "datasets", "seed": "seeds"}  # which both sides must have
-_FACTS = ("protocol", "method", "method_label", "backbone", "backbone_label", "weights", "dataset", "shots", "seed")
 _SHOWN = 6
 
 Pair = tuple[ComparableCell, ComparableCell]
@@ -159,13 +158,13 @@ def _pick(selection: str, results: Results, cells: Sequence[ComparableCell]) -> 
     if not plain:
         raise UserError("an empty selector selects everything", 'name a method, or say e.g. "method=lora shots<=5"')
     if plain in known:
-        selector = select(f'method="{plain}"')
+        selector = read_selector(f'method="{plain}"')
     elif re.fullmatch(r"[^\s=!<>,\"']+", plain):
-        selector = select(f"method={plain}")
+        selector = read_selector(f"method={plain}")
     else:
-        selector = select(selection)
-    facts = done[list(_FACTS)].assign(id=done["cell"]).to_dict("records")
-    ids = {str(each["id"]) for each in facts if selector.matches({str(key): value for key, value in each.items()})}
+        selector = read_selector(selection)
+    rows = done.assign(id=done["cell"])[list(CellFacts._fields)].itertuples(index=False)
+    ids = {facts.id for facts in map(CellFacts._make, rows) if selector.matches(facts)}
     found = [cell for cell in cells if cell.cell in ids]
     if not found:
         raise UserError(f"{selection!r} selects no result of {results.suite}", nearest(plain, known) if known else "")

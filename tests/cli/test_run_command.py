@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tlbench.cli.run import command_to_continue
+from tlbench.planning.run_request import RunRequest
 from tlbench.store.ledger import Ledger
 
 SUITE: dict[str, Any] = {
@@ -91,7 +93,7 @@ def test_interrupted_continued_failed_retried_and_finished(
     second = started(workspace)
     assert len(second) == 12
     assert first.items() <= second.items(), "a finished cell was run again"
-    assert "4 cells failed: `tlbench status met.yaml` tells why" in done.stderr
+    assert "4 cells failed: `tlbench status met.yaml` shows why" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert "from_scratch" in done.stdout
     assert NOT_FINITE in (tmp_path / "reports" / "met" / "index.html").read_text()
@@ -139,3 +141,13 @@ def test_interrupted_continued_failed_retried_and_finished(
     assert shown.code == 0
     assert "from_scratch(epochs=10)" in shown.out
     assert "cells that failed: 4" in shown.err
+
+
+def test_the_command_that_continues_forces_and_retries_nothing_twice() -> None:
+    request = RunRequest(only="failed method='a b'", skip="seed=1", force="method=knn", retry_failed=True)
+    again = command_to_continue(request, Path("my suite.yaml"), {"--workspace": None, "--reports": Path("out")})
+    assert again == """tlbench run 'my suite.yaml' --only 'method='"'"'a b'"'"'' --skip seed=1 --reports out"""
+    assert (
+        command_to_continue(RunRequest(only="stale", address="auto"), Path("s.yaml"), {})
+        == "tlbench run s.yaml --address auto"
+    )

@@ -1,0 +1,27 @@
+"""The application: its version, its help, and options of all commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tlbench
+
+
+def test_version_and_help_without_a_command(command: Any) -> None:
+    assert command("--version").out == f"{tlbench.__version__}\n"
+    said = command()
+    assert said.code == 0
+    assert all(name in said.out for name in ("list", "check", "plan", "run", "status", "cell", "sync", "report", "ui"))
+    told = command("run", "--help").out
+    assert "$TLBENCH_WORKSPACE" in told
+    assert "--home" not in told
+
+
+@pytest.mark.parametrize("option", ["--workspace", "--home"])
+def test_the_workspace_may_be_given_by_its_name_of_old(command: Any, file: Any, here: Path, option: str) -> None:
+    assert command("plan", file(), option, "elsewhere").code == 0
+    assert (here / "elsewhere" / "ledger.sqlite").exists()
+    assert not (here / "workspace").exists()

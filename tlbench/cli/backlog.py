@@ -1,0 +1,28 @@
+"""Says what MLflow still lacks of a suite's results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from tlbench.cli.output import err
+
+if TYPE_CHECKING:
+    from tlbench.store.mlflow.background_writer import Backlog
+
+
+def print_backlog(backlog: Backlog, suite: Path) -> None:
+    """Say how many results MLflow lacks, if any, why, and how they get there."""
+    if backlog.count:
+        results = "1 result is" if backlog.count == 1 else f"{backlog.count} results are"
+        err.print(
+            f"[yellow]{results} not in MLflow yet[/]: {escape(_shorten(backlog.error))}\n"
+            f"  safe in the ledger; `tlbench sync {escape(str(suite))}` or the next run sends what is missing"
+        )
+
+
+def _shorten(text: str) -> str:
+    """Return a text without its middle where it is long: libraries say what they tried first, and the reason last."""
+    return text if len(text) <= 200 else f"{text[:95]} ... {text[-100:]}"

@@ -1,0 +1,73 @@
+"""Opens the workspace and the suite that a command is given, and says in the terminal what goes on meanwhile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from tlbench.cli.output import err
+from tlbench.core.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from tlbench.planning.prepare import PreparedSuite
+    from tlbench.store.workspace import Workspace
+
+_NOTES = 10  # shown about the data of a suite; more would hide the rest
+
+
+def open_workspace(path: Path | None) -> Workspace:
+    """Return the workspace that the user named, else the one of the environment or of this folder."""
+    from tlbench.store.workspace import Workspace
+
+    return Workspace.at(path)
+
+
+def open_suite(suite: Path, workspace: Workspace) -> PreparedSuite:
+    """Return a suite that is ready to run, with the parameters that its finished searches found.
+
+    Raises:
+        UserError: The suite, its data or its weights are wrong.
+    """
+    from tlbench.planning.prepare import prepare
+
+    check_exists(suite)
+    with err.status("reading the suite") as shown:  # in a terminal only
+        prepared = prepare(suite, workspace.artifacts, lambda name: shown.update(f"opening {escape(name)}"))
+    for warning in prepared.warnings[:_NOTES]:
+        err.print(f"[yellow]note[/] {escape(warning)}")
+    if len(prepared.warnings) > _NOTES:
+        err.print(f"[yellow]note[/] and {len(prepared.warnings) - _NOTES} more")
+    if prepared.searches.waiting:
+        with workspace.ledger() as ledger:
+            prepared = prepared.with_winners(ledger)
+    return prepared
+
+
+def check_exists(suite: Path) -> None:
+    """Check that there is such a file.
+
+    Raises:
+        UserError: There is none; the hint names the nearest YAML file here or in ``suites/``.
+    """
+    if not suite.exists():
+        near = [str(path) for folder in (Path(), Path("suites")) for path in folder.glob("*.y*ml")]
+        hint = nearest(str(suite), near) if near else "give the path of a suite file"
+        raise UserError(f"{suite}: no such file", hint)
+
+
+def suite_name(text: str) -> str:
+    """Return the name of a suite that is given by its file or by its name.
+
+    Raises:
+        UserError: The file is missing, or is no suite.
+    """
+    path = Path(text)
+    if path.suffix not in (".yaml", ".yml"):
+        return text
+    check_exists(path)
+    from tlbench.planning.catalog import full_catalog
+    from tlbench.suite.load import load
+
+    return load(path, full_catalog()).name

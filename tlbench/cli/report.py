@@ -1,0 +1,42 @@
+"""The command ``report``: writes the leaderboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from tlbench.cli.open_suite import open_workspace, suite_name
+from tlbench.cli.options import Reports, TrackingUri, WorkspacePath
+from tlbench.cli.output import out
+from tlbench.cli.write_report import write_report
+
+
+def report(
+    suites: Annotated[
+        list[str], typer.Argument(metavar="SUITE...", help="A suite's file or its name; several are joined.")
+    ],
+    freeze: Annotated[
+        str | None,
+        typer.Option(metavar="TAG", help="Keep a copy for good under reports/frozen/TAG.", show_default=False),
+    ] = None,
+    workspace: WorkspacePath = None,
+    tracking_uri: TrackingUri = None,
+    reports: Reports = Path("reports"),
+) -> None:
+    """Write the leaderboard, from MLflow alone."""
+    from tlbench.report.comparison import snapshots
+    from tlbench.store.mlflow.tracking_uri import prepare_tracking
+
+    if freeze is not None:
+        snapshots.refuse_tag(freeze, reports)
+    names = list(dict.fromkeys(map(suite_name, suites)))
+    place = open_workspace(workspace)
+    written = write_report(names, prepare_tracking(tracking_uri, place.root), reports, place)
+    if freeze is not None:
+        folder = snapshots.freeze(written.report, freeze, reports)
+        out.print(f"frozen       {escape(str(folder))}   (`tlbench compare` reads it)")
+    if not written.is_whole:
+        raise typer.Exit(1)
