@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from searched_suites import ended, prepared
 
+from tlbench.cli.status_text import status_json, status_lines
 from tlbench.planning.prepare import PreparedSuite
 from tlbench.planning.run_request import RunRequest
 from tlbench.planning.stale_searches import restart, restart_stale_searches, stale_trials
@@ -37,7 +38,7 @@ def commit(ledger: Ledger, record: object) -> None:
 
 def tried(suite: PreparedSuite, ledger: Ledger, older: tuple[int, ...] = (), shots: int = 5, trials: int = 3) -> None:
     """Commit the trials of the search with some shots, of which some have older code; the second one is the best."""
-    (setting,) = (each for each in suite.searches.settings.values() if each.shots == shots)
+    (setting,) = (each for each in suite.searches.problems.values() if each.shots == shots)
     for number in range(1, trials + 1):
         record = ended(setting, number, {"lr": number / 100}, 0.9 if number == 2 else 0.5)
         marks = OLDER if number in older else suite.plan.code.marks(setting.trial(number, {})).as_provenance
@@ -51,8 +52,8 @@ def test_trials_of_todays_code_are_not_stale(suite: PreparedSuite, ledger: Ledge
     assert not settled.searches.waiting
     assert stale_trials(settled, ledger) == {}
     status = suite_status(settled, ledger)
-    assert status.as_json()["trials"] == {"done": 0, "at_most": 0, "stale": 0}
-    assert "stale trials" not in status.as_text()
+    assert status_json(status)["trials"] == {"done": 0, "at_most": 0, "stale": 0}
+    assert "stale trials" not in "\n".join(status_lines(status))
 
 
 def test_stale_trials_count_and_make_the_cells_stale_that_use_them(suite: PreparedSuite, ledger: Ledger) -> None:
@@ -62,19 +63,19 @@ def test_stale_trials_count_and_make_the_cells_stale_that_use_them(suite: Prepar
     assert not settled.searches.waiting, "a stale search is over none the less"
     for cell in settled.plan.cells:
         facts = {"cell": cell.describe(), "provenance": settled.plan.code.marks(cell).as_provenance}
-        (setting, *_) = suite.searches.settings.values()
+        (setting, *_) = suite.searches.problems.values()
         commit(ledger, ended(setting, 1, {}, 0.5).model_copy(update=facts))
     tuned = [cell for cell in settled.plan.cells if cell.winner is not None and cell.shots == 5]
     status = suite_status(settled, ledger)
     assert tuned
     assert status.cells.stale == tuned
     assert len(status.cells.done) == len(settled.plan.cells) - len(tuned)
-    assert status.as_json()["trials"]["stale"] == 2
-    assert 'stale trials: 2; their searches begin anew with --only "stale"' in status.as_text()
+    assert status_json(status)["trials"]["stale"] == 2
+    assert 'stale trials: 2; their searches begin anew with --only "stale"' in "\n".join(status_lines(status))
 
 
 def test_a_failed_trial_is_not_stale(suite: PreparedSuite, ledger: Ledger) -> None:
-    (setting, *_) = suite.searches.settings.values()
+    (setting, *_) = suite.searches.problems.values()
     tried(suite, ledger, shots=int(setting.shots), trials=2)
     commit(ledger, ended(setting, 3, {"lr": 0.1}, None).model_copy(update={"provenance": OLDER}))
     assert stale_trials(suite.with_winners(ledger), ledger) == {}
@@ -84,8 +85,8 @@ def test_the_cells_of_a_search_that_begins_anew_wait(suite: PreparedSuite, ledge
     for shots in (5, 10):
         tried(suite, ledger, older=(2,), shots=shots)
     settled = suite.with_winners(ledger)
-    (key,) = (each.key for each in suite.searches.settings.values() if each.shots == 5)
-    assert stale_trials(settled, ledger).keys() == {each.key for each in suite.searches.settings.values()}
+    (key,) = (each.key for each in suite.searches.problems.values() if each.shots == 5)
+    assert stale_trials(settled, ledger).keys() == {each.key for each in suite.searches.problems.values()}
     begun = restart(settled, {key})
     waiting = [cell for cell in begun.plan.cells if cell.id in begun.searches.waiting]
     assert {cell.shots for cell in waiting} == {5}

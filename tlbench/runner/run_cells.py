@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from tlbench.core.cell import Cell
 from tlbench.core.cost import Timings
-from tlbench.planning.prepare import PreparedSuite
 from tlbench.planning.budget import budget_of
+from tlbench.planning.prepare import PreparedSuite
 from tlbench.runner.observer import Stage, observed
 from tlbench.runner.run_context import RunContext, StageEnd
 from tlbench.runner.scheduler import Scheduler

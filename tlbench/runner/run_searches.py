@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tlbench.core.cell import Cell
+from tlbench.planning.budget import budget_of
 from tlbench.planning.prepare import PreparedSuite
 from tlbench.planning.search_plan import read_studies
-from tlbench.planning.budget import budget_of
 from tlbench.runner.run_context import RunContext, StageEnd
 from tlbench.search.study import Study
 
