@@ -31,7 +31,7 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare two selections of results, paired seed by seed, or two frozen tags."""
-    from tlbench.report.comparison.inputs import hold
+    from tlbench.report.comparison.compare import compare as compare_names
     from tlbench.report.results import load_several
     from tlbench.store.mlflow.tracking_uri import prepare_tracking
 
@@ -39,8 +39,8 @@ def compare(
         uri = prepare_tracking(tracking_uri, open_workspace(workspace).root)
         return load_several(list(map(suite_name, suites or ())), uri)
 
-    values, text = hold(first, second, reports, load)
+    output = compare_names(first, second, reports, load)
     if as_json:
-        print_json(values)
+        print_json(output.values)
     else:
-        out.print(escape(text))
+        out.print(escape(output.text))
