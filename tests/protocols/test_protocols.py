@@ -133,7 +133,7 @@ def test_classification_scores_agree_with_the_stored_bits(dataset: Dataset) -> N
 def test_scores_agree_with_scikit_learn() -> None:
     from sklearn.metrics import accuracy_score, f1_score, log_loss
 
-    from tlbench.protocols._outcomes import classification_scores
+    from tlbench.training.outcomes import classification_scores
 
     generator = torch.Generator().manual_seed(0)
     logits = 2 * torch.randn(400, 7, generator=generator)

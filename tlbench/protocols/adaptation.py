@@ -25,9 +25,9 @@ from tlbench.core.record import Outcome
 from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, Dataset, Task, take
 from tlbench.data.sampling import draw_shots
 from tlbench.protocols._candidates import CandidateOutputs
-from tlbench.protocols._outcomes import scored_outcome, validation_outcome
 from tlbench.stats.validators import ValidatorInputs, best_candidate, validator_scores
 from tlbench.training.context import Context
+from tlbench.training.outcomes import scored_outcome, validation_outcome
 from tlbench.training.predictor import Predictor
 
 VERSION = 1

@@ -17,9 +17,9 @@ from tlbench.core.record import Outcome
 from tlbench.data.dataset import TEST, TRAIN, VAL, Dataset, Task, take
 from tlbench.data.sampling import draw_shots
 from tlbench.data.validation_groups import classes_mixed
-from tlbench.protocols._outcomes import scored_outcome, validation_outcome
 from tlbench.training.context import Context
 from tlbench.training.frozen_features import embed
+from tlbench.training.outcomes import scored_outcome, validation_outcome
 from tlbench.training.predictor import FeaturePredictor, Predictor
 
 VERSION = 1

@@ -25,9 +25,9 @@ from tlbench.core.info import TaskInfo
 from tlbench.core.record import Outcome
 from tlbench.data.dataset import Dataset, Split, Task, take
 from tlbench.data.sampling import Episodes, EpisodeShape, draw_episodes
-from tlbench.protocols._outcomes import scored_outcome, validation_outcome
 from tlbench.training.context import Context
 from tlbench.training.fewshot.episodes import episode_inputs, episode_labels, episode_logits
+from tlbench.training.outcomes import scored_outcome, validation_outcome
 from tlbench.training.predictor import EmbeddingEpisodeLearner, EpisodeLearner
 
 QUICK = {"ways": 2, "queries": 3, "episodes": 20}
