@@ -32,7 +32,7 @@ def test_plan_tells_what_a_search_will_try(command: Any, file: Callable[..., Pat
     said = command("plan", path)
     assert "searching first: 0 of at most 4 trials done" in said.out
     seen = json.loads(command("plan", path, "--json").out)
-    assert seen["trials"] == {"done": 0, "at_most": 4}
+    assert seen["trials"] == {"done": 0, "at_most": 4, "stale": 0}
     assert "searching" not in command("plan", file()).out
 
 

@@ -45,7 +45,7 @@ def test_clinc150(decoded: Path) -> None:
     assert counts == {"train": {100}, "val": {20}, "test": {30}}
     assert dataset.x[0] == "what expression would i use to say i love you if i were an italian"
     check_shots(dataset.info, 100)
-    draw = draw_shots(dataset.y, dataset.rows(0), 10, 0, dataset.info.fingerprint, source_val=dataset.rows(1))
+    draw = draw_shots(dataset.y, dataset.rows(0), 10, 0, dataset.info, source_val=dataset.rows(1))
     assert (len(draw.train), len(draw.val), len(draw.unlabeled)) == (1200, 300, 13_500)
 
 
@@ -73,8 +73,8 @@ def test_clinc150_row_by_row(decoded: Path) -> None:
 def test_clinc150_keeps_its_validation_out_of_a_budget(decoded: Path) -> None:
     dataset = open_dataset("texts", {"path": str(CLINC)}, Artifacts(decoded))
     val, test = dataset.rows(VAL), dataset.rows(TEST)
-    few = draw_shots(dataset.y, dataset.rows(TRAIN), 5, 0, dataset.info.fingerprint, source_val=val)
-    full = draw_shots(dataset.y, dataset.rows(TRAIN), "full", 0, dataset.info.fingerprint, source_val=val)
+    few = draw_shots(dataset.y, dataset.rows(TRAIN), 5, 0, dataset.info, source_val=val)
+    full = draw_shots(dataset.y, dataset.rows(TRAIN), "full", 0, dataset.info, source_val=val)
     assert not set(val) & {*few.train, *few.val, *few.unlabeled}
     assert np.array_equal(full.val, val)
     assert len(full.train) == 15_000
