@@ -25,6 +25,7 @@ from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.classifier import Classifier, train_mode
 from tlbench.training.context import Context
 from tlbench.training.process_group import ProcessGroup
+from tlbench.training.supervised_loop import LoopOptions
 
 
 def _method() -> ModuleType:
@@ -113,8 +114,11 @@ def test_in_mixed_precision_the_pull_stays_in_single(monkeypatch: pytest.MonkeyP
     """A move of 1e-4 on a weight of one would be nothing in bfloat16."""
     method, seen = _method(), []
 
-    def watched(*rest: object, penalty: object, **more: object) -> None:
-        assert callable(penalty)
+    def watched(*rest: object) -> None:
+        options = rest[-1]
+        assert isinstance(options, LoopOptions)
+        penalty = options.penalty
+        assert penalty is not None
         with torch.no_grad():
             for p in model.parameters():
                 p.add_(1e-4)

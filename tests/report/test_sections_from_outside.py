@@ -12,7 +12,7 @@ import pytest
 from outside_plugins import installed, write_package
 from typer.testing import CliRunner
 
-from tlbench.cli import app
+from tlbench.cli.app import app
 from tlbench.core.errors import UserError
 from tlbench.report import page
 from tlbench.report.comparison.snapshots import freeze
