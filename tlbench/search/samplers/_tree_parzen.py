@@ -36,7 +36,8 @@ class TreeParzenSampler:
                 constant_liar=(problem.search.parallel or 1) > 1,
             )
         self._both = problem.search.objective == "accuracy_and_cost"
-        directions = ["maximize", "minimize"] if self._both else ["maximize"]
+        maximize, minimize = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
+        directions = [maximize, minimize] if self._both else [maximize]
         self._study = optuna.create_study(directions=directions, sampler=sampler)
         self._space = problem.space
         self._proposed: dict[int, tuple[optuna.Trial, Values]] = {}
@@ -44,7 +45,8 @@ class TreeParzenSampler:
     def propose(self, number: int) -> Values:
         """Return the values of a trial."""
         if number not in self._proposed:
-            trial, values = self._study.ask(), {}
+            trial = self._study.ask()
+            values: Values = {}
             for dimension in self._space.dimensions:
                 if self._space.active(dimension, values):
                     values[dimension.name] = _suggest(trial, dimension)
@@ -87,7 +89,7 @@ class TreeParzenSampler:
         middle = {1: value_of(record.outcome) or 0.0} if state is optuna.trial.TrialState.PRUNED else {}
         self._study.add_trial(
             optuna.trial.create_trial(
-                state=state, values=scores, params=inside, distributions=spaces, intermediate_values=middle
+                state=state, values=scores, params=inside, distributions=dict(spaces), intermediate_values=middle
             )
         )
 
@@ -96,7 +98,7 @@ def _suggest(trial: optuna.Trial, dimension: Dimension) -> Any:
     """Return a value; of a few values Optuna sees the positions, since it takes no lists."""
     distribution = _distribution(dimension)
     if isinstance(distribution, optuna.distributions.CategoricalDistribution):
-        return dimension.values[trial.suggest_categorical(dimension.name, distribution.choices)]
+        return dimension.values[int(str(trial.suggest_categorical(dimension.name, distribution.choices)))]
     if isinstance(distribution, optuna.distributions.IntDistribution):
         return trial.suggest_int(dimension.name, distribution.low, distribution.high, log=distribution.log)
     return trial.suggest_float(dimension.name, distribution.low, distribution.high, log=distribution.log)
