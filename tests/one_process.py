@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -52,4 +53,10 @@ def observe_epochs(patch: pytest.MonkeyPatch, module: ModuleType, on_epoch: Call
         module: The module of the package that creates the context.
         on_epoch: Called with the epochs done and the epochs in all.
     """
-    patch.setattr(module, "Context", functools.partial(Context, interval=0.0, on_epoch=on_epoch))
+
+    def create(**given: Any) -> Context:
+        if (checkpoints := given.get("checkpoints")) is not None:
+            given["checkpoints"] = replace(checkpoints, interval=0.0)
+        return Context(**given, on_epoch=on_epoch)
+
+    patch.setattr(module, "Context", create)

@@ -15,7 +15,6 @@ STARTED = """
 import json, os, sys
 from tlbench.core.resources import Resources
 from tlbench.worker.process import start_worker_process, SLOW_IMPORTS
-from tlbench.training.process_group import ProcessGroup
 
 before = "torch" in sys.modules
 root, own, options = sys.argv[1:]
@@ -24,6 +23,7 @@ if own:
 options = json.loads(options)
 preload = {"preload": ()} if options.pop("bare", False) else {}
 if "group" in options:
+    from tlbench.training.process_group import ProcessGroup
     options["group"] = ProcessGroup(*options["group"])
 cache = start_worker_process(root, Resources(cpus=2, precision="bfloat16"), **options, **preload)
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from tlbench.core.resources import Resources
 from tlbench.store.artifacts import Artifacts, artifact_folder
-from tlbench.training.process_group import SINGLE_PROCESS, ProcessGroup
 from tlbench.worker.memory_allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     import torch
 
+    from tlbench.training.process_group import ProcessGroup
     from tlbench.worker.cache import WorkerCache
 
 # What the first cell would import otherwise, in its own measured time: the first optimiser imports torch._dynamo.
@@ -30,7 +30,7 @@ def start_worker_process(
     resources: Resources,
     *,
     device: torch.device | str | None = None,
-    group: ProcessGroup = SINGLE_PROCESS,
+    group: ProcessGroup | None = None,
     preload: Sequence[str] = SLOW_IMPORTS,
 ) -> WorkerCache:
     """Prepare this process for running cells; called once, before anything else in it imports torch where possible.
@@ -39,7 +39,7 @@ def start_worker_process(
         artifact_root: Artifact folder of machines that do not name their own; ``$TLBENCH_ARTIFACTS`` goes before it.
         resources: CPUs and GPUs of this process, and the precision of training steps.
         device: Where to train; None is the GPU that the process sees if its resources have one, else the CPU.
-        group: This process among those that train together.
+        group: This process among those that train together; None where it trains alone.
         preload: Modules to import now, so that no cell's measured time contains it.
 
     Returns:
@@ -55,10 +55,11 @@ def start_worker_process(
     torch.backends.cudnn.deterministic = True
     chosen = device if device is not None else "cuda" if resources.gpus > 0 else "cpu"
 
+    from tlbench.training.process_group import SINGLE_PROCESS
     from tlbench.worker.cache import WorkerCache
 
     artifacts = Artifacts(artifact_folder(artifact_root))
-    return WorkerCache(artifacts, torch.device(chosen), group=group, precision=resources.precision)
+    return WorkerCache(artifacts, torch.device(chosen), group=group or SINGLE_PROCESS, precision=resources.precision)
 
 
 def limit_threads(resources: Resources) -> None:
