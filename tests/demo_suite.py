@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
 
+from tlbench.core.planned_setting import PlannedSetting
 from tlbench.core.record import pack_bits
+from tlbench.store.mlflow.planned_cells import plan_tags
 
 FOLLY = "<script>alert('method')</script>"
 BOOM = "ValueError: <img src=x onerror=alert(1)>\nTraceback: line two"
@@ -45,6 +48,23 @@ def params(method: str, dataset: str, shots: str, seed: int, **changed: str) -> 
         "param.lr": "0.1",
         **changed,
     }
+
+
+def plan() -> list[PlannedSetting]:
+    """Return the settings of the suite, of 55 cells."""
+    usual = PlannedSetting("classification", "{}", "", "resnet18/random", "", "", SEEDS)
+    grid = [
+        replace(usual, method=method, dataset=dataset, shots=shots, fingerprint="f" * 60 + dataset[:4])
+        for method in LEVEL
+        for dataset, shots in BONUS
+    ]
+    episodes = replace(usual, protocol="episodic", options='{"ways":"5"}', backbone="conv4/random", dataset="glyphs")
+    episodes = replace(episodes, shots="1", fingerprint="f" * 60 + "glyp")
+    return [
+        *grid,
+        replace(episodes, method="protonet", seeds=(0, 1)),
+        replace(episodes, method="maml", seeds=(0, 1, 2, 3, 4)),
+    ]
 
 
 def record(value: float, method: str, seed: int) -> dict[str, Any]:
@@ -106,9 +126,11 @@ def fill(uri: str, artifacts: Path) -> None:
     client.create_experiment("fewshot", artifact_location=str(artifacts))
     experiment = client.create_experiment("demo", artifact_location=str(artifacts))
     reason = {"count": 6, "reason": "needs <b>episodes</b>", "what": "maml | classification"}
-    plan = {"cells": 55, "not_applicable": [reason]}
+    summary = {"cells": 55, "not_applicable": [reason]}
     client.set_experiment_tag(experiment, "tlbench.baseline", "linear_probe")
-    client.set_experiment_tag(experiment, "tlbench.plan", json.dumps(plan))
+    client.set_experiment_tag(experiment, "tlbench.plan", json.dumps(summary))
+    for name, value in plan_tags(plan(), 500).items():
+        client.set_experiment_tag(experiment, name, value)
     client.set_experiment_tag(experiment, "tlbench.suite", "name: demo\nbaseline: linear_probe\n")
     writer = Writer(client, experiment)
     for method in LEVEL:

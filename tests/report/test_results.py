@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from demo_suite import BONUS, BOOM, FOLLY, LEVEL, SEEDS, TRACEBACK, accuracy
+from demo_suite import BONUS, BOOM, FOLLY, LEVEL, SEEDS, TRACEBACK, accuracy, plan
 
 from tlbench.core.errors import UserError
 from tlbench.core.record import Cost, Footprint, Outcome, Record
@@ -43,6 +43,8 @@ def test_every_finished_cell_is_there_once(store: str) -> None:
 def test_facts_of_the_experiment(store: str) -> None:
     results = data.load("demo", store)
     assert (results.baseline, results.planned) == ("linear_probe", 55)
+    assert results.planned_settings == tuple(plan())
+    assert sum(len(setting.seeds) for setting in plan()) == 55
     assert results.not_applicable == (data.NotApplicable(6, "needs <b>episodes</b>", "maml | classification"),)
     assert results.suite_text.startswith("name: demo")
     assert results.provenance == {"commit": {"abc123": 50}, "torch": {"2.15.0": 50}}

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from made_results import results, run
 from test_compare import command  # noqa: F401
 
 from tlbench.core.errors import UserError
+from tlbench.core.planned_setting import PlannedSetting
 from tlbench.report import report_data
 from tlbench.report.comparison.snapshot_changes import changes_text, snapshot_changes
 from tlbench.report.comparison.snapshots import freeze, read, refuse_tag, tags
@@ -68,6 +70,7 @@ def test_reading_returns_what_was_frozen(shelf: Path) -> None:
     facts = json.loads((snapshot.folder / "snapshot.json").read_text())
     assert (facts["suite"], facts["baseline"], facts["cells"]) == ("made", "probe", 7)
     assert tags(shelf) == ["one", "two"]
+    assert snapshot.planned_settings is None
 
 
 def test_a_tag_is_used_once(shelf: Path) -> None:
@@ -165,6 +168,13 @@ def test_joined_suites_count_a_shared_cell_once() -> None:
     both = join([one, two])
     assert (both.suite, both.baseline, len(both.done), both.planned) == ("one+two", "probe", 5, 7)
     assert both.suite_text == "name: one\n---\nname: two\n"
+    assert both.planned_settings is None
+    first = PlannedSetting("classification", "{}", "lora", "r", "digits", "5", (0, 1))
+    second = replace(first, method="probe")
+    ours = replace(one, planned_settings=(first, second))
+    theirs = replace(two, planned_settings=(replace(second, seeds=(1, 2)),))
+    assert join([ours, theirs]).planned_settings == (first, replace(second, seeds=(0, 1, 2)))
+    assert join([ours, two]).planned_settings is None
     assert join([one]) is one
     assert both.notes == ()
 
@@ -187,9 +197,12 @@ def test_the_command_freezes_joins_and_compares(command: Any, store: str, tmp_pa
     assert "reports/frozen/v1" in out
     snapshot = read("v1", tmp_path / "reports")
     assert len(snapshot.records) == len(load("demo", store).done)
+    assert snapshot.planned_settings is None, "none is known of fewshot"
     code, _, err = command("report", "demo", "--freeze", "v1")
     assert (code, "never overwritten" in err) == (2, True)
     assert not (tmp_path / "reports" / "demo").exists()
+    assert command("report", "demo", "--freeze", "alone")[0] == 0
+    assert read("alone", tmp_path / "reports").planned_settings == load("demo", store).planned_settings is not None
     shutil.copytree(tmp_path / "reports" / "frozen" / "v1", tmp_path / "reports" / "frozen" / "v2")
     code, out, _ = command("compare", "v1", "v2", "--json")
     found = json.loads(out)

@@ -181,5 +181,6 @@ def test_cells_wait_for_their_search_and_then_have_what_it_found(tmp_path: Path,
     assert [cell.seed for cell in final] == [0, 1]
     assert all(cell.method.params == {**setting.method.params, **best.values} for cell in final)
     assert all(cell.describe().winner == best for cell in final)
+    assert plan.settings() == asked.plan.settings(), "what is planned does not depend on what a search finds"
     probes = [cell.id for cell in asked.plan.cells if cell.method.name == "linear_probe"]
     assert [cell.id for cell in plan.cells if cell.method.name == "linear_probe"] == probes

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from plausible import make_record
 from postgresql_server import PASSWORD, PostgreSQL
-from test_mlflow_writer import assert_once, commit, runs, some, write
+from test_mlflow_writer import PLAN, assert_once, commit, runs, some, write
 
 from tlbench.core.record import Record
 from tlbench.report import results as data
@@ -27,6 +27,7 @@ def test_a_suite_is_written_read_and_written_again(postgresql: PostgreSQL, tmp_p
     assert sorted(results.done["digest"]) == sorted(record.digest for record in done)
     assert [failure.error for failure in results.failed] == ["ValueError: no such thing"]
     assert results.place == f"postgresql://127.0.0.1:{postgresql.port}/suites"
+    assert results.planned_settings == PLAN
     assert len(results.details) == 3
     stored = next((tmp_path / "mlartifacts").glob("*/artifacts/record.json"))
     assert Record.model_validate_json(stored.read_text()).cell.dataset == "digits"

@@ -23,6 +23,7 @@ from tracking_server import Server
 
 from tlbench.core.errors import UserError
 from tlbench.core.not_applicable import NotApplicable
+from tlbench.core.planned_setting import PlannedSetting
 from tlbench.core.record import Record
 from tlbench.report import results as data
 from tlbench.store.addresses import without_credentials
@@ -32,7 +33,8 @@ from tlbench.store.mlflow.background_writer import BackgroundWriter, Backlog
 from tlbench.store.mlflow.sync import sync
 from tlbench.store.mlflow.tracking_uri import prepare_tracking
 
-TAGS = layout.experiment_tags("linear_probe", "name: demo\n", 4, [NotApplicable(2, "no sense", "x | y")])
+PLAN = (PlannedSetting("classification", "{}", "linear_probe", "conv4/random", "digits", "5", (0, 1, 2, 3)),)
+TAGS = layout.experiment_tags("linear_probe", "name: demo\n", 4, [NotApplicable(2, "no sense", "x | y")], PLAN)
 
 
 CLAIMED: dict[tuple[Path, str], dict[str, None]] = {}
@@ -91,6 +93,7 @@ def test_a_suite_stands_in_mlflow_as_the_report_reads_it(tmp_path: Path, monkeyp
     assert [failure.error for failure in results.failed] == ["ValueError: no such thing"]
     assert (results.planned, results.baseline, results.suite_text) == (4, "linear_probe", "name: demo\n")
     assert (results.not_applicable[0].count, results.notes) == (2, ())
+    assert results.planned_settings == PLAN
 
     (run,) = (run for run in runs(uri) if run.data.tags[layout.CELL_TAG] == done[0].id)
     assert (run.info.start_time, run.info.end_time) == (1000 * STARTED, 1000 * STARTED + 3500)

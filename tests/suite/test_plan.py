@@ -39,6 +39,42 @@ def test_a_grid_is_a_product(plan_text: Callable[[str], Plan]) -> None:
         assert cell.id == cell_id(cell.setting, cell.seed)
 
 
+def test_a_plan_names_its_settings_with_their_seeds(plan_text: Callable[[str], Plan]) -> None:
+    plan = plan_text(
+        suite(
+            (
+                "classification",
+                "[linear_probe, {name: lora, params: {rank: 4}}]",
+                "[conv4]",
+                "[digits]",
+                "[1, full]",
+                "2",
+            ),
+            ("classification", "[linear_probe]", "[conv4]", "[digits]", "[1]", "[1, 5]"),
+            ("episodic, ways: 3", "[protonet]", "[conv4]", "[glyphs]", "[1]", "[7]"),
+        )
+    )
+    found = plan.settings()
+    assert sum(len(each.seeds) for each in found) == len(plan.cells) == 10
+    assert {(each.method, each.dataset, each.shots): each.seeds for each in found} == {
+        ("linear_probe", "digits", "1"): (0, 1, 5),
+        ("linear_probe", "digits", "full"): (0, 1),
+        ("lora(rank=4)", "digits", "1"): (0, 1),
+        ("lora(rank=4)", "digits", "full"): (0, 1),
+        ("protonet", "glyphs", "1"): (7,),
+    }
+    episodic = found[-1]
+    assert (episodic.protocol, episodic.backbone) == ("episodic", "conv4/random")
+    assert json.loads(episodic.options) == {"ways": 3, "queries": 15, "episodes": 1000}
+    assert (episodic.fingerprint, episodic.execution) == (digest("glyphs"), "{}")
+    assert json.loads(plan_text(PRECISE).settings()[0].execution) == {"precision": "float32"}
+
+
+PRECISE = (
+    suite(("classification", "[linear_probe]", "[conv4]", "[digits]", "[1]", "1")) + "resources: {precision: float32}\n"
+)
+
+
 def test_an_id_never_changes(plan_text: Callable[[str], Plan]) -> None:
     """Stored results are found by these ids: whoever makes this red makes every user compute everything again."""
     plan = plan_text(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import pandas as pd
 
+from tlbench.core.planned_setting import PlannedSetting
 from tlbench.report.environments import Environment
+from tlbench.report.labels import TRANSDUCTIVE, Labels, labels_of
 from tlbench.stats.intervals import Estimate, nested_mean
 
 Stratum = tuple[str, str]
@@ -86,7 +88,9 @@ _COLUMNS = (
 )  # fmt: skip  # in the order of ComparableCell's fields
 
 
-def comparable_cells(done: pd.DataFrame) -> tuple[tuple[ComparableCell, ...], tuple[str, ...]]:
+def comparable_cells(
+    done: pd.DataFrame, planned: Sequence[PlannedSetting] | None = None
+) -> tuple[tuple[ComparableCell, ...], tuple[str, ...]]:
     """Return the cells that the tables are made of, and what was done to them.
 
     * A protocol that was run with several options is several: ``episodic (ways=5)`` and ``episodic (ways=20)``.
@@ -97,6 +101,7 @@ def comparable_cells(done: pd.DataFrame) -> tuple[tuple[ComparableCell, ...], tu
 
     Args:
         done: :attr:`tlbench.report.results.Results.done`.
+        planned: :attr:`tlbench.report.results.Results.planned_settings`; what is planned, too, is told apart by labels.
 
     Returns:
         The cells, where setting and seed name one, and notes for the reader.
@@ -111,8 +116,12 @@ def comparable_cells(done: pd.DataFrame) -> tuple[tuple[ComparableCell, ...], tu
     scored["validator"] = [json.loads(text).get("validator", "") for text in scored["options"]]
     scored["choices"] = _choices(scored)
     scored["environment"] = _environments(scored)
-    scored["protocol"] = _with_options(scored)
-    scored["dataset"] = _with_fingerprint(scored, notes)
+    labels = labels_of(done, planned)
+    if labels.ambiguous:
+        notes.append(
+            "names that stand for several contents are told apart by fingerprint: " + ", ".join(labels.ambiguous)
+        )
+    scored = _labelled(scored, labels)
     newest = _apart(_newest(scored, notes))
     columns = [newest[name].tolist() for name in _COLUMNS]
     return tuple(ComparableCell(*map(_known, row)) for row in zip(*columns, strict=True)), tuple(notes)
@@ -153,17 +162,12 @@ def _known(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _with_options(cells: pd.DataFrame) -> pd.Series:
-    labels: dict[tuple[str, str], str] = {}
-    for protocol, group in cells.groupby("protocol"):
-        options = {text: json.loads(text) for text in group["options"].unique()}
-        keys = sorted({key for each in options.values() for key in each})
-        varying = [key for key in keys if len({each.get(key) for each in options.values()}) > 1]
-        for text, each in options.items():
-            told = ", ".join(f"{key}={each.get(key, '-')}" for key in varying)
-            labels[str(protocol), text] = f"{protocol} ({told})" if told else str(protocol)
-    pairs = zip(cells["protocol"], cells["options"], strict=True)
-    return pd.Series([labels[pair] for pair in pairs], index=cells.index)
+def _labelled(cells: pd.DataFrame, labels: Labels) -> pd.DataFrame:
+    protocols = zip(cells["protocol"], cells["options"], strict=True)
+    datasets = zip(cells["dataset"], cells["dataset_fingerprint"], strict=True)
+    return cells.assign(
+        protocol=[labels.protocols[pair] for pair in protocols], dataset=[labels.datasets[pair] for pair in datasets]
+    )
 
 
 def _choices(cells: pd.DataFrame) -> pd.Series:
@@ -186,17 +190,8 @@ def _environments(cells: pd.DataFrame) -> pd.Series:
 
 
 def _apart(cells: pd.DataFrame) -> pd.DataFrame:
-    told = cells["protocol"] + ", transductive"
+    told = cells["protocol"] + TRANSDUCTIVE
     return cells.assign(protocol=cells["protocol"].mask(cells["transductive"].astype(bool), told))
-
-
-def _with_fingerprint(cells: pd.DataFrame, notes: list[str]) -> pd.Series:
-    versions = cells.groupby("dataset")["dataset_fingerprint"].nunique()
-    several = sorted(str(name) for name in versions.index[versions > 1])
-    if several:
-        notes.append("names that stand for several contents are told apart by fingerprint: " + ", ".join(several))
-    told = cells["dataset"] + "#" + cells["dataset_fingerprint"].str[:6]
-    return cells["dataset"].where(~cells["dataset"].isin(several), told)
 
 
 def _newest(cells: pd.DataFrame, notes: list[str]) -> pd.DataFrame:

@@ -105,7 +105,7 @@ def build_report(results: Results, audit: Audit | None = None, suites: Sequence[
         audit: Of the one suite.
         suites: The results of each, where they are joined.
     """
-    cells, notes = comparable_cells(results.done)
+    cells, notes = comparable_cells(results.done, results.planned_settings)
     searches = dict(zip(results.done["cell"], results.done["setting"], strict=True))
     labels = {key: (cell.protocol, cell.dataset) for cell in cells if (key := searches[cell.cell])}
     old = stale(results.done, results.trials)

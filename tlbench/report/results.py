@@ -13,6 +13,7 @@ from tlbench.core.description import setting_label
 from tlbench.core.errors import UserError
 from tlbench.core.info import Shots
 from tlbench.core.not_applicable import NotApplicable
+from tlbench.core.planned_setting import PlannedSetting, merge_settings
 from tlbench.report.environments import Environment
 from tlbench.report.trials import empty_trials, split_trials, trials_of_runs
 from tlbench.store.addresses import for_pages, without_credentials
@@ -67,6 +68,8 @@ class Results:
         details: Curves and answers by cell, of the cells whose records were read whole.
         trials: What a search tried, one row a trial (see :mod:`tlbench.report.trials`).
         unread: Runs whose records were left unread, as too many: ``details`` lacks them.
+        planned_settings: The settings of the cells that the suite asks for, with their seeds; None for what was stored
+            before they were.
     """
 
     suite: str
@@ -83,6 +86,7 @@ class Results:
     details: Mapping[str, RecordDetails] = field(default_factory=dict)
     trials: pd.DataFrame = field(default_factory=empty_trials)
     unread: int = 0
+    planned_settings: tuple[PlannedSetting, ...] | None = None
 
 
 def load(suite: str, uri: str) -> Results:
@@ -138,14 +142,15 @@ def tidy(suite: str, place: str, stored: StoredExperiment) -> Results:
     rows = [_row(run) for run in finished]
     done = pd.DataFrame(rows, columns=_columns(rows))
     done[list(NUMBERS)] = done[list(NUMBERS)].astype("float64")
+    plan = stored.plan
     return Results(
         suite=suite,
         place=place,
         done=done,
         provenance=_provenance(finished),
         failed=_failures(runs, {run.cell for run in finished}),
-        planned=stored.plan.cells,
-        not_applicable=stored.plan.not_applicable,
+        planned=plan.cells,
+        not_applicable=plan.not_applicable,
         baseline=stored.baseline,
         suite_text=stored.suite_text,
         notes=tuple(notes),
@@ -153,6 +158,7 @@ def tidy(suite: str, place: str, stored: StoredExperiment) -> Results:
         details={run.cell: run.details for run in finished if run.details is not None},
         trials=trials_of_runs(trials),
         unread=stored.unread,
+        planned_settings=plan.settings,
     )
 
 
@@ -194,7 +200,14 @@ def join(several: Sequence[Results]) -> Results:
         details={cell: found for each in reversed(several) for cell, found in each.details.items()},
         trials=pd.concat([each.trials for each in several], ignore_index=True),
         unread=sum(each.unread for each in several),
+        planned_settings=_planned(several),
     )
+
+
+def _planned(several: Sequence[Results]) -> tuple[PlannedSetting, ...] | None:
+    """Return what several suites ask for, or None where it is not known of one of them."""
+    plans = [each.planned_settings for each in several if each.planned_settings is not None]
+    return merge_settings(setting for plan in plans for setting in plan) if len(plans) == len(several) else None
 
 
 def _added(counts: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:

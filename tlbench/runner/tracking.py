@@ -15,8 +15,9 @@ from tlbench.store.workspace import Workspace
 
 def claim(prepared: PreparedSuite, ledger: Ledger) -> None:
     """Note in the ledger which cells and trials the suite has, and what its experiment in MLflow says of it."""
+    plan = prepared.plan
     tags = schema.experiment_tags(
-        prepared.baseline, prepared.text, len(prepared.plan.cells), prepared.plan.summarize_not_applicable()
+        prepared.baseline, prepared.text, len(plan.cells), plan.summarize_not_applicable(), plan.settings()
     )
     ids = (*(cell.id for cell in prepared.plan.cells), *prepared.searches.trial_ids)
     ledger.claim(prepared.suite.name, ids, tags)

@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from tlbench.core.cell import Cell
+from tlbench.core.hashing import canonical
 from tlbench.core.info import Shots
 from tlbench.core.not_applicable import NotApplicable
+from tlbench.core.planned_setting import PlannedSetting, merge_settings
 from tlbench.core.record import ResultInfo
 from tlbench.plugins.staleness import InstalledCode, Marks
 
@@ -89,6 +91,25 @@ class Plan:
             return True
         marks = Marks(result.method_source, result.protocol_source)
         return self.code.has_changed(cell.method.name, cell.protocol.name, marks)
+
+    def settings(self) -> tuple[PlannedSetting, ...]:
+        """Return the settings of all cells with their seeds, by label, in the plan's order."""
+        options = {id(cell.protocol): canonical(cell.protocol.options) for cell in self.cells}
+        executions = {cell.execution: canonical(cell.execution.key) for cell in self.cells}
+        return merge_settings(
+            PlannedSetting(
+                protocol=cell.protocol.name,
+                options=options[id(cell.protocol)],
+                method=cell.method.label,
+                backbone=cell.backbone.info.label,
+                dataset=cell.dataset.info.name,
+                shots=str(cell.shots),
+                seeds=(cell.seed,),
+                fingerprint=cell.dataset.info.fingerprint,
+                execution=executions[cell.execution],
+            )
+            for cell in self.cells
+        )
 
     def summarize_not_applicable(self) -> list[NotApplicable]:
         """Return what is not applicable in few lines, one for each protocol, method and reason."""

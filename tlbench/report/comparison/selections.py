@@ -127,7 +127,7 @@ def compare_selections(first: str, second: str, results: Results) -> Comparison:
     Raises:
         UserError: A selector is not understood, or picks nothing, or sides cannot be paired.
     """
-    cells, _ = comparable_cells(results.done)
+    cells, _ = comparable_cells(results.done, results.planned_settings)
     sides = [_pick(each, results, cells) for each in (first, second)]
     others = {cell.cell for cell in sides[1]}
     both = [cell for cell in sides[0] if cell.cell in others]

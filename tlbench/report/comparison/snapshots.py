@@ -14,13 +14,15 @@ import pandas as pd
 
 import tlbench
 from tlbench.core.errors import UserError, nearest
+from tlbench.core.planned_setting import PlannedSetting
 from tlbench.report.page import save_into
 from tlbench.report.report_data import Report
 from tlbench.store.atomic_write import write_folder
+from tlbench.store.mlflow.planned_cells import settings_from_json, settings_to_json
 
 FROZEN = "frozen"
 HASHES = "SHA256SUMS"
-RECORDS, FACTS = "records.parquet", "snapshot.json"
+RECORDS, FACTS, PLAN = "records.parquet", "snapshot.json", "plan.json"
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -32,11 +34,13 @@ class Snapshot:
         tag: Its name.
         folder: Where it lies.
         records: One row a finished cell, as :attr:`tlbench.report.results.Results.done`.
+        planned_settings: As :attr:`tlbench.report.results.Results.planned_settings`.
     """
 
     tag: str
     folder: Path
     records: pd.DataFrame
+    planned_settings: tuple[PlannedSetting, ...] | None = None
 
 
 def freeze(report: Report, tag: str, reports: Path) -> Path:
@@ -68,6 +72,9 @@ def freeze(report: Report, tag: str, reports: Path) -> Path:
                 "\n".join(map(str, failures)), "a snapshot is kept for good, so every section of it must be shown"
             )
         (folder / FACTS).write_text(json.dumps(_facts(report, tag), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        if report.results.planned_settings is not None:
+            plan = settings_to_json(report.results.planned_settings)
+            (folder / PLAN).write_text(json.dumps(plan) + "\n", encoding="utf-8")
         for suite in report.suites:
             (folder / f"{suite.suite}.yaml").write_text(suite.suite_text, encoding="utf-8")
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
@@ -113,7 +120,12 @@ def read(tag: str, reports: Path) -> Snapshot:
         hint = nearest(tag, known) if known else "`tlbench report SUITE --freeze TAG` makes one"
         raise UserError(f"no snapshot {tag!r} under {reports / FROZEN}", hint)
     _verify(folder)
-    return Snapshot(tag, folder, pd.read_parquet(folder / RECORDS))
+    return Snapshot(tag, folder, pd.read_parquet(folder / RECORDS), _planned(folder / PLAN))
+
+
+def _planned(path: Path) -> tuple[PlannedSetting, ...] | None:
+    """Return the plan in a snapshot; those of earlier versions have none."""
+    return settings_from_json(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
 def _verify(folder: Path) -> None:

@@ -75,6 +75,7 @@ class Experiment:
         for name, value in tags.items():
             if self._tags.get(name) != value:
                 self._client.set_experiment_tag(self._id, name, value)
+                self._tags = {**self._tags, name: value}
 
     def find(self, cells: Collection[str]) -> list[Run]:
         """Return all runs of these cells, whatever their status."""

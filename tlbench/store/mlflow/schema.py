@@ -8,13 +8,16 @@ import math
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tlbench.core.description import Execution
 from tlbench.core.hashing import canonical
 from tlbench.core.not_applicable import NotApplicable
+from tlbench.core.planned_setting import PlannedSetting
 from tlbench.core.record import STOPPED, Record
+from tlbench.store.mlflow.planned_cells import plan_tags
 
 CELL_TAG = "tlbench.cell"
 DIGEST_TAG = "tlbench.digest"
@@ -115,7 +118,11 @@ def metrics(record: Record) -> list[Point]:
 
 
 def experiment_tags(
-    baseline: str, suite_text: str, cells: int, not_applicable: Sequence[NotApplicable] = ()
+    baseline: str,
+    suite_text: str,
+    cells: int,
+    not_applicable: Sequence[NotApplicable] = (),
+    planned: Sequence[PlannedSetting] | None = None,
 ) -> dict[str, str]:
     """Return the tags of a suite's experiment.
 
@@ -124,12 +131,25 @@ def experiment_tags(
         suite_text: The suite file; cut where it is longer than MLflow takes.
         cells: Number of cells of the plan.
         not_applicable: What the plan leaves out; where it is too long for MLflow, the last entries become one.
+        planned: The settings of these cells; None stores none.
     """
     return {
         BASELINE_TAG: fit(baseline, EXPERIMENT_TAG_LENGTH),
         SUITE_TAG: fit(suite_text, EXPERIMENT_TAG_LENGTH),
         PLAN_TAG: _plan(cells, not_applicable),
+        **({} if planned is None else plan_tags([*map(_stored_setting, planned)], EXPERIMENT_TAG_LENGTH)),
     }
+
+
+def json_under(prefix: str, params: Mapping[str, str]) -> str:
+    """Return the parameters of a run that stand under a prefix as canonical JSON without it, every value a text."""
+    return _json_under(prefix, tuple([pair for pair in params.items() if pair[0].startswith(prefix)]))
+
+
+@lru_cache(10_000)
+def _json_under(prefix: str, pairs: tuple[tuple[str, str], ...]) -> str:
+    """Return pairs as canonical JSON, without the prefix; most runs share theirs with many others."""
+    return canonical({key.removeprefix(prefix): value for key, value in pairs})
 
 
 def chunks(points: Sequence[Point], named: Mapping[str, str]) -> Iterator[tuple[Sequence[Point], dict[str, str]]]:
@@ -176,6 +196,18 @@ def _under(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
 
 def _hash(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()[:16]
+
+
+def _stored_setting(setting: PlannedSetting) -> PlannedSetting:
+    """Return a setting in the words that the runs of its cells have."""
+    options = _under(OPTION_PREFIX, json.loads(setting.options))
+    return replace(
+        setting,
+        options=json_under(OPTION_PREFIX, {name: fit(value, PARAM_LENGTH) for name, value in options.items()}),
+        method=fit(setting.method, PARAM_LENGTH),
+        backbone=fit(setting.backbone, PARAM_LENGTH),
+        dataset=fit(setting.dataset, PARAM_LENGTH),
+    )
 
 
 def _plan(cells: int, not_applicable: Sequence[NotApplicable]) -> str:

@@ -6,14 +6,14 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import islice
 from statistics import fmean
 
 from tlbench.core.errors import UserError, nearest
-from tlbench.core.hashing import canonical
 from tlbench.core.not_applicable import NotApplicable
+from tlbench.core.planned_setting import PlannedSetting
 from tlbench.store.mlflow import schema
+from tlbench.store.mlflow.planned_cells import read_plan_tags
 from tlbench.store.mlflow.record_artifact import RecordDetails
 
 STATUSES = ("FINISHED", "FAILED")
@@ -86,12 +86,12 @@ class StoredRun:
     @property
     def options(self) -> str:
         """The protocol's options as canonical JSON, every value a text."""
-        return _under(schema.OPTION_PREFIX, self.params)
+        return schema.json_under(schema.OPTION_PREFIX, self.params)
 
     @property
     def method_params(self) -> str:
         """The method's parameters as canonical JSON, every value a text."""
-        return _under(schema.PARAM_PREFIX, self.params)
+        return schema.json_under(schema.PARAM_PREFIX, self.params)
 
     @property
     def provenance(self) -> dict[str, str]:
@@ -142,10 +142,12 @@ class StoredPlan:
     Attributes:
         cells: Number of cells; None where no plan was stored.
         not_applicable: What was left out.
+        settings: The settings of these cells; None where they were not stored.
     """
 
     cells: int | None = None
     not_applicable: tuple[NotApplicable, ...] = ()
+    settings: tuple[PlannedSetting, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,10 @@ class StoredExperiment:
             NotApplicable(int(each["count"]), str(each["reason"]), str(each["what"]))
             for each in stored.get("not_applicable", ())
         )
-        return StoredPlan(stored.get("cells"), tuple(left_out))
+        cells, settings = stored.get("cells"), read_plan_tags(self.tags)
+        if settings is not None and sum(len(each.seeds) for each in settings) != cells:
+            settings = None  # of another version of the suite, which a tlbench that stores none has overwritten since
+        return StoredPlan(cells, tuple(left_out), settings)
 
 
 def add_details(
@@ -231,13 +236,3 @@ def unknown_suite(suite: str, place: str, known: Iterable[str]) -> UserError:
     names = [name for name in known if name != "Default"]  # MLflow makes this one itself
     hint = nearest(suite, names) if names else "no suite has stored results there yet; `tlbench run` makes them"
     return UserError(f"no results of a suite named {suite!r} in {place}", hint)
-
-
-def _under(prefix: str, pairs: Mapping[str, str]) -> str:
-    return _canonical(prefix, tuple([pair for pair in pairs.items() if pair[0].startswith(prefix)]))
-
-
-@lru_cache(10_000)
-def _canonical(prefix: str, pairs: tuple[tuple[str, str], ...]) -> str:
-    """Return pairs as canonical JSON, without the prefix; most runs share theirs with many others."""
-    return canonical({key.removeprefix(prefix): value for key, value in pairs})
