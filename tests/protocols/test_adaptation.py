@@ -183,7 +183,7 @@ def test_the_named_validator_gives_the_result(dataset: Dataset, name: str) -> No
     assert found.scores["accuracy"] == found.scores[f"accuracy_by/{name}"]
     test = dataset.rows(TEST)
     right = model.table[test].argmax(1).numpy() == dataset.y[test]
-    bits = np.unpackbits(np.frombuffer(unpack_bits(found.correct), np.uint8), count=found.tests)
+    bits = np.unpackbits(np.frombuffer(unpack_bits(found.correct, found.tests), np.uint8), count=found.tests)
     np.testing.assert_array_equal(bits, right)
     assert found.scores["accuracy"] == right.mean()
     assert found.scores["accuracy_by/oracle"] == 0.8

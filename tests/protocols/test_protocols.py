@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tlbench.core.info import DatasetInfo, TaskInfo
-from tlbench.core.record import Footprint, Outcome, unpack_bits
+from tlbench.core.record import Footprint, Outcome, unpack_bits, unpack_classes
 from tlbench.data.dataset import TEST, TRAIN, Dataset, Task
 from tlbench.protocols import classification, episodic
 from tlbench.testing.fakes import fake_backbone, fake_dataset
@@ -119,7 +119,7 @@ def test_classification_scores_agree_with_the_stored_bits(dataset: Dataset) -> N
     wrong = classify(dataset, 5, 0, lambda task: ByPixel(CLASSES, shift=1))
     assert wrong.scores["accuracy"] == 0.0
     for outcome, bit in ((perfect, 1), (wrong, 0)):
-        bits = np.unpackbits(np.frombuffer(unpack_bits(outcome.correct), np.uint8), count=outcome.tests)
+        bits = np.unpackbits(np.frombuffer(unpack_bits(outcome.correct, outcome.tests), np.uint8), count=outcome.tests)
         assert outcome.tests == (dataset.part == TEST).sum()
         assert (bits == bit).all()
     # logits 4 for one class, 0 for the others: nll and confidence in closed form
@@ -253,6 +253,44 @@ def test_episodic_scores_are_right_for_a_learner_that_is_right(dataset: Dataset)
     assert outcome.scores["accuracy_ci95"] == 0.0
     assert outcome.tests == 50 * 15
     assert outcome.group == 15
+
+
+class Partial(Centroids):
+    """Is wrong about some rows of each class, about others the more the higher its label; keeps what it answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list[tuple[Tensor, Tensor]] = []
+
+    def classify(self, support: Tensor, labels: Tensor, query: Tensor, ways: int) -> Tensor:
+        logits = super().classify(support, labels, query, ways)
+        wrong = query[..., 1] % CLASSES < query[..., 0] / 20
+        logits = torch.where(wrong.unsqueeze(-1), logits.roll(1, -1), logits)
+        of_way = torch.stack([support[e, labels[e].argsort(stable=True)[::2], 0] for e in range(len(support))])
+        self.answers.append((query[..., 0] / 20, of_way.gather(1, logits.argmax(-1)) / 20))
+        return logits
+
+
+def test_the_class_of_every_query_is_stored_in_the_order_of_its_bit(dataset: Dataset) -> None:
+    outcome, learner, _ = play(dataset, learner=Partial(), queries=4)
+    truth, answers = (
+        torch.cat(part).flatten().round().long().numpy() for part in zip(*learner.answers[2:], strict=True)
+    )
+    classes = np.array(unpack_classes(outcome.test_classes, outcome.tests))
+    bits = np.unpackbits(np.frombuffer(unpack_bits(outcome.correct, outcome.tests), np.uint8), count=outcome.tests)
+    assert classes.tolist() == truth.tolist()
+    by_hand = {label: (answers == label)[truth == label].mean() for label in (5, 7, 8, 9, 10, 11)}
+    assert {label: bits[classes == label].mean() for label in by_hand} == pytest.approx(by_hand)
+    assert len({round(share, 2) for share in by_hand.values()}) > 3, "classes differ, so that their order matters"
+    again, *_ = play(dataset, queries=4)
+    assert again.test_classes == outcome.test_classes, "the same for every method"
+    assert play(dataset, seed=1)[0].test_classes != outcome.test_classes
+
+
+def test_other_protocols_store_no_classes(dataset: Dataset) -> None:
+    outcome = classify(dataset, 5, 0, lambda task: ByPixel(CLASSES))
+    assert outcome.test_classes == ""
+    assert "test_classes" not in outcome.model_dump()
 
 
 def test_episodes_scored_in_many_pieces_equal_those_scored_at_once(

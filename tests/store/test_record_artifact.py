@@ -11,7 +11,7 @@ import pytest
 from made_results import results, run
 from plausible import make_record
 
-from tlbench.core.record import Outcome, pack_bits
+from tlbench.core.record import Outcome, pack_bits, pack_classes
 from tlbench.report.built_sections import build_sections
 from tlbench.report.html import html
 from tlbench.report.report_data import build_report
@@ -37,6 +37,18 @@ def test_a_record_comes_back(tmp_path: Path) -> None:
         assert found.correct is not None
         np.testing.assert_array_equal(found.correct, right)
         assert (found.tests, found.group, found.notes, found.traceback) == (203, 7, ("slow",), "")
+        assert found.classes is None
+
+
+def test_classes_of_the_tests_come_back() -> None:
+    outcome = Outcome(scores={}, tests=4, group=2, test_classes=pack_classes([7, 400, 7, 65_535]))
+    record = make_record("c").model_copy(update={"outcome": outcome})
+    found = parse_details(record.model_dump_json().encode())
+    assert found is not None
+    assert found.classes is not None
+    assert found.classes.tolist() == [7, 400, 7, 65_535]
+    assert replace(found, tests=5).classes is None, "of another number of tests"
+    assert replace(found, bits="%").correct is None
 
 
 def test_a_failure_has_its_traceback_and_no_answers() -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import base64
+import struct
 import zlib
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from tlbench.core.config import Settings
 from tlbench.core.description import CellDescription, Trial
 from tlbench.core.hashing import digest
 
 Status = Literal["done", "failed"]
+MOST_CLASSES = 1 << 16
+"""Number of classes that :func:`pack_classes` can tell apart."""
+_MOST_BYTES = 1 << 28  # of unpacked answers
 STOPPED = "stopped_at"
 """Key of ``Outcome.selected`` under which a trial that a search ended early says at what share of its training."""
 
@@ -42,6 +47,8 @@ class Outcome(Settings):
         selected: What was chosen on validation, e.g. ``{"C": 1.0, "epoch": 7}``.
         tests: Number of test predictions.
         correct: One bit a test prediction (see :func:`pack_bits`), in the protocol's fixed order.
+        test_classes: The class of each test prediction, in the order of ``correct``, where a prediction knows its
+            classes by position only, as in an episode: labels of the dataset (see :func:`pack_classes`), else empty.
         group: Consecutive test predictions that belong together (queries of one episode), 1 when each is alone.
         transductive: Whether a prediction may depend on the others of its group; such results are listed apart.
         oracle: Whether the method saw labels that the protocol keeps from all others; such results are an upper bound,
@@ -57,12 +64,21 @@ class Outcome(Settings):
     selected: dict[str, Any] = Field(default_factory=dict)
     tests: int = Field(0, ge=0)
     correct: str = ""
+    test_classes: str = ""
     group: int = Field(1, ge=1)
     transductive: bool = False
     oracle: bool = False
     logits: str = ""
     footprint: Footprint | None = None
     notes: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _to_stored(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out ``test_classes`` where there are none, so that earlier records keep their digests."""
+        stored: dict[str, Any] = handler(self)
+        if not stored.get("test_classes", True):
+            del stored["test_classes"]
+        return stored
 
 
 class Cost(Settings):
@@ -144,6 +160,52 @@ def pack_bits(bits: bytes) -> str:
     return base64.b64encode(zlib.compress(bits, 9)).decode()
 
 
-def unpack_bits(text: str) -> bytes:
-    """Undo :func:`pack_bits`; read the result with ``numpy.unpackbits(..., count=tests)``."""
-    return zlib.decompress(base64.b64decode(text))
+def unpack_bits(text: str, tests: int) -> bytes:
+    """Undo :func:`pack_bits`; read the result with ``numpy.unpackbits(..., count=tests)``.
+
+    Args:
+        text: The packed bits.
+        tests: Their number; no more are unpacked.
+
+    Raises:
+        ValueError: It is something else, or not of this number.
+    """
+    return _unpack(text, (tests + 7) // 8)
+
+
+def pack_classes(labels: Sequence[int]) -> str:
+    """Return labels of classes as compressed base64 text: two bytes each, the lower first.
+
+    Raises:
+        ValueError: A label is below 0, or more than 65,535.
+    """
+    try:
+        return pack_bits(struct.pack(f"<{len(labels)}H", *labels))
+    except struct.error as error:
+        raise ValueError(f"labels of classes must be from 0 to {MOST_CLASSES - 1}: {error}") from error
+
+
+def unpack_classes(text: str, tests: int) -> tuple[int, ...]:
+    """Undo :func:`pack_classes`.
+
+    Args:
+        text: The packed labels.
+        tests: Their number; no more are unpacked.
+
+    Raises:
+        ValueError: It is something else, or not of this number.
+    """
+    return struct.unpack(f"<{tests}H", _unpack(text, 2 * tests))
+
+
+def _unpack(text: str, size: int) -> bytes:
+    if not 0 <= size <= _MOST_BYTES:
+        raise ValueError(f"no record has {size} bytes of answers")
+    unpacking = zlib.decompressobj()
+    try:
+        found = unpacking.decompress(base64.b64decode(text, validate=True), size + 1)
+    except zlib.error as error:
+        raise ValueError(f"not what a record holds: {error}") from error
+    if len(found) != size or not unpacking.eof:
+        raise ValueError(f"a record holds {size} bytes of answers here, not these")
+    return found

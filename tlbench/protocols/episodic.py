@@ -22,7 +22,7 @@ from tlbench.core.class_splits import deal_classes
 from tlbench.core.config import Settings
 from tlbench.core.hashing import derive_seed
 from tlbench.core.info import TaskInfo
-from tlbench.core.record import Outcome
+from tlbench.core.record import MOST_CLASSES, Outcome, pack_classes
 from tlbench.data.dataset import Dataset, Split, Task, take
 from tlbench.data.sampling import Episodes, EpisodeShape, draw_episodes
 from tlbench.training.context import Context
@@ -104,7 +104,7 @@ def run(
     further: dict[str, float] = {}
     if len(correct) > 1:
         further["accuracy_ci95"] = 1.96 * correct.std().item() / len(correct) ** 0.5
-    return scored_outcome(
+    outcome = scored_outcome(
         ctx,
         learner.footprint(),
         logits.flatten(0, 1),
@@ -113,6 +113,21 @@ def run(
         group=labels.shape[1],
         transductive=transductive,
     )
+    return outcome.model_copy(update={"test_classes": _classes_of_queries(episodes, labels, test_classes)})
+
+
+def _classes_of_queries(episodes: Episodes, labels: Tensor, test_classes: tuple[int, ...]) -> str:
+    """Return the packed classes of all queries in the order in which they are scored; nothing where they are too many.
+
+    Args:
+        episodes: The test episodes, whose classes are positions among the test classes.
+        labels: Labels of the queries (E, Q), positions among the classes of their episodes.
+        test_classes: Labels of the test classes.
+    """
+    if max(test_classes) >= MOST_CLASSES:
+        return ""
+    positions = np.take_along_axis(episodes.classes, labels.numpy(), axis=1)
+    return pack_classes(np.array(test_classes)[positions].flatten().tolist())
 
 
 def score(

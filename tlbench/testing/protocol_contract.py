@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from tlbench.core.cell import ProtocolChoice, task_info
 from tlbench.core.config import Settings
 from tlbench.core.info import Shots
-from tlbench.core.record import Footprint, Outcome, unpack_bits
+from tlbench.core.record import Footprint, Outcome, unpack_bits, unpack_classes
 from tlbench.data.dataset import Dataset, Split, Task
 from tlbench.plugins import registry
 from tlbench.testing.fakes import fake_backbone, fake_context, fake_dataset, fake_pair
@@ -170,6 +170,7 @@ def check_outcome(case: Case, folder: Path) -> None:
     assert outcome.tests > 0
     assert len(bits) == outcome.tests
     assert outcome.tests % outcome.group == 0
+    assert not outcome.test_classes or len(unpack_classes(outcome.test_classes, outcome.tests)) == outcome.tests
     assert abs(outcome.scores["accuracy"] - bits.mean()) < 1e-6
     assert 0 <= outcome.scores["accuracy"] <= 1
     assert all(np.isfinite(value) for value in outcome.scores.values())
@@ -285,4 +286,4 @@ def _assert_same(one: Task, other: Task) -> None:
 
 
 def _bits(outcome: Outcome) -> NDArray[np.uint8]:
-    return np.unpackbits(np.frombuffer(unpack_bits(outcome.correct), np.uint8), count=outcome.tests)
+    return np.unpackbits(np.frombuffer(unpack_bits(outcome.correct, outcome.tests), np.uint8), count=outcome.tests)

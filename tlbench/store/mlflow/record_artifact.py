@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from tlbench.core.record import unpack_bits
+from tlbench.core.record import unpack_bits, unpack_classes
 from tlbench.store.mlflow.schema import ARTIFACT
 
 Curve = tuple[tuple[int, float], ...]
@@ -25,6 +25,7 @@ class RecordDetails:
     Attributes:
         curves: Values by epoch or step, by name.
         bits: One bit a test prediction, packed as the record holds it; empty where none was stored.
+        test_classes: The class of each test prediction, packed as the record holds it; empty where none was stored.
         tests: Number of test predictions.
         group: Consecutive test predictions that belong together.
         traceback: Of a failure.
@@ -37,14 +38,32 @@ class RecordDetails:
     group: int = 1
     traceback: str = ""
     notes: tuple[str, ...] = ()
+    test_classes: str = ""
 
     @property
     def correct(self) -> NDArray[np.bool_] | None:
-        """Whether each test prediction was right (tests,); None where that was not stored."""
+        """Whether each test prediction was right (tests,); None where that was not stored, or is damaged."""
         if not self.bits:
             return None
-        packed = np.frombuffer(unpack_bits(self.bits), dtype=np.uint8)
+        try:
+            packed = np.frombuffer(unpack_bits(self.bits, self.tests), dtype=np.uint8)
+        except ValueError:
+            return None
         return np.unpackbits(packed, count=self.tests).astype(np.bool_)
+
+    @property
+    def classes(self) -> NDArray[np.int64] | None:
+        """The class of each test prediction (tests,), a label of the dataset.
+
+        None where a prediction's class was not stored, as in protocols whose tests are one set of examples, or where
+        what was stored is damaged.
+        """
+        if not self.test_classes:
+            return None
+        try:
+            return np.array(unpack_classes(self.test_classes, self.tests), np.int64)
+        except ValueError:
+            return None
 
 
 def read_details(artifacts: str) -> RecordDetails | None:
@@ -78,6 +97,7 @@ def parse_details(record: bytes) -> RecordDetails | None:
             group=int(outcome.get("group", 1)),
             traceback=str(error.get("traceback", "")),
             notes=tuple(map(str, outcome.get("notes", ()))),
+            test_classes=str(outcome.get("test_classes", "")),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
