@@ -149,14 +149,13 @@ def test_cdan_with_entropy_weighs_the_certain_more_within_each_domain() -> None:
 @pytest.mark.parametrize("estimate", ["unbiased", "biased"])
 def test_mmd_compares_the_layer_that_it_is_told_to(layer: str, estimate: str) -> None:
     step = made_step()
-    rows = {
-        "bottleneck": [torch.cat([step.source.z, step.target.z])],
-        "logits": [torch.cat([step.source.logits, step.target.logits])],
-    }
-    rows["joint"] = [*rows["bottleneck"], rows["logits"][0].softmax(1)]
-    kernel = torch.ones(10, 10, dtype=torch.float64)
-    for each in rows[layer]:
-        kernel = kernel * gaussian_kernels(squared_distances(each), 3)
+    features = gaussian_kernels(squared_distances(torch.cat([step.source.z, step.target.z])), 3)
+    logits = torch.cat([step.source.logits, step.target.logits])
+    kernel = {
+        "bottleneck": features,
+        "logits": gaussian_kernels(squared_distances(logits), 3),
+        "joint": features * (squared_distances(logits.softmax(1)) / -1.68).exp(),
+    }[layer]
     expected = squared_mmd(kernel, 6, unbiased=estimate == "unbiased")
     found = _method("mmd").domain_discrepancy(step, _config("mmd", layer=layer, estimate=estimate, kernels=3))
     torch.testing.assert_close(found, expected)

@@ -143,7 +143,13 @@ MUTANTS = (
     Mutant(
         "mmd: slope of one kernel", "tlbench.training.adaptation.mmd:_GaussianKernels.forward", "2**power", "1", MMD
     ),
-    Mutant("mmd: slope not averaged", "tlbench.training.adaptation.mmd:_GaussianKernels.forward", "/ kernels", "", MMD),
+    Mutant(
+        "mmd: slope averaged",
+        "tlbench.training.adaptation.mmd:_GaussianKernels.forward",
+        "slope_rows.mul_(-factor)",
+        "slope_rows.mul_(-factor / kernels)",
+        MMD,
+    ),
     Mutant(
         "mmd: blocks not mirrored",
         "tlbench.training.adaptation.mmd:_SquaredDistances.forward",
@@ -170,10 +176,17 @@ MUTANTS = (
         "mmd: few kernels too wide", "tlbench.training.adaptation.mmd:gaussian_kernels", "- (5 - kernels) // 2", "", MMD
     ),
     Mutant(
-        "mmd: kernels not averaged",
+        "mmd: kernels averaged",
         "tlbench.training.adaptation.mmd:_GaussianKernels.forward",
-        "mean_rows.div_(kernels)",
-        "mean_rows.div_(1)",
+        "total_rows.add_(kernel)",
+        "total_rows.add_(kernel / kernels)",
+        MMD,
+    ),
+    Mutant(
+        "mmd: probabilities under a kernel half as wide",
+        "tlbench.training.adaptation.mmd:probability_kernel",
+        "-_PROBABILITY_WIDTH",
+        "-_PROBABILITY_WIDTH * 2",
         MMD,
     ),
     Mutant(
@@ -212,7 +225,13 @@ MUTANTS = (
         MMD,
     ),
     Mutant("mmd: joint of logits", "tlbench.methods.mmd:domain_discrepancy", "logits.softmax(1)", "logits", LAYERS),
-    Mutant("mmd: sum of kernels", "tlbench.methods.mmd:domain_discrepancy", "torch.mul", "torch.add", LAYERS),
+    Mutant(
+        "mmd: joint by a sum",
+        "tlbench.methods.mmd:domain_discrepancy",
+        "kernel * probability_kernel(squared_distances(logits.softmax(1)))",
+        "kernel + probability_kernel(squared_distances(logits.softmax(1)))",
+        LAYERS,
+    ),
     Mutant(
         "mmd: biased all the same",
         "tlbench.methods.mmd:domain_discrepancy",

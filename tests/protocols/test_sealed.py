@@ -14,6 +14,7 @@ from tlbench.core.record import Outcome
 from tlbench.data.dataset import TEST, Dataset
 from tlbench.plugins import registry
 from tlbench.protocols import adaptation
+from tlbench.search.objective import value_of
 from tlbench.testing.fakes import fake_backbone, fake_context, fake_task
 
 CASES = {
@@ -70,6 +71,9 @@ def test_an_adaptation_is_worth_what_its_validator_says(tmp_path: Path) -> None:
     sealed = outcome("adaptation", tmp_path, validation_only=True)
     assert sealed.selected["validator"] == adaptation.Options().validator
     assert sealed.selected["validator"] in sealed.validation
+    assert (
+        value_of(sealed) == sealed.validation[adaptation.Options().validator] != sealed.validation["oracle_on_target"]
+    )
 
 
 def test_what_is_not_a_number_is_a_failure(tmp_path: Path) -> None:

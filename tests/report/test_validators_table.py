@@ -18,7 +18,14 @@ from tlbench.report.results import Results, tidy
 from tlbench.report.rows.leaderboard import Board, leaderboard
 from tlbench.report.rows.settings import settings
 from tlbench.report.sections._adaptation_choices import ValidatorChoices, validator_choices
-from tlbench.report.sections._adaptation_table import choices_table
+from tlbench.report.sections._adaptation_configurations import (
+    listed_configurations,
+    searched_configurations,
+    validation_values,
+)
+from tlbench.report.sections._adaptation_marks import MARK, NOTE, optimised
+from tlbench.report.sections._adaptation_rankings import TwoRankings, two_rankings
+from tlbench.report.sections._adaptation_table import choices_table, configurations_table, rankings_table
 from tlbench.report.sections._datasets_settings_table import settings_table
 from tlbench.report.sections._leaderboard_table import leaderboard_table
 from tlbench.report.table import csv as as_csv
@@ -209,3 +216,185 @@ def test_a_suite_without_adaptation_says_so(tmp_path: Any) -> None:
     kept = {path.name for path in paths.folder.iterdir()}
     assert ("adaptation.svg" in kept, "mine.svg" in kept) == (False, True), "only what a report wrote is removed"
     assert "No cell of adaptation has a result." in paths.index.read_text()
+
+
+# Two rankings, and methods that maximise what ranks them.
+
+SECOND = {"source_only": 0.60, "dann": 0.70, "shot": 0.65, "mcc": 0.50}  # by density
+FIRST = {"source_only": 0.60, "dann": 0.75, "shot": 0.80, "mcc": 0.70}  # by information
+
+
+def twice(first: dict[str, float] = FIRST, second: dict[str, float] = SECOND, seeds: int = SEEDS) -> list[Record]:
+    """Return records whose models were chosen by two validators of different kinds."""
+    found = []
+    for method, ours in first.items():
+        for seed in range(seeds):
+            one = record("source_only", seed)
+            by = {"information": ours, "density": second[method], "oracle": 0.9}
+            scores = {f"accuracy_by/{name}": value + 0.01 * seed for name, value in by.items()}
+            assert one.outcome is not None
+            outcome = one.outcome.model_copy(
+                update={"scores": scores | {"accuracy": scores["accuracy_by/information"]}}
+            )
+            changed = {"id": f"{method}-{seed}", "method": method, "method_label": method}
+            cell = one.cell.model_copy(update=changed)
+            found.append(one.model_copy(update={"cell": cell, "outcome": outcome}))
+    return found
+
+
+def ranked_twice(records: list[Record]) -> TwoRankings:
+    report = report_data.build_report(results(*records))
+    (found,) = two_rankings(report.boards, report.cells)
+    return found
+
+
+def test_rows_are_ranked_under_two_kinds_of_validators() -> None:
+    found = ranked_twice(twice())
+    assert found.validators == ("information", "density")
+    assert [(row.method, row.ranks) for row in found.rows] == [
+        ("shot", (1, 2)),
+        ("dann", (2, 1)),
+        ("mcc", (3, 4)),
+        ("source_only", (4, 3)),
+    ]
+    assert found.rows[0].accuracy == pytest.approx((0.81, 0.66))
+    assert found.tau == pytest.approx(scipy.stats.kendalltau([4, 3, 2, 1], [3, 4, 1, 2]).statistic)
+    assert found.leaders == (("shot", "conv4/random"), ("dann", "conv4/random"))
+    assert "Ranked by the models that information chose" in found.sentence
+    assert "By density (neighbourhoods) dann on conv4/random leads and the order differs" in found.sentence
+    assert found.optimising == {("shot", "conv4/random"), ("mcc", "conv4/random")}
+
+
+def test_the_sentence_says_where_both_agree() -> None:
+    assert "the order is the same" in ranked_twice(twice(second={k: v - 0.1 for k, v in FIRST.items()})).sentence
+    swapped = {**FIRST, "mcc": 0.5}
+    assert (
+        "the leader is the same and the order differs (Kendall's tau 0.67)"
+        in ranked_twice(twice(second=swapped)).sentence
+    )
+
+
+def test_results_without_the_second_validator_are_ranked_once() -> None:
+    """As those stored by earlier versions are."""
+    report = report_data.build_report(results(*RECORDS))
+    assert two_rankings(report.boards, report.cells) == ()
+    assert markdown(rankings_table(())) == "No results.\n"
+
+
+def test_methods_that_maximise_a_validator_are_marked() -> None:
+    assert optimised("shot") == optimised("mcc") == {"entropy", "information", "nuclear_norm"}
+    assert optimised("dann") == optimised("no such method") == frozenset()
+    found = validator_choices(comparable_cells(results(*twice()).done)[0])
+    told = markdown(choices_table(found))
+    assert NOTE in told
+    (shot,) = (line for line in told.splitlines() if "| shot |" in line)
+    assert f"| 81.0{MARK} |" in shot
+    assert f"66.0{MARK}" not in shot
+    (dann,) = (line for line in told.splitlines() if "| dann |" in line)
+    assert MARK not in dann
+    rows = {row["method"]: row for row in csv.DictReader(StringIO(as_csv(choices_table(found))))}
+    assert rows["shot"]["optimises"] == "entropy information nuclear_norm"
+    assert rows["dann"]["optimises"] == ""
+
+
+def test_the_page_marks_them_and_says_whether_the_rankings_agree(tmp_path: Any) -> None:
+    paths = page.save(report_data.build_report(results(*twice())), tmp_path)
+    assert {f"rankings.{kind}" for kind in ("csv", "md", "tex")} <= {path.name for path in paths.files}
+    text = paths.index.read_text().replace("<wbr>", "")
+    leaders = text[text.index('<section id="leaderboard"') : text.index('<section id="datasets"')]
+    assert "dann on conv4/random leads and the order differs" in leaders.replace("&#39;", "'")
+    rows = [row for row in leaders.split("<tr") if 'scope="row"' in row]
+    assert ["its training maximises what ranks it" in row for row in rows] == [True, False, True, False]
+    section = text[text.index('<section id="adaptation"') : text.index('<section id="reliability"')]
+    assert f"<b>81.0</b>{MARK}" in section
+    assert f"<b>76.0</b>{MARK}" not in section
+    assert "Ranked twice" in section
+
+
+# Configurations: of a search, and listed in a suite.
+
+
+def trial(search: str, number: int, on_target: float, **values: float) -> StoredRun:
+    """Return a trial of DANN whose accuracy on the target is known, with values of validators."""
+    (run,) = results(record("dann", 0)).done.to_dict("records")
+    params = {key: str(run[key]) for key in layout.PARAMS} | {"option.validator": "information"}
+    tags = {
+        layout.CELL_TAG: f"{search}-{number}",
+        layout.SETTING_TAG: search,
+        layout.TRIAL_TAG: str(number),
+        layout.VALUES_TAG: json.dumps({"weight": number}),
+    }
+    scores = {"information": 0.0, "density": 0.0, "oracle_on_target": on_target} | values
+    metrics = {f"validation/{name}": value for name, value in scores.items()} | {"cost/seconds": 1.0}
+    return StoredRun(
+        id=f"t{search}{number}", status="FINISHED", ended=number, params=params, tags=tags, metrics=metrics
+    )
+
+
+TRIALS = (
+    trial("one", 1, 0.70, information=1.0, density=3.0),
+    trial("one", 2, 0.80, information=1.5, density=2.0),
+    trial("one", 3, 0.90, information=1.2, density=1.0),
+    trial("two", 1, 0.60, information=1.0, density=1.0),
+    trial("two", 2, 0.50, information=2.0, density=5.0),
+)
+
+
+def searched(*runs: StoredRun) -> Any:
+    stored = StoredExperiment({}, tuple(runs))
+    return searched_configurations(tidy("adapting", "here", stored).trials)
+
+
+def test_what_each_validator_would_have_chosen_among_trials_against_the_best() -> None:
+    (row,) = searched(*TRIALS)
+    assert (row.method, row.ranking, row.searches, row.configurations) == ("dann", "information", 2, 3)
+    assert row.chosen == pytest.approx((0.80 + 0.50) / 2)
+    assert row.oracle == pytest.approx((0.90 + 0.60) / 2)
+    assert dict(row.accuracy) == pytest.approx({"information": 0.65, "density": (0.70 + 0.50) / 2})
+    told = markdown(configurations_table([row], []))
+    assert "| a -&gt; b | 0 | dann | conv4/random | 3 | information | 65.0 | 75.0 | −10.0 | 65.0 | 60.0 |" in told
+    assert "| density | −15.0 | −15.0 | 1 |" in told
+    assert "a trial does not read the test" in told
+
+
+def test_the_trial_that_a_search_went_on_with_is_the_one_chosen() -> None:
+    """As where the default is kept since nothing beats it by enough."""
+    kept = trial("one", 1, 0.70, information=1.0)
+    kept.tags[layout.WINNER_TAG] = "true"
+    (row,) = searched(kept, *TRIALS[1:3])
+    assert row.chosen == pytest.approx(0.70)
+    assert row.accuracy["information"] == pytest.approx(0.80)
+
+
+def test_trials_of_earlier_versions_and_single_ones_have_no_row() -> None:
+    old = [trial("one", number, 0.5) for number in (1, 2)]
+    for run in old:
+        del run.metrics["validation/oracle_on_target"]
+    assert searched(*old) == ()
+    assert searched(TRIALS[0]) == ()
+    stopped = trial("one", 2, 0.9, information=9.0)
+    stopped.tags[layout.STOPPED_TAG] = "0.5"
+    assert searched(TRIALS[0], stopped) == ()
+
+
+def test_listed_configurations_of_a_method_are_compared_on_the_test() -> None:
+    records = []
+    for label, accuracy, value in (("dann", 0.7, 2.0), ("dann(weight=3)", 0.8, 1.0), ("dann(weight=9)", 0.6, 0.5)):
+        for seed in range(2):
+            one = record("dann", seed)
+            assert one.outcome is not None
+            scores = {f"accuracy_by/{name}": accuracy for name in ("information", "density", "oracle")}
+            outcome = one.outcome.model_copy(
+                update={
+                    "scores": scores | {"accuracy": accuracy},
+                    "validation": {"information": value, "density": -value, "source_accuracy": 1.0, "last": 500.0},
+                }
+            )
+            cell = one.cell.model_copy(update={"id": f"{label}-{seed}", "method_label": label, "params": {"w": label}})
+            records.append(one.model_copy(update={"cell": cell, "outcome": outcome}))
+    done = results(*records, record("source_only", 0)).done
+    (row,) = listed_configurations(comparable_cells(done)[0], validation_values(done))
+    assert (row.method, row.searches, row.configurations) == ("dann", 0, 3)
+    assert (row.chosen, row.oracle) == (pytest.approx(0.7), pytest.approx(0.8))
+    assert dict(row.accuracy) == pytest.approx({"source_accuracy": 0.7, "information": 0.7, "density": 0.6})
+    assert "Configurations that the suite lists" in markdown(configurations_table([], [row]))

@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tlbench.stats import validators
 from tlbench.stats.validators import (
+    KINDS,
     VALIDATORS,
     ValidatorInputs,
     best_candidate,
+    counterpart,
+    density,
     entropy,
     information,
     last,
@@ -24,7 +28,7 @@ CLASSES, COUNT = 5, 40
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(0, 2, (COUNT, CLASSES)).astype(np.float32)
 LABELS = RNG.integers(0, CLASSES, COUNT)
-LABEL_FREE = (entropy, information, nuclear_norm)
+LABEL_FREE = (entropy, information, nuclear_norm, density)
 
 
 def answers(target: Any, source: Any = LOGITS, labels: Any = LABELS, step: int = 1) -> ValidatorInputs:
@@ -52,6 +56,8 @@ COLLAPSED = answers(certain(np.zeros(COUNT, int)))
         (nuclear_norm, UNIFORM, 1 / np.sqrt(COUNT * CLASSES)),
         (nuclear_norm, BALANCED, np.sqrt(CLASSES / COUNT)),
         (nuclear_norm, COLLAPSED, 1 / np.sqrt(COUNT)),
+        (density, UNIFORM, np.log(COUNT - 1)),
+        (density, COLLAPSED, np.log(COUNT - 1)),
     ],
 )
 def test_closed_forms(validator: Callable[[ValidatorInputs], float], given: ValidatorInputs, expected: float) -> None:
@@ -70,6 +76,43 @@ def test_two_groups_of_unequal_size_by_hand() -> None:
     assert information(given) == pytest.approx(torn - (mean * np.log(mean)).sum())
     gram = np.array([[30 + 10 / 4, 10 / 4], [10 / 4, 10 / 4]])
     assert nuclear_norm(given) == pytest.approx(np.sqrt(np.linalg.eigvalsh(gram)).sum() / 40)
+
+
+def _density_by_loops(logits: Any) -> float:
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    total = 0.0
+    for i, one in enumerate(p):
+        others = [other for j, other in enumerate(p) if j != i]
+        similar = [one @ other / (np.linalg.norm(one) * np.linalg.norm(other)) for other in others]
+        shares = np.exp(np.array(similar) / 0.05)
+        shares /= shares.sum()
+        total -= float((shares * np.log(shares)).sum())
+    return total / len(p)
+
+
+@pytest.mark.parametrize("block", [512, 7])
+def test_density_is_the_mean_entropy_of_all_neighbours_written_out(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validators, "_BLOCK", block)
+    logits = LOGITS.astype(np.float64)
+    assert density(answers(logits)) == pytest.approx(_density_by_loops(logits), rel=1e-12)
+    assert density(answers(logits)) < np.log(COUNT - 1) - 0.2
+
+
+def test_density_of_clusters_is_the_entropy_of_a_cluster() -> None:
+    """Of five certain groups of eight, each example has seven neighbours; those of other groups weigh exp(-20)."""
+    assert density(BALANCED) == pytest.approx(np.log(COUNT / CLASSES - 1), abs=1e-6)
+
+
+def test_density_of_many_is_that_of_every_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validators, "_NEIGHBOURS", 14)
+    assert density(answers(LOGITS)) == density(answers(LOGITS[[0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 33, 36, 39]]))
+
+
+def test_a_ranking_is_shown_a_second_time_under_another_kind() -> None:
+    assert KINDS.keys() == VALIDATORS.keys()
+    for name, kind in KINDS.items():
+        assert KINDS[counterpart(name)] not in (kind, "nothing")
+    assert counterpart("a validator from elsewhere") in VALIDATORS
 
 
 def test_source_accuracy_counts_and_reads_no_target() -> None:

@@ -17,7 +17,13 @@ from torch.nn.functional import cross_entropy
 from tlbench.core.config import AdaptationConfig
 from tlbench.data.dataset import Task
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
-from tlbench.training.adaptation.adaptation_loop import AdaptationStep, DomainOptions, supervised_loss, train_on_domains
+from tlbench.training.adaptation.adaptation_loop import (
+    AdaptationStep,
+    DomainOptions,
+    augmentation,
+    supervised_loss,
+    train_on_domains,
+)
 from tlbench.training.adaptation.bottleneck_classifier import BottleneckClassifier
 from tlbench.training.context import Context
 from tlbench.training.epoch_loop import Checkpoints
@@ -265,6 +271,25 @@ def test_images_are_moved_where_that_is_asked_for(task: Task) -> None:
         changed = (still != moved).flatten(1).any(1)
         assert changed[:16].float().mean() > 0.5, step
         assert changed[16:].float().mean() > 0.5, step
+
+
+def test_by_default_photographs_are_moved_in_both_domains_and_characters_in_none(task: Task) -> None:
+    """Whatever the parts that a method reads: a step on the source alone moves it in the same way."""
+    assert augmentation(task, settings()) == "none"
+    named = replace(task, info=replace(task.info, dataset=replace(task.info.dataset, classes=("dog", "cat"))))
+    assert augmentation(named, settings()) == "none"
+
+    def coloured(split: Any) -> Any:
+        x = np.repeat(split.x, 3, 1)
+        x[:, 1] //= 2
+        return type(split)(x, split.y, split.rows)
+
+    assert task.source is not None
+    assert task.unlabeled is not None
+    grey = type(task.unlabeled)(np.repeat(task.unlabeled.x, 3, 1), None, task.unlabeled.rows)
+    photographs = replace(named, source=coloured(task.source), unlabeled=grey)
+    assert augmentation(photographs, settings()) == "shift_flip"
+    assert augmentation(photographs, settings(augment="affine")) == "affine"
 
 
 @pytest.mark.parametrize("width", [12, None])

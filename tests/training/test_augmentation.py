@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Any
 
-from tlbench.training.augmentation import apply_transforms, sample_transforms
+import numpy as np
+import pytest
+import torch
+import torchvision.transforms.v2.functional as reference
+
+from tlbench.training.augmentation import apply_transforms, natural_augmentation, sample_transforms
 
 
 def test_images_move_as_told_and_repeat_their_edge() -> None:
@@ -77,3 +82,39 @@ def test_crops_lie_inside_the_image_and_have_the_sizes_they_should() -> None:
     inside = (width < 1) & (height < 1)
     assert ((width / height)[inside] >= 3 / 4 - 1e-5).all()
     assert ((width / height)[inside] <= 4 / 3 + 1e-5).all()
+
+
+def test_a_batch_of_crops_is_torchvisions_one_by_one() -> None:
+    """Cut out at whole pixels and resized, then flipped, in one call for all images."""
+    x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 255
+    top, left, height, width = 4, 2, 8, 12
+    scale = torch.tensor([[width / 16, 0, (2 * left + width) / 16 - 1], [0, height / 16, (2 * top + height) / 16 - 1]])
+    flipped = scale * torch.tensor([[-1.0, 1, 1], [1, 1, 1]])
+    out = apply_transforms(x, torch.stack([scale, flipped]))
+    expected = reference.resized_crop(x, top, left, height, width, [16, 16], antialias=False)
+    inner = slice(2, -2)  # at its edges a cut-out knows nothing of the pixels beyond, which the batched form reads
+    torch.testing.assert_close(out[0, :, inner, inner], expected[0, :, inner, inner], rtol=0, atol=1e-3)
+    torch.testing.assert_close(
+        out[1, :, inner, inner], reference.horizontal_flip(expected[1])[:, inner, inner], rtol=0, atol=1e-3
+    )
+
+
+COLOURED = np.random.default_rng(0).integers(0, 255, (3, 3, 96, 96), dtype=np.uint8)
+ANIMALS = ("dog", "cat")
+
+
+@pytest.mark.parametrize(
+    ("images", "classes", "expected"),
+    [
+        ([COLOURED, COLOURED], ANIMALS, "crop_flip"),
+        ([COLOURED[..., :32, :32]], ANIMALS, "shift_flip"),
+        ([COLOURED[:, :1], COLOURED[:, :1]], ANIMALS, "none"),
+        ([COLOURED[:, :1].repeat(3, 1)], ANIMALS, "none"),
+        ([COLOURED, COLOURED[:, :1].repeat(3, 1)], ANIMALS, "crop_flip"),
+        ([COLOURED], tuple("0123456789"), "none"),
+        ([COLOURED[:, :, 0, 0]], ANIMALS, "none"),
+    ],
+    ids=["photographs", "small", "grey", "grey in three channels", "photographs and sketches", "digits", "no images"],
+)
+def test_what_is_usual_for_the_kind_of_images(images: list[Any], classes: tuple[str, ...], expected: str) -> None:
+    assert natural_augmentation(images, classes) == expected

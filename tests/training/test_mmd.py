@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tlbench.training.adaptation import mmd
-from tlbench.training.adaptation.mmd import gaussian_kernels, squared_distances, squared_mmd
+from tlbench.training.adaptation.mmd import gaussian_kernels, probability_kernel, squared_distances, squared_mmd
 
 KERNELS = [1, 3, 5]
 
@@ -54,9 +54,25 @@ def test_it_is_the_sum_over_pairs_written_out(samples: tuple[Tensor, Tensor], ke
 
     def k(x: Tensor, y: Tensor) -> float:
         d2 = (x - y).square().sum().item()
-        return sum(math.exp(-d2 / (2 * 2.0**u * mean)) for u in powers) / len(powers)
+        return sum(math.exp(-d2 / (2 * 2.0**u * mean)) for u in powers)
 
     assert _loss(*samples, kernels, unbiased).item() == pytest.approx(_by_loops(*samples, k, unbiased), abs=1e-13)
+
+
+def test_five_kernels_are_five_on_the_diagonal_and_the_widths_are_those_of_the_authors_code() -> None:
+    """Their bandwidth b is the mean squared distance over 2^(5 // 2), then 2^i times that, in exp(-d^2 / b)."""
+    z = _draw(9, 3)
+    d2 = torch.cdist(z, z).square()
+    first = d2.sum() / (81 - 9) / 2**2
+    expected = sum(torch.exp(-d2 / (first * 2**i)) for i in range(5))
+    torch.testing.assert_close(gaussian_kernels(squared_distances(z), 5), expected)
+    assert torch.equal(gaussian_kernels(squared_distances(z), 5).diagonal(), torch.full((9,), 5.0).double())
+
+
+def test_probabilities_have_one_kernel_of_a_fixed_width() -> None:
+    p = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0.5, 0.5, 0]]).double()
+    expected = [math.exp(-d2 / 1.68) for d2 in (0, 2, 0.5)]
+    assert probability_kernel(squared_distances(p))[0].tolist() == pytest.approx(expected)
 
 
 def test_over_all_samples_of_two_points_it_is_in_the_mean_the_distance_of_the_distributions() -> None:
@@ -79,12 +95,12 @@ def test_over_all_samples_of_two_points_it_is_in_the_mean_the_distance_of_the_di
 
 @pytest.mark.parametrize("kernels", KERNELS)
 def test_of_a_sample_and_itself(samples: tuple[Tensor, Tensor], kernels: int) -> None:
-    """The biased estimate is zero; the unbiased one is -(2 / n) (1 - mean of the kernel off the diagonal)."""
+    """The biased estimate is zero; the unbiased one is -(2 / n) (number of kernels - their mean off the diagonal)."""
     sample, n = samples[0], len(samples[0])
     assert _loss(sample, sample, kernels, unbiased=False).item() == pytest.approx(0, abs=1e-15)
     kernel = gaussian_kernels(squared_distances(torch.cat([sample, sample])), kernels)[:n, :n]
     off = (kernel.sum() - kernel.trace()) / (n * (n - 1))
-    assert _loss(sample, sample, kernels).item() == pytest.approx(-2 / n * (1 - off.item()), abs=1e-14)
+    assert _loss(sample, sample, kernels).item() == pytest.approx(-2 / n * (kernels - off.item()), abs=1e-14)
     assert _loss(sample, sample, kernels) < -0.05
 
 
@@ -164,7 +180,7 @@ def test_gradients_are_those_of_finite_differences_with_the_widths_held(samples:
 
     def held(rows: Tensor) -> Tensor:
         d2 = squared_distances(rows)
-        return sum((-d2 / (2 * 2.0**u * mean)).exp() for u in range(-3, 2)) / 5
+        return sum((-d2 / (2 * 2.0**u * mean)).exp() for u in range(-3, 2))
 
     (own,) = torch.autograd.grad(squared_mmd(gaussian_kernels(squared_distances(z), 5), 7), z)
     (expected,) = torch.autograd.grad(squared_mmd(held(z), 7), z)
@@ -193,13 +209,16 @@ def test_rows_that_are_all_alike_give_no_loss_and_no_gradient() -> None:
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
-def test_it_is_pytorch_adapts_with_the_same_widths(samples: tuple[Tensor, Tensor], kernels: int) -> None:
+def test_it_is_as_many_times_pytorch_adapts_mean_as_there_are_kernels(
+    samples: tuple[Tensor, Tensor], kernels: int
+) -> None:
     layers = pytest.importorskip("pytorch_adapt.layers")
     powers = {1: [-1], 3: [-2, -1, 0], 5: [-3, -2, -1, 0, 1]}[kernels]
     scales = torch.tensor([1 / (2 * 2.0**u) for u in powers], dtype=torch.float64)
     own, its = ([z.clone().requires_grad_() for z in samples] for _ in range(2))
     theirs = layers.MMDLoss(scales, mmd_type="quadratic", bandwidth=_bandwidth(*samples))(*its)
     ours = _loss(own[0], own[1], kernels)
+    theirs = kernels * theirs
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(torch.autograd.grad(ours, own), torch.autograd.grad(theirs, its), rtol=1e-7, atol=1e-9)
 

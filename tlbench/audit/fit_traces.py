@@ -24,8 +24,8 @@ Trace = dict[str, str]
 
 # Arguments of every method, and holders of data: they are no part of what was learnt.
 _INPUTS = (Context, FrozenFeatures, Dataset, Split, Task, Artifacts, ModuleType, type, Path)
-# Values of oracles, which read test labels and are never ranked.
-_ORACLES = ("selected/step_by/oracle", "curves/oracle_accuracy")
+# Values of oracles, which read labels of the test or the target and are never ranked.
+_ORACLES = ("selected/step_by/oracle", "curves/oracle_accuracy", "validation/oracle_on_target")
 _SHOWN = 3
 
 

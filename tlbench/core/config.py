@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["cosine", "linear", "slanted_triangular", "one_cycle"]
 Augment = Literal["none", "shift", "shift_flip", "affine", "crop_flip"]
+DomainAugment = Literal["auto", "none", "shift", "shift_flip", "affine", "crop_flip"]
 Views = Literal["auto", "objects", "small_objects", "characters"]
 BatchNorm = Literal["train", "frozen"]
 Precision = Literal["float32", "bfloat16"]
@@ -126,10 +127,10 @@ class AdaptationConfig(MethodConfig):
     weight_decay: float = tunable(1e-3, log_uniform(1e-5, 1e-2), "of matrices and kernels only", ge=0)
     schedule: Literal["inverse", "cosine"] = Field("inverse", description="how the rate falls; inverse: (1+10p)^-0.75")
     bottleneck: int | None = Field(256, ge=1, description="width of a layer under the head; null has none")
-    augment: Augment = tunable(
-        "none",
-        choice("none", "shift", "affine"),
-        "how training images are moved; flips are wrong for characters",
+    augment: DomainAugment = tunable(
+        "auto",
+        choice("auto", "shift", "affine"),
+        "how training images are moved; auto: crops and flips of colour images, nothing where they are greyscale",
     )
     checks: int = Field(10, ge=1, description="models proposed for selection, at equal distances")
 

@@ -42,7 +42,8 @@ class Outcome(Settings):
     Attributes:
         scores: Test scores by name, fractions in [0, 1] where they are rates: ``accuracy``, ``macro_f1``, ``nll``,
             ``ece``; in ``adaptation`` also ``accuracy_by/NAME`` of the model that each validator chose.
-        validation: Scores on validation that the method selected by; empty where it had none.
+        validation: Scores on validation that the method selected by; empty where it had none. In ``adaptation`` also
+            ``oracle_on_target``, the accuracy on the target's training examples, by which nothing is selected.
         curves: Values by epoch or step, by name (``train_loss``, ``val_accuracy``, ...): ``[[step, value], ...]``.
         selected: What was chosen on validation, e.g. ``{"C": 1.0, "epoch": 7}``.
         tests: Number of test predictions.

@@ -21,6 +21,7 @@ from tlbench.training.predictor import ModulePredictor, Predictor
 
 PROTOCOLS = ("adaptation",)
 MODALITIES = ("image",)
+OPTIMISES = ("entropy", "information", "nuclear_norm")  # little confusion of classes is certainty of each of them
 QUICK = {"steps": 60, "checks": 4, "bottleneck": 32, "lr": 0.05, "weight": 3.0}
 
 

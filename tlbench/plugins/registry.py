@@ -44,6 +44,7 @@ class MethodConstants(Settings):
     TEACHER: bool = Field(False, description="whether it learns from a teacher that the suite names")
     ORACLE: bool = Field(False, description="whether it sees labels that the protocol keeps from all others")
     READS_LABELS: bool = Field(True, description="whether its pre-training reads the labels of the corpus")
+    OPTIMISES: tuple[str, ...] = Field((), description="validators of adaptation that its training loss maximises")
     QUICK: dict[str, Any] = Field({}, description="parameters with which contract tests run it in about a second")
 
 

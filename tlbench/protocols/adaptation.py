@@ -4,9 +4,13 @@ A method is given the labelled source, the target's training examples without la
 target class (0 is unsupervised adaptation). During training it offers candidate models. The protocol stores their
 logits on held-out source examples, on the target's training examples and on the target's test split; when training is
 over, each validator (:mod:`tlbench.stats.validators`), none of which reads target labels, selects one candidate by its
-logits. The validator that the suite names determines the result; the accuracy of the others' choices is recorded
-beside it, and so is that of the oracle, which selects by test accuracy, as much published work does, and is never
-ranked.
+logits. The validator that the suite names determines the result, and in a search it is what trials are compared by; the
+accuracy of the others' choices is recorded beside it, and so is that of the oracle, which selects by test accuracy, as
+much published work does, and is never ranked.
+
+Trials of a search do not read the test. For each of them, as for each cell, the protocol records the selected model's
+accuracy on the target's training examples, whose labels no method and no search reads: the report compares the
+configuration that a validator chose with the best one by it.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ PAIRS = True  # a dataset has a source and a target
 LEAST_SHOTS = 0
 USUAL_SHOTS = (0,)
 _ORACLE = "oracle"
+_ORACLE_ON_TARGET = "oracle_on_target"
 
 
 class Options(Settings):
@@ -44,7 +49,7 @@ class Options(Settings):
     predicts one class for all examples.
     """
 
-    validator: Literal["source_accuracy", "entropy", "information", "nuclear_norm", "last"] = Field(
+    validator: Literal["source_accuracy", "entropy", "information", "nuclear_norm", "density", "last"] = Field(
         "information", description="selects the model that is ranked, without target labels"
     )
 
@@ -116,17 +121,23 @@ def _outcome(
         ctx.log(step, **{f"validator/{name}": scores[position] for name, scores in values.items()})
     ctx.validation |= {name: scores[selected] for name, scores in values.items() if np.isfinite(scores[selected])}
     ctx.selected |= {"validator": ranking, "step": steps[selected]}
+    ctx.validation[_ORACLE_ON_TARGET] = _accuracy(candidates.logits(steps[selected])["target"], dataset, TRAIN)
     if ctx.validation_only:
         return validation_outcome(ctx, predictor.footprint())
     labels = torch.from_numpy(np.asarray(dataset.y[dataset.rows(TEST)]))
-    test_logits = [torch.from_numpy(candidates.logits(step)["test"]) for step in steps]
-    accuracy = [(logits.argmax(1) == labels).double().mean().item() for logits in test_logits]
+    test_logits = [candidates.logits(step)["test"] for step in steps]
+    accuracy = [_accuracy(logits, dataset, TEST) for logits in test_logits]
     for position, step in enumerate(steps):
         ctx.log(step, oracle_accuracy=accuracy[position])
     positions[_ORACLE] = best_candidate(accuracy)
     ctx.selected |= {f"step_by/{name}": steps[position] for name, position in positions.items()}
     accuracy_by = {f"accuracy_by/{name}": accuracy[position] for name, position in positions.items()}
-    return scored_outcome(ctx, predictor.footprint(), test_logits[selected], labels, accuracy_by)
+    return scored_outcome(ctx, predictor.footprint(), torch.from_numpy(test_logits[selected]), labels, accuracy_by)
+
+
+def _accuracy(logits: NDArray[np.float32], dataset: Dataset, part: int) -> float:
+    """Return the accuracy of logits (n, classes) of a part of a dataset."""
+    return float((logits.argmax(1) == dataset.y[dataset.rows(part)]).mean())
 
 
 def _validate(candidates: CandidateOutputs, labels: NDArray[np.int64]) -> dict[str, list[float]]:

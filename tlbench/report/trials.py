@@ -15,7 +15,8 @@ from tlbench.suite.search_validation import VALIDATOR
 MARKS = ("method_source", "protocol_source")
 COLUMNS = (
     "setting", "method", "trial", "value", "best", "seconds", "cost", "status", "params", "winner", "protocol",
-    "backbone", "dataset", "shots", "share", "segments", "key", "criterion", "name", *MARKS,
+    "backbone", "dataset", "shots", "share", "segments", "key", "criterion", "scores", "name",
+    *MARKS,
 )  # fmt: skip
 """Of a frame of trials, one row a trial, in the order in which they ended:
 
@@ -31,8 +32,10 @@ COLUMNS = (
 * ``share`` is the part of a training that it is: 1, or that of a generation of a population;
 * ``segments`` is canonical JSON of how a training came to its values (:mod:`tlbench.core.segments`), else empty;
 * ``key`` is the setting's own, which the cells that took their values from it name;
+* ``scores`` are all validation scores by name;
 * ``name`` is the method's, without its parameters, and the last two are the marks of the code behind the trial.
 """
+_VALIDATION = "validation/"
 _NUMBERS = ("trial", "value", "best", "seconds", "cost", "share")
 
 
@@ -63,7 +66,7 @@ def trials_of_runs(runs: Iterable[StoredRun]) -> pd.DataFrame:
         setting = setting_name(protocol, method, backbone, dataset, shots)
         same = setting, run.options
         criterion = json.loads(run.options).get(VALIDATOR, "accuracy")
-        value = run.metrics.get(f"validation/{criterion}", math.nan)
+        value = run.metrics.get(f"{_VALIDATION}{criterion}", math.nan)
         status = "failed" if run.status == "FAILED" else "stopped" if run.was_stopped else "done"
         if status == "done" and math.isfinite(value):
             best[same] = max(value, best.get(same, -math.inf))
@@ -91,6 +94,11 @@ def trials_of_runs(runs: Iterable[StoredRun]) -> pd.DataFrame:
                 "segments": segments,
                 "key": run.search_key,
                 "criterion": criterion,
+                "scores": {
+                    name.removeprefix(_VALIDATION): score
+                    for name, score in run.metrics.items()
+                    if name.startswith(_VALIDATION)
+                },
                 "name": run.params.get("method", ""),
                 **{mark: run.provenance.get(mark, "") for mark in MARKS},
             }

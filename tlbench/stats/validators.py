@@ -1,7 +1,10 @@
-"""Validators: scores by which a checkpoint of domain adaptation is selected without target labels.
+"""Validators: scores by which a checkpoint or a configuration of domain adaptation is selected without target labels.
 
 A validator maps the logits of one candidate model on labelled held-out source examples and on unlabelled target
 examples to a score; larger is better. It does not need the model itself, so that stored logits suffice.
+
+Validators of one kind (:data:`KINDS`) look at the same thing, and tend to be wrong together. A method whose training
+maximises a validator is no longer measured by it, which its file declares (``OPTIMISES``).
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from numpy.typing import NDArray
 from scipy.special import entr, log_softmax, softmax
 
 Array = NDArray[np.floating[Any]]
+_TEMPERATURE = 0.05  # of the similarities of neighbours
+_NEIGHBOURS, _BLOCK = 4096, 512  # most examples among which neighbours are sought; rows that are held at a time
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,29 @@ def nuclear_norm(answers: ValidatorInputs) -> float:
     return float(np.linalg.svd(predictions, compute_uv=False).sum() / len(predictions))
 
 
+def density(answers: ValidatorInputs) -> float:
+    """Return the soft neighbourhood density of the target predictions, in nats: the mean entropy of neighbours.
+
+    Each example's similarities to all others, cosines of class probabilities over a temperature of 0.05, become
+    probabilities by a softmax; their entropy is large where many others are about equally close, as in a tight cluster.
+    At most log(m - 1), which also a model has that predicts one class for all. Of more than 4,096 examples as many at
+    equal distances are used. Saito et al. 2021, "Tune it the Right Way: Unsupervised Validation of Domain Adaptation
+    via Soft Neighborhood Density", arXiv:2108.10860, section 3.
+    """
+    logits = answers.target.astype(np.float64)
+    if len(logits) > _NEIGHBOURS:
+        logits = logits[np.linspace(0, len(logits) - 1, _NEIGHBOURS).round().astype(int)]
+    p = softmax(logits, 1)
+    p /= np.linalg.norm(p, axis=1, keepdims=True)
+    entropies = []
+    for start in range(0, len(p), _BLOCK):
+        similarities = p[start : start + _BLOCK] @ p.T / _TEMPERATURE
+        own = np.arange(len(similarities))
+        similarities[own, start + own] = -np.inf
+        entropies.append(entr(softmax(similarities, 1)).sum(1))
+    return float(np.concatenate(entropies).mean())
+
+
 def last(answers: ValidatorInputs) -> float:
     """Return the number of training steps, which selects the model that was trained longest."""
     return float(answers.step)
@@ -86,10 +114,28 @@ VALIDATORS: Mapping[str, Callable[[ValidatorInputs], float]] = MappingProxyType(
         "entropy": entropy,
         "information": information,
         "nuclear_norm": nuclear_norm,
+        "density": density,
         "last": last,
     }
 )
 """All validators by name."""
+KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "source_accuracy": "labels of the source",
+        "entropy": "certainty",
+        "information": "certainty",
+        "nuclear_norm": "certainty",
+        "density": "neighbourhoods",
+        "last": "nothing",
+    }
+)
+"""What each validator looks at."""
+_SECOND = ("information", "density")
+
+
+def counterpart(validator: str) -> str:
+    """Return the validator of another kind under which a ranking is shown a second time."""
+    return next(name for name in _SECOND if KINDS[name] != KINDS.get(validator))
 
 
 def validator_scores(candidates: Sequence[ValidatorInputs]) -> dict[str, list[float]]:

@@ -29,6 +29,7 @@ from tlbench.core.segments import GENERATIONS
 from tlbench.data.dataset import TRAIN, Split, take
 from tlbench.plugins import registry
 from tlbench.search.space import space_of
+from tlbench.stats.validators import VALIDATORS
 from tlbench.testing.fakes import FakeTask, FakeTeacher, fake_backbone, fake_context, fake_task, fake_text_backbone
 from tlbench.training.context import Context
 from tlbench.training.epoch_loop import Checkpoints
@@ -158,6 +159,8 @@ def check_declaration(case: Case, folder: Path) -> None:
     assert module.Config.model_json_schema() == declared.settings.model_json_schema()
     assert issubclass(module.Config, MethodConfig)
     assert set(declared.constants.SEGMENTABLE) <= set(declared.protocols)
+    assert set(declared.constants.OPTIMISES) <= set(VALIDATORS), "OPTIMISES names validators of tlbench.stats"
+    assert not declared.constants.OPTIMISES or "adaptation" in declared.protocols
     for name, declared_field in module.Config.model_fields.items():
         extra = declared_field.json_schema_extra
         if isinstance(extra, dict) and "space" in extra:

@@ -3,16 +3,45 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from tlbench.core.config import Augment
 
+_SMALL = 64  # pixels; larger colour images are cropped as photographs are
 _SHIFT_FRACTION = 8  # images shift by at most 1/8 of their height and width
 _ANGLE, _ZOOM, _SHEAR, _TRANSLATION = math.radians(15), 0.2, 0.3, 0.125  # maxima of the affine policy
 _AREA, _ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)  # ranges of a random crop
+
+
+def natural_augmentation(images: Sequence[NDArray[Any]], classes: Sequence[str]) -> Augment:
+    """Return the augmentation that is usual for the kind of images: ``crop_flip``, ``shift_flip`` or ``none``.
+
+    Colour images are cropped and flipped; those of up to 64 x 64 pixels are shifted and flipped, as is usual for them.
+    What may be characters stays as it is: images without colour, and images whose classes are called by one letter or
+    digit each. A heuristic, since a photograph may be greyscale.
+
+    Args:
+        images: Some images (n, C, H, W) of each domain; other inputs (n, ...) are not augmented.
+        classes: Names of the classes.
+    """
+    if (
+        any(x.ndim != 4 for x in images)
+        or all(len(name) == 1 for name in classes)
+        or not any(map(_is_coloured, images))
+    ):
+        return "none"
+    return "shift_flip" if max(max(x.shape[2:]) for x in images) <= _SMALL else "crop_flip"
+
+
+def _is_coloured(x: NDArray[Any]) -> bool:
+    """Say whether any image (n, C, H, W) has channels that differ."""
+    return x.shape[1] > 1 and bool((x != x[:, :1]).any())
 
 
 def sample_transforms(

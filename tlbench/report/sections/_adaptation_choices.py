@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from tlbench.report.comparable_cells import ComparableCell, by_shots
+from tlbench.report.sections._adaptation_marks import optimised
 
 ORACLE = "oracle"
 
@@ -21,6 +22,7 @@ class ValidatorRow:
         accuracy: Mean accuracy of the models that each validator chose, by name.
         oracle: Mean accuracy of the models that are best on the test.
         is_bound: Whether the method saw labels that all others are denied.
+        optimised: Validators that the method's training maximises.
     """
 
     protocol: str
@@ -33,6 +35,7 @@ class ValidatorRow:
     accuracy: Mapping[str, float]
     oracle: float
     is_bound: bool
+    optimised: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ def _row(group: list[ComparableCell]) -> ValidatorRow:
         accuracy={name: mean for name, mean in means.items() if name != ORACLE},
         oracle=means[ORACLE],
         is_bound=first.oracle,
+        optimised=optimised(first.method_name),
     )
 
 

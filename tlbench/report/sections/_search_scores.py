@@ -5,7 +5,7 @@ from __future__ import annotations
 from tlbench.report import number_format as text
 from tlbench.suite.search_validation import SHARES
 
-_UNITS = dict.fromkeys(SHARES, "%") | {"entropy": "nats", "information": "nats", "last": "steps"}
+_UNITS = dict.fromkeys(SHARES, "%") | {"entropy": "nats", "information": "nats", "density": "nats", "last": "steps"}
 
 
 def name_and_unit(criterion: str) -> str:

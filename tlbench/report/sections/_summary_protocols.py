@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from tlbench.report import number_format as text
 from tlbench.report.comparable_cells import ComparableCell, by_shots, grouped
+from tlbench.stats.validators import KINDS, counterpart
 
 _SELECTION = {
     "classification": "on validation taken out of the label budget; the test split is read once, by the protocol",
     "episodic": "on episodes of validation classes; test episodes are the same for every method",
-    "adaptation": "by {validator}, without a label of the target; the oracle is shown and never ranked",
+    "adaptation": "by {validator} ({kind}), without a label of the target, checkpoints and configurations alike; "
+    "the ranking by {second} ({second_kind}) stands beside it, and the oracle is shown and never ranked",
 }
 _SEEDS = 10  # that are listed one by one
 
@@ -63,13 +65,24 @@ def _box(name: str, group: Sequence[ComparableCell]) -> ProtocolBox:
         name=name,
         protocol=f"{first.protocol_name}, version {first.protocol_version}",
         options=", ".join(f"{key} {value}" for key, value in options.items()) or text.NONE,
-        selected=rule.format(validator=first.validator.replace("_", " ") or "its validator"),
+        selected=rule.format(**_validators(first.validator)),
         datasets=_datasets({cell.dataset for cell in group}),
         shots=", ".join(sorted({cell.shots for cell in group}, key=by_shots)),
         seeds=f"{len(seeds)} ({', '.join(map(str, seeds[:_SEEDS]))}{', ...' if len(seeds) > _SEEDS else ''})",
         cells=str(len(group)),
         time=text.seconds(sum(cell.seconds or 0.0 for cell in group)),
     )
+
+
+def _validators(name: str) -> dict[str, str]:
+    """Return what is said of a validator and of the one beside it."""
+    second = counterpart(name)
+    return {
+        "validator": name.replace("_", " ") or "its validator",
+        "kind": KINDS.get(name, "of its own kind"),
+        "second": second.replace("_", " "),
+        "second_kind": KINDS[second],
+    }
 
 
 def _datasets(names: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from tlbench.report.report_data import Report
 from tlbench.report.rows.leaderboard import MOST_COMPARED, Board
 from tlbench.report.rows.settings import SettingRow
 from tlbench.report.section import Content
+from tlbench.report.sections._adaptation_rankings import TwoRankings, two_rankings
 from tlbench.report.sections._leaderboard_table import leaderboard_table
 from tlbench.report.trials import setting_name
 
@@ -40,11 +41,13 @@ class LeaderboardContext:
     Attributes:
         axes: One a board.
         trainings: Trainings that a search spent on a row.
+        rankings: By protocol and datasets of a board, where validators of adaptation rank it.
         most_compared: Rows from which on a board has no ranks by pairs.
     """
 
     axes: tuple[Axis, ...]
     trainings: Mapping[RowKey, int]
+    rankings: Mapping[tuple[str, tuple[str, ...]], TwoRankings]
     most_compared: int = MOST_COMPARED
 
 
@@ -53,7 +56,11 @@ def build(report: Report) -> Content:
     trainings = trainings_of_rows(report.settings, report.results.trials)
     return Content(
         tables=(leaderboard_table(report.boards, trainings),),
-        context=LeaderboardContext(tuple(map(axis, report.boards)), trainings),
+        context=LeaderboardContext(
+            tuple(map(axis, report.boards)),
+            trainings,
+            {each.key: each for each in two_rankings(report.boards, report.cells)},
+        ),
     )
 
 

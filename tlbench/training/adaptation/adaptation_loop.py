@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from tlbench.core.config import AdaptationConfig, Augment, BatchNorm
 from tlbench.data.dataset import Split, Task
 from tlbench.training.adaptation.bottleneck_classifier import BottleneckClassifier
-from tlbench.training.augmentation import apply_transforms, sample_transforms
+from tlbench.training.augmentation import apply_transforms, natural_augmentation, sample_transforms
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import train_mode
 from tlbench.training.collectives import gather_rows
@@ -33,6 +33,7 @@ PARTS: tuple[Part, ...] = ("source", "shots", "target")
 """The parts of a task: labelled source, labelled target (``task.train``) and unlabelled target examples."""
 
 _UNKNOWN = -1
+_SHOWN = 64  # images of a domain by which the usual augmentation is found
 
 
 class DomainOutputs(NamedTuple):
@@ -228,11 +229,20 @@ class _Stream:
 def _streams(task: Task, cfg: AdaptationConfig, ctx: Context, options: DomainOptions) -> dict[Part, _Stream]:
     """Return the streams of the parts that are read and not empty, in the order of :data:`PARTS`."""
     splits: dict[Part, Split | None] = {"source": task.source, "shots": task.train, "target": task.unlabeled}
-    return {
-        part: _Stream(split, cfg.batch_size, cfg.augment, ctx, (options.name, part))
-        for part in PARTS
-        if part in options.parts and (split := splits[part]) is not None and len(split)
+    read = {
+        part: split for part in PARTS if part in options.parts and (split := splits[part]) is not None and len(split)
     }
+    augment = augmentation(task, cfg)
+    return {part: _Stream(split, cfg.batch_size, augment, ctx, (options.name, part)) for part, split in read.items()}
+
+
+def augmentation(task: Task, cfg: AdaptationConfig) -> Augment:
+    """Return how a method's training images are moved, whichever parts it reads: ``auto`` depends on both domains."""
+    if cfg.augment != "auto":
+        return cfg.augment
+    domains = [split for split in (task.source, task.unlabeled) if split is not None and len(split)]
+    shown = [split.x[np.linspace(0, len(split) - 1, _SHOWN).round().astype(int)] for split in domains]
+    return natural_augmentation(shown, task.info.dataset.classes)
 
 
 class _Forward:

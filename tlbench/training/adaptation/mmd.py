@@ -3,6 +3,9 @@
 Gretton et al. 2012, "A Kernel Two-Sample Test", JMLR 13, Lemma 6; with several Gaussian kernels Long et al. 2015,
 arXiv:1502.02791; with the product of the kernels of several layers Long et al. 2017, arXiv:1605.06636. All of them are
 computed from one matrix of squared distances over both samples together.
+
+Several Gaussian kernels are added, as in the authors' code and in the Transfer Learning Library: their mean would be a
+loss as many times weaker.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from torch import Tensor
 from tlbench.training.precision import at_least_float32
 
 _WIDEST = 1  # the variance of the widest of five kernels is 2^1 times the mean squared distance
+_PROBABILITY_WIDTH = 1.68  # twice the variance of the kernel of class probabilities
 _BLOCK = 512  # rows of a matrix product that are computed at a time
 _CACHED = 2**17  # entries of a matrix that fit into a CPU's cache together with two results of the same size
 
@@ -47,25 +51,24 @@ class _SquaredDistances(torch.autograd.Function):
 
 
 class _GaussianKernels(torch.autograd.Function):
-    """The mean of exp(-f d), exp(-2 f d), exp(-4 f d), ... and its derivative in d, from a single exponential.
+    """The sum of exp(-f d), exp(-2 f d), exp(-4 f d), ... and its derivative in d, from a single exponential.
 
     Each kernel is the square of the one before. On a CPU a few rows are processed at a time, to stay in the cache.
     """
 
     @staticmethod
     def forward(ctx: Any, distances: Tensor, factor: Tensor, kernels: int) -> Tensor:
-        mean, slope = torch.zeros_like(distances), torch.zeros_like(distances)
+        total, slope = torch.zeros_like(distances), torch.zeros_like(distances)
         rows = max(1, _CACHED // len(distances)) if distances.device.type == "cpu" else len(distances)
-        for d, mean_rows, slope_rows in zip(distances.split(rows), mean.split(rows), slope.split(rows), strict=True):
+        for d, total_rows, slope_rows in zip(distances.split(rows), total.split(rows), slope.split(rows), strict=True):
             kernel = (d * -factor).exp_()
             for power in range(kernels):
-                mean_rows.add_(kernel)
+                total_rows.add_(kernel)
                 slope_rows.add_(kernel, alpha=2**power)
                 kernel.square_()
-            mean_rows.div_(kernels)
-            slope_rows.mul_(-factor / kernels)
+            slope_rows.mul_(-factor)
         ctx.save_for_backward(slope)
-        return mean
+        return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -84,10 +87,10 @@ def squared_distances(z: Tensor) -> Tensor:
 
 
 def gaussian_kernels(distances: Tensor, kernels: int) -> Tensor:
-    """Return the mean of Gaussian kernels exp(-d^2 / (2 s^2)) of several widths (N, N).
+    """Return the sum of Gaussian kernels exp(-d^2 / (2 s^2)) of several widths (N, N).
 
-    The variances s^2 are powers of two times the mean squared distance of two different rows: 2^-3 ... 2^1 times for
-    five kernels, 1/2 times for one. No gradient flows through them.
+    It is ``kernels`` on the diagonal. The variances s^2 are powers of two times the mean squared distance of two
+    different rows: 2^-3 ... 2^1 times for five kernels, 1/2 times for one. No gradient flows through them.
 
     Args:
         distances: Squared distances d^2 (N, N), zero on the diagonal.
@@ -99,6 +102,17 @@ def gaussian_kernels(distances: Tensor, kernels: int) -> Tensor:
     widest = 2.0 ** (_WIDEST - (5 - kernels) // 2)
     kernel: Tensor = _GaussianKernels.apply(distances, 1 / (2 * widest * mean), kernels)
     return kernel
+
+
+def probability_kernel(distances: Tensor) -> Tensor:
+    """Return the one Gaussian kernel exp(-d^2 / 1.68) (N, N) that joint discrepancies use for class probabilities.
+
+    Its width is fixed, since probabilities have one scale: that of the code of Long et al. 2017, arXiv:1605.06636.
+
+    Args:
+        distances: Squared distances d^2 (N, N) of probabilities.
+    """
+    return (distances / -_PROBABILITY_WIDTH).exp()
 
 
 def squared_mmd(kernel: Tensor, count: int, unbiased: bool = True) -> Tensor:
