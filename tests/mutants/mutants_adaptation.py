@@ -544,8 +544,8 @@ MUTANTS = (
     Mutant(
         "adapting: photographs are only shifted",
         "tlbench.training.augmentation:natural_augmentation",
-        'else "crop_flip"',
-        'else "shift_flip"',
+        '"shift_flip" if max(max(x.shape[2:]) for x in images) <= _SMALL else "crop_flip"',
+        '"shift_flip"',
         OF_MOVES,
     ),
     Mutant(
@@ -572,8 +572,8 @@ MUTANTS = (
     Mutant(
         "report: nothing is marked",
         "tlbench.report.sections._adaptation_marks:optimised",
-        "constants.OPTIMISES",
-        "constants.SEGMENTABLE",
+        'registry.declaration("methods", method).constants.OPTIMISES',
+        'registry.declaration("methods", method).constants.SEGMENTABLE',
         OF_REPORT,
     ),
     Mutant(
