@@ -137,8 +137,8 @@ MUTANTS = (
     Mutant(
         "objective: cost ignored",
         f"{OBJECTIVE}:best_record",
-        "min(close, key=seconds)",
-        "max(close, key=seconds)",
+        "min(close, key=price)",
+        "max(close, key=price)",
         OF_STUDIES,
     ),
     Mutant("objective: cost goes before all", f"{OBJECTIVE}:_CLOSE", "0.01", "1.0", OF_STUDIES),
@@ -159,8 +159,8 @@ MUTANTS = (
     Mutant(
         "optuna: learns nothing",
         f"{OPTUNA}:TreeParzenSampler._ending",
-        "[value, record.cost.train_seconds]",
-        "[0.0 * value, record.cost.train_seconds]",
+        "[value, price_of(record)]",
+        "[0.0 * value, price_of(record)]",
         OF_STUDIES,
     ),
     Mutant(
@@ -342,8 +342,8 @@ MUTANTS = (
     ),
     Mutant(
         "population: the last segment's seconds",
-        f"{STUDY}:_train_seconds",
-        "0.0 if parent is None else _train_seconds(records[parent], records)",
+        f"{STUDY}:_price",
+        "0.0 if parent is None else _price(records[parent], records)",
         "0.0",
         OF_POPULATIONS,
     ),

@@ -21,6 +21,7 @@ from tlbench.report.built_sections import build_sections, load_sections
 from tlbench.report.figure import Figure, pdf, svg
 from tlbench.report.leading_rows import leading
 from tlbench.report.report_data import Report, build_report
+from tlbench.report.search_cost import search_costs
 from tlbench.report.sections import _adaptation_figure as adaptation
 from tlbench.report.sections import _datasets_heat as heat
 from tlbench.report.sections import _pairwise_matrix as pairwise
@@ -105,7 +106,7 @@ def test_the_front_is_what_no_other_row_beats(report: Report) -> None:
     on_line = trainable[trainable["front"].notna()]
     assert set(zip(on_line["method"], on_line["backbone"], strict=True)) == front == {("probe", "b"), ("lora", "b")}
     assert set(trainable.loc[trainable["cost"] == 0, "place"]) == {1e4 / 3}
-    assert set(frame["axis"]) == set(cost._AXES.values()) - {cost._AXES["stored_bytes"]}
+    assert set(frame["axis"]) == {cost._AXES[each] for each in ("trainable", "seconds", "peak_memory")}, "no bills"
 
 
 def test_pairs_mirror_each_other(report: Report) -> None:
@@ -193,7 +194,23 @@ def _trials(report: Report) -> pd.DataFrame:
     columns = zip([1, 2, 3, 4], values, best, [2.0] * 4, [2.0, 4.0, 6.0, 8.0], told, strict=True)
     where = (row.protocol, row.backbone, row.dataset, row.shots)
     made = [
-        (name, "lora", *rest, json.dumps({"lr": rest[0]}), False, *where, 1.0, "", "", "accuracy", "lora", "", "")
+        (
+            name,
+            "lora",
+            *rest,
+            json.dumps({"lr": rest[0]}),
+            False,
+            *where,
+            1.0,
+            "",
+            "",
+            "accuracy",
+            "lora",
+            "",
+            "",
+            2.0,
+            "CPU",
+        )
         for rest in columns
     ]
     return pd.DataFrame(made, columns=list(trials.COLUMNS))
@@ -209,6 +226,9 @@ def test_the_search_is_told_by_trials_and_by_cost(report: Report) -> None:
     assert set(frame["place"]) == {"digits, 5 shots · a"}
     assert search.frame(trials.empty_trials()).empty
     assert trainings_of_rows(report.settings, _trials(report)) == {("classification", "lora", "a"): 4}
+    assert search_costs(report.settings, _trials(report)) == {("classification", "lora", "a"): (8.0, "CPU")}
+    mixed = _trials(report).assign(device=["CPU", "GPU", "CPU", "CPU"])
+    assert search_costs(report.settings, mixed) == {("classification", "lora", "a"): (None, "")}
     (found,) = search_rows(report.settings, _trials(report))
     row = next(row for row in report.settings if (row.method, row.backbone, row.shots) == ("lora", "a", "5"))
     assert (found.trials, found.stopped, found.failed, found.cost) == (4, 1, 1, 8.0)

@@ -37,8 +37,10 @@ def written(store: str, tmp_path_factory: pytest.TempPathFactory) -> page.Paths:
 def test_all_files_are_written_and_no_draft_is_left(written: page.Paths) -> None:
     assert written.index == written.folder / "index.html"
     assert sorted(path.name for path in written.folder.iterdir()) == sorted(path.name for path in written.files)
-    tables = ("leaderboard", "settings", "datasets", "pairwise", "examples", "spread", "left_out", "reproduction")
-    names = {"index.html", "records.parquet"} | {f"{name}.{kind}" for name in tables for kind in ("csv", "md", "tex")}
+    tables = ("leaderboard", "settings", "datasets", "costs", "pairwise", "examples", "spread", "left_out")
+    kinds = ("csv", "md", "tex")
+    names = {"index.html", "records.parquet"} | {f"{name}.{kind}" for name in tables for kind in kinds}
+    names |= {f"reproduction.{kind}" for kind in kinds}
     figures = ("heat", "shots", "cost", "pairwise", "curves", "seeds")
     names |= {f"{name}.{kind}" for name in figures for kind in ("svg", "pdf")}
     assert {path.name for path in written.files} == names
@@ -202,7 +204,7 @@ def test_a_long_table_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "The first" not in told(report)
     monkeypatch.setattr(rendered, "SHOWN", 2)
     text = told(report)
-    assert text.count("The first 2 of 5 rows;") == 5  # leaderboard, datasets, settings, spread, commands
+    assert text.count("The first 2 of 5 rows;") == 6  # leaderboard, datasets, settings, costs, spread, commands
     assert '<a href="leaderboard.csv">leaderboard.csv</a> holds all' in text
     assert len(table(report, "leaderboard").splitlines()) == 6
 
@@ -243,7 +245,7 @@ def test_a_search_has_its_table_and_its_column() -> None:
     name = trials.setting_name("classification", "lora", "resnet18/random", "digits", "5")
     where = ("classification", "resnet18/random", "digits", "5")
     values = ['{"lr": 0.1, "decay": null}', '{"lr": 1.23456e-05, "wd": "<b>"}']
-    rest = (1.0, "", "", "accuracy", "lora", "", "")
+    rest = (1.0, "", "", "accuracy", "lora", "", "", 1.0, "GPU")
     rows = [
         (name, "lora", n, 0.6, 0.6, 1.0, float(n), "done", values[n > 1], n == 2, *where, *rest) for n in range(1, 17)
     ]
@@ -253,6 +255,7 @@ def test_a_search_has_its_table_and_its_column() -> None:
     assert "Nothing was searched" not in text
     assert "Chosen settings" in text
     assert '<td class="n" data-key="16">16</td>' in text
+    assert '<td class="n" data-key="16.0">16.0 GPU-s</td>' in text
     assert 'lr <span class="of">0.1 →</span> <b>1.23e-5</b>' in text
     assert 'decay <span class="of">none →</span> <b>not used</b>' in text
     assert 'wd <span class="of">not used →</span> <b>&lt;b&gt;</b>' in text

@@ -25,7 +25,7 @@ def cells(
     return [
         ComparableCell(
             "classification", "classification", method, method, backbone, dataset, shots, seed, accuracy,
-            seconds=seconds, trainable=trainable, stored_bytes=2048.0, oracle=oracle,
+            device_seconds=seconds, trainable=trainable, stored_bytes=2048.0, oracle=oracle,
         )
         for seed, accuracy in enumerate(accuracies)
     ]  # fmt: skip
@@ -43,8 +43,8 @@ def test_the_set_and_the_cheapest_of_it() -> None:
     assert (found.rows, found.unranked, found.seeds, found.datasets, found.shots) == (3, 0, 4, ("digits",), ("5",))
     assert found.sentence == (
         "On digits, with 5 labels a class, 2 of 3 rows cannot be told from the best: quick (91.5%), slow (91.5%); the "
-        "cheapest of them is quick, at 500 ms a cell, 1 k trained parameters and 2 KiB to store a task (4 seeds); that "
-        "holds for this dataset, new ones may differ."
+        "cheapest of them is quick, at 500 CPU-ms a cell, 1 k trained parameters and 2 KiB to store a task (4 seeds); "
+        "that holds for this dataset, new ones may differ."
     )
 
 
@@ -60,7 +60,9 @@ def test_rows_fall_out_by_one_sided_tests_over_their_rivals() -> None:
 def test_a_clear_winner() -> None:
     found = recommend([*cells("good", GOOD), *cells("poor", BAD)])
     assert found is not None
-    assert found.sentence.startswith("On digits, with 5 labels a class, good is the best of 2 rows (91.5%), at 2.0 s")
+    assert found.sentence.startswith(
+        "On digits, with 5 labels a class, good is the best of 2 rows (91.5%), at 2.0 CPU-s"
+    )
 
 
 def test_nothing_to_tell_apart() -> None:

@@ -149,7 +149,7 @@ def test_the_box_says_how_a_protocol_was_run() -> None:
     report = report_data.build_report(results(runs))
     (box,) = protocol_boxes(report.cells)
     assert (box.name, box.options, box.seeds, box.time) == (
-        "episodic", "ways 5", "2 (0, 3)", "4.0 s"
+        "episodic", "ways 5", "2 (0, 3)", "4.0 s by the clock"
     )  # fmt: skip
     adapting = [run("a", 0.5, protocol="adaptation", **{"option.validator": "nuclear_norm"})]
     report = report_data.build_report(results(adapting))

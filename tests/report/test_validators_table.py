@@ -183,10 +183,10 @@ def test_the_tables_as_files(found: ValidatorChoices, measured: tuple[Comparable
     assert as_csv(choices_table(ValidatorChoices())).startswith("protocol,dataset")
     assert markdown(choices_table(ValidatorChoices())) == "No results.\n"
     boards = leaderboard(measured, "source_only")
-    for table in (leaderboard_table(boards, {}), settings_table(settings(measured, "source_only"))):
+    for table in (leaderboard_table(boards, {}, {}), settings_table(settings(measured, "source_only"))):
         bound = {row["method"]: row["upper_bound"] for row in csv.DictReader(StringIO(as_csv(table)))}
         assert bound == {"dann": "False", "source_only": "False", "target_oracle": "True"}
-    assert "an upper bound: it sees labels" in markdown(leaderboard_table(boards, {}))
+    assert "an upper bound: it sees labels" in markdown(leaderboard_table(boards, {}, {}))
 
 
 def test_the_page_and_its_files(tmp_path: Any) -> None:

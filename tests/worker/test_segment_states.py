@@ -21,6 +21,7 @@ from tlbench.store.artifacts import Artifacts
 from tlbench.training.context import Context
 from tlbench.worker import fit_cell as fitting
 from tlbench.worker.cache import WorkerCache
+from tlbench.worker.cost_meter import CostMeter
 from tlbench.worker.run_cell import run_cell
 from tlbench.worker.segment_states import STATES, delete_states
 
@@ -78,7 +79,7 @@ class Epochs:
     def __init__(self) -> None:
         self.done: list[int] = []
 
-    def on_begin(self) -> None:
+    def on_begin(self, meter: CostMeter) -> None:
         pass
 
     def on_epoch(self, ctx: Context, done: int, total: int) -> None:

@@ -23,7 +23,7 @@ def terminal_table(suite: str, boards: Iterable[Board]) -> Table:
     title = Text(f"{suite}: test accuracy in %, 95% intervals over seeds")
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("#", justify="right", no_wrap=True)
-    for heading in ("accuracy", "to baseline", "cells", "time"):
+    for heading in ("accuracy", "to baseline", "cells", "a cell"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("method | backbone", overflow="fold", ratio=1)  # last, where long names wrap without harm
     for board in boards:
@@ -48,6 +48,8 @@ def _cells(row: LeaderRow) -> list[Text]:
         Text(text.percent(row.accuracy.mean)).append(f"\n{text.percent_interval(row.accuracy)}", style="dim"),
         difference,
         Text(f"{row.have}/{row.expected}"),
-        Text(text.seconds(row.cost.seconds)),
+        Text(text.device_seconds(row.cost.device_seconds, row.cost.device)).append(
+            f"\nwall {text.seconds(row.cost.seconds)}", style="dim"
+        ),
         Text(row.method + " (upper bound)" * row.is_bound).append(f"\n{row.backbone}", style="dim"),
     ]

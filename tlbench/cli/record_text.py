@@ -33,10 +33,25 @@ def _line(name: str, text: str) -> str:
 
 
 def _cost(cost: Cost) -> str:
-    return (
-        f"{cost.seconds:.3g} s, of them {cost.train_seconds:.3g} s fitting; {cost.peak_memory / 2**20:.0f} MiB;"
-        f" {_devices(cost.cpus, 'CPU')}, {_devices(cost.gpus, 'GPU')}"
-    )
+    parts = [
+        *_bill(cost),
+        f"wall {cost.seconds:.3g} s, of them {cost.train_seconds:.3g} s fitting",
+        f"{cost.peak_memory / 2**20:.0f} MiB",
+        f"{_devices(cost.cpus, 'CPU')}, {_devices(cost.gpus, 'GPU')}",
+    ]
+    return "; ".join(parts)
+
+
+def _bill(cost: Cost) -> Iterator[str]:
+    """Yield what the cell is billed, and what stands on no cell's bill; nothing of records without a bill."""
+    if cost.device_seconds is not None:
+        told = f"{cost.device_seconds:.3g} {cost.device}-s"
+        if cost.embedding_seconds:
+            told += f", of them {cost.embedding_seconds:.3g} for embedding {cost.examples_embedded} examples"
+        yield told
+    for each in cost.shared:
+        seconds = "not measured" if each.device_seconds is None else f"{each.device_seconds:.3g} {each.device}-s"
+        yield f"shared: {each.label} ({seconds})"
 
 
 def _devices(count: float, kind: str) -> str:

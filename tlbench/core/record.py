@@ -82,17 +82,46 @@ class Outcome(Settings):
         return stored
 
 
+class SharedCost(Settings):
+    """What a training took whose weights several cells share. It is on no cell's own bill.
+
+    Attributes:
+        kind: ``pre-training`` or ``teacher``.
+        key: Names the artifact; equal keys are one training.
+        label: What was trained, in words.
+        device_seconds: As in :class:`Cost`; None where it was not measured.
+        device: ``CPU`` or ``GPU``.
+        seconds: Wall seconds; None where they are not known.
+    """
+
+    kind: Literal["pre-training", "teacher"]
+    key: str
+    label: str
+    device_seconds: float | None = None
+    device: Literal["CPU", "GPU"] = "CPU"
+    seconds: float | None = None
+
+
 class Cost(Settings):
     """What the cell took. Never part of the digest.
 
+    What is measured depends on what else the machine does, and on what other cells have left to read. What is billed
+    does so as little as possible: frozen features of the examples that the cell read are billed at the measured price
+    of embedding them, whoever embedded them, and what computing them took in this cell is not.
+
     Attributes:
-        seconds: Wall seconds of the whole cell in its slot.
-        train_seconds: Wall seconds inside the method's ``fit``.
-        cpu_seconds: CPU seconds of the process over the cell.
+        seconds: Wall seconds of the whole cell in its slot, as measured.
+        train_seconds: Wall seconds inside the method's ``fit``, as measured.
+        cpu_seconds: CPU-seconds over the cell, as measured, of all processes that trained it.
         peak_memory: Peak bytes: device memory on a GPU, resident memory of the process on a CPU.
         gpus: GPUs held.
         cpus: CPUs held.
         started: Start, seconds since the epoch.
+        device_seconds: The bill: GPU-seconds (GPUs held, times wall seconds) where the cell held a GPU, else
+            CPU-seconds. None in records made before bills were kept, and where a part of the work is not known.
+        embedding_seconds: The part of the bill that is for frozen features.
+        examples_embedded: Number of examples that this part is for.
+        shared: Trainings whose weights the cell started or learnt from.
     """
 
     seconds: float
@@ -102,6 +131,21 @@ class Cost(Settings):
     gpus: float
     cpus: float
     started: float
+    device_seconds: float | None = None
+    embedding_seconds: float | None = None
+    examples_embedded: int | None = None
+    shared: tuple[SharedCost, ...] = ()
+
+    @property
+    def device(self) -> Literal["CPU", "GPU"]:
+        """What :attr:`device_seconds` are seconds of."""
+        return "GPU" if self.gpus else "CPU"
+
+    @property
+    def billed(self) -> float:
+        """The bill; of records without one, the devices held, times wall seconds."""
+        held = self.seconds * (self.gpus or self.cpus)
+        return held if self.device_seconds is None else self.device_seconds
 
 
 class Record(Settings):

@@ -13,6 +13,7 @@ import pandas as pd
 from tlbench.core.planned_setting import PlannedSetting
 from tlbench.report.environments import Environment
 from tlbench.report.labels import TRANSDUCTIVE, Labels, labels_of
+from tlbench.report.shared_trainings import SharedTraining, shared_trainings
 from tlbench.stats.intervals import Estimate, nested_mean
 
 Stratum = tuple[str, str]
@@ -37,7 +38,7 @@ class ComparableCell:
         accuracy: Test accuracy, a fraction of 1.
         reach: Half-width of the interval over test episodes.
         nll: Nats.
-        seconds: Wall seconds of the cell.
+        seconds: Wall seconds of the cell, as measured.
         peak_memory: Bytes.
         transductive: Whether the answer to one test example may draw on the others of its episode.
         oracle: Whether the method saw labels that the protocol keeps from all others: an upper bound.
@@ -48,6 +49,10 @@ class ComparableCell:
         run_id: MLflow's run.
         options: Options of the protocol, as canonical JSON.
         environment: What it was computed with.
+        device_seconds: What the cell is billed: CPU-seconds, or GPU-seconds where ``gpus`` is not 0.
+        embedding_seconds: The part of it that is for frozen features.
+        gpus: GPUs held.
+        shared: Trainings whose weights it started or learnt from.
     """
 
     protocol: str
@@ -77,6 +82,10 @@ class ComparableCell:
     protocol_version: str = ""
     options: str = "{}"
     environment: Environment = field(default_factory=Environment)
+    device_seconds: float | None = None
+    embedding_seconds: float | None = None
+    gpus: float | None = None
+    shared: tuple[SharedTraining, ...] = ()
 
 
 _COLUMNS = (
@@ -84,7 +93,7 @@ _COLUMNS = (
     "test/accuracy", "test/accuracy_ci95", "test/macro_f1", "test/nll", "test/ece", "cost/seconds",
     "footprint/trainable", "footprint/stored_bytes", "cost/peak_memory", "transductive",
     "oracle", "validator", "choices", "footprint/total", "cell", "run_id", "protocol_version", "options",
-    "environment",
+    "environment", "cost/device_seconds", "cost/embedding_seconds", "cost/gpus", "shared",
 )  # fmt: skip  # in the order of ComparableCell's fields
 
 
@@ -116,6 +125,8 @@ def comparable_cells(
     scored["validator"] = [json.loads(text).get("validator", "") for text in scored["options"]]
     scored["choices"] = _choices(scored)
     scored["environment"] = _environments(scored)
+    for name in ("cost/device_seconds", "cost/embedding_seconds", "cost/gpus"):
+        scored[name] = scored.get(name, math.nan)  # snapshots of earlier versions lack the columns
     labels = labels_of(done, planned)
     if labels.ambiguous:
         notes.append(
@@ -123,6 +134,8 @@ def comparable_cells(
         )
     scored = _labelled(scored, labels)
     newest = _apart(_newest(scored, notes))
+    told = newest.get("shared", [""] * len(newest))
+    newest["shared"] = pd.Series(shared_trainings(map(str, told)), index=newest.index, dtype=object)
     columns = [newest[name].tolist() for name in _COLUMNS]
     return tuple(ComparableCell(*map(_known, row)) for row in zip(*columns, strict=True)), tuple(notes)
 

@@ -75,6 +75,12 @@ def seconds(duration: float | None) -> str:
     return f"{duration / 60:.1f} min" if duration < 5400 else f"{duration / 3600:.1f} h"
 
 
+def device_seconds(duration: float | None, device: str) -> str:
+    """Return 4.5 seconds of a CPU as ``4.5 CPU-s``."""
+    told = seconds(duration)
+    return told if told == NONE else told.replace(" ", f" {device}-")
+
+
 def ranks(place: int | None, reach: tuple[int, int] | None) -> str:
     """Return ``2–4``, or the place by mean alone where every rank was not looked at."""
     if place is None:

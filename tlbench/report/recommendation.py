@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from math import inf
 
 from tlbench.core.errors import UserError, nearest
 from tlbench.report import number_format as text
 from tlbench.report.comparable_cells import ComparableCell, by_shots
-from tlbench.report.rows.cost import Cost
+from tlbench.report.rows.cost import Cost, prices
 from tlbench.report.rows.leaderboard import Board, LeaderRow, leaderboard
 from tlbench.stats import RANKED_SEEDS
 from tlbench.stats.intervals import Estimate
@@ -37,8 +36,8 @@ class Recommendation:
         sentence: The answer in words, with what it rests on.
         best: The rows that may be the best, as far as paired tests can tell; the best mean first. Empty where no row
             can be ranked.
-        cheapest: The one of them that takes the least time, else the fewest trained parameters; None where neither is
-            known.
+        cheapest: The one of them that is billed the fewest device-seconds, else the fewest trained parameters; None
+            where neither is known.
         rows: Complete rows that were compared.
         unranked: Rows that were not, for missing cells or too few seeds; upper bounds never are.
         datasets: What the answer is about.
@@ -131,12 +130,9 @@ def _candidate(row: LeaderRow) -> Candidate:
 
 
 def _cheapest(best: Sequence[Candidate]) -> Candidate | None:
-    def price(candidate: Candidate) -> tuple[float, float]:
-        seconds, trainable = candidate.cost.seconds, candidate.cost.trainable
-        return inf if seconds is None else seconds, inf if trainable is None else trainable
-
-    known = [each for each in best if each.cost.seconds is not None or each.cost.trainable is not None]
-    return min(known, key=price, default=None)
+    known = [each for each in best if each.cost.device_seconds is not None or each.cost.trainable is not None]
+    price = prices([each.cost for each in known])
+    return known[price.index(min(price))] if known else None
 
 
 def _answer(best: Sequence[Candidate], cheapest: Candidate | None, board: Board) -> str:
@@ -195,7 +191,7 @@ def _namer(board: Board) -> Callable[[Candidate], str]:
 def _price(candidate: Candidate) -> str:
     cost = candidate.cost
     parts = [
-        f"{text.seconds(cost.seconds)} a cell" if cost.seconds is not None else "",
+        f"{text.device_seconds(cost.device_seconds, cost.device)} a cell" if cost.device_seconds is not None else "",
         f"{text.count(cost.trainable)} trained parameters" if cost.trainable is not None else "",
         f"{text.size(cost.stored_bytes)} to store a task" if cost.stored_bytes is not None else "",
     ]

@@ -25,14 +25,14 @@ from tlbench.store.mlflow.stored_experiment import StoredExperiment, StoredRun
 TEXTS = tuple(name for name in PARAMS if name != "seed")
 NUMBERS = (
     "test/accuracy", "test/accuracy_ci95", "test/macro_f1", "test/nll", "test/ece", "validation/accuracy",
-    "cost/seconds", "cost/train_seconds", "cost/peak_memory", "footprint/trainable", "footprint/total",
-    "footprint/stored_bytes",
+    "cost/device_seconds", "cost/embedding_seconds", "cost/examples_embedded", "cost/gpus", "cost/seconds",
+    "cost/train_seconds", "cost/peak_memory", "footprint/trainable", "footprint/total", "footprint/stored_bytes",
 )  # fmt: skip
 SOURCES = ("method_source", "protocol_source")
 ENVIRONMENT = tuple(f"provenance/{fact}" for fact in Environment._fields)
 COLUMNS = (
     "run_id", "cell", "digest", "ended", *TEXTS, "seed", "options", "params", "transductive", "oracle", "setting",
-    *SOURCES, *ENVIRONMENT, *NUMBERS,
+    "shared", *SOURCES, *ENVIRONMENT, *NUMBERS,
 )  # fmt: skip
 
 
@@ -55,8 +55,9 @@ class Results:
         place: Where it was read from, as a page tells it.
         done: One row per cell with a result. Columns :data:`COLUMNS` and further scores and costs under their MLflow
             names; ``shots`` is text, ``ended`` is in seconds since the epoch, ``options`` and ``params`` are canonical
-            JSON, ``transductive`` and ``oracle`` are truth values, ``setting`` is the key of the search that found its
-            parameters, or empty; :data:`ENVIRONMENT` is what the cell was computed with, empty where it is unknown.
+            JSON, so is ``shared`` (a list of :class:`tlbench.core.record.SharedCost`), ``transductive`` and ``oracle``
+            are truth values, ``setting`` is the key of the search that found its parameters, or empty;
+            :data:`ENVIRONMENT` is what the cell was computed with, empty where it is unknown.
         provenance: Values and the number of cells that have them, by name (``torch``, ``commit``, ...).
         failed: Cells that failed and have no result.
         planned: Cells that the suite asks for; None when no plan was stored.
@@ -258,6 +259,7 @@ def _row(run: StoredRun) -> dict[str, Any]:
         "transductive": run.is_transductive,
         "oracle": run.is_oracle,
         "setting": run.search_key,
+        "shared": run.shared,
         **{key: provenance.get(key, "") for key in SOURCES},
         **{column: provenance.get(fact, "") for column, fact in zip(ENVIRONMENT, Environment._fields, strict=True)},
         **run.metrics,

@@ -28,13 +28,34 @@ def difference_columns(difference: Difference) -> dict[str, Value]:
 
 
 def cost_columns(cost: Cost) -> dict[str, Value]:
-    """Return the columns of a cost: seconds, parameters, bytes."""
+    """Return the columns of a cost: what a cell is billed, its wall seconds, shared trainings, parameters, bytes."""
+    fewest, most = cost.shared_cells or (None, None)
     return {
+        "device_seconds": cost.device_seconds,
+        "device": cost.device,
+        "embedding_seconds": cost.embedding_seconds,
         "seconds": cost.seconds,
+        "shared_seconds": cost.shared_seconds,
+        "shared_device": cost.shared_device,
+        "shared_trainings": len(cost.shared),
+        "shared_cells_fewest": fewest,
+        "shared_cells_most": most,
         "trainable": cost.trainable,
         "stored_bytes": cost.stored_bytes,
         "peak_memory": cost.peak_memory,
     }
+
+
+def shared_text(cost: Cost) -> str:
+    """Return what shared trainings took together and how many cells share them: ``312 CPU-s, used by 40 cells``."""
+    if cost.shared_cells is None:
+        return text.NONE
+    fewest, most = cost.shared_cells
+    seconds = text.device_seconds(cost.shared_seconds, cost.shared_device)
+    told = "not measured" if cost.shared_seconds is None else seconds
+    used = f"used by {text.counted(most, 'cell')}" if fewest == most else f"used by {fewest} to {most} cells"
+    several = len(cost.shared)
+    return f"{told}, {used}" if several == 1 else f"{told} in {several} trainings, each {used}"
 
 
 def difference_texts(difference: Difference) -> tuple[str, str, str]:

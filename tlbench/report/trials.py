@@ -16,7 +16,7 @@ MARKS = ("method_source", "protocol_source")
 COLUMNS = (
     "setting", "method", "trial", "value", "best", "seconds", "cost", "status", "params", "winner", "protocol",
     "backbone", "dataset", "shots", "share", "segments", "key", "criterion", "scores", "name",
-    *MARKS,
+    *MARKS, "spent", "device",
 )  # fmt: skip
 """Of a frame of trials, one row a trial, in the order in which they ended:
 
@@ -25,7 +25,8 @@ COLUMNS = (
 * ``trial`` is the number within the setting, from 1 on, which is the default configuration;
 * ``value`` is the validation score that ``criterion`` names, ``accuracy`` or a validator; larger is better, NaN where
   the trial failed; ``best`` is the largest so far of those that were trained to their end;
-* ``seconds`` are the trial's, ``cost`` the device-seconds spent in the setting so far, this trial's among them;
+* ``seconds`` are the trial's by the clock, ``cost`` the device-seconds spent in the setting so far, this trial's among
+  them;
 * ``status`` is ``done``, ``stopped`` (early) or ``failed``;
 * ``params`` is canonical JSON of what was searched;
 * ``winner`` says whether the setting's cells took their values from it;
@@ -33,10 +34,11 @@ COLUMNS = (
 * ``segments`` is canonical JSON of how a training came to its values (:mod:`tlbench.core.segments`), else empty;
 * ``key`` is the setting's own, which the cells that took their values from it name;
 * ``scores`` are all validation scores by name;
-* ``name`` is the method's, without its parameters, and the last two are the marks of the code behind the trial.
+* ``name`` is the method's, without its parameters, and the next two are the marks of the code behind the trial;
+* ``spent`` are the trial's own device-seconds, of GPUs or CPUs as ``device`` says (``GPU``, ``CPU``).
 """
 _VALIDATION = "validation/"
-_NUMBERS = ("trial", "value", "best", "seconds", "cost", "share")
+_NUMBERS = ("trial", "value", "best", "seconds", "spent", "cost", "share")
 
 
 def empty_trials() -> pd.DataFrame:
@@ -71,8 +73,10 @@ def trials_of_runs(runs: Iterable[StoredRun]) -> pd.DataFrame:
         if status == "done" and math.isfinite(value):
             best[same] = max(value, best.get(same, -math.inf))
         seconds = run.metrics.get("cost/seconds", 0.0)
-        devices = run.metrics.get("cost/gpus") or run.metrics.get("cost/cpus") or 1.0
-        cost[same] = cost.get(same, 0.0) + seconds * devices
+        gpus = run.metrics.get("cost/gpus")
+        # What trials were billed was not kept at first: then it is the devices held, times wall seconds.
+        spent = run.metrics.get("cost/device_seconds", seconds * (gpus or run.metrics.get("cost/cpus") or 1.0))
+        cost[same] = cost.get(same, 0.0) + spent
         segments = run.trial_segments
         rows.append(
             {
@@ -101,6 +105,8 @@ def trials_of_runs(runs: Iterable[StoredRun]) -> pd.DataFrame:
                 },
                 "name": run.params.get("method", ""),
                 **{mark: run.provenance.get(mark, "") for mark in MARKS},
+                "spent": spent,
+                "device": "GPU" if gpus else "CPU",
             }
         )
     return pd.DataFrame(rows, columns=list(COLUMNS)) if rows else empty_trials()

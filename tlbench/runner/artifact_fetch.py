@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tlbench.store.artifacts import Artifacts, artifact_folder
 from tlbench.worker.artifact_jobs import ArtifactName
-from tlbench.worker.artifact_transfer import read_weights_file, store_weights_file
+from tlbench.worker.artifact_transfer import read_cost_file, read_weights_file, store_weights_file
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,10 @@ def fetch_artifacts(copies: Iterable[RemoteCopy], artifact_root: str, artifacts:
         read = ray.remote(_read).options(num_cpus=0, scheduling_strategy=there)
         with suppress(ray.exceptions.RayError):
             # Not ray.get: that would let go of this worker's CPUs meanwhile, and another worker would take them.
-            content = read.remote(artifact_root, copy.artifact).future().result()
-            store_weights_file(artifacts, copy.artifact, content)
+            content, cost = read.remote(artifact_root, copy.artifact).future().result()
+            store_weights_file(artifacts, copy.artifact, content, cost)
 
 
-def _read(artifact_root: str, artifact: ArtifactName) -> bytes:
-    return read_weights_file(Artifacts(artifact_folder(artifact_root)), artifact)
+def _read(artifact_root: str, artifact: ArtifactName) -> tuple[bytes, bytes]:
+    artifacts = Artifacts(artifact_folder(artifact_root))
+    return read_weights_file(artifacts, artifact), read_cost_file(artifacts, artifact)

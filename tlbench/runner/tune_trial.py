@@ -25,6 +25,7 @@ from tlbench.worker.process import limit_threads, start_worker_process
 if TYPE_CHECKING:
     from tlbench.training.context import Context
     from tlbench.worker.cache import WorkerCache
+    from tlbench.worker.cost_meter import CostMeter
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -120,17 +121,16 @@ class TrialReporter:
     """
 
     def __init__(self, cell: Cell, process: TrialProcess, task: TrialTask, report: Report) -> None:
-        from tlbench.worker.cost_meter import CostMeter
-
         self._cell, self._process, self._task, self._report = cell, process, task, report
-        self._meter = CostMeter(process.cache.device)
+        self._meter: CostMeter | None = None
         self._values: list[tuple[int, float]] = []  # by checkpoint
 
-    def on_begin(self) -> None:
+    def on_begin(self, meter: CostMeter) -> None:
         """End this process after the minutes that a trial may take, wherever it hangs.
 
         What needs Python's lock for it may never come to its turn.
         """
+        self._meter = meter
         if self._task.minutes is not None and sys.__stderr__ is not None:
             faulthandler.dump_traceback_later(60 * self._task.minutes, exit=True, file=sys.__stderr__)
 
@@ -157,7 +157,10 @@ class TrialReporter:
 
     def _partial_record(self, ctx: Context, ninth: int, best: float) -> Record:
         from tlbench.worker.provenance import provenance
+        from tlbench.worker.shared_costs import shared_costs
 
+        artifacts = self._process.cache.artifacts
+        assert self._meter is not None, "a training has epochs after its beginning only"
         resources = self._task.resources
         return Record(
             cell=self._cell.describe(),
@@ -168,7 +171,7 @@ class TrialReporter:
                 curves=dict(ctx.curves) | {VALUE_CURVE: list(self._values)},
                 selected={STOPPED: round(ninth / WHOLE, 4)},
             ),
-            cost=self._meter.cost(resources.cpus, resources.gpus),
+            cost=self._meter.cost(resources.cpus, resources.gpus, shared_costs(self._cell, artifacts)),
             provenance=provenance(self._cell, self._process.cache) | {"pid": os.getpid()},
         )
 

@@ -46,17 +46,26 @@ def is_stopped(record: Record) -> bool:
     return record.outcome is not None and STOPPED in record.outcome.selected
 
 
+def price_of(record: Record) -> float:
+    """Return what a trial is billed in device-seconds: the same whether or not features were there to be read.
+
+    Of a record made before bills were kept it is the seconds of the training.
+    """
+    billed = record.cost.device_seconds
+    return record.cost.train_seconds if billed is None else billed
+
+
 def best_record(
     records: Iterable[Record],
     objective: str,
-    seconds: Callable[[Record], float] = lambda record: record.cost.train_seconds,
+    price: Callable[[Record], float] = price_of,
 ) -> Record | None:
     """Return the best trial, of equal ones the first; None where none was trained to its end.
 
     Args:
         records: Trials of one setting, in order of their numbers.
-        objective: ``accuracy``; or ``accuracy_and_cost``, the quickest of those within a point of the best.
-        seconds: Returns the seconds that a trial's training took.
+        objective: ``accuracy``; or ``accuracy_and_cost``, the cheapest of those within a point of the best.
+        price: Returns what a trial is billed.
     """
     known = [
         (value, record) for record in records if is_complete(record) and (value := value_of(record.outcome)) is not None
@@ -67,4 +76,4 @@ def best_record(
     if objective == "accuracy":
         return next(record for value, record in known if value == top)
     close = [record for value, record in known if value >= top - _CLOSE]
-    return min(close, key=seconds)
+    return min(close, key=price)

@@ -11,7 +11,7 @@ from tlbench.core.description import Trial
 from tlbench.core.hashing import canonical
 from tlbench.core.record import Record
 from tlbench.core.segments import Values, extend_to_end
-from tlbench.search.objective import VALUE_CURVE, best_record, is_complete
+from tlbench.search.objective import VALUE_CURVE, best_record, is_complete, price_of
 from tlbench.search.problem import SearchProblem
 from tlbench.search.sampler import Sampler
 from tlbench.search.scheduler import Population
@@ -83,7 +83,7 @@ class Study:
         """The best trial so far."""
         ended = [self.records[number] for number in sorted(self.records)]
         chosen = ended if self._population is None else self._population.finalists
-        return best_record(chosen, self.problem.search.objective, lambda record: _train_seconds(record, self.records))
+        return best_record(chosen, self.problem.search.objective, lambda record: _price(record, self.records))
 
     @property
     def default(self) -> Record | None:
@@ -160,7 +160,7 @@ def _slim(record: Record) -> Record:
 
 def cost_of(record: Record) -> float:
     """Return the device-seconds of a trial."""
-    return record.cost.seconds * (record.cost.gpus or record.cost.cpus)
+    return record.cost.billed
 
 
 def _is_default_training(record: Record, start: str) -> bool:
@@ -168,7 +168,7 @@ def _is_default_training(record: Record, start: str) -> bool:
     return len(trial.segments) == 1 and canonical(trial.values) == start
 
 
-def _train_seconds(record: Record, records: Mapping[int, Record]) -> float:
-    """Return the seconds of training behind a trial, those of the trials whose training it continues included."""
+def _price(record: Record, records: Mapping[int, Record]) -> float:
+    """Return the price of the training behind a trial, that of the trials whose training it continues included."""
     parent = record.trial.parent
-    return record.cost.train_seconds + (0.0 if parent is None else _train_seconds(records[parent], records))
+    return price_of(record) + (0.0 if parent is None else _price(records[parent], records))

@@ -38,10 +38,12 @@ class Checkpoint:
     Attributes:
         file: The checkpoint file.
         interval: Seconds of work between two checkpoints.
+        on_save: Called after each of them.
     """
 
     file: Path
     interval: float
+    on_save: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,16 @@ class Checkpoints:
     Attributes:
         folder: Folder of the checkpoint files, one for each training.
         interval: Seconds of work between two checkpoints of a training.
+        on_save: Called after each checkpoint.
     """
 
     folder: Path
     interval: float = 5.0
+    on_save: Callable[[], None] = lambda: None
 
     def of(self, training: str) -> Checkpoint:
         """Return the checkpoint of the training of this name."""
-        return Checkpoint(self.folder / f"{training}.ckpt", self.interval)
+        return Checkpoint(self.folder / f"{training}.ckpt", self.interval, self.on_save)
 
 
 @dataclass(frozen=True)
@@ -200,6 +204,7 @@ class Epochs:
             "best": (self.best_epoch, self.best_score, self._best_weights),
         }
         write_file(self._checkpoint.file, lambda stream: torch.save(state, stream))
+        self._checkpoint.on_save()
 
     def _resume(self) -> None:
         state: dict[str, Any] | None = None

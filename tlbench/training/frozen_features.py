@@ -1,10 +1,16 @@
-"""Frozen features: every example of a dataset through a backbone once, stored as a file that all workers map."""
+"""Frozen features: every example of a dataset through a backbone once, stored as a file that all workers map.
+
+What embedding an example takes is measured and stored as well, so that every cell can be billed for the examples that
+it reads, whoever computed their features.
+"""
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,9 +21,11 @@ from tlbench.backbones.backbone import Backbone
 from tlbench.data.dataset import Dataset
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.length_buckets import text_lengths
+from tlbench.training.stopwatch import Stopwatch
 
 EMBED_BATCH_SIZE = 256
 """Number of examples of a forward pass."""
+_WARM_UP = 8  # examples that are embedded before the clock starts: a first pass also sets up libraries
 
 
 @torch.no_grad()
@@ -57,8 +65,23 @@ def _length_order(x: Any, rows: NDArray[np.int64] | None) -> NDArray[np.int64] |
     return order
 
 
+class EmbeddingPrice(NamedTuple):
+    """What embedding one example takes on a kind of device.
+
+    Attributes:
+        cpu_seconds: CPU-seconds of the process.
+        seconds: Wall seconds.
+    """
+
+    cpu_seconds: float
+    seconds: float
+
+
 class FrozenFeatures:
     """Features (N, out_dim) of one dataset under one backbone, computed on first use.
+
+    The price of an example is measured when the features are computed, and stored apart for each kind of device; where
+    they lie on disk without it, one batch is embedded to measure it.
 
     Args:
         artifacts: Where the file is stored.
@@ -66,25 +89,68 @@ class FrozenFeatures:
         build: Returns the backbone exactly as methods are given it.
         dataset: The dataset.
         device: Where to run the backbone.
+
+    Attributes:
+        waiting: What :meth:`take` spent on computing the features, or on waiting for another process that did.
     """
 
     def __init__(
         self, artifacts: Artifacts, key: str, build: Callable[[], Backbone], dataset: Dataset, device: torch.device
     ) -> None:
+        self.waiting = Stopwatch()
         self._artifacts = artifacts
         self._key = key
         self._build = build
         self._dataset = dataset
         self._device = device
         self._array: NDArray[np.float32] | None = None
+        self._read = np.zeros(len(dataset.y), dtype=bool)
+        self._measured: EmbeddingPrice | None = None
+
+    def for_cell(self) -> FrozenFeatures:
+        """Return the same features for one cell, of which nothing has been read yet."""
+        own = copy.copy(self)
+        own.waiting = Stopwatch()
+        own._read = np.zeros_like(self._read)
+        return own
+
+    @property
+    def examples_read(self) -> int:
+        """Number of different examples whose features were taken."""
+        return int(self._read.sum())
 
     def take(self, rows: NDArray[np.int64]) -> Tensor:
         """Return the features (n, out_dim) of the given rows of the dataset, on the CPU."""
         if self._array is None:
-            folder = self._artifacts.get("features", self._key, self._write)
+            with self.waiting.running():
+                folder = self._artifacts.get("features", self._key, self._write)
+                if self._measured is not None:
+                    self.price()
             self._array = np.load(folder / "features.npy", mmap_mode="c")
+        self._read[rows] = True
         return torch.from_numpy(self._array[rows])
 
+    def price(self) -> EmbeddingPrice:
+        """Return what embedding one example takes on this kind of device; the same to all cells of this machine."""
+        folder = self._artifacts.get("feature_prices", f"{self._key}-{self._device.type}", self._write_price)
+        return EmbeddingPrice(**json.loads((folder / "price.json").read_text()))
+
     def _write(self, folder: Path) -> None:
-        z = embed(self._build(), self._dataset.x, None, self._device)
+        z, self._measured = self._embed(None)
         np.save(folder / "features.npy", z.numpy())
+
+    def _write_price(self, folder: Path) -> None:
+        price = self._measured
+        if price is None:
+            count = len(self._dataset.y)
+            _, price = self._embed(np.unique(np.linspace(0, count - 1, min(count, EMBED_BATCH_SIZE)).astype(np.int64)))
+        (folder / "price.json").write_text(json.dumps(price._asdict()))
+
+    def _embed(self, rows: NDArray[np.int64] | None) -> tuple[Tensor, EmbeddingPrice]:
+        """Return the features of some rows, or of all, and what one of them took."""
+        backbone, x = self._build(), self._dataset.x
+        embed(backbone, x, np.arange(min(_WARM_UP, len(self._dataset.y))), self._device)
+        stopwatch = Stopwatch()
+        with stopwatch.running():
+            z = embed(backbone, x, rows, self._device)
+        return z, EmbeddingPrice(stopwatch.cpu_seconds / len(z), stopwatch.seconds / len(z))

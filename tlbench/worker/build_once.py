@@ -9,7 +9,7 @@ import torch.distributed as dist
 
 from tlbench.training.collectives import broadcast_from_rank_zero
 from tlbench.worker.artifact_jobs import ArtifactName
-from tlbench.worker.artifact_transfer import read_weights_file, store_weights_file, weights_file
+from tlbench.worker.artifact_transfer import read_cost_file, read_weights_file, store_weights_file, weights_file
 from tlbench.worker.worker_resources import BuildResources
 
 # Trains; in the process that is given a folder, also writes the weights file and notes on the training into it.
@@ -42,10 +42,12 @@ def _build_in_group(name: ArtifactName, train: Train, resources: BuildResources)
     if all(present):
         return
     sender = present.index(True)
-    content = [read_weights_file(resources.artifacts, name) if resources.group.rank == sender else None]
+    sends = resources.group.rank == sender
+    content = [read(resources.artifacts, name) if sends else None for read in (read_weights_file, read_cost_file)]
     dist.broadcast_object_list(content, src=sender)
-    if content[0] is not None:
-        store_weights_file(resources.artifacts, name, content[0])
+    weights, cost = content
+    if weights is not None:
+        store_weights_file(resources.artifacts, name, weights, cost or b"")
 
 
 def _train_in_group(name: ArtifactName, train: Train, resources: BuildResources) -> None:

@@ -44,6 +44,7 @@ class WorkerCache:
         size: Number of entries of each kind to keep.
         group: This process among those that build artifacts, and train cells, together.
         precision: What training steps are computed in; ``auto`` is bfloat16 on GPUs that have it.
+        gpus: GPUs that this process holds; None is one if it trains on one, else none.
     """
 
     def __init__(
@@ -54,10 +55,12 @@ class WorkerCache:
         *,
         group: ProcessGroup = SINGLE_PROCESS,
         precision: PrecisionChoice = "auto",
+        gpus: float | None = None,
     ) -> None:
         self.artifacts = artifacts
         self.device = device
         self.group = group
+        self.gpus = float(device.type == "cuda") if gpus is None else gpus
         self.precision: Precision = _fastest(device) if precision == "auto" else precision
         self._size = size
         self._datasets: OrderedDict[str, Dataset] = OrderedDict()

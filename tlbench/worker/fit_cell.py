@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from tlbench.training.context import Context
 from tlbench.training.epoch_loop import Checkpoints
 from tlbench.training.frozen_features import FrozenFeatures
 from tlbench.training.seeding import reseed
+from tlbench.worker.cost_meter import CostMeter
 from tlbench.worker.paired_tokens import join_tokens
 from tlbench.worker.pretrain import pretraining_notes
 from tlbench.worker.segment_states import remaining_segments, store_state
@@ -48,7 +48,7 @@ class _Inputs:
 
     Attributes:
         dataset: The dataset as the method reads it.
-        features: Its frozen features, as the backbone alone reads it.
+        features: Its frozen features, as the backbone alone reads it; they count what this cell reads.
         backbone: The backbone; the shared instance where the method leaves it as it is.
         teacher: The teacher, if the method has one.
     """
@@ -63,7 +63,7 @@ def fit_cell(
     cell: Cell,
     resources: WorkerResources,
     scratch: Path,
-    timer: Callable[[], AbstractContextManager[None]] = nullcontext,
+    meter: CostMeter | None = None,
     observer: TrainingObserver | None = None,
 ) -> FitResult:
     """Fit and score a cell; in a group, every process calls this.
@@ -75,7 +75,7 @@ def fit_cell(
         cell: The cell.
         resources: This process, and what it keeps.
         scratch: Folder of checkpoints; the first process creates it where the method trains a backbone.
-        timer: Returns a context that surrounds the method's ``fit``.
+        meter: Measures what it takes.
         observer: Follows the fits.
     """
     declared = registry.declaration("methods", cell.method.name)
@@ -83,6 +83,8 @@ def fit_cell(
     protocol = registry.declaration("protocols", cell.protocol.name).load()
     frozen = declared.constants.FROZEN_BACKBONE
     inputs = _inputs(cell, resources, frozen)
+    if meter is not None:
+        meter.features = inputs.features
     group = resources.group
     saves = group.is_first and (not frozen or bool(cell.segments))
     if saves:
@@ -95,7 +97,7 @@ def fit_cell(
         teacher=inputs.teacher,
         precision=resources.precision,
         group=group,
-        checkpoints=Checkpoints(scratch) if saves else None,
+        checkpoints=_checkpoints(scratch, meter) if saves else None,
         segment_end=None if last == WHOLE else last,
         oracle=declared.constants.ORACLE,
         validation_only=cell.trial is not None,
@@ -105,7 +107,7 @@ def fit_cell(
     results: list[object] = []
 
     def fit(task: Task) -> object:
-        with timer():
+        with nullcontext() if meter is None else meter.training():
             for until, values in earlier:
                 own = replace(ctx, segment_end=until, curves={}, selected={}, validation={}, notes=[])
                 reseed(derive_seed(cell.random_root, "global"))
@@ -124,9 +126,13 @@ def fit_cell(
     return FitResult(outcome, results[0])
 
 
+def _checkpoints(scratch: Path, meter: CostMeter | None) -> Checkpoints:
+    return Checkpoints(scratch) if meter is None else Checkpoints(scratch, on_save=meter.keep)
+
+
 def _inputs(cell: Cell, resources: WorkerResources, frozen: bool) -> _Inputs:
     dataset = resources.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)
-    features = resources.features(cell.backbone, cell.seed, dataset)
+    features = resources.features(cell.backbone, cell.seed, dataset).for_cell()
     backbone = (resources.backbone if frozen else resources.own_backbone)(cell.backbone, cell.seed)
     if cell.method.teacher is None:
         return _Inputs(dataset, features, backbone, None)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from tlbench.backbones.weights import save_weights
 from tlbench.backbones.weights_metadata import read_notes
@@ -21,8 +21,10 @@ from tlbench.training.context import Context
 from tlbench.training.epoch_loop import Checkpoints
 from tlbench.training.seeding import reseed
 from tlbench.worker.artifact_jobs import PRETRAINED, ArtifactName
-from tlbench.worker.artifact_transfer import WEIGHTS_FILE, weights_file
+from tlbench.worker.artifact_transfer import COST_FILE, WEIGHTS_FILE, weights_file
 from tlbench.worker.build_once import build_once
+from tlbench.worker.cost_meter import SPENT_FILE, CostMeter
+from tlbench.worker.shared_costs import cost_text
 from tlbench.worker.worker_resources import WorkerResources
 
 
@@ -80,22 +82,25 @@ def _train(run: Pretrain, key: str, resources: WorkerResources, folder: Path | N
     dataset = resources.read(run.dataset, run.start)
     backbone = resources.own_backbone(run.start, run.seed)
     module = declared.load()
+    meter = CostMeter(resources.device, resources.group, kept=scratch / SPENT_FILE)
     ctx = Context(
         random_root=f"pretrain-{run.recipe}",
         device=resources.device,
         precision=resources.precision,
         group=resources.group,
-        checkpoints=None if folder is None else Checkpoints(scratch),
+        checkpoints=None if folder is None else Checkpoints(scratch, on_save=meter.keep),
     )
     reseed(derive_seed(ctx.random_root, "global"))
-    start = time.perf_counter()
-    module.pretrain(corpus(dataset, run.labels), backbone, module.Config(**run.method.params), ctx)
+    with meter.training():
+        module.pretrain(corpus(dataset, run.labels), backbone, module.Config(**run.method.params), ctx)
     if folder is None:
         return
     label = f"pre-training with {run.method.name} on {run.dataset.info.name}"
     own_notes = [f"{label}: {note}" for note in (*dataset.notes, *ctx.notes)]
     notes = [*pretraining_notes(run.start, resources.artifacts), *own_notes]
     save_weights(backbone, folder / WEIGHTS_FILE, resources.tokenizer(run.start, run.dataset), notes)
-    facts = {"seconds": time.perf_counter() - start, "workers": resources.group.world_size, "curves": ctx.curves}
+    cost = meter.cost(torch.get_num_threads(), resources.gpus)
+    facts = {"seconds": cost.seconds, "workers": resources.group.world_size, "curves": ctx.curves}
     (folder / "training.json").write_text(json.dumps(facts))
+    (folder / COST_FILE).write_text(cost_text(cost))
     shutil.rmtree(scratch)

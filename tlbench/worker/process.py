@@ -59,7 +59,13 @@ def start_worker_process(
     from tlbench.worker.cache import WorkerCache
 
     artifacts = Artifacts(artifact_folder(artifact_root))
-    return WorkerCache(artifacts, torch.device(chosen), group=group or SINGLE_PROCESS, precision=resources.precision)
+    return WorkerCache(
+        artifacts,
+        torch.device(chosen),
+        group=group or SINGLE_PROCESS,
+        precision=resources.precision,
+        gpus=None if device == "cpu" else resources.gpus,
+    )
 
 
 def limit_threads(resources: Resources) -> None:

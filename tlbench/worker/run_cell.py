@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from tlbench.core.cell import Cell
-from tlbench.core.record import Outcome, Record
+from tlbench.core.record import Cost, Outcome, Record
+from tlbench.plugins import registry
 from tlbench.worker.artifact_jobs import required_artifacts
 from tlbench.worker.build_artifact import build_artifact
-from tlbench.worker.cost_meter import CostMeter
+from tlbench.worker.cost_meter import SPENT_FILE, CostMeter
 from tlbench.worker.fit_cell import fit_cell
 from tlbench.worker.provenance import provenance, sources
+from tlbench.worker.shared_costs import shared_costs
 from tlbench.worker.training_observer import TrainingObserver
 from tlbench.worker.worker_resources import WorkerResources
 
@@ -44,18 +46,18 @@ def run_cell(
     group = resources.group
     meter = CostMeter(resources.device)
     outcome: Outcome | None = None
+    cost: Cost | None = None
     error: dict[str, str] | None = None
     scratch = checkpoint_folder(cell, resources.artifacts.root)
     try:
-        # As a rule all of this is there already. In no case is it part of the cell's cost.
-        for job in required_artifacts(cell):
-            build_artifact(job, resources)
-        resources.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)
+        _prepare(cell, resources)
+        meter = CostMeter(resources.device, group, kept=scratch / SPENT_FILE)
         if observer is not None:
-            observer.on_begin()
-        meter = CostMeter(resources.device)
-        outcome = fit_cell(cell, resources, scratch, meter.training, observer).outcome
+            observer.on_begin(meter)
+        outcome = fit_cell(cell, resources, scratch, meter, observer).outcome
+        cost = meter.cost(cpus, gpus, shared_costs(cell, resources.artifacts))
     except Exception as caught:
+        outcome = None
         error = {
             "type": type(caught).__name__,
             "message": str(caught),
@@ -68,10 +70,27 @@ def run_cell(
         cell=cell.describe(),
         status="done" if error is None else "failed",
         outcome=outcome,
-        cost=meter.cost(cpus * group.world_size, gpus * group.world_size),
+        cost=cost or _cost_of_failure(meter, cpus, gpus),
         provenance=provenance(cell, resources) | (facts or {}),
         error=error,
     )
+
+
+def _prepare(cell: Cell, resources: WorkerResources) -> None:
+    """Build and load what the cell reads. As a rule it is there already; in no case is it part of the cell's cost."""
+    for job in required_artifacts(cell):
+        build_artifact(job, resources)
+    resources.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)
+    resources.backbone(cell.backbone, cell.seed)
+    if cell.method.teacher is not None:
+        resources.read_by_teacher(cell)
+    registry.declaration("methods", cell.method.name).load()
+    registry.declaration("protocols", cell.protocol.name).load()
+
+
+def _cost_of_failure(meter: CostMeter, cpus: float, gpus: float) -> Cost:
+    meter.features = None  # whose price may be what failed
+    return meter.cost(cpus, gpus)
 
 
 def checkpoint_folder(cell: Cell, artifact_root: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,10 +21,12 @@ from tlbench.training.classifier import Classifier
 from tlbench.training.frozen_features import embed
 from tlbench.training.predictor import ModulePredictor
 from tlbench.worker.artifact_jobs import TEACHERS, ArtifactName
-from tlbench.worker.artifact_transfer import WEIGHTS_FILE
+from tlbench.worker.artifact_transfer import COST_FILE, WEIGHTS_FILE
 from tlbench.worker.build_once import build_once
+from tlbench.worker.cost_meter import SPENT_FILE, CostMeter
 from tlbench.worker.fit_cell import fit_cell
 from tlbench.worker.provenance import sources
+from tlbench.worker.shared_costs import cost_text
 from tlbench.worker.worker_resources import WorkerResources
 
 _COMPARED = 4  # inputs whose logits must be the same once a network has been saved and rebuilt
@@ -53,19 +54,21 @@ def _train(cell: Cell, key: str, resources: WorkerResources, folder: Path | None
     """Train, alone or as one process of a group; write the weights file where a folder is given."""
     # Another version of the method must not continue from this one's checkpoint.
     scratch = resources.artifacts.root / "running" / f"teacher-{key}-{sources(cell)['method_source']}"
-    start = time.perf_counter()
-    result = fit_cell(cell, resources, scratch)
+    meter = CostMeter(resources.device, resources.group, kept=scratch / SPENT_FILE)
+    result = fit_cell(cell, resources, scratch, meter)
     if folder is None or result.outcome is None:
         return
     tokenizer = resources.tokenizer(cell.backbone, cell.dataset, episodic=cell.protocol.episodic)
     save_file(_state(cell, result.fitted, resources), folder / WEIGHTS_FILE, carried(tokenizer))
+    cost = meter.cost(torch.get_num_threads(), resources.gpus)
     facts = {
-        "seconds": time.perf_counter() - start,
+        "seconds": cost.seconds,
         "workers": resources.group.world_size,
         "cell": cell.describe().model_dump(mode="json"),
         **result.outcome.model_dump(mode="json", include=_RECORDED),
     }
     (folder / "training.json").write_text(json.dumps(facts))
+    (folder / COST_FILE).write_text(cost_text(cost))
     shutil.rmtree(scratch)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from tlbench.training.context import Context
+from tlbench.worker.cost_meter import CostMeter
 
 
 class TrainingObserver(Protocol):
@@ -14,8 +15,12 @@ class TrainingObserver(Protocol):
     without a record.
     """
 
-    def on_begin(self) -> None:
-        """Called once, when everything that the cell needs is built and its method is about to fit."""
+    def on_begin(self, meter: CostMeter) -> None:
+        """Called once, when everything that the cell needs is built and its method is about to fit.
+
+        Args:
+            meter: Measures the cell from now on.
+        """
 
     def on_epoch(self, ctx: Context, done: int, total: int) -> None:
         """Called after every epoch of every training in the method's ``fit``.

@@ -55,6 +55,10 @@ class WorkerResources(BuildResources, TextResources, Protocol):
         """Where this process trains."""
 
     @property
+    def gpus(self) -> float:
+        """GPUs that this process holds."""
+
+    @property
     def precision(self) -> Precision:
         """What training steps are computed in."""
 

@@ -18,7 +18,8 @@ def settings_table(rows: Iterable[SettingRow]) -> Table:
     """
     rows = tuple(rows)
     head = ("protocol", "dataset", "shots", "method", "backbone", "mean %", "95% interval", "to baseline",
-            "95% interval", "p (Holm)", "seeds", "seconds", "trainable", "stored", "peak memory", "remark")  # fmt: skip
+            "95% interval", "p (Holm)", "seeds", "a cell", "wall", "trainable", "stored", "peak memory",
+            "remark")  # fmt: skip
     body = [
         (
             row.protocol,
@@ -30,6 +31,7 @@ def settings_table(rows: Iterable[SettingRow]) -> Table:
             text.percent_interval(row.accuracy),
             *difference_texts(row.difference),
             str(row.accuracy.n),
+            text.device_seconds(row.cost.device_seconds, row.cost.device),
             text.seconds(row.cost.seconds),
             text.count(row.cost.trainable),
             text.size(row.cost.stored_bytes),
@@ -42,7 +44,7 @@ def settings_table(rows: Iterable[SettingRow]) -> Table:
         name="settings",
         records=[_record(row) for row in rows],
         columns=("protocol", "dataset", "shots", "method", "backbone"),
-        parts=[TablePart("", head, body, (0, 1, 3, 4, 15))] if body else [],
+        parts=[TablePart("", head, body, (0, 1, 3, 4, 16))] if body else [],
         is_always_written=True,
     )
 

@@ -8,31 +8,41 @@ from tlbench.report import number_format as text
 from tlbench.report.leading_rows import RowKey
 from tlbench.report.notes import TRANSDUCTIVE
 from tlbench.report.rows.leaderboard import Board, LeaderRow
+from tlbench.report.search_cost import NO_SEARCH, SearchCost
 from tlbench.report.table import Table, TablePart, Value
-from tlbench.report.table_columns import cost_columns, difference_columns, difference_texts, estimate_columns
+from tlbench.report.table_columns import (
+    cost_columns,
+    difference_columns,
+    difference_texts,
+    estimate_columns,
+    shared_text,
+)
 
 
-def leaderboard_table(boards: Iterable[Board], trainings: Mapping[RowKey, int]) -> Table:
+def leaderboard_table(
+    boards: Iterable[Board], trainings: Mapping[RowKey, int], searches: Mapping[RowKey, SearchCost]
+) -> Table:
     """Return one row a row of any board, and one part a board.
 
     Args:
         boards: From :func:`tlbench.report.rows.leaderboard.leaderboard`.
         trainings: Trainings that a search spent on a row.
+        searches: What they took.
     """
     boards = tuple(boards)
     return Table(
         name="leaderboard",
-        records=[_record(board, row, trainings) for board in boards for row in board.rows],
+        records=[_record(board, row, trainings, searches) for board in boards for row in board.rows],
         columns=("rank", "protocol", "datasets", "method", "backbone"),
-        parts=[_part(board, trainings) for board in boards],
+        parts=[_part(board, trainings, searches) for board in boards],
         is_always_written=True,
     )
 
 
-def _part(board: Board, trainings: Mapping[RowKey, int]) -> TablePart:
+def _part(board: Board, trainings: Mapping[RowKey, int], searches: Mapping[RowKey, SearchCost]) -> TablePart:
     head = ("rank", "method", "backbone", "mean %", "95% interval", "to baseline", "95% interval", "p (Holm)",
-            "win/tie/loss", "seeds", "cells", "seconds", "trainable", "stored", "peak memory", "trials",
-            "remark")  # fmt: skip
+            "win/tie/loss", "seeds", "cells", "a cell", "wall", "shared", "search", "trainable", "stored",
+            "peak memory", "trials", "remark")  # fmt: skip
     body = [
         (
             text.ranks(row.rank, row.ranks),
@@ -44,7 +54,10 @@ def _part(board: Board, trainings: Mapping[RowKey, int]) -> TablePart:
             text.win_tie_loss(row.wins),
             str(row.seeds),
             f"{row.have}/{row.expected}",
+            text.device_seconds(row.cost.device_seconds, row.cost.device),
             text.seconds(row.cost.seconds),
+            shared_text(row.cost),
+            text.device_seconds(*searches.get((board.protocol, row.method, row.backbone), NO_SEARCH)),
             text.share(row.cost.share),
             text.size(row.cost.stored_bytes),
             text.size(row.cost.peak_memory),
@@ -53,10 +66,13 @@ def _part(board: Board, trainings: Mapping[RowKey, int]) -> TablePart:
         )
         for row in board.rows
     ]
-    return TablePart(board.title, head, body, (1, 2, 16), TRANSDUCTIVE if board.transductive else "")
+    return TablePart(board.title, head, body, (1, 2, 13, 19), TRANSDUCTIVE if board.transductive else "")
 
 
-def _record(board: Board, row: LeaderRow, trainings: Mapping[RowKey, int]) -> dict[str, Value]:
+def _record(
+    board: Board, row: LeaderRow, trainings: Mapping[RowKey, int], searches: Mapping[RowKey, SearchCost]
+) -> dict[str, Value]:
+    search = searches.get((board.protocol, row.method, row.backbone), NO_SEARCH)
     best, worst = row.ranks or (None, None)
     new = row.across.estimate if row.across else None
     return {
@@ -82,5 +98,7 @@ def _record(board: Board, row: LeaderRow, trainings: Mapping[RowKey, int]) -> di
         "remark": row.remark,
         **cost_columns(row.cost),
         "trainable_share": row.cost.share,
+        "search_seconds": search.seconds,
+        "search_device": search.device,
         "trials": trainings.get((board.protocol, row.method, row.backbone)),
     }

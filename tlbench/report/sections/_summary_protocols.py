@@ -27,7 +27,7 @@ class ProtocolBox:
         name: Label, as on the leaderboard.
         protocol: Name and version.
         selected: The rule by which a model was selected.
-        time: Of all its cells.
+        time: Of all its cells: device-seconds, and wall seconds of those that have none.
     """
 
     name: str
@@ -70,7 +70,7 @@ def _box(name: str, group: Sequence[ComparableCell]) -> ProtocolBox:
         shots=", ".join(sorted({cell.shots for cell in group}, key=by_shots)),
         seeds=f"{len(seeds)} ({', '.join(map(str, seeds[:_SEEDS]))}{', ...' if len(seeds) > _SEEDS else ''})",
         cells=str(len(group)),
-        time=text.seconds(sum(cell.seconds or 0.0 for cell in group)),
+        time=time_text(group),
     )
 
 
@@ -83,6 +83,20 @@ def _validators(name: str) -> dict[str, str]:
         "second": second.replace("_", " "),
         "second_kind": KINDS[second],
     }
+
+
+def time_text(cells: Iterable[ComparableCell]) -> str:
+    """Return what cells took together: ``3.4 CPU-min``; what is known in wall seconds alone stands apart."""
+    cells = tuple(cells)
+    told = []
+    for device in ("CPU", "GPU"):
+        own = [each for each in cells if each.device_seconds is not None and ("GPU" if each.gpus else "CPU") == device]
+        if own:
+            told.append(text.device_seconds(sum(each.device_seconds or 0.0 for each in own), device))
+    rest = [each.seconds or 0.0 for each in cells if each.device_seconds is None]
+    if rest:
+        told.append(f"{text.seconds(sum(rest))} by the clock")
+    return " and ".join(told) or text.NONE
 
 
 def _datasets(names: Iterable[str]) -> str:

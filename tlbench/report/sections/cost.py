@@ -1,4 +1,7 @@
-"""Cost: accuracy against trainable parameters, time, memory and stored bytes, with the front of each."""
+"""Cost: accuracy against what a cell is billed, parameters, memory and stored bytes, with the front of each.
+
+And in tables: what rows are billed, and the trainings that cells share.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,15 @@ import pandas as pd
 from tlbench.report import chart_style as look
 from tlbench.report.figure import Figure
 from tlbench.report.report_data import Report
+from tlbench.report.rows.cost import Cost
 from tlbench.report.rows.leaderboard import Board
+from tlbench.report.search_cost import search_costs
 from tlbench.report.section import Content
+from tlbench.report.sections._cost_tables import costs_table, shared_table
 
 TITLE = "Cost"
 ORDER = 60
-TABLES = ()
+TABLES = ("costs", "shared")
 FIGURES = ("cost",)
 
 _CAPTION = (
@@ -25,7 +31,9 @@ _CAPTION = (
 _COLUMNS = ("panel", "axis", "method", "backbone", "mean", "cost", "place", "front")
 _AXES = {
     "trainable": "trainable parameters",
-    "seconds": "seconds a cell",
+    "CPU": "CPU-seconds a cell",
+    "GPU": "GPU-seconds a cell",
+    "seconds": "wall seconds a cell",
     "peak_memory": "peak memory in bytes",
     "stored_bytes": "stored bytes a task",
 }
@@ -33,29 +41,36 @@ _TICKS = "datum.value < 1 ? format(datum.value, '~g') : format(datum.value, '.4~
 
 
 def build(report: Report) -> Content:
-    """Return the figure of the leading rows; a note where no cost is known or rows are left out."""
+    """Return the figure of the leading rows and the tables of all; a note where no cost is known."""
     leading = report.leading
     figure = Figure("cost", _CAPTION, frame(leading.boards), chart)
+    searches = search_costs(report.settings, report.results.trials)
+    tables = (costs_table(report.boards, searches), shared_table(report.cells))
     if not figure:
-        return Content(notes=("No board has two complete rows whose cost is known.",))
+        return Content(tables=tables, notes=("No board has two complete rows whose cost is known.",))
     left_out = (
         f"Figures show the best methods and the baseline on the best backbones; {leading.left_out} rows of the "
         "leaderboard are left to the tables."
     )
-    return Content(figures=(figure,), footnotes=(left_out,) if leading.left_out > 0 else ())
+    footnotes = (left_out,) if leading.left_out > 0 else ()
+    return Content(figures=(figure,), tables=tables, footnotes=footnotes)
 
 
 def frame(boards: Iterable[Board]) -> pd.DataFrame:
     """Return one row a kind of cost and complete row, of boards that have several.
 
-    ``place`` is the cost, or a third of the smallest one that is not zero; ``front`` is the mean again where no other
-    row is as good for the same or less.
+    Wall seconds stand only where no row of a board has a bill, as of results made before bills were kept. ``place`` is
+    the cost, or a third of the smallest one that is not zero; ``front`` is the mean again where no other row is as good
+    for the same or less.
     """
     boards = [board for board in boards if len(board.ranked) > 1]
     rows = []
     for board in boards:
+        billed = any(row.cost.device_seconds is not None for row in board.ranked)
         for key, axis in _AXES.items():
-            told = [(row, cost) for row in board.ranked if (cost := getattr(row.cost, key)) is not None]
+            if key == "seconds" and billed:
+                continue
+            told = [(row, cost) for row in board.ranked if (cost := _value(row.cost, key)) is not None]
             least = min((cost for _, cost in told if cost > 0), default=1.0)
             panel = axis + ("\n" + board.title.replace(": ", "\n", 1) if len(boards) > 1 else "")
             rows += [
@@ -65,6 +80,13 @@ def frame(boards: Iterable[Board]) -> pd.DataFrame:
     found = pd.DataFrame(rows, columns=list(_COLUMNS))
     found["front"] = _front(found)
     return found
+
+
+def _value(cost: Cost, key: str) -> float | None:
+    if key in ("CPU", "GPU"):
+        return cost.device_seconds if cost.device == key else None
+    value: float | None = getattr(cost, key)
+    return value
 
 
 def _front(data: pd.DataFrame) -> pd.Series:

@@ -11,6 +11,7 @@ from tlbench.report.leading_rows import RowKey
 from tlbench.report.report_data import Report
 from tlbench.report.rows.leaderboard import MOST_COMPARED, Board
 from tlbench.report.rows.settings import SettingRow
+from tlbench.report.search_cost import SearchCost, search_costs
 from tlbench.report.section import Content
 from tlbench.report.sections._adaptation_rankings import TwoRankings, two_rankings
 from tlbench.report.sections._leaderboard_table import leaderboard_table
@@ -42,24 +43,28 @@ class LeaderboardContext:
         axes: One a board.
         trainings: Trainings that a search spent on a row.
         rankings: By protocol and datasets of a board, where validators of adaptation rank it.
+        searches: What they took.
         most_compared: Rows from which on a board has no ranks by pairs.
     """
 
     axes: tuple[Axis, ...]
     trainings: Mapping[RowKey, int]
     rankings: Mapping[tuple[str, tuple[str, ...]], TwoRankings]
+    searches: Mapping[RowKey, SearchCost]
     most_compared: int = MOST_COMPARED
 
 
 def build(report: Report) -> Content:
     """Return the table of all boards; the template draws them with their axes."""
     trainings = trainings_of_rows(report.settings, report.results.trials)
+    searches = search_costs(report.settings, report.results.trials)
     return Content(
-        tables=(leaderboard_table(report.boards, trainings),),
+        tables=(leaderboard_table(report.boards, trainings, searches),),
         context=LeaderboardContext(
             tuple(map(axis, report.boards)),
             trainings,
             {each.key: each for each in two_rankings(report.boards, report.cells)},
+            searches,
         ),
     )
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tlbench.report import number_format as text
 from tlbench.report.recommendation import answer
 from tlbench.report.report_data import Report
 from tlbench.report.rows.leaderboard import Board
 from tlbench.report.section import Content
-from tlbench.report.sections._summary_protocols import ProtocolBox, protocol_boxes
+from tlbench.report.sections._summary_protocols import ProtocolBox, protocol_boxes, time_text
 
 TITLE = "Summary"
 ORDER = 10
@@ -32,7 +31,7 @@ class SummaryContext:
     Attributes:
         answers: One a board; transductive boards answer after the others.
         protocols: One a protocol.
-        hours: Time of all cells, as text.
+        hours: What all cells took, as text.
     """
 
     answers: tuple[BoardAnswer, ...]
@@ -46,7 +45,7 @@ def build(report: Report) -> Content:
         context=SummaryContext(
             answers=answers(report),
             protocols=protocol_boxes(report.cells),
-            hours=text.seconds(float(report.results.done["cost/seconds"].sum())),
+            hours=time_text(report.cells),
         )
     )
 

@@ -10,7 +10,7 @@ import optuna
 from tlbench.core.hashing import canonical, derive_seed
 from tlbench.core.record import Record
 from tlbench.core.segments import Values
-from tlbench.search.objective import is_complete, is_stopped, value_of
+from tlbench.search.objective import is_complete, is_stopped, price_of, value_of
 from tlbench.search.problem import SearchProblem
 from tlbench.search.space import Dimension
 
@@ -69,7 +69,7 @@ class TreeParzenSampler:
     def _ending(self, record: Record) -> tuple[optuna.trial.TrialState, list[float] | None]:
         value = value_of(record.outcome)
         if is_complete(record) and value is not None:
-            return optuna.trial.TrialState.COMPLETE, [value, record.cost.train_seconds][: 1 + self._both]
+            return optuna.trial.TrialState.COMPLETE, [value, price_of(record)][: 1 + self._both]
         if is_stopped(record) and value is not None and not self._both:
             return optuna.trial.TrialState.PRUNED, None
         return optuna.trial.TrialState.FAIL, None

@@ -25,6 +25,7 @@ STATUS_TAG = "tlbench.status"
 ERROR_TAG = "tlbench.error"
 TRANSDUCTIVE_TAG = "tlbench.transductive"
 ORACLE_TAG = "tlbench.oracle"
+SHARED_TAG = "tlbench.shared"  # trainings whose weights several cells share, and what they took
 SETTING_TAG = "tlbench.setting"
 TRIAL_TAG = "tlbench.trial"
 VALUES_TAG = "tlbench.values"
@@ -78,6 +79,8 @@ def tags(record: Record) -> dict[str, str]:
         found[TRANSDUCTIVE_TAG] = "true"
     if record.outcome is not None and record.outcome.oracle:
         found[ORACLE_TAG] = "true"
+    if record.cost.shared:
+        found[SHARED_TAG] = canonical([each.model_dump(mode="json") for each in record.cost.shared])
     trial = record.cell.trial or record.cell.winner
     if trial is not None:
         found |= {SETTING_TAG: trial.setting, VALUES_TAG: canonical(trial.values)}
@@ -102,7 +105,7 @@ def params(record: Record) -> dict[str, str]:
 
 def metrics(record: Record) -> list[Point]:
     """Return the metrics of a record's run; scores and costs at step 0, curves at theirs."""
-    cost = record.cost.model_dump(exclude={"started"})
+    cost = record.cost.model_dump(exclude={"started", "shared"}, exclude_none=True)
     points = [Point(key(f"cost/{name}"), value, 0) for name, value in cost.items()]
     if (outcome := record.outcome) is not None:
         singles = {f"test/{name}": value for name, value in outcome.scores.items()}

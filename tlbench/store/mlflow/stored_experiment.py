@@ -79,6 +79,11 @@ class StoredRun:
         return schema.ORACLE_TAG in self.tags
 
     @property
+    def shared(self) -> str:
+        """Trainings whose weights the cell shares with others, and what they took, as canonical JSON of a list."""
+        return self.tags.get(schema.SHARED_TAG, "[]")
+
+    @property
     def is_complete(self) -> bool:
         """Whether it has all that the run of a cell has."""
         return bool(self.digest and self.cell) and self.params.keys() >= _NEEDED
