@@ -34,6 +34,15 @@ def sessions(folder: Path) -> int:
     return len([path for path in folder.glob("ray/session_*") if path.is_dir() and not path.is_symlink()])
 
 
+def test_the_driver_imports_neither_torch_nor_ray_before_there_is_work() -> None:
+    code = (
+        "import sys, tlbench.runner.run_suite; "
+        "print([name for name in ('torch', 'ray', 'mlflow') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
 def kinds_of_workers(driver: int) -> set[str]:
     found = set()
     with suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""ComparableCell cells that can be compared: labels that mean one thing, and one cell for each setting and seed."""
+"""Cells that can be compared: labels that mean one thing, and one cell for each setting and seed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -14,6 +15,7 @@ from tlbench.core.planned_setting import PlannedSetting
 from tlbench.report.environments import Environment
 from tlbench.report.labels import TRANSDUCTIVE, Labels, labels_of
 from tlbench.report.shared_trainings import SharedTraining, shared_trainings
+from tlbench.stats.finite_test_set import UnitScores, error_of_test_sets
 from tlbench.stats.intervals import Estimate, nested_mean
 
 Stratum = tuple[str, str]
@@ -161,9 +163,14 @@ def scores(cells: Iterable[ComparableCell]) -> Scores:
     return found
 
 
-def accuracy(found: Scores) -> Estimate:
-    """Return the mean accuracy with an interval that stays possible."""
-    return nested_mean(found).clipped(0.0, 1.0)
+def accuracy(found: Scores, units: UnitScores = MappingProxyType({})) -> Estimate:
+    """Return the mean accuracy with an interval that stays possible.
+
+    Args:
+        found: Accuracy by seed, by (dataset, shots).
+        units: Scores of test examples, so that the interval contains the error of the finite test sets.
+    """
+    return nested_mean(found, tests=error_of_test_sets(units, found)).clipped(0.0, 1.0)
 
 
 def bounds(cells: Iterable[ComparableCell]) -> set[str]:

@@ -1,155 +1,167 @@
-"""Answers the question that a suite asks: which methods may be the best, and which of them is the cheapest."""
+"""Answers the question that a suite asks: which method is the best, or which cheaper one may be taken in its place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import inf
 
-from tlbench.core.errors import UserError, nearest
 from tlbench.report import number_format as text
-from tlbench.report.comparable_cells import ComparableCell, by_shots
-from tlbench.report.rows.cost import Cost, prices
-from tlbench.report.rows.leaderboard import Board, LeaderRow, leaderboard
+from tlbench.report.rows.cost import prices
+from tlbench.report.rows.leaderboard import Board, LeaderRow, Row
 from tlbench.stats import RANKED_SEEDS
-from tlbench.stats.intervals import Estimate
-from tlbench.stats.pairwise import not_separable_from_best
+from tlbench.stats.pairwise import Pairwise, not_separable_from_best
+from tlbench.stats.resolution import seeds_needed
 
-_NAMED = 4  # rows that the sentence names
+MARGIN = 0.01
+"""Loss of accuracy, as a fraction of 1, that a cheaper row may have at most to be taken in place of the best mean."""
+_NAMED = 2  # rows that the sentence names beside the recommended one
 _DATASETS = 3  # fewest datasets for a claim about new ones
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A row that may be the best."""
-
-    method: str
-    backbone: str
-    accuracy: Estimate
-    cost: Cost
-
-
-@dataclass(frozen=True)
 class Recommendation:
-    """What the results answer.
+    """What a board answers.
 
     Attributes:
         sentence: The answer in words, with what it rests on.
-        best: The rows that may be the best, as far as paired tests can tell; the best mean first. Empty where no row
-            can be ranked.
-        cheapest: The one of them that is billed the fewest device-seconds, else the fewest trained parameters; None
-            where neither is known.
-        rows: Complete rows that were compared.
-        unranked: Rows that were not, for missing cells or too few seeds; upper bounds never are.
-        datasets: What the answer is about.
-        shots: Label budgets that the answer is about.
-        seeds: Seeds of the poorest compared stratum.
-        on_new_datasets: Rows (method, backbone) that may be the best on new datasets; None with fewer than three.
+        leader: The row with the best mean; None where no row can be ranked.
+        is_best: Whether the leader is better than each other row by all pairwise verdicts; so its rank interval is 1.
+        rivals: Rows that are not significantly worse than the leader, the best mean first.
+        within_margin: Cheaper rows shown to be at most the margin worse than the leader, the cheapest first.
+        choice: The row to take: the first of ``within_margin``, else the leader.
+        needed: The cheaper row that could be shown to be within the margin with the fewest seeds, and that number; None
+            where there is one already, or where no number of seeds is expected to be enough.
+        on_new_datasets: Rows that may be the best on new datasets; None with fewer than three.
     """
 
     sentence: str
-    best: tuple[Candidate, ...]
-    cheapest: Candidate | None
-    rows: int
-    unranked: int
-    datasets: tuple[str, ...]
-    shots: tuple[str, ...]
-    seeds: int
-    on_new_datasets: tuple[tuple[str, str], ...] | None
+    leader: LeaderRow | None = None
+    is_best: bool = False
+    rivals: tuple[LeaderRow, ...] = ()
+    within_margin: tuple[LeaderRow, ...] = ()
+    choice: LeaderRow | None = None
+    needed: tuple[LeaderRow, int] | None = None
+    on_new_datasets: tuple[Row, ...] | None = None
 
 
-def recommend(
-    cells: Iterable[ComparableCell], dataset: str = "", shots: str = "", level: float = 0.95
-) -> Recommendation | None:
-    """Answer for a dataset and a label budget.
+def answer(board: Board, margin: float = MARGIN) -> Recommendation:
+    """Answer for a board.
 
-    Args:
-        cells: The cells of one board.
-        dataset: A dataset's name; all of the board where it is empty.
-        shots: Labels a class, or ``full``; all budgets where it is empty. The nearest one that was measured stands for
-            one that was not, and the sentence says so.
-        level: Probability with which the best row is among those named.
-
-    Returns:
-        The answer, or None without cells.
-
-    Raises:
-        UserError: No cell is of that dataset, or the budget is no number of labels.
-    """
-    asked = list(cells)
-    if not asked:
-        return None
-    names = {cell.dataset for cell in asked}
-    if dataset and dataset not in names:
-        raise UserError(f"no results on a dataset {dataset!r}", nearest(dataset, names))
-    asked = [cell for cell in asked if dataset in ("", cell.dataset)]
-    budget = _nearest_budget(shots, {cell.shots for cell in asked}) if shots else ""
-    board, *_ = leaderboard([cell for cell in asked if budget in ("", cell.shots)], "")
-    stand_in = f" ({budget} is the measured budget nearest to {shots})" if budget != shots else ""
-    return answer(board, stand_in, level)
-
-
-def answer(board: Board, stand_in: str = "", level: float = 0.95) -> Recommendation:
-    """Answer for a whole board.
+    A row that is not significantly worse than the leader may still be far worse, so that nothing is recommended for
+    want of significance. A cheaper row is recommended where its simultaneous lower bound against the leader lies above
+    minus the margin (non-inferiority; Piaggio et al. 2012, "Reporting of noninferiority and equivalence randomized
+    trials", JAMA 308). The bounds are those of all pairs, so that they hold whichever row leads, and agree with the
+    intervals of ranks.
 
     Args:
         board: From :func:`tlbench.report.rows.leaderboard.leaderboard`.
-        stand_in: Said of the label budgets, where others were asked for.
-        level: Probability with which the best row is among those named.
+        margin: See :data:`MARGIN`.
     """
+    where = f"On {text.datasets(board.datasets, _listed(board.datasets))}, {_budgets(board.shots)}"
     rows = {(row.method, row.backbone): row for row in board.ranked}
-    scores = {name: row.scores for name, row in rows.items()}
-    best = tuple(_candidate(rows[name]) for name in not_separable_from_best(scores, level))
-    cheapest = _cheapest(best)
-    many = len(board.datasets) >= _DATASETS and bool(rows)
-    on_new = not_separable_from_best(scores, level, new_datasets=True) if many else None
-    said = _answer(best, cheapest, board) if rows else _silence(board)
-    where = text.datasets(board.datasets, _listed(board.datasets))
-    return Recommendation(
-        sentence=f"On {where}, {_budgets(board.shots)}{stand_in}, {said}{_scope(board, on_new)}.",
-        best=best,
-        cheapest=cheapest,
-        rows=len(rows),
-        unranked=len(board.unranked),
-        datasets=board.datasets,
-        shots=board.shots,
-        seeds=min((row.seeds for row in rows.values()), default=0),
-        on_new_datasets=on_new,
+    if not rows:
+        return Recommendation(f"{where}, {_silence(board)}.")
+    leader, *others = rows.values()
+    name = _namer(board)
+    if not others or board.against_leader is None:
+        told = f"only {name(leader)} was measured completely, so that it is compared with nothing"
+        return Recommendation(f"{where}, {told}{_scope(board, None)}.", leader, choice=leader)
+    pairs = board.against_leader
+    verdicts = {(row.method, row.backbone): _verdict(pairs, leader, row) for row in others}
+    price = dict(zip(rows, prices([row.cost for row in rows.values()]), strict=True))
+    cheaper = [rows[each] for each in sorted(rows, key=price.__getitem__) if price[each] < price[next(iter(rows))]]
+    within = tuple(row for row in cheaper if _lower_bound(pairs, row, leader) > -margin)
+    needed = None if within else _needed(pairs, cheaper, leader, margin)
+    scores = {each: row.scores for each, row in rows.items()}
+    found = Recommendation(
+        sentence="",
+        leader=leader,
+        is_best=all(verdict == 1 for verdict in verdicts.values()),
+        rivals=tuple(rows[each] for each, verdict in verdicts.items() if verdict != 1),
+        within_margin=within,
+        choice=within[0] if within else leader,
+        needed=needed,
+        on_new_datasets=not_separable_from_best(scores, new_datasets=True)
+        if len(board.datasets) >= _DATASETS
+        else None,
+    )
+    told = f"{_standing(found, board, name)}; {_advice(found, cheaper, board, name, margin)}"
+    return replace(found, sentence=f"{where}, {told}{_scope(board, found.on_new_datasets)}.")
+
+
+def _verdict(pairs: Pairwise[Row], leader: LeaderRow, row: LeaderRow) -> int:
+    pair = pairs.pairs.get(((leader.method, leader.backbone), (row.method, row.backbone)))
+    return 0 if pair is None else pair.verdict
+
+
+def _lower_bound(pairs: Pairwise[Row], row: LeaderRow, leader: LeaderRow) -> float:
+    """Return the simultaneous lower bound of a row's mean minus the leader's; minus infinity where there is none."""
+    pair = pairs.pairs.get(((row.method, row.backbone), (leader.method, leader.backbone)))
+    low = None if pair is None or pair.p is None else pair.contrast.estimate.low
+    return -inf if low is None else low
+
+
+def _needed(
+    pairs: Pairwise[Row], cheaper: Sequence[LeaderRow], leader: LeaderRow, margin: float
+) -> tuple[LeaderRow, int] | None:
+    found = []
+    for row in cheaper:
+        pair = pairs.pairs.get(((row.method, row.backbone), (leader.method, leader.backbone)))
+        seeds = None if pair is None else seeds_needed(pair.contrast.estimate, row.seeds, margin, pairs.tests)
+        if seeds is not None:
+            found.append((row, seeds))
+    return min(found, key=lambda each: each[1], default=None)
+
+
+def _standing(found: Recommendation, board: Board, name: Callable[[LeaderRow], str]) -> str:
+    """Say who leads, and whether that is beyond doubt."""
+    assert found.leader is not None
+    led = f"{name(found.leader)} {_mean(found.leader)}"
+    rows = len(board.ranked)
+    if found.is_best:
+        return f"{led} is the best of {rows} rows"
+    shown = ", ".join(f"{name(row)} {_mean(row)}" for row in found.rivals[:_NAMED])
+    more = f" and {len(found.rivals) - _NAMED} more" if len(found.rivals) > _NAMED else ""
+    return f"{led} has the best mean of {rows} rows, but {shown}{more} cannot be told from it"
+
+
+def _advice(
+    found: Recommendation,
+    cheaper: Sequence[LeaderRow],
+    board: Board,
+    name: Callable[[LeaderRow], str],
+    margin: float,
+) -> str:
+    """Say which row to take."""
+    assert found.choice is not None
+    points = _points(margin)
+    if found.within_margin:
+        return f"the cheapest shown to be within {points} of it is {name(found.choice)} {_mean(found.choice)}" + _at(
+            found.choice
+        )
+    take = f"take it{_at(found.choice)}"
+    if not cheaper:
+        return f"it is also the cheapest{_at(found.choice)}"
+    if found.is_best and found.needed is None:
+        return f"no cheaper row comes within {points}: {take}"
+    seeds = min(row.seeds for row in board.ranked)
+    if found.needed is None:
+        return f"{text.counted(seeds, 'seed')} cannot support a cheaper choice within {points}, nor would more: {take}"
+    row, number = found.needed
+    return (
+        f"{text.counted(seeds, 'seed')} cannot support a cheaper choice within {points} (about {number} would be "
+        f"expected to, for {name(row)}): {take}"
     )
 
 
-def _nearest_budget(shots: str, measured: Collection[str]) -> str:
-    """Return the measured budget that stands for one asked for: the largest below it, else the smallest."""
-    if shots != "full" and not shots.isdecimal():
-        raise UserError(f"a label budget is a whole number or full, not {shots!r}")
-    below = [each for each in measured if by_shots(each) <= by_shots(shots)]
-    return max(below, key=by_shots) if below else min(measured, key=by_shots)
+def _points(margin: float) -> str:
+    points = f"{100 * margin:g}"
+    return f"{points} point" if points == "1" else f"{points} points"
 
 
-def _candidate(row: LeaderRow) -> Candidate:
-    return Candidate(row.method, row.backbone, row.accuracy, row.cost)
-
-
-def _cheapest(best: Sequence[Candidate]) -> Candidate | None:
-    known = [each for each in best if each.cost.device_seconds is not None or each.cost.trainable is not None]
-    price = prices([each.cost for each in known])
-    return known[price.index(min(price))] if known else None
-
-
-def _answer(best: Sequence[Candidate], cheapest: Candidate | None, board: Board) -> str:
-    name = _namer(board)
-    rows = len(board.ranked)
-    price = _price(cheapest) if cheapest else ""
-    if rows == 1:
-        return f"only {name(best[0])} was measured completely, so that it is compared with nothing"
-    if len(best) == 1:
-        told = f"{name(best[0])} is the best of {rows} rows ({text.percent(best[0].accuracy.mean)}%)"
-        return f"{told}, at {price}" if price else told
-    shown = ", ".join(f"{name(each)} ({text.percent(each.accuracy.mean)}%)" for each in best[:_NAMED])
-    more = f" and {len(best) - _NAMED} more" if len(best) > _NAMED else ""
-    which = f"none of {rows} rows" if len(best) == rows else f"{len(best)} of {rows} rows"
-    verb = "can" if len(best) == rows else "cannot"
-    told = f"{which} {verb} be told from the best: {shown}{more}"
-    return f"{told}; the cheapest of them is {name(cheapest)}, at {price}" if cheapest else told
+def _mean(row: LeaderRow) -> str:
+    return f"({text.percent(row.accuracy.mean)}%)"
 
 
 def _silence(board: Board) -> str:
@@ -166,11 +178,9 @@ def _silence(board: Board) -> str:
     return f"nothing is recommended: none of {len(rows)} rows has all of its cells"
 
 
-def _scope(board: Board, on_new: Sequence[tuple[str, str]] | None) -> str:
+def _scope(board: Board, on_new: Sequence[Row] | None) -> str:
     """Say what the answer rests on, and what it does not say."""
     rows = board.ranked
-    if not rows:
-        return ""
     seeds = min(row.seeds for row in rows)
     left_out = f"; {text.counted(len(board.unranked), 'incomplete row')} left out" if board.unranked else ""
     told = f" ({seeds} seeds{left_out})"
@@ -182,20 +192,21 @@ def _scope(board: Board, on_new: Sequence[tuple[str, str]] | None) -> str:
     return f"{told}; on new datasets of the kind {len(on_new)} of {len(rows)} may be the best"
 
 
-def _namer(board: Board) -> Callable[[Candidate], str]:
+def _namer(board: Board) -> Callable[[LeaderRow], str]:
     """Return how a row is named: with its backbone where there are several."""
     several = len({row.backbone for row in board.ranked}) > 1
-    return lambda each: f"{each.method} on {each.backbone}" if several else each.method
+    return lambda row: f"{row.method} on {row.backbone}" if several else row.method
 
 
-def _price(candidate: Candidate) -> str:
-    cost = candidate.cost
+def _at(row: LeaderRow) -> str:
+    cost = row.cost
     parts = [
         f"{text.device_seconds(cost.device_seconds, cost.device)} a cell" if cost.device_seconds is not None else "",
         f"{text.count(cost.trainable)} trained parameters" if cost.trainable is not None else "",
         f"{text.size(cost.stored_bytes)} to store a task" if cost.stored_bytes is not None else "",
     ]
-    return _listed([part for part in parts if part])
+    known = [part for part in parts if part]
+    return f", at {_listed(known)}" if known else ""
 
 
 def _budgets(shots: Sequence[str]) -> str:

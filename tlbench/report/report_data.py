@@ -13,6 +13,7 @@ from tlbench.audit.results import Audit
 from tlbench.audit.storage import read_audit
 from tlbench.report.comparable_cells import ComparableCell, comparable_cells
 from tlbench.report.leading_rows import LeadingRows, leading_rows
+from tlbench.report.planned import planned_cells
 from tlbench.report.results import Results, join, load
 from tlbench.report.rows.leaderboard import Board, leaderboard
 from tlbench.report.rows.settings import SettingRow, settings
@@ -110,11 +111,13 @@ def build_report(results: Results, audit: Audit | None = None, suites: Sequence[
     labels = {key: (cell.protocol, cell.dataset) for cell in cells if (key := searches[cell.cell])}
     old = stale(results.done, results.trials)
     results = replace(results, trials=with_labels(results.trials, labels))
-    boards = leaderboard(cells, results.baseline)
+    planned = results.planned_settings
+    asked = None if planned is None else planned_cells(planned, results.done, cells)
+    boards = leaderboard(cells, results.baseline, results.details, asked)
     return Report(
         results=results,
         boards=boards,
-        settings=settings(cells, results.baseline),
+        settings=settings(cells, results.baseline, results.details),
         warnings=(*results.notes, *notes, *_warnings(results, boards), *_doubts(old, audit)),
         cells=cells,
         stale=old,

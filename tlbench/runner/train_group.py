@@ -11,7 +11,6 @@ from tlbench.core.cell import Cell
 from tlbench.core.resources import Resources
 from tlbench.runner.death import WorkerDeathError
 from tlbench.store.artifacts import artifact_folder
-from tlbench.training.process_group import ProcessGroup
 from tlbench.worker.artifact_jobs import ArtifactJob, Job
 from tlbench.worker.process import start_worker_process
 
@@ -179,6 +178,8 @@ def _start(task: _GroupTask) -> WorkerCache:
     """Prepare a process that Ray Train has put into a group."""
     from ray.train import get_context
     from ray.train.torch import get_device
+
+    from tlbench.training.process_group import ProcessGroup
 
     context = get_context()
     group = ProcessGroup(context.get_world_rank(), context.get_world_size())

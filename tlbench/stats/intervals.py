@@ -1,15 +1,20 @@
-"""Confidence intervals of a mean: over the seeds of one stratum, several strata, or the episodes of one seed."""
+"""Confidence intervals of a mean: over the seeds of one stratum, several strata, or the episodes of one seed.
+
+Seeds share one test set, so that their spread does not contain its error: where that is known
+(:mod:`tlbench.stats.finite_test_set`), intervals contain both sources.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
+from tlbench.stats.error_mixture import ErrorSource, half_width
 from tlbench.stats.scores import Scores, dataset_means
 
 StratumKey = tuple[str, frozenset[int]]
@@ -26,10 +31,11 @@ class Estimate:
     Attributes:
         mean: The mean, in the unit of the values.
         n: Number of values averaged.
-        error: Standard error; None where it cannot be estimated (a stratum with a single value).
+        error: Standard error over seeds; None where it cannot be estimated (a stratum with a single value).
         dof: Degrees of freedom of the standard error; None without one, or where the values do not vary at all.
         low: Lower end of the interval; None without a standard error.
         high: Upper end of the interval.
+        tests: Error of the finite test set, which the interval contains; None where it is not known.
     """
 
     mean: float
@@ -38,6 +44,7 @@ class Estimate:
     dof: float | None = None
     low: float | None = None
     high: float | None = None
+    tests: ErrorSource | None = None
 
     def clipped(self, low: float, high: float) -> Estimate:
         """Return the estimate with its interval clipped to the range of the quantity; coverage never falls by it."""
@@ -56,7 +63,7 @@ class VarianceComponent:
     """
 
     variance: float
-    dof: int
+    dof: float
 
 
 def mean_interval(values: Iterable[float], level: float = 0.95) -> Estimate:
@@ -103,7 +110,7 @@ def stratified_mean(
     if dof is None:
         return Estimate(mean, n, error=0.0, low=mean, high=mean)
     error = sum(component.variance for component in components) ** 0.5
-    return with_interval(Estimate(mean, n, error), dof, level)
+    return with_interval(Estimate(mean, n, error, dof), level)
 
 
 def satterthwaite(components: Iterable[VarianceComponent]) -> float | None:
@@ -116,15 +123,16 @@ def satterthwaite(components: Iterable[VarianceComponent]) -> float | None:
     return 1.0 / sum((term.variance / total) ** 2 / term.dof for term in terms)
 
 
-def with_interval(estimate: Estimate, dof: float, level: float) -> Estimate:
-    """Return an estimate with the t interval of its standard error at the given degrees of freedom."""
+def with_interval(estimate: Estimate, level: float) -> Estimate:
+    """Return an estimate with the interval of its errors over seeds and over test examples; as it is without one."""
     if estimate.error is None:
         return estimate
-    half_width = float(stdtrit(dof, 0.5 + level / 2)) * estimate.error
-    return replace(estimate, dof=dof, low=estimate.mean - half_width, high=estimate.mean + half_width)
+    seeds = ErrorSource(estimate.error, inf if estimate.dof is None else estimate.dof)
+    reach = half_width(seeds, estimate.tests or ErrorSource(0.0), level)
+    return replace(estimate, low=estimate.mean - reach, high=estimate.mean + reach)
 
 
-def nested_mean(scores: Scores, level: float = 0.95) -> Estimate:
+def nested_mean(scores: Scores, level: float = 0.95, tests: ErrorSource | None = None) -> Estimate:
     """Return the mean over (dataset, shots) with an interval that accounts for nested shots.
 
     The 1-shot sample of a seed is part of its 5-shot sample, so scores at the shots of one dataset are correlated
@@ -134,6 +142,7 @@ def nested_mean(scores: Scores, level: float = 0.95) -> Estimate:
     Args:
         scores: Score by seed, by (dataset, shots).
         level: Coverage of the interval.
+        tests: Error of the finite test sets, by :func:`tlbench.stats.finite_test_set.error_of_test_sets`.
 
     Raises:
         ValueError: There is no score, or one is not finite.
@@ -141,7 +150,7 @@ def nested_mean(scores: Scores, level: float = 0.95) -> Estimate:
     strata = independent_strata(scores)
     values, weights = [own for own, _ in strata.values()], [weight for _, weight in strata.values()]
     estimate = stratified_mean(values, level, weights)
-    return replace(estimate, n=sum(len(seeds) for _, seeds in strata))
+    return with_interval(replace(estimate, n=sum(len(seeds) for _, seeds in strata), tests=tests), level)
 
 
 def variance_components(scores: Scores) -> dict[StratumKey, VarianceComponent]:
@@ -239,8 +248,8 @@ def episode_interval(accuracies: Iterable[float]) -> Estimate:
     estimate = mean_interval(values)
     if estimate.error is None:
         return estimate
-    half_width = 1.96 * estimate.error
-    return replace(estimate, low=estimate.mean - half_width, high=estimate.mean + half_width)
+    reach = 1.96 * estimate.error
+    return replace(estimate, low=estimate.mean - reach, high=estimate.mean + reach)
 
 
 def pooled_episode_half_width(half_widths: Iterable[float]) -> float:

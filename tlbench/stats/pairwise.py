@@ -6,10 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
+from types import MappingProxyType
 from typing import Generic
 
-from tlbench.stats.contrasts import Contrast, family_contrasts, reversed_contrast
-from tlbench.stats.dominance import dominated_rows
+from tlbench.stats.contrasts import (
+    Contrast,
+    family_contrasts,
+    paired_contrast_across_datasets,
+    paired_differences,
+    reversed_contrast,
+)
+from tlbench.stats.error_mixture import ErrorSource
+from tlbench.stats.finite_test_set import UnitScores, difference_units, error_of_test_sets
 from tlbench.stats.intervals import nested_mean
 from tlbench.stats.scores import Name, Scores, common_cells
 
@@ -43,21 +51,56 @@ class Pairwise(Generic[Name]):
     pairs: dict[tuple[Name, Name], Pair]
     level: float
 
+    @property
+    def tests(self) -> int:
+        """Number of pairs of rows, for which p-values and intervals are corrected."""
+        return max(1, comb(len(self.names), 2))
 
-def all_pairs(rows: Mapping[Name, Scores], level: float = 0.95) -> Pairwise[Name]:
+
+def all_pairs(
+    rows: Mapping[Name, Scores], level: float = 0.95, units: Mapping[Name, UnitScores] = MappingProxyType({})
+) -> Pairwise[Name]:
     """Compare all rows with each other, on the cells that each pair has in common.
 
-    Each pair has its own Welch-Satterthwaite t interval, since variances differ between methods, with degrees of
-    freedom capped as in :func:`~tlbench.stats.contrasts.family_contrasts`, and Bonferroni's correction over the
-    k(k - 1)/2 pairs, which needs no assumption about their dependence.
+    Intervals contain the errors of seeds and of the finite test sets, variances over seeds are moderated within the
+    family (:func:`~tlbench.stats.contrasts.family_contrasts`), and Bonferroni's correction over the k(k - 1)/2 pairs
+    needs no assumption about their dependence.
 
     Args:
         rows: Score by seed, by (dataset, shots), by row.
         level: Simultaneous coverage.
+        units: Scores of test examples, by row; rows may be missing.
     """
+    return _compare(rows, list(combinations(rows, 2)), level, units)
+
+
+def pairs_with(
+    leader: Name,
+    rows: Mapping[Name, Scores],
+    level: float = 0.95,
+    units: Mapping[Name, UnitScores] = MappingProxyType({}),
+) -> Pairwise[Name]:
+    """Compare one row with each other, corrected for all pairs as :func:`all_pairs` is.
+
+    So the row may have been chosen for its mean.
+
+    Args:
+        leader: The row.
+        rows: Score by seed, by (dataset, shots), by row.
+        level: Simultaneous coverage of the intervals of all pairs, also of those that are not computed.
+        units: Scores of test examples, by row; rows may be missing.
+    """
+    return _compare(rows, [(leader, name) for name in rows if name != leader], level, units)
+
+
+def _compare(
+    rows: Mapping[Name, Scores], compared: list[tuple[Name, Name]], level: float, units: Mapping[Name, UnitScores]
+) -> Pairwise[Name]:
     tests = max(1, comb(len(rows), 2))
     alpha = (1.0 - level) / tests
-    contrasts = family_contrasts({pair: (rows[pair[0]], rows[pair[1]]) for pair in combinations(rows, 2)}, 1.0 - alpha)
+    scores = {pair: (rows[pair[0]], rows[pair[1]]) for pair in compared}
+    errors = {pair: pair_error(*both, units.get(pair[0], {}), units.get(pair[1], {})) for pair, both in scores.items()}
+    contrasts = family_contrasts(scores, len(rows), 1.0 - alpha, errors)
     pairs: dict[tuple[Name, Name], Pair] = {}
     for (first, second), contrast in contrasts.items():
         if contrast is None:
@@ -84,15 +127,17 @@ def rank_intervals(pairwise: Pairwise[Name]) -> dict[Name, tuple[int, int]]:
 
 
 def not_separable_from_best(
-    rows: Mapping[Name, Scores], level: float = 0.95, new_datasets: bool = False
+    rows: Mapping[Name, Scores],
+    level: float = 0.95,
+    new_datasets: bool = False,
+    units: Mapping[Name, UnitScores] = MappingProxyType({}),
 ) -> tuple[Name, ...]:
     """Return a confidence set of the best row: it contains the truly best row with probability ``level``.
 
-    The set does not depend on which row happens to lead. A row is excluded when some other row is better in a
-    one-sided paired test at ``(1 - level) / (k - 1)``; the truly best row is wrongly excluded by any of its k - 1
-    rivals in at most ``1 - level`` of cases (subset selection, Gupta 1965, with Bonferroni in place of its table for
-    equal variances; Hsu 1984 on comparisons with the best). That corrects for far fewer comparisons than all pairs,
-    hence has more power.
+    A row is excluded when the row with the best mean is better in a one-sided paired test at ``(1 - level) / (k - 1)``.
+    The truly best row is excluded only if one of its k - 1 rivals leads and is wrongly found better, hence in at most
+    ``1 - level`` of cases, whichever row leads (subset selection, Gupta 1965, with Bonferroni in place of its table for
+    equal variances). That corrects for far fewer comparisons than all pairs, hence has more power.
 
     Args:
         rows: Score by seed, by (dataset, shots), by row; compared on the cells that all have. Rows without a common
@@ -100,13 +145,30 @@ def not_separable_from_best(
         level: Coverage of the set.
         new_datasets: Whether the best row on new datasets is meant
             (:func:`~tlbench.stats.contrasts.paired_contrast_across_datasets`), not that on these datasets.
+        units: Scores of test examples, by row; rows may be missing. Tests on new datasets need none.
 
     Returns:
         The rows, by descending mean.
     """
-    common = common_cells(rows)
-    shared = common.rows
-    alpha = (1.0 - level) / max(1, len(rows) - 1)
-    dominated = dominated_rows(shared, alpha, new_datasets) if common.cells else set()
-    means = {name: nested_mean(scores).mean if scores else 0.0 for name, scores in shared.items()}
-    return tuple(sorted((name for name in shared if name not in dominated), key=lambda name: -means[name]))
+    shared = common_cells(rows).rows
+    if not shared:
+        return ()
+    mean_of = {name: nested_mean(scores).mean if scores else 0.0 for name, scores in shared.items()}
+    leader, *others = sorted(shared, key=lambda name: -mean_of[name])
+    pairs = {name: (shared[leader], shared[name]) for name in others}
+    if new_datasets:
+        contrasts = {name: paired_contrast_across_datasets(*both) for name, both in pairs.items()}
+    else:
+        errors = {name: pair_error(*both, units.get(leader, {}), units.get(name, {})) for name, both in pairs.items()}
+        contrasts = family_contrasts(pairs, len(rows), level, errors)
+    alpha = (1.0 - level) / max(1, len(others))
+    return (leader, *(name for name in others if not _is_worse(contrasts[name], alpha)))
+
+
+def pair_error(ours: Scores, theirs: Scores, our_units: UnitScores, their_units: UnitScores) -> ErrorSource | None:
+    """Return the error of a paired difference that the finite test sets cause; None where it is not known."""
+    return error_of_test_sets(difference_units(our_units, their_units), paired_differences(ours, theirs))
+
+
+def _is_worse(lead: Contrast | None, alpha: float) -> bool:
+    return lead is not None and lead.p is not None and lead.estimate.mean > 0 and lead.p / 2 < alpha

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tlbench.core.errors import UserError, nearest
 from tlbench.report.comparable_cells import ComparableCell, comparable_cells
+from tlbench.report.example_scores import units_of
 from tlbench.report.results import Results
 from tlbench.stats import RANKED_SEEDS
 from tlbench.stats.contrasts import (
@@ -19,8 +21,11 @@ from tlbench.stats.contrasts import (
     holm,
     paired_contrast,
     paired_contrast_across_datasets,
+    paired_differences,
 )
-from tlbench.stats.paired_examples import McNemar, finite_test_error, mcnemar
+from tlbench.stats.error_mixture import ErrorSource
+from tlbench.stats.finite_test_set import UnitScores, difference_units, error_of_test_sets
+from tlbench.stats.paired_examples import McNemar, mcnemar
 from tlbench.stats.scores import Scores, dataset_means, fewest_seeds
 from tlbench.stats.wins import Wins, count_wins
 from tlbench.store.mlflow.record_artifact import RecordDetails
@@ -39,12 +44,12 @@ class ExampleComparison:
     """Two sides on the same test examples of one dataset.
 
     Attributes:
-        test: Who is right where the other is not.
+        counts: On how many units either side is better; of two single models, with the exact test.
         error: Standard error of the difference that the finite test set leaves, whatever the number of seeds.
         models: Pairs of trained models that answered.
     """
 
-    test: McNemar
+    counts: McNemar
     error: float
     models: int
 
@@ -187,8 +192,12 @@ def _compare_under(
             "they must meet on a dataset, at a number of shots and a seed",
         )
     pairs = [(sides[0][key], sides[1][key]) for key in keys]
-    our_scores, their_scores = (_scores((pair[place] for pair in pairs), differing) for place in (0, 1))
-    difference = paired_contrast(our_scores, their_scores)
+    (our_scores, our_units), (their_scores, their_units) = (
+        _scores([pair[place] for pair in pairs], differing, details) for place in (0, 1)
+    )
+    units = difference_units(our_units, their_units)
+    tests = error_of_test_sets(units, paired_differences(our_scores, their_scores))
+    difference = paired_contrast(our_scores, their_scores, tests=tests)
     assert difference is not None
     several = len({pair[0].dataset for pair in pairs}) > 1
     seeds = fewest_seeds(our_scores)
@@ -199,7 +208,7 @@ def _compare_under(
         on_these_datasets=difference,
         on_new_datasets=paired_contrast_across_datasets(our_scores, their_scores) if several else None,
         wins=count_wins(our_scores, their_scores),
-        datasets=_on_datasets(our_scores, their_scores, pairs, details),
+        datasets=_on_datasets(our_scores, their_scores, units, pairs, details),
         pairs=len(pairs),
         cells=(len(ours), len(theirs)),
         seeds=seeds,
@@ -237,59 +246,64 @@ def _side_name(side: Sequence[ComparableCell], differing: Sequence[str]) -> str:
     return " ".join(names[part] for part in differing).removeprefix("on ").removeprefix("at ")
 
 
-def _scores(cells: Iterable[ComparableCell], differing: Sequence[str]) -> dict[tuple[str, str], dict[int, float]]:
-    """Return scores by seed, by dataset and whatever else cells differ in, which is nested in the dataset's seeds."""
+def _scores(
+    cells: Sequence[ComparableCell], differing: Sequence[str], details: Mapping[str, RecordDetails]
+) -> tuple[Scores, UnitScores]:
+    """Return scores by seed, by dataset and whatever else cells differ in, which is nested in the dataset's seeds.
+
+    The second part are the scores of their test units, as far as they were stored.
+    """
     scores: dict[tuple[str, str], dict[int, float]] = {}
+    units: dict[tuple[str, str], dict[int, NDArray[np.float32]]] = {}
     for cell in cells:
         within = " | ".join(getattr(cell, part) for part in ("method", "backbone", "shots") if part not in differing)
         scores.setdefault((cell.dataset, within), {})[cell.seed] = cell.accuracy
-    return scores
+        record = details.get(cell.cell)
+        if record is not None and (answers := units_of(record)) is not None:
+            units.setdefault((cell.dataset, within), {})[cell.seed] = answers
+    return scores, units
 
 
 def _on_datasets(
     ours: Scores,
     theirs: Scores,
+    units: UnitScores,
     pairs: Sequence[Pair],
     details: Mapping[str, RecordDetails],
 ) -> tuple[DatasetComparison, ...]:
-    contrasts = contrasts_by_dataset(ours, theirs)
-    adjusted = holm([contrast.p for contrast in contrasts.values()])
     won, means = count_wins(ours, theirs), [dataset_means(side) for side in (ours, theirs)]
+    cells = paired_differences(ours, theirs)
+    tests = {
+        dataset: error_of_test_sets(units, {key: own for key, own in cells.items() if key[0] == dataset})
+        for dataset in won.differences
+    }
+    contrasts = contrasts_by_dataset(ours, theirs, tests=tests)
+    adjusted = holm([contrast.p for contrast in contrasts.values()])
     found = []
     for (dataset, contrast), p in zip(contrasts.items(), adjusted, strict=True):
         own = [pair for pair in pairs if pair[0].dataset == dataset]
         gap = won.differences[dataset]
         verdict = "tie" if abs(gap) <= won.margin + 1e-12 else "win" if gap > 0 else "loss"
-        examples = _examples(own, details)
+        examples = _examples(own, details, tests[dataset])
         found.append(DatasetComparison(dataset, means[0][dataset], means[1][dataset], contrast, p, verdict, examples))
     return tuple(found)
 
 
-def _examples(pairs: Sequence[Pair], details: Mapping[str, RecordDetails]) -> ExampleComparison | None:
-    """Compare example by example, where the answers of both sides are at hand and to the same tests."""
-    found = [tuple(details.get(cell.cell) for cell in pair) for pair in pairs]
-    ours, theirs, groups = [], [], set()
-    for first, second in found:
-        if first is None or second is None or first.correct is None or second.correct is None:
-            return None
-        if (first.tests, first.group) != (second.tests, second.group):
-            return None
-        ours.append(first.correct)
-        theirs.append(second.correct)
-        groups.add(first.group)
-    if len(groups) != 1:
+def _examples(
+    pairs: Sequence[Pair], details: Mapping[str, RecordDetails], error: ErrorSource | None
+) -> ExampleComparison | None:
+    """Compare unit by unit, where the answers of both sides are at hand and to the same tests."""
+    sides: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = ([], [])
+    for pair in pairs:
+        for cell, side in zip(pair, sides, strict=True):
+            record = details.get(cell.cell)
+            units = None if record is None else units_of(record)
+            if units is None:
+                return None
+            side.append(units)
+    if error is None or len({units.shape for side in sides for units in side}) != 1:
         return None
-    (group,) = groups
-    if group > 1:  # each seed has episodes of its own
-        our_bits, their_bits = (np.concatenate(side)[None, :] for side in (ours, theirs))
-    elif len({bits.size for bits in ours}) == 1:
-        our_bits, their_bits = np.stack(ours), np.stack(theirs)
-    else:
-        return None
-    if our_bits.shape[1] < 2 * group:
-        return None
-    gain = our_bits.astype(np.int64) - their_bits
-    return ExampleComparison(mcnemar(our_bits, their_bits, group), finite_test_error(gain, group), len(pairs))
+    return ExampleComparison(mcnemar(*map(np.stack, sides)), error.error, len(pairs))
 
 
 def _notes(pairs: Sequence[Pair], seeds: int) -> list[str]:

@@ -63,10 +63,10 @@ def _dataset_lines(each: DatasetComparison, alone: bool) -> list[str]:
     long = len(each.dataset) > _LONG
     lines = [f"  {each.dataset}", f"    {numbers}"] if long else [f"  {each.dataset}: {numbers}"]
     if each.examples is not None:
-        test = each.examples.test
+        counts = each.examples.counts
+        exact = "" if counts.p is None else f" (of these two models exact p {p_value_text(counts.p)})"
         lines.append(
-            f"    of {test.tests} test units {test.better} for the first, {test.worse} for the second "
-            f"(exact p {p_value_text(test.p)}); "
+            f"    of {counts.units} test units {counts.better} for the first, {counts.worse} for the second{exact}; "
             f"the test set alone leaves {100 * each.examples.error:.1f} points of error"
         )
     return lines

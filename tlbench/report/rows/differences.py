@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tlbench.report.comparable_cells import Scores
 from tlbench.report.rows.baseline import Baseline
 from tlbench.stats.contrasts import Contrast, family_contrasts, holm, paired_contrast
+from tlbench.stats.finite_test_set import UnitScores
+from tlbench.stats.pairwise import pair_error
 
 
 @dataclass(frozen=True)
@@ -25,36 +27,54 @@ class Difference:
     remark: str = ""
 
 
-def differences(
-    asked: Sequence[tuple[str, Scores, Scores | None]], baseline: Baseline, bounds: Collection[str]
-) -> list[Difference]:
+@dataclass(frozen=True)
+class RowToCompare:
+    """A row and its baseline.
+
+    Attributes:
+        label: Of the row's method.
+        ours: Its scores.
+        theirs: Those of its baseline; None where there are none.
+        our_units: Scores of its test examples.
+        their_units: Those of its baseline.
+    """
+
+    label: str
+    ours: Scores
+    theirs: Scores | None
+    our_units: UnitScores = field(default_factory=dict)
+    their_units: UnitScores = field(default_factory=dict)
+
+
+def differences(rows: Sequence[RowToCompare], baseline: Baseline, bounds: Collection[str]) -> list[Difference]:
     """Compare the rows of one family with their baselines, and correct the p-values.
 
     Args:
-        asked: Of each row its label, its scores, and its baseline's scores where there are any.
+        rows: The rows of the family.
         baseline: The baseline of them all.
         bounds: Labels of upper bounds: they are compared, but do not compete, hence are not tested.
     """
-    pairs = {place: (ours, theirs) for place, (_, ours, theirs) in enumerate(asked) if theirs is not None}
-    competing = {place: pair for place, pair in pairs.items() if asked[place][0] not in (baseline.label, *bounds)}
-    contrasts = {place: paired_contrast(*pair) for place, pair in pairs.items()} | family_contrasts(competing)
-    found = [_difference(row, baseline, contrasts.get(place)) for place, row in enumerate(asked)]
-    tested = [None if label in bounds else each.contrast for each, (label, _, _) in zip(found, asked, strict=True)]
+    pairs = {place: (row.ours, row.theirs) for place, row in enumerate(rows) if row.theirs is not None}
+    errors = {place: pair_error(*both, rows[place].our_units, rows[place].their_units) for place, both in pairs.items()}
+    competing = {place: pair for place, pair in pairs.items() if rows[place].label not in (baseline.label, *bounds)}
+    contrasts = {place: paired_contrast(*pair, tests=errors[place]) for place, pair in pairs.items()}
+    contrasts |= family_contrasts(competing, len(competing) + 1, tests=errors)
+    found = [_difference(row, baseline, contrasts.get(place)) for place, row in enumerate(rows)]
+    tested = [None if row.label in bounds else each.contrast for each, row in zip(found, rows, strict=True)]
     adjusted = holm([contrast.p if contrast else None for contrast in tested])
     return [replace(each, p_holm=p) for each, p in zip(found, adjusted, strict=True)]
 
 
-def _difference(row: tuple[str, Scores, Scores | None], baseline: Baseline, contrast: Contrast | None) -> Difference:
-    label, ours, theirs = row
+def _difference(row: RowToCompare, baseline: Baseline, contrast: Contrast | None) -> Difference:
     if baseline.absence:
         return Difference(None, remark=baseline.absence)
-    if label == baseline.label:
+    if row.label == baseline.label:
         return Difference(None, remark="baseline")
-    if theirs is None:
+    if row.theirs is None:
         return Difference(None, remark=f"{baseline.label} has no result here")
     if contrast is None:
         return Difference(None, remark=f"no dataset, shots and seed in common with {baseline.label}")
-    missing = sum(map(len, ours.values())) - contrast.pairs
+    missing = sum(map(len, row.ours.values())) - contrast.pairs
     if contrast.estimate.error is None:
         return Difference(contrast, remark="too few seeds for an interval")
     if contrast.p is None:

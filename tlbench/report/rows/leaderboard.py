@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from tlbench.report import number_format as text
 from tlbench.report.comparable_cells import ComparableCell, Scores, Stratum, accuracy, bounds, by_shots, grouped, scores
 from tlbench.report.environments import Mixture, mixtures
+from tlbench.report.example_scores import unit_scores
+from tlbench.report.planned import PlannedCell
+from tlbench.report.planned import Row as PlannedRow
 from tlbench.report.rows import baseline as baselines
 from tlbench.report.rows.baseline import Baseline
+from tlbench.report.rows.blocks import Block, blocks
 from tlbench.report.rows.cost import Cost, cost
-from tlbench.report.rows.differences import Difference, differences
+from tlbench.report.rows.differences import Difference, RowToCompare, differences
 from tlbench.stats import RANKED_SEEDS
 from tlbench.stats.contrasts import Contrast, paired_contrast_across_datasets
+from tlbench.stats.finite_test_set import UnitScores
 from tlbench.stats.intervals import Estimate
-from tlbench.stats.pairwise import Pairwise, all_pairs, rank_intervals
+from tlbench.stats.pairwise import Pairwise, all_pairs, pairs_with, rank_intervals
 from tlbench.stats.resolution import resolution_floor
 from tlbench.stats.scores import fewest_seeds
 from tlbench.stats.wins import Wins, count_wins
+from tlbench.store.mlflow.record_artifact import RecordDetails
 
 Row = tuple[str, str]
+"""A method and a backbone, by their labels."""
 MOST_COMPARED = 40
 """Rows of a board that are held against each other, pair by pair."""
 _BOUND = "an upper bound: it sees labels that all others are denied"
@@ -35,7 +43,7 @@ class LeaderRow:
         rank: Place by mean accuracy; None below the line.
         seeds: Seeds of the stratum that has fewest.
         have: Cells that the row has.
-        expected: Cells that the rows of the board have between them.
+        expected: Cells of the board's strata that were planned for the row.
         remark: Why the row is below the line; empty above it.
         is_bound: Whether the method saw labels that all others are denied: an upper bound, below the line.
         ranks: Best and worst rank that simultaneous paired intervals leave it; None below the line, and on boards too
@@ -43,6 +51,7 @@ class LeaderRow:
         wins: Datasets on which it is better than its baseline by more than the margin, equal, or worse.
         across: The difference as a claim about new datasets; None with fewer than two.
         scores: By (dataset, shots) and seed.
+        units: Scores of test examples, by (dataset, shots) and seed, as far as they were stored.
         mixtures: In what the environments of its cells differ.
     """
 
@@ -62,17 +71,20 @@ class LeaderRow:
     wins: Wins | None = None
     across: Contrast | None = None
     scores: Scores = field(default_factory=dict, repr=False)
+    units: UnitScores = field(default_factory=dict, repr=False)
     mixtures: tuple[Mixture, ...] = ()
 
 
 @dataclass(frozen=True)
 class Board:
-    """Rows that met on the same datasets under one protocol, and may be compared.
+    """Rows that were planned on the same strata under one protocol, and may be compared.
 
     Attributes:
         transductive: Whether an answer may draw on the other queries of its episode; such rows stand apart.
+        strata: The (dataset, shots) that all rows were planned on.
         comparison: The complete rows, each against each, the best mean first; None where they are fewer than two or
             more than :data:`MOST_COMPARED`.
+        against_leader: The same of the row with the best mean against each other; None where there is no other.
         floor: The smallest true difference to the baseline that so many seeds are likely to show; None where no
             difference has an error.
     """
@@ -83,7 +95,9 @@ class Board:
     shots: tuple[str, ...]
     baseline: Baseline
     rows: tuple[LeaderRow, ...]
+    strata: frozenset[Stratum] = frozenset()
     comparison: Pairwise[Row] | None = None
+    against_leader: Pairwise[Row] | None = None
     floor: float | None = None
 
     @property
@@ -107,111 +121,153 @@ class Board:
         return tuple(row for row in self.rows if row.is_bound)
 
 
-def leaderboard(cells: Iterable[ComparableCell], baseline: str) -> tuple[Board, ...]:
+def leaderboard(
+    cells: Iterable[ComparableCell],
+    baseline: str,
+    details: Mapping[str, RecordDetails] = MappingProxyType({}),
+    planned: Mapping[PlannedRow, AbstractSet[PlannedCell]] | None = None,
+) -> tuple[Board, ...]:
     """Make the boards: for each protocol, methods on backbones by mean accuracy.
 
-    Every (dataset, shots) weighs the same. Backbones that share no dataset, as those for images and for texts, stand on
-    boards of their own. A row that lacks a cell others have, or has a stratum with fewer than
-    :data:`tlbench.stats.RANKED_SEEDS` seeds, is listed below the line without a rank. The family of Holm's correction
-    is the board. Methods that saw labels which all others are denied stand apart: they have no rank and belong to no
-    family, and no other row lacks the cells that only they have.
+    A board is a block: rows that were planned on the same strata (dataset, shots), and these strata; grids that differ
+    in their datasets or shots give several. Every stratum weighs the same. A row that lacks a cell that was planned
+    for it, or has a stratum with fewer than :data:`tlbench.stats.RANKED_SEEDS` seeds, is listed below the line without
+    a rank. The family of Holm's correction is the board. Methods that saw labels which all others are denied stand
+    apart: they have no rank and belong to no family, and no other row lacks the cells that only they have.
 
     Args:
         cells: See :func:`tlbench.report.comparable_cells.comparable_cells`.
         baseline: The baseline as the suite names it.
+        details: What the records hold, by cell: with their answers, intervals contain the error of the test sets.
+        planned: Cells that the suite asks for, by row (:func:`tlbench.report.planned.planned_cells`); where no plan was
+            stored, of a stratum on which a row has a result, the seeds that any row has there.
     """
     boards = []
-    for _, of_protocol in sorted(grouped(cells, lambda cell: cell.protocol).items()):
+    for protocol, of_protocol in sorted(grouped(cells, lambda cell: cell.protocol).items()):
         chosen = baselines.find(of_protocol, baseline)
-        for datasets in _companies(of_protocol):
-            boards.append(_board([cell for cell in of_protocol if cell.dataset in datasets], chosen))
+        plan = _plan_of(protocol, of_protocol, planned)
+        above = bounds(of_protocol)
+        for block in blocks({row: own.keys() for row, own in plan.items() if row[0] not in above} or plan):
+            board = _board(block, of_protocol, plan, chosen, details)
+            boards += [board] if board.rows else []
     return tuple(boards)
 
 
-def _companies(cells: Iterable[ComparableCell]) -> list[set[str]]:
-    """Split the datasets into groups that no backbone reaches across."""
-    companies: list[set[str]] = []
-    for group in grouped(cells, lambda cell: cell.backbone).values():
-        joined = {cell.dataset for cell in group}
-        for company in [each for each in companies if each & joined]:
-            joined |= company
-            companies.remove(company)
-        companies.append(joined)
-    return sorted(companies, key=min)
+def _plan_of(
+    protocol: str, cells: Sequence[ComparableCell], planned: Mapping[PlannedRow, AbstractSet[PlannedCell]] | None
+) -> dict[Row, dict[Stratum, frozenset[int]]]:
+    """Return the seeds by stratum, by row, of rows with a result."""
+    seeds: dict[Stratum, set[int]] = {}
+    for cell in cells:
+        seeds.setdefault((cell.dataset, cell.shots), set()).add(cell.seed)
+    plan: dict[Row, dict[Stratum, frozenset[int]]] = {}
+    for (method, backbone), group in grouped(cells, lambda cell: (cell.method, cell.backbone)).items():
+        asked: dict[Stratum, set[int]] = {}
+        for dataset, shots, seed in () if planned is None else planned.get((protocol, method, backbone), ()):
+            asked.setdefault((dataset, shots), set()).add(seed)
+        measured = {(cell.dataset, cell.shots): seeds[cell.dataset, cell.shots] for cell in group}
+        plan[method, backbone] = {key: frozenset(own) for key, own in (asked or measured).items()}
+    return plan
 
 
-def _board(cells: Sequence[ComparableCell], chosen: Baseline) -> Board:
+def _board(
+    block: Block[Row],
+    of_protocol: Sequence[ComparableCell],
+    plan: Mapping[Row, Mapping[Stratum, frozenset[int]]],
+    chosen: Baseline,
+    details: Mapping[str, RecordDetails],
+) -> Board:
+    above = bounds(of_protocol)
+    cells = [
+        cell
+        for cell in of_protocol
+        if (cell.dataset, cell.shots) in block.strata
+        and ((cell.method, cell.backbone) in block.rows or cell.method in above)
+    ]
     groups = grouped(cells, lambda cell: (cell.method, cell.backbone))
     found = {names: scores(group) for names, group in groups.items()}
-    asked = [(method, own, found.get((chosen.label, backbone))) for (method, backbone), own in found.items()]
-    above = bounds(cells)
-    competing = [cell for cell in cells if cell.method not in above] or cells
-    strata = {(cell.dataset, cell.shots) for cell in competing}
-    expected = len({(cell.dataset, cell.shots, cell.seed) for cell in competing})
+    units = {names: unit_scores(group, details) for names, group in groups.items()}
+    compared = [
+        RowToCompare(
+            method, own, found.get((chosen.label, backbone)), units[method, backbone],
+            units.get((chosen.label, backbone), {}),
+        )
+        for (method, backbone), own in found.items()
+    ]  # fmt: skip
+    expected = {row: {key: plan[row].get(key, frozenset()) for key in block.strata} for row in groups}
     rows = [
-        _row(group, row, difference, chosen, _BOUND if row[0] in above else _below(row[1], strata, expected), expected)
-        for group, row, difference in zip(groups.values(), asked, differences(asked, chosen, above), strict=True)
-    ]
-    comparison = _comparison(rows)
+        _row(groups[row], ours, difference, chosen, _BOUND if row[0] in above else _below(ours.ours, expected[row]),
+             sum(map(len, expected[row].values())))
+        for row, ours, difference in zip(groups, compared, differences(compared, chosen, above), strict=True)
+    ]  # fmt: skip
+    comparison, against_leader = _comparison(rows)
     return Board(
-        protocol=cells[0].protocol,
-        transductive=cells[0].transductive,
-        datasets=tuple(sorted({dataset for dataset, _ in strata})),
-        shots=tuple(sorted({shots for _, shots in strata}, key=by_shots)),
+        protocol=of_protocol[0].protocol,
+        transductive=of_protocol[0].transductive,
+        datasets=tuple(sorted({dataset for dataset, _ in block.strata})),
+        shots=tuple(sorted({shots for _, shots in block.strata}, key=by_shots)),
         baseline=chosen,
         rows=_ranked(rows, comparison),
+        strata=block.strata,
         comparison=comparison,
+        against_leader=against_leader,
         floor=resolution_floor(row.difference.contrast for row in rows if not row.remark),
     )
 
 
 def _row(
     group: Sequence[ComparableCell],
-    asked: tuple[str, Scores, Scores | None],
+    row: RowToCompare,
     difference: Difference,
     baseline: Baseline,
     remark: str,
     expected: int,
 ) -> LeaderRow:
-    """Return a row without its rank; ``asked`` is its label, its scores, and those of its baseline."""
-    method, ours, theirs = asked
-    rival = None if method == baseline.label else theirs
-    several = len({dataset for dataset, _ in ours}) > 1
+    """Return a row without its rank."""
+    rival = None if row.label == baseline.label else row.theirs
+    several = len({dataset for dataset, _ in row.ours}) > 1
     return LeaderRow(
         rank=None,
-        method=method,
+        method=row.label,
         backbone=group[0].backbone,
-        is_baseline=method == baseline.label,
-        accuracy=accuracy(ours),
-        seeds=fewest_seeds(ours),
+        is_baseline=row.label == baseline.label,
+        accuracy=accuracy(row.ours, row.our_units),
+        seeds=fewest_seeds(row.ours),
         difference=difference,
         have=len(group),
         expected=expected,
         remark=remark,
         cost=cost(group),
         is_bound=remark == _BOUND,
-        wins=None if rival is None else count_wins(ours, rival),
-        across=paired_contrast_across_datasets(ours, rival) if rival is not None and several else None,
-        scores=ours,
+        wins=None if rival is None else count_wins(row.ours, rival),
+        across=paired_contrast_across_datasets(row.ours, rival) if rival is not None and several else None,
+        scores=row.ours,
+        units=row.our_units,
         mixtures=mixtures(cell.environment for cell in group),
     )
 
 
-def _below(ours: Scores, strata: AbstractSet[Stratum], expected: int) -> str:
+def _below(ours: Scores, expected: Mapping[Stratum, frozenset[int]]) -> str:
     """Say why a row stands below the line; nothing where it does not."""
-    have, missing = sum(map(len, ours.values())), strata - ours.keys()
-    if have < expected:
-        whole = f", among them {len(missing)} of {len(strata)} combinations of dataset and shots" if missing else ""
-        return f"{expected - have} of {expected} cells missing{whole}"
+    missing = {key: len(seeds - ours.get(key, {}).keys()) for key, seeds in expected.items()}
+    if lacking := sum(missing.values()):
+        empty = [key for key in expected if not ours.get(key)]
+        whole = f", among them {len(empty)} of {len(expected)} combinations of dataset and shots" if empty else ""
+        return f"{lacking} of {sum(map(len, expected.values()))} cells missing{whole}"
     return f"fewer than {RANKED_SEEDS} seeds" if fewest_seeds(ours) < RANKED_SEEDS else ""
 
 
-def _comparison(rows: Sequence[LeaderRow]) -> Pairwise[Row] | None:
-    """Hold the complete rows against each other, unless they are too many for every pair to be looked at."""
+def _comparison(rows: Sequence[LeaderRow]) -> tuple[Pairwise[Row] | None, Pairwise[Row] | None]:
+    """Hold the complete rows against each other, and the leader against each; many rows only against the leader."""
     complete = sorted((row for row in rows if not row.remark), key=lambda row: -row.accuracy.mean)
-    if not 2 <= len(complete) <= MOST_COMPARED:
-        return None
-    return all_pairs({(row.method, row.backbone): row.scores for row in complete})
+    if len(complete) < 2:
+        return None, None
+    found = {(row.method, row.backbone): row.scores for row in complete}
+    units = {(row.method, row.backbone): row.units for row in complete}
+    if len(complete) > MOST_COMPARED:
+        return None, pairs_with(next(iter(found)), found, units=units)
+    pairwise = all_pairs(found, units=units)
+    return pairwise, pairwise
 
 
 def _ranked(rows: Iterable[LeaderRow], comparison: Pairwise[Row] | None) -> tuple[LeaderRow, ...]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from types import MappingProxyType
 
 from tlbench.report.comparable_cells import ComparableCell, accuracy, bounds, by_shots, grouped, scores
+from tlbench.report.example_scores import unit_scores
 from tlbench.report.rows import baseline as baselines
 from tlbench.report.rows.baseline import Baseline
 from tlbench.report.rows.cost import Cost, cost
-from tlbench.report.rows.differences import Difference, differences
+from tlbench.report.rows.differences import Difference, RowToCompare, differences
 from tlbench.stats.intervals import Estimate, pooled_episode_half_width
+from tlbench.store.mlflow.record_artifact import RecordDetails
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ class SettingRow:
     is_bound: bool = False
 
 
-def settings(cells: Iterable[ComparableCell], baseline: str) -> tuple[SettingRow, ...]:
+def settings(
+    cells: Iterable[ComparableCell], baseline: str, details: Mapping[str, RecordDetails] = MappingProxyType({})
+) -> tuple[SettingRow, ...]:
     """Make one row a setting, by protocol, dataset and shots, best first.
 
     The family of Holm's correction is one protocol, backbone, dataset and shots: the k - 1 methods beside the baseline.
@@ -49,12 +54,13 @@ def settings(cells: Iterable[ComparableCell], baseline: str) -> tuple[SettingRow
     Args:
         cells: See :func:`tlbench.report.comparable_cells.comparable_cells`.
         baseline: The baseline as the suite names it.
+        details: What the records hold, by cell: with their answers, intervals contain the error of the test set.
     """
     rows: list[SettingRow] = []
     for of_protocol in grouped(cells, lambda cell: cell.protocol).values():
         chosen = baselines.find(of_protocol, baseline)
         for together in grouped(of_protocol, lambda cell: (cell.dataset, cell.shots, cell.backbone)).values():
-            rows += _rows(together, chosen)
+            rows += _rows(together, chosen, details)
     return tuple(sorted(rows, key=_order))
 
 
@@ -62,11 +68,14 @@ def _order(row: SettingRow) -> tuple[str, str, float, float, str, str]:
     return row.protocol, row.dataset, by_shots(row.shots), -row.accuracy.mean, row.method, row.backbone
 
 
-def _rows(together: Sequence[ComparableCell], baseline: Baseline) -> list[SettingRow]:
+def _rows(
+    together: Sequence[ComparableCell], baseline: Baseline, details: Mapping[str, RecordDetails]
+) -> list[SettingRow]:
     groups = grouped(together, lambda cell: cell.method)
     found = {method: scores(group) for method, group in groups.items()}
-    theirs = found.get(baseline.label)
-    asked = [(method, ours, theirs) for method, ours in found.items()]
+    units = {method: unit_scores(group, details) for method, group in groups.items()}
+    theirs = found.get(baseline.label), units.get(baseline.label, {})
+    compared = [RowToCompare(method, ours, theirs[0], units[method], theirs[1]) for method, ours in found.items()]
     return [
         SettingRow(
             protocol=group[0].protocol,
@@ -75,7 +84,7 @@ def _rows(together: Sequence[ComparableCell], baseline: Baseline) -> list[Settin
             dataset=group[0].dataset,
             shots=group[0].shots,
             is_baseline=method == baseline.label,
-            accuracy=accuracy(found[method]),
+            accuracy=accuracy(found[method], units[method]),
             episodes=_pooled(pooled_episode_half_width, [cell.reach for cell in group]),
             difference=difference,
             macro_f1=_pooled(fmean, [cell.macro_f1 for cell in group]),
@@ -85,7 +94,7 @@ def _rows(together: Sequence[ComparableCell], baseline: Baseline) -> list[Settin
             is_bound=group[0].oracle,
         )
         for (method, group), difference in zip(
-            groups.items(), differences(asked, baseline, bounds(together)), strict=True
+            groups.items(), differences(compared, baseline, bounds(together)), strict=True
         )
     ]
 

@@ -53,7 +53,8 @@ def _near_best(board: Board, place: Place) -> tuple[Place, ...]:
     whole = [name for name, scores in there.items() if len(scores[place]) == most]
     leading = sorted(whole, key=lambda name: -fmean(there[name][place].values()))[:_MOST_TESTED]
     common = common_cells({name: there[name] for name in leading})
-    return not_separable_from_best(common.rows) if common.cells else ()
+    units = {(row.method, row.backbone): row.units for row in board.rows}
+    return not_separable_from_best(common.rows, units=units) if common.cells else ()
 
 
 def _split(board: Board, places: Sequence[Place]) -> list[tuple[str, list[Place]]]:

@@ -34,7 +34,7 @@ def build(report: Report) -> Content:
         ),
         tables=(
             pairs_table(report.boards),
-            examples_table(report.boards, report.cells, report.results.details),
+            examples_table(report.boards),
         ),
         context=PairwiseContext(diagram.absence(report.boards)),
     )
