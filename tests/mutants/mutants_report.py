@@ -201,9 +201,9 @@ MUTANTS = [
     Mutant(
         "report: other test examples are compared",
         "tlbench.report.sections._pairwise_examples:_compare",
-        "any((one.tests, one.group) != (two.tests, two.group) for one, two in pairs)",
+        "len({side[seed].shape for side in units for seed in seeds}) != 1",
         "False",
-        f"{PAPER}::test_example_by_example_is_the_exact_test_of_the_discordant",
+        f"{PAPER}::test_example_by_example_counts_and_tests_with_both_errors",
     ),
     Mutant(
         "report: a row is compared though incomplete",

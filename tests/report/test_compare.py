@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from statsmodels.stats.contingency_tables import mcnemar as reference
 
 from tlbench import cli
 from tlbench.core.errors import UserError
+from tlbench.core.record import pack_classes
 from tlbench.report.comparison.selections import compare_selections as compare
 from tlbench.report.comparison.selections_text import selections_text
 
@@ -167,7 +169,7 @@ def test_one_seeds_answers_are_statsmodels_exact_mcnemar() -> None:
     examples = compare("lora", "probe", results(runs)).protocols[0].datasets[0].examples
     assert examples is not None
     table = [[(x & y).sum() for y in (theirs, ~theirs)] for x in (ours, ~ours)]
-    assert examples.test.p == pytest.approx(reference(table, exact=True).pvalue)
+    assert examples.counts.p == pytest.approx(reference(table, exact=True).pvalue)
     assert examples.models == 1
     gain = ours.astype(float) - theirs
     assert examples.error == pytest.approx(gain.std(ddof=1) / 60**0.5)
@@ -178,18 +180,27 @@ def test_seeds_answer_the_same_test_set() -> None:
     examples = compare("lora", "probe", results(runs)).protocols[0].datasets[0].examples
     assert examples is not None
     gain = np.sum(ours, axis=0) - np.sum(theirs, axis=0)
-    assert (examples.test.tests, examples.test.better, examples.test.worse) == (60, (gain > 0).sum(), (gain < 0).sum())
+    counts = examples.counts
+    assert (counts.units, counts.better, counts.worse) == (60, (gain > 0).sum(), (gain < 0).sum())
+    assert counts.p is None, "models of several seeds are no test of two models"
     assert examples.models == 4
     assert f"of 60 test units {(gain > 0).sum()} for the first" in selections_text(
         compare("lora", "probe", results(runs))
     )
 
 
-def test_seeds_of_episodes_have_tests_of_their_own() -> None:
-    runs, _, _ = answered(3, group=15)
-    examples = compare("lora", "probe", results(runs)).protocols[0].datasets[0].examples
-    assert examples is not None
-    assert examples.test.tests == 3 * 60 // 15
+def test_episodes_are_counted_by_test_class_and_not_without_classes() -> None:
+    runs, ours, theirs = answered(3, group=15)
+    assert compare("lora", "probe", results(runs)).protocols[0].datasets[0].examples is None
+    classes = np.arange(60) % 4
+    for each in runs:
+        each.details = replace(each.details, test_classes=pack_classes(classes.tolist()))
+    found = compare("lora", "probe", results(runs)).protocols[0].datasets[0]
+    assert found.examples is not None
+    gains = np.sum(ours, axis=0) - np.sum(theirs, axis=0)
+    better = sum(gains[classes == label].sum() > 0 for label in range(4))
+    assert (found.examples.counts.units, found.examples.counts.better) == (4, better)
+    assert found.contrast.estimate.tests is not None
 
 
 def test_no_answers_no_test_of_them() -> None:

@@ -95,7 +95,7 @@ def test_each_board_answers_for_its_own_cells() -> None:
     report = report_data.build_report(results([*image, *text, *apart]))
     told = {each.board.title: each.sentence for each in answers(report)}
     assert list(told) == ["classification: digits", "classification: pydocs", "classification, transductive: digits"]
-    assert "b is the best of 2 rows" in told["classification: digits"]
+    assert "b (81.3%) is the best of 2 rows" in told["classification: digits"]
     assert "only c was measured" in told["classification: pydocs"]
 
 

@@ -10,6 +10,7 @@ from tlbench.report import number_format as text
 from tlbench.report.comparable_cells import ComparableCell
 from tlbench.report.rows.leaderboard import Board, LeaderRow, leaderboard
 from tlbench.report.rows.settings import SettingRow, settings
+from tlbench.report.sections._datasets_paper_table import paper_table
 from tlbench.stats.contrasts import baseline_contrasts, holm
 
 
@@ -42,14 +43,16 @@ TUNE = (0.51, 0.55, 0.56)
 
 
 def test_settings_are_scipys_paired_t_tests_with_holm() -> None:
+    """Of two rows scipy's; of three, whose variances are moderated, Holm's of the family's."""
+    alone = by_method(settings([*cells("probe", *PROBE), *cells("lora", *LORA)], "probe"))["lora"].difference
+    test = scipy.stats.ttest_rel(LORA, PROBE)
+    assert alone.contrast is not None
+    assert alone.contrast.estimate.low == pytest.approx(test.confidence_interval().low)
+    assert alone.p_holm == pytest.approx(test.pvalue)
     rows = by_method(settings([*cells("probe", *PROBE), *cells("lora", *LORA), *cells("tune", *TUNE)], "probe"))
-    tests = {"lora": scipy.stats.ttest_rel(LORA, PROBE), "tune": scipy.stats.ttest_rel(TUNE, PROBE)}
-    adjusted = dict(zip(tests, holm([test.pvalue for test in tests.values()]), strict=True))
-    for name, test in tests.items():
-        contrast = rows[name].difference.contrast
-        assert contrast is not None
-        assert contrast.estimate.low == pytest.approx(test.confidence_interval().low)
-        assert rows[name].difference.p_holm == pytest.approx(adjusted[name])
+    found = {name: rows[name].difference.contrast for name in ("lora", "tune")}
+    adjusted = dict(zip(found, holm([each.p if each else None for each in found.values()]), strict=True))
+    assert {name: rows[name].difference.p_holm for name in found} == adjusted
     assert rows["lora"].accuracy.mean == pytest.approx(0.63)
     assert rows["lora"].cost.seconds == 1.0  # the median of 0, 1, 2
     assert rows["lora"].cost.peak_memory is None
@@ -107,12 +110,12 @@ def test_differences_of_a_board_are_one_family() -> None:
     ]
     found = only(leaderboard(rows, "probe"))
     expected = baseline_contrasts({name: row.scores for name, row in found.items()}, "probe")
-    assert {name: found[name].difference.p_holm for name in expected} == {
-        name: each.p_holm for name, each in expected.items()
-    }
-    assert {name: found[name].difference.contrast for name in expected} == {
-        name: each.contrast for name, each in expected.items()
-    }
+    for name, each in expected.items():
+        contrast = found[name].difference.contrast
+        assert contrast is not None
+        assert each.contrast is not None
+        assert found[name].difference.p_holm == pytest.approx(each.p_holm)
+        assert contrast.estimate.low == pytest.approx(each.contrast.estimate.low)
 
 
 def test_incomplete_rows_stand_below_however_good() -> None:
@@ -141,9 +144,27 @@ def test_backbones_that_share_no_dataset_stand_apart() -> None:
     other = cells("probe", *TUNE, dataset="glyphs", backbone="resnet18")
     texts = cells("probe", *TUNE, dataset="pydocs", backbone="text")
     boards = leaderboard(images + other + texts, "probe")
-    assert [board.datasets for board in boards] == [("digits", "glyphs"), ("pydocs",)]
-    assert [len(board.rows) for board in boards] == [2, 1]
-    assert boards[1].rows[0].rank == 1
+    assert [board.datasets for board in boards] == [("glyphs",), ("digits", "glyphs"), ("pydocs",)]
+    assert [len(board.rows) for board in boards] == [2, 1, 1]
+    assert boards[2].rows[0].rank == 1
+
+
+def test_rows_of_grids_with_other_datasets_meet_where_both_were_planned() -> None:
+    """Lora was planned on digits alone: it is complete, and leads there; glyphs is a question that it was not asked."""
+    measured = [*cells("probe", *PROBE), *cells("probe", *PROBE, dataset="glyphs"), *cells("lora", *LORA)]
+    digits, glyphs = ({(name, "5", seed) for seed in range(3)} for name in ("digits", "glyphs"))
+    plan = {("classification", "probe", "conv4"): digits | glyphs, ("classification", "lora", "conv4"): digits}
+    both, alone = leaderboard(measured, "probe", planned=plan)
+    assert both.datasets == ("digits",)
+    assert [(row.method, row.rank, row.expected) for row in both.rows] == [("lora", 1, 3), ("probe", 2, 3)]
+    assert alone.datasets == ("digits", "glyphs")
+    assert [row.method for row in alone.rows] == ["probe"]
+    plan["classification", "lora", "conv4"] = digits | glyphs
+    (board,) = leaderboard(measured, "probe", planned=plan)
+    remarks = {row.method: row.remark for row in board.rows}
+    assert remarks["lora"] == "3 of 6 cells missing, among them 1 of 2 combinations of dataset and shots"
+    (part,) = paper_table([board]).parts
+    assert {row[0]: row[3] for row in part.body}["lora"] == "–", "what is missing is not made up"
 
 
 def test_titles_stay_short() -> None:

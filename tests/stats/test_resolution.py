@@ -8,8 +8,9 @@ import scipy.stats
 from statsmodels.stats.power import TTestPower
 
 from tlbench.stats.contrasts import Contrast
+from tlbench.stats.error_mixture import ErrorSource
 from tlbench.stats.intervals import Estimate
-from tlbench.stats.resolution import resolution_floor, smallest_difference
+from tlbench.stats.resolution import resolution_floor, seeds_needed, smallest_difference
 
 
 @pytest.mark.parametrize(("seeds", "contrasts"), [(3, 1), (5, 1), (5, 9), (10, 1), (10, 45)])
@@ -40,3 +41,32 @@ def test_more_seeds_show_less() -> None:
     floors = [smallest_difference(0.02 / seeds**0.5, seeds - 1) for seeds in (3, 5, 10, 50)]
     assert floors == sorted(floors, reverse=True)
     assert floors[-1] == pytest.approx(0.02 / 50**0.5 * (1.96 + 0.84), rel=0.05)
+
+
+def test_seeds_needed_is_where_the_expected_bound_passes_the_margin() -> None:
+    """Three seeds with a spread of one point: the t bound is computed here for every number of seeds."""
+    spread, seeds = 0.01, 3
+    estimate = Estimate(-0.001, 3, spread / seeds**0.5, 2.0)
+    bounds = {n: -0.001 - scipy.stats.t.ppf(1 - 0.025 / 3, n - 1) * spread / n**0.5 for n in range(4, 101)}
+    expected = next(n for n, bound in bounds.items() if bound > -0.01)
+    assert seeds_needed(estimate, seeds, 0.01, contrasts=3) == expected
+
+
+def test_no_number_of_seeds_makes_up_for_a_small_test_set_or_a_large_gap() -> None:
+    spread = 0.01 / 3**0.5
+    assert seeds_needed(Estimate(0.0, 3, spread, 2.0, tests=ErrorSource(0.006)), 3, 0.01) is None
+    assert seeds_needed(Estimate(0.0, 3, spread, 2.0, tests=ErrorSource(0.002)), 3, 0.01) is not None
+    assert seeds_needed(Estimate(-0.01, 3, spread, 2.0), 3, 0.01) is None
+    assert seeds_needed(Estimate(0.0, 1), 1, 0.01) is None
+
+
+def test_the_floor_contains_the_error_of_the_test_set() -> None:
+    def floor(tests: float) -> float:
+        estimate = Estimate(0.0, 5, 0.01, 4.0, tests=ErrorSource(tests))
+        found = resolution_floor([Contrast(estimate, None, 5)])
+        assert found is not None
+        return found
+
+    assert floor(0.0) == pytest.approx(smallest_difference(0.01, 4.0))
+    known = 1.0 * (scipy.stats.norm.ppf(0.975) + scipy.stats.norm.ppf(0.8))
+    assert floor(1.0) == pytest.approx(known, rel=0.01)

@@ -43,13 +43,19 @@ def resolution_floor(contrasts: Iterable[Contrast | None], level: float = 0.95, 
         power: Probability of detection.
     """
     known = [
-        (contrast.estimate.error, contrast.estimate.dof)
+        _total(contrast.estimate.error, contrast.estimate.dof, contrast.estimate.tests or ErrorSource(0.0))
         for contrast in contrasts
         if contrast is not None and contrast.estimate.error and contrast.estimate.dof
     ]
     if not known:
         return None
     return median(smallest_difference(error, dof, level, power, len(known)) for error, dof in known)
+
+
+def _total(error: float, dof: float, tests: ErrorSource) -> tuple[float, float]:
+    """Return the error of seeds and test sets together, with Satterthwaite's degrees of freedom."""
+    total = (error**2 + tests.error**2) ** 0.5
+    return total, 1.0 / ((error / total) ** 4 / dof + (tests.error / total) ** 4 / tests.dof)
 
 
 MOST_SEEDS = 100

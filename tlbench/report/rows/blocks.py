@@ -24,8 +24,8 @@ def blocks(planned: Mapping[Row, Iterable[Stratum]]) -> tuple[Block[Row], ...]:
 
     There is one for each set of rows that some stratum was planned for. A suite of one grid is one block; where one
     grid has two datasets and another a third of its own beside one of them, the rows of both meet on the common
-    dataset, and those of each on all of its datasets. A block of a single row compares nothing: it is left out if the
-    row stands in another block.
+    dataset, and those of each on all of its datasets. A block of a single row compares nothing: it is left out if its
+    strata are those of other blocks.
 
     Args:
         planned: Strata by row; rows without strata are in no block.
@@ -37,6 +37,10 @@ def blocks(planned: Mapping[Row, Iterable[Stratum]]) -> tuple[Block[Row], ...]:
     found = []
     for rows in {frozenset(each) for each in rows_of.values()}:
         found.append(Block(rows, frozenset(stratum for stratum, there in rows_of.items() if there >= rows)))
-    compared = {row for block in found if len(block.rows) > 1 for row in block.rows}
-    kept = [block for block in found if len(block.rows) > 1 or not block.rows <= compared]
+    compared = {(row, key) for block in found if len(block.rows) > 1 for row in block.rows for key in block.strata}
+    kept = [
+        block
+        for block in found
+        if len(block.rows) > 1 or any((row, key) not in compared for row in block.rows for key in block.strata)
+    ]
     return tuple(sorted(kept, key=lambda block: (-len(block.rows), -len(block.strata), sorted(block.strata))))

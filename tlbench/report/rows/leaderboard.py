@@ -157,15 +157,16 @@ def _plan_of(
     protocol: str, cells: Sequence[ComparableCell], planned: Mapping[PlannedRow, AbstractSet[PlannedCell]] | None
 ) -> dict[Row, dict[Stratum, frozenset[int]]]:
     """Return the seeds by stratum, by row, of rows with a result."""
+    above = bounds(cells)
     seeds: dict[Stratum, set[int]] = {}
-    for cell in cells:
+    for cell in [each for each in cells if each.method not in above] or cells:
         seeds.setdefault((cell.dataset, cell.shots), set()).add(cell.seed)
     plan: dict[Row, dict[Stratum, frozenset[int]]] = {}
     for (method, backbone), group in grouped(cells, lambda cell: (cell.method, cell.backbone)).items():
         asked: dict[Stratum, set[int]] = {}
         for dataset, shots, seed in () if planned is None else planned.get((protocol, method, backbone), ()):
             asked.setdefault((dataset, shots), set()).add(seed)
-        measured = {(cell.dataset, cell.shots): seeds[cell.dataset, cell.shots] for cell in group}
+        measured = {(cell.dataset, cell.shots): seeds.get((cell.dataset, cell.shots), set()) for cell in group}
         plan[method, backbone] = {key: frozenset(own) for key, own in (asked or measured).items()}
     return plan
 
