@@ -205,6 +205,7 @@ def _trials(report: Report) -> pd.DataFrame:
             "",
             "",
             "accuracy",
+            {},
             "lora",
             "",
             "",

@@ -51,8 +51,8 @@ def test_a_cheaper_row_is_taken_where_it_is_shown_to_be_within_the_margin() -> N
     assert [row.method for row in found.within_margin] == [found.choice.method] == ["quick"]
     assert found.sentence == (
         "On digits, with 5 labels a class, slow (91.5%) is the best of 2 rows; the cheapest shown to be within 1 point "
-        "of it is quick (91.4%), at 500 CPU-ms a cell, 1 k trained parameters and 2 KiB to store a task (4 seeds); that "
-        "holds for this dataset, new ones may differ."
+        "of it is quick (91.4%), at 500 CPU-ms a cell, 1 k trained parameters and 2 KiB to store a task (4 seeds); "
+        "that holds for this dataset, new ones may differ."
     )
 
 
@@ -66,9 +66,7 @@ def test_a_row_that_may_be_far_worse_is_not_taken_for_want_of_significance() -> 
     assert found.needed is None
     assert [row.method for row in found.rivals] == ["quick"]
     assert "quick (86.8%) cannot be told from it" in found.sentence
-    assert (
-        "4 seeds cannot support a cheaper choice within 1 point, nor would more: take it, at 1.5 min" in found.sentence
-    )
+    assert "4 seeds cannot support a cheaper choice within 1 point, nor would more: take it, at 1.5" in found.sentence
 
 
 def test_how_many_seeds_would_be_needed_is_said() -> None:
