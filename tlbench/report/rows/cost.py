@@ -80,12 +80,13 @@ def cost(group: Sequence[ComparableCell]) -> Cost:
 def prices(costs: Sequence[Cost]) -> list[tuple[float, float]]:
     """Return by what rows are ordered from cheap to dear: what a cell is billed, then trained parameters.
 
-    Bills count only where all that are known are for the same kind of device. What is not known is dearer than all.
+    Bills count only where all that are known are for the same kind of device, and to two digits: they are measured.
+    What is not known is dearer than all.
     """
     same = len({each.device for each in costs if each.device}) == 1
     return [
         (
-            inf if each.device_seconds is None or not same else each.device_seconds,
+            inf if each.device_seconds is None or not same else float(f"{each.device_seconds:.1e}"),
             inf if each.trainable is None else each.trainable,
         )
         for each in costs

@@ -16,7 +16,8 @@ from tlbench.report.table_columns import cost_columns, shared_text
 _BILL = (
     "A cell is billed the CPU-seconds of its processes, or GPU-seconds (GPUs held, times wall seconds) where it holds "
     "a GPU. The embedding of what it read of frozen features is a part of the bill at its measured price, whoever "
-    "computed them, and so is the test. What cells share, and the search, is on no cell's bill. Figures of a cell are "
+    "computed them, and so is the test. Wall seconds are as measured: they depend on what else the machine did, and on "
+    "which features were there already. What cells share, and the search, is on no cell's bill. Figures of a cell are "
     "medians."
 )
 _SHARED = "Trained once, and on no cell's bill."
