@@ -28,6 +28,9 @@ def ended(setting: SearchProblem, number: int, values: dict[str, Any], accuracy:
         validation = {} if accuracy < 0 else {"accuracy": accuracy, "nll": more.get("nll", 1.0)}
         outcome = Outcome(scores={}, validation=validation, selected=more.get("selected", {}))
     seconds = more.get("seconds", 1.0)
-    cost = Cost(seconds=seconds, train_seconds=seconds, cpu_seconds=0, peak_memory=0, gpus=0, cpus=1, started=0.0)
+    cost = Cost(
+        seconds=seconds, train_seconds=seconds, cpu_seconds=0, peak_memory=0, gpus=0, cpus=1, started=0.0,
+        device_seconds=more.get("billed"),
+    )  # fmt: skip
     status = "failed" if accuracy is None else "done"
     return Record(cell=setting.trial(number, values).describe(), status=status, outcome=outcome, cost=cost)

@@ -134,6 +134,10 @@ def test_a_cell_and_its_weights_by_two_processes_equal_those_by_one(
     assert trained.provenance["workers"] == 2
     assert trained.provenance["attempt"] == 4
     assert trained.cost.cpus == 2
+    assert trained.cost.device_seconds == trained.cost.cpu_seconds, "of both processes"
+    (shared,) = trained.cost.shared
+    assert shared.device_seconds is not None
+    assert shared.device_seconds > 0
     assert [path.name for path in (place / "artifacts" / "running").rglob("*")] == ["groups"], "nothing is left behind"
 
 

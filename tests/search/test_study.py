@@ -142,6 +142,8 @@ def test_who_wins(setting: Any) -> None:
     both = setting(objective="accuracy_and_cost")
     assert of((0.5, {}), (0.8, {"seconds": 9.0}), (0.795, {"seconds": 2.0}), search=both) == 3
     assert of((0.5, {}), (0.8, {"seconds": 9.0}), (0.78, {"seconds": 2.0}), search=both) == 2
+    warm, cold = {"seconds": 2.0, "billed": 6.0}, {"seconds": 9.0, "billed": 5.0}
+    assert of((0.5, {}), (0.8, warm), (0.795, cold), search=both) == 3, "by the bill, not by who met features first"
 
 
 def test_no_trial_sees_the_draws_of_a_final_cell(setting: Any, tmp_path: Path, artifacts: Path) -> None:

@@ -25,6 +25,8 @@ from tlbench.core.record import Cost, Record
 from tlbench.data.dataset import TEST
 from tlbench.training import epoch_loop
 from tlbench.training import frozen_features as features
+from tlbench.training.process_group import ProcessGroup
+from tlbench.worker import cost_meter
 from tlbench.worker.cost_meter import SPENT_FILE, CostMeter
 from tlbench.worker.run_cell import checkpoint_folder, run_cell
 
@@ -221,6 +223,19 @@ def test_what_an_earlier_attempt_spent_until_its_checkpoint_is_on_the_bill(
 
 def _every_epoch(folder: Path, **more: Any) -> epoch_loop.Checkpoints:
     return epoch_loop.Checkpoints(folder, 0.0, **more)
+
+
+def test_the_cpu_seconds_of_a_group_are_those_of_all_its_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost_meter, "all_reduce_sum", lambda own, group: 3 * own)
+    meter = CostMeter(torch.device("cpu"), ProcessGroup(0, 3))
+    with meter.training():
+        burn(0.2)
+    burn(0.1)
+    cost = meter.cost(2, 0)
+    assert 0.7 <= cost.cpu_seconds == cost.device_seconds, "this one's, and twice what it had spent in training"
+    assert cost.cpu_seconds < 0.8
+    assert cost.cpus == 6
+    assert meter.cost(1, 0.5).device_seconds == pytest.approx(1.5 * meter.cost(1, 0.5).seconds, rel=0.1)
 
 
 def test_gpu_seconds_are_gpus_held_times_wall_seconds() -> None:

@@ -98,7 +98,7 @@ class Search(Settings):
         json_schema_extra=lambda schema: schema.update(enum=list(sampler_names())),
     )
     objective: Literal["accuracy", "accuracy_and_cost"] = Field(
-        "accuracy", description="with cost: the quickest of those within one point of the best"
+        "accuracy", description="with cost: the cheapest (fewest device-seconds) of those within one point of the best"
     )
     parallel: int | None = Field(
         None,
