@@ -38,12 +38,14 @@ def leading_rows(boards: Sequence[Board], settings: Iterable[SettingRow]) -> Lea
         settings: From :func:`tlbench.report.rows.settings.settings`.
     """
     keys = frozenset((board.protocol, *row) for board in boards for row in leading(board))
-    competing = sum(not row.is_bound for board in boards for row in board.rows)
+    competing = {
+        (board.protocol, row.method, row.backbone) for board in boards for row in board.rows if not row.is_bound
+    }
     return LeadingRows(
         keys=keys,
         boards=tuple(_of_rows(board, keys) for board in boards),
         settings=tuple(row for row in settings if (row.protocol, row.method, row.backbone) in keys),
-        left_out=competing - len(keys),
+        left_out=len(competing - keys),
     )
 
 

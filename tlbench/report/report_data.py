@@ -142,6 +142,7 @@ def _warnings(results: Results, boards: tuple[Board, ...]) -> list[str]:
         found.append(f"cells that failed: {len(results.failed)}, listed under reliability")
     found += _undiffering(boards)
     found += _mixed(boards)
+    found += _without_test_error(boards)
     if _CUT in results.suite_text[-_TAIL:]:
         found.append("the suite's text is too long for MLflow and was stored in part: reproduce from the file itself")
     small = sum(not board.ranked for board in boards)
@@ -164,6 +165,15 @@ def _undiffering(boards: tuple[Board, ...]) -> list[str]:
     if len(reasons) == 1 and all(board.baseline.absence for board in boards):
         return [f"no differences are shown: {reason}" for reason in reasons]
     return [f"no differences are shown for {'; '.join(where)}: {reason}" for reason, where in reasons.items()]
+
+
+def _without_test_error(boards: tuple[Board, ...]) -> list[str]:
+    """Say how many rows have intervals of seeds alone, because answers to test examples are not at hand."""
+    rows = [row for board in boards for row in board.rows if row.accuracy.error is not None]
+    lacking = sum(row.accuracy.tests is None for row in rows)
+    if not lacking:
+        return []
+    return [f"rows whose intervals leave out the error of the finite test set: {lacking} of {len(rows)}"]
 
 
 def _mixed(boards: tuple[Board, ...]) -> list[str]:

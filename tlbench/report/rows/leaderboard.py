@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -87,6 +88,7 @@ class Board:
         against_leader: The same of the row with the best mean against each other; None where there is no other.
         floor: The smallest true difference to the baseline that so many seeds are likely to show; None where no
             difference has an error.
+        names_shots: Whether the title names the shots, because another board differs in nothing else.
     """
 
     protocol: str
@@ -99,11 +101,13 @@ class Board:
     comparison: Pairwise[Row] | None = None
     against_leader: Pairwise[Row] | None = None
     floor: float | None = None
+    names_shots: bool = False
 
     @property
     def title(self) -> str:
         """Return the protocol and what it was asked on, datasets by number where their names are many or long."""
-        return f"{self.protocol}: {text.datasets(self.datasets, ', '.join(self.datasets))}"
+        shots = f", {', '.join(self.shots)} shots" if self.names_shots else ""
+        return f"{self.protocol}: {text.datasets(self.datasets, ', '.join(self.datasets))}{shots}"
 
     @property
     def ranked(self) -> tuple[LeaderRow, ...]:
@@ -150,7 +154,8 @@ def leaderboard(
         for block in blocks({row: own.keys() for row, own in plan.items() if row[0] not in above} or plan):
             board = _board(block, of_protocol, plan, chosen, details)
             boards += [board] if board.rows else []
-    return tuple(boards)
+    titles = Counter(board.title for board in boards)
+    return tuple(replace(board, names_shots=titles[board.title] > 1) for board in boards)
 
 
 def _plan_of(

@@ -39,7 +39,9 @@ def paper_table(boards: Iterable[Board]) -> Table:
         records += [_record(board, row, place, near[place]) for row in board.rows for place in places]
         for title, columns in _split(board, places):
             parts.append(_part(board, title, columns, near))
-    return Table("datasets", records, ("protocol", "method", "backbone", "dataset", "shots"), parts)
+    keys = ("protocol", "method", "backbone", "dataset", "shots")
+    once = {tuple(record[key] for key in keys): record for record in reversed(records)}  # boards may share cells
+    return Table("datasets", list(reversed(once.values())), keys, parts)
 
 
 def _near_best(board: Board, place: Place) -> tuple[Place, ...]:

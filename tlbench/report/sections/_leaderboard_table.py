@@ -33,7 +33,7 @@ def leaderboard_table(
     return Table(
         name="leaderboard",
         records=[_record(board, row, trainings, searches) for board in boards for row in board.rows],
-        columns=("rank", "protocol", "datasets", "method", "backbone"),
+        columns=("rank", "protocol", "datasets", "shots", "method", "backbone"),
         parts=[_part(board, trainings, searches) for board in boards],
         is_always_written=True,
     )
@@ -81,6 +81,7 @@ def _record(
         "rank_worst": worst,
         "protocol": board.protocol,
         "datasets": " ".join(board.datasets),
+        "shots": " ".join(board.shots),
         "method": row.method,
         "backbone": row.backbone,
         "is_baseline": row.is_baseline,

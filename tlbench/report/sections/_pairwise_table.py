@@ -31,6 +31,8 @@ def pairs_table(boards: Iterable[Board]) -> Table:
                 records.append(
                     {
                         "protocol": board.protocol,
+                        "datasets": " ".join(board.datasets),
+                        "shots": " ".join(board.shots),
                         "method": ours[0],
                         "backbone": ours[1],
                         "other_method": theirs[0],
@@ -49,7 +51,8 @@ def pairs_table(boards: Iterable[Board]) -> Table:
                 )  # fmt: skip
         head = ("row", "against", "difference", "simultaneous 95% interval", "p (Bonferroni)")
         parts.append(TablePart(board.title, head, body, (0, 1)))
-    return Table("pairwise", records, ("protocol", "method", "backbone", "other_method", "other_backbone"), parts)
+    columns = ("protocol", "datasets", "shots", "method", "backbone", "other_method", "other_backbone")
+    return Table("pairwise", records, columns, parts)
 
 
 def row_name(row: Row) -> str:

@@ -37,7 +37,8 @@ def outliers_table(boards: Iterable[Board]) -> Table:
     Args:
         boards: From :func:`tlbench.report.rows.leaderboard.leaderboard`.
     """
-    found = sorted((each for board in boards for each in _of_board(board)), key=lambda each: -each.distance)
+    cells = {each[:6]: each for board in boards for each in _of_board(board)}  # boards may share cells
+    found = sorted(cells.values(), key=lambda each: -each.distance)
     body = [
         (each.method, each.backbone, each.dataset, each.shots, str(each.seed), text.percent(each.accuracy),
          text.percent(each.median), f"{each.distance:.1f}")

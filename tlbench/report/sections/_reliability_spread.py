@@ -28,12 +28,13 @@ def spread_table(boards: Iterable[Board]) -> Table:
     Args:
         boards: From :func:`tlbench.report.rows.leaderboard.leaderboard`.
     """
-    spreads = [
-        _Spread(board.protocol, row.method, row.backbone, sd, row.have)
-        for board in boards
-        for row in board.rows
-        if (sd := seed_spread(row.scores)) is not None
-    ]
+    found: dict[tuple[str, str, str], _Spread] = {}
+    for board in boards:
+        for row in board.rows:
+            key, sd = (board.protocol, row.method, row.backbone), seed_spread(row.scores)
+            if sd is not None and (key not in found or found[key].cells < row.have):
+                found[key] = _Spread(*key, sd, row.have)  # of several boards, the one with most of its cells
+    spreads = list(found.values())
     spreads.sort(key=lambda each: (each.protocol, -each.sd))
     body = [(each.protocol, each.method, each.backbone, f"{100 * each.sd:.2f}", str(each.cells)) for each in spreads]
     head = ("protocol", "method", "backbone", "SD over seeds", "cells")
