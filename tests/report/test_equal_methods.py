@@ -48,7 +48,7 @@ def claims(report: Report, world: World) -> Counter[str]:
             "a pair": any(pair.verdict for pair in pairs.pairs.values()),
             "a difference to the baseline": _any_below(row.difference.p_holm for row in board.rows),
             "a difference of a setting": _any_below(settings) / world.datasets,
-            "example by example": _any_below(each["p_holm"] for each in examples_table(report.boards).records),
+            "example by example": _any_below(each["p_adjusted"] for each in examples_table(report.boards).records),
             "a row out of the best of a column": sum(not each["not_separable_from_best"] for each in records)
             / len(records),
             "new datasets": 0.0 if found.on_new_datasets is None else 1 - len(found.on_new_datasets) / world.rows,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
+from math import comb
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from tlbench.report import number_format as text
 from tlbench.report.rows.leaderboard import Board, LeaderRow
 from tlbench.report.sections._pairwise_table import row_name
 from tlbench.report.table import Table, TablePart, Value
-from tlbench.stats.contrasts import Contrast, holm, paired_contrast
+from tlbench.stats.contrasts import Contrast, paired_contrast
 from tlbench.stats.paired_examples import McNemar, mcnemar
 from tlbench.stats.pairwise import pair_error
 
@@ -21,7 +22,8 @@ _SHOWN = 6  # rows whose answers are looked at: the first one's against each oth
 _NOTE = (
     "The row with the best mean against those that follow, on the same test units (examples; in episodes, where "
     "classes return, test classes): on how many either of the two was right with more seeds. Intervals contain the "
-    "errors of seeds and of the test set; p-values are corrected for the lines of a board (Holm)."
+    "errors of seeds and of the test set; p-values are corrected for all pairs of rows at all places (Bonferroni), "
+    "since the first row was chosen for its mean."
 )
 
 
@@ -42,7 +44,7 @@ class _Comparison:
     place: _Place
     counts: McNemar
     contrast: Contrast
-    p_holm: float | None
+    p: float | None
     seeds: int
 
 
@@ -54,7 +56,7 @@ def examples_table(boards: Iterable[Board]) -> Table:
     """
     comparisons = [each for board in boards for each in _compare_rows(board)]
     head = ("protocol", "dataset", "shots", "row", "against", "right alone", "wrong alone", "units", "difference",
-            "95% interval", "p (Holm)")  # fmt: skip
+            "95% interval", "p (Bonferroni)")  # fmt: skip
     body = [
         (
             *each.place,
@@ -63,7 +65,7 @@ def examples_table(boards: Iterable[Board]) -> Table:
             str(each.counts.units),
             text.points(each.contrast.estimate.mean),
             text.points_interval(each.contrast.estimate),
-            text.p_value(each.p_holm),
+            text.p_value(each.p),
         )
         for each in comparisons
     ]
@@ -77,9 +79,10 @@ def _compare_rows(board: Board) -> Iterator[_Comparison]:
     for dataset, shots, other in product(board.datasets, board.shots, ranked[1:]):
         comparison = _compare(board, (dataset, shots), ranked[0], other)
         found += [comparison] if comparison is not None else []
-    adjusted = holm([each.contrast.p for each in found])
-    for each, p in zip(found, adjusted, strict=True):
-        yield _Comparison(each.place, each.counts, each.contrast, p, each.seeds)
+    tests = comb(len(board.ranked), 2) * len(board.strata)
+    for each in found:
+        p = each.contrast.p
+        yield replace(each, p=None if p is None else min(1.0, tests * p))
 
 
 def _compare(board: Board, stratum: tuple[str, str], ours: LeaderRow, theirs: LeaderRow) -> _Comparison | None:
@@ -100,5 +103,5 @@ def _compare(board: Board, stratum: tuple[str, str], ours: LeaderRow, theirs: Le
 def _record(each: _Comparison) -> dict[str, Value]:
     counts, estimate = each.counts, each.contrast.estimate
     return {**each.place._asdict(), "better": counts.better, "worse": counts.worse, "units": counts.units,
-            "difference": estimate.mean, "low": estimate.low, "high": estimate.high, "p_holm": each.p_holm,
+            "difference": estimate.mean, "low": estimate.low, "high": estimate.high, "p_adjusted": each.p,
             "seeds": each.seeds}  # fmt: skip
