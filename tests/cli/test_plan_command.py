@@ -30,9 +30,10 @@ def test_a_dataset_may_be_written_in_any_case(command: Any, file: Callable[..., 
 def test_plan_tells_what_a_search_will_try(command: Any, file: Callable[..., Path]) -> None:
     path = file(methods=["linear_probe", "finetune"], search={"trials": 4}, shots=[5])
     said = command("plan", path)
-    assert "searching first: 0 of at most 4 trials done" in said.out
+    assert "searching first: 0 of at most 12 trials done, 60 trainings left, for 3 cells" in said.out, "five folds each"
+    assert "3 cells with the default settings, to tell what the searches gain" in said.out
     seen = json.loads(command("plan", path, "--json").out)
-    assert seen["trials"] == {"done": 0, "at_most": 4, "stale": 0}
+    assert seen["trials"] == {"done": 0, "at_most": 12, "trainings": 60, "stale": 0}
     assert "searching" not in command("plan", file()).out
 
 

@@ -59,7 +59,7 @@ def test_labels() -> None:
     description = cell().describe()
     assert description.label == "lora(rank=4) | conv4/random | digits | 5 shots | seed 0"
     trial = CellDescription.model_validate(STORED | {"trial": TRIAL, "shots": 1})
-    assert trial.label == "lora(rank=4) | conv4/random | digits | 1 shot | trial 7"
+    assert trial.label == "lora(rank=4) | conv4/random | digits | 1 shot | seed 0 | trial 7"
     assert [shots_label(shots) for shots in (0, 1, 2, "full")] == ["0 shots", "1 shot", "2 shots", "full"]
 
 

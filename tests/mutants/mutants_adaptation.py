@@ -438,7 +438,7 @@ MUTANTS = (
     ),
     Mutant(
         "adaptation: all methods are given the target's labels",
-        "tlbench.worker.fit_cell:fit_cell",
+        "tlbench.worker.fit_cell:_fit",
         "declared.constants.ORACLE",
         "True",
         OF_SUITES,

@@ -94,7 +94,7 @@ MUTANTS = (
     Mutant(
         "groups: another choice for full",
         "tlbench.data.sampling:draw_shots",
-        "(_VAL_OF_FULL,)",
+        "(VAL_OF_FULL,)",
         "(0.05,)",
         APART,
     ),

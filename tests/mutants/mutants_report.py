@@ -47,8 +47,8 @@ MUTANTS = [
     Mutant(
         "report: trials of a search count twice as dear",
         "tlbench.report.sections._search_rows:_search_row",
-        'trials["cost"].max()',
-        'trials["cost"].sum()',
+        'trials.groupby("key")["cost"].max().sum()',
+        'trials.groupby("key")["cost"].sum().sum()',
         f"{FIGURES}::test_the_search_is_told_by_trials_and_by_cost",
     ),
     Mutant(
@@ -103,27 +103,27 @@ MUTANTS = [
     Mutant(
         "report: two validators have one best trial",
         "tlbench.report.trials:trials_of_runs",
-        "(setting, run.options)",
-        '(setting, "")',
+        "(setting, run.options, run.search_key)",
+        '(setting, "", "")',
         f"{FIGURES}::test_trials_of_two_validators_share_nothing",
     ),
     Mutant(
         "report: two validators are one setting",
         "tlbench.report.sections._search_rows:search_rows",
-        '["setting", "criterion"]',
-        '["setting", "protocol"]',
+        '["setting", "seed", "criterion"]',
+        '["setting", "seed", "protocol"]',
         f"{FIGURES}::test_trials_of_two_validators_share_nothing",
     ),
     Mutant(
         "report: trainings of two validators are counted as one's",
         "tlbench.report.sections._search_figure:frame",
-        '["setting", "criterion"]',
-        '["setting"]',
+        '["setting", "seed", "criterion"]',
+        '["setting", "seed"]',
         f"{FIGURES}::test_trials_of_two_validators_share_nothing",
     ),
     Mutant(
         "report: settings of one name have one default",
-        "tlbench.report.sections._search_rows:is_default",
+        "tlbench.report.trials:is_default",
         'trials["key"] + trials["setting"]',
         'trials["setting"].map(str)',
         f"{FIGURES}::test_searches_of_one_name_have_a_default_each",
@@ -152,8 +152,8 @@ MUTANTS = [
     Mutant(
         "report: trials that failed take no turn",
         "tlbench.report.sections._search_figure:frame",
-        'trials.groupby(["setting", "criterion"])',
-        'trials.dropna(subset="value").groupby(["setting", "criterion"])',
+        'trials.groupby(["setting", "seed", "criterion"])',
+        'trials.dropna(subset="value").groupby(["setting", "seed", "criterion"])',
         f"{FIGURES}::test_the_search_is_told_by_trials_and_by_cost",
     ),
     Mutant(

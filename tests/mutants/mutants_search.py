@@ -13,6 +13,7 @@ OBJECTIVE, TUNED, OPTUNA = (
     "tlbench.search.samplers._tree_parzen",
 )
 OF_SPACE, OF_STUDIES = "tests/search/test_space.py", "tests/search/test_study.py"
+OF_TRIALS = "tests/worker/test_trials.py"
 OF_POPULATIONS, OF_SEGMENTS, OF_EPOCHS = (
     "tests/search/test_population.py",
     "tests/worker/test_segment_states.py",
@@ -57,7 +58,101 @@ MUTANTS = (
         "0.5",
         OF_SPACE,
     ),
-    Mutant("setting: draws of a final cell", f"{SETTING}:SEARCH_SEED", "2**31", "0", OF_STUDIES),
+    Mutant(
+        "setting: all seeds have one search",
+        f"{SETTING}:SearchProblem.key",
+        "[*self._setting(self.method).parts, self.seed, self.folds, *how]",
+        "[*self._setting(self.method).parts, self.folds, *how]",
+        OF_STUDIES,
+    ),
+    Mutant(
+        "setting: trials have another draw",
+        f"{SETTING}:SearchProblem.trial_cell",
+        "self.seed",
+        "self.seed + 1",
+        OF_TRIALS,
+    ),
+    Mutant(
+        "folds: validated on what was fitted to",
+        "tlbench.protocols.classification:_in_folds",
+        "rows[folds != fold.number]",
+        "rows",
+        OF_TRIALS,
+    ),
+    Mutant(
+        "folds: other ones in each trial",
+        f"{FIT}:_fit",
+        "fold=fold",
+        "fold=fold and Fold(int(cell.id, 16) % fold.count, fold.count)",
+        OF_TRIALS,
+    ),
+    Mutant(
+        "folds: groups torn", "tlbench.data.folds:assign_folds", "groups is None", "True", "tests/data/test_folds.py"
+    ),
+    Mutant(
+        "episodes: other ones in each trial",
+        f"{FIT}:_fit",
+        '"" if cell.trial is None else cell.trial.setting',
+        '""',
+        OF_TRIALS,
+    ),
+    Mutant(
+        "objective: half a standard error",
+        f"{OBJECTIVE}:beats_by_standard_error",
+        "more.sum() ** 2",
+        "4 * more.sum() ** 2",
+        OF_STUDIES,
+    ),
+    Mutant(
+        "objective: queries alone",
+        f"{OBJECTIVE}:beats_by_standard_error",
+        "(ours - theirs).sum(1)",
+        "(ours - theirs).flatten()",
+        OF_STUDIES,
+    ),
+    Mutant(
+        "study: the best in any case",
+        f"{STUDY}:Study.winner",
+        "self.default if self.keeps_default else self.best",
+        "self.best",
+        OF_STUDIES,
+    ),
+    Mutant("study: the best of all wins", f"{STUDY}:Study.keeps_default", "is False", "is None", OF_STUDIES),
+    Mutant(
+        "population: the default is replaced",
+        f"{POPULATION}:next_generation",
+        "| {r.id for r in trained if problem.is_default(r.trial)}",
+        "",
+        OF_POPULATIONS,
+    ),
+    Mutant(
+        "tuned: a kept default is another cell",
+        f"{SETTING}:SearchProblem.tuned_cell",
+        "or self.is_default(winner)",
+        "",
+        OF_STUDIES,
+    ),
+    Mutant(
+        "tuned: references are rows",
+        f"{TUNED}:planned_settings",
+        "and cell.id not in searches.references",
+        "",
+        OF_STUDIES,
+    ),
+    Mutant(
+        "report: references are rows",
+        "tlbench.report.references:split_references",
+        "(*place, method, seed) in listed",
+        "True",
+        "tests/report/test_references.py",
+    ),
+    Mutant(
+        "report: a kept default is no row",
+        "tlbench.report.references:split_references",
+        "seed in setting.kept",
+        "False",
+        "tests/report/test_references.py",
+    ),
     Mutant(
         "setting: budget decides the trials",
         f"{SETTING}:SearchProblem.key",
@@ -130,13 +225,13 @@ MUTANTS = (
     Mutant(
         "objective: the last of equal ones",
         f"{OBJECTIVE}:best_record",
-        "for value, record in known if value == top",
-        "for value, record in known[::-1] if value == top",
+        "max(known, key=_value)",
+        "max(known[::-1], key=_value)",
         OF_STUDIES,
     ),
     Mutant(
         "objective: cost ignored",
-        f"{OBJECTIVE}:best_record",
+        f"{OBJECTIVE}:cheapest_record",
         "min(close, key=price)",
         "max(close, key=price)",
         OF_STUDIES,
@@ -151,9 +246,9 @@ MUTANTS = (
     ),
     Mutant(
         "tuned: all methods wait",
-        f"{TUNED}:plan_searches.wait",
-        "if cell.method.key not in spaces:",
-        "if False:",
+        f"{TUNED}:plan_searches",
+        "frozenset(cell.id for cell in plan.cells if cell.method.key not in spaces)",
+        "frozenset()",
         OF_STUDIES,
     ),
     Mutant(
@@ -231,8 +326,8 @@ MUTANTS = (
     Mutant(
         "setting: ids do not know the segments",
         f"{SETTING}:SearchProblem.tuned_cell",
-        "() if winner is None else winner.segments",
-        "()",
+        "segments=winner.segments",
+        "segments=()",
         OF_POPULATIONS,
     ),
     Mutant(
@@ -363,9 +458,9 @@ MUTANTS = (
     ),
     Mutant(
         "study: chosen among all",
-        f"{STUDY}:Study.winner",
-        "ended if self._population is None else self._population.finalists",
-        "ended",
+        f"{STUDY}:Study._finalists",
+        "self._population is not None",
+        "False",
         OF_POPULATIONS,
     ),
     Mutant(
@@ -419,21 +514,21 @@ MUTANTS = (
     ),
     Mutant(
         "fit: segments share a network",
-        f"{FIT}:fit_cell.fit",
+        f"{FIT}:_fit.fit",
         "copy.deepcopy(inputs.backbone)",
         "backbone",
         OF_SEGMENTS,
     ),
     Mutant(
         "fit: segments begin by chance",
-        f"{FIT}:fit_cell",
-        "random_root=cell.random_root",
-        "random_root=cell.id",
+        f"{FIT}:_fit",
+        'cell.random_root if fold is None else f"{cell.random_root}/{fold.number}"',
+        "cell.id",
         OF_SEGMENTS,
     ),
     Mutant(
         "fit: segments before are left out",
-        f"{FIT}:fit_cell.fit",
+        f"{FIT}:_fit.fit",
         "for until, values in earlier:",
         "for until, values in ():",
         OF_SEGMENTS,
@@ -469,7 +564,7 @@ MUTANTS = (
     ),
     Mutant(
         "report: the first segment of the default",
-        "tlbench.report.sections._search_rows:is_default",
+        "tlbench.report.trials:is_default",
         '"max"',
         '"min"',
         OF_FIGURES,
@@ -543,8 +638,8 @@ MUTANTS = (
     Mutant("stale trials: failures are counted", f"{STALE}:stale_trials", 'each.status == "done"', "", OF_STALE),
     Mutant(
         "stale trials: the cells that they tuned are fresh",
-        "tlbench.suite.plan:Plan._is_stale",
-        "cell.winner is not None and cell.winner.setting in stale_searches",
+        "tlbench.suite.plan:Plan.status",
+        "cell.id in badly_tuned",
         "False",
         OF_STALE,
     ),

@@ -190,14 +190,14 @@ MUTANTS = (
     ),
     Mutant(
         "text: notes of a reading are lost",
-        "tlbench.worker.fit_cell:fit_cell",
+        "tlbench.worker.fit_cell:_fit",
         "*inputs.dataset.notes",
         "",
         _cells("test_a_note_says_that_a_tokeniser_does_not_know_the_texts"),
     ),
     Mutant(
         "text: notes of a pre-training are lost",
-        "tlbench.worker.fit_cell:fit_cell",
+        "tlbench.worker.fit_cell:_fit",
         "*pretraining_notes(cell.backbone, resources.artifacts)",
         "",
         _cells("test_a_note_says_that_a_tokeniser_does_not_know_the_texts"),

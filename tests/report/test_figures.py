@@ -31,7 +31,7 @@ from tlbench.report.sections import _search_figure as search
 from tlbench.report.sections import _search_scores as scores
 from tlbench.report.sections import backbones, cost, curves, shots
 from tlbench.report.sections._adaptation_choices import ValidatorChoices, ValidatorRow
-from tlbench.report.sections._search_rows import ChangedParameter, is_default, search_rows
+from tlbench.report.sections._search_rows import ChangedParameter, search_rows
 from tlbench.report.sections._search_table import search_table, values_text
 from tlbench.report.sections.leaderboard import trainings_of_rows
 from tlbench.store.mlflow.record_artifact import RecordDetails
@@ -201,7 +201,9 @@ def _trials(report: Report) -> pd.DataFrame:
             json.dumps({"lr": rest[0]}),
             False,
             *where,
+            0,
             1.0,
+            1,
             "",
             "",
             "accuracy",
@@ -230,26 +232,29 @@ def test_the_search_is_told_by_trials_and_by_cost(report: Report) -> None:
     assert search_costs(report.settings, _trials(report)) == {("classification", "lora", "a"): (8.0, "CPU")}
     mixed = _trials(report).assign(device=["CPU", "GPU", "CPU", "CPU"])
     assert search_costs(report.settings, mixed) == {("classification", "lora", "a"): (None, "")}
-    (found,) = search_rows(report.settings, _trials(report))
-    row = next(row for row in report.settings if (row.method, row.backbone, row.shots) == ("lora", "a", "5"))
+    (found,) = search_rows(report.cells, _trials(report))
+    cell = next(c for c in report.cells if (c.method, c.backbone, c.shots, c.seed) == ("lora", "a", "5", 0))
     assert (found.trials, found.stopped, found.failed, found.cost) == (4, 1, 1, 8.0)
     assert (found.default, found.winner, found.default_score, found.winner_score) == ({"lr": 1}, {"lr": 3}, 0.4, 0.7)
-    assert found.test == row.accuracy.mean
+    assert (found.seed, found.test) == (0, cell.accuracy)
+    shared = search_rows(report.cells, _trials(report).assign(seed=2**31))[0]
+    row = next(row for row in report.settings if (row.method, row.backbone, row.shots) == ("lora", "a", "5"))
+    assert shared.test == row.accuracy.mean, "a search of before was that of all seeds"
 
 
 def test_the_winner_of_a_search_is_the_trial_that_the_cells_took_their_values_from(report: Report) -> None:
     told = _trials(report).assign(winner=[True, False, False, False])
-    (found,) = search_rows(report.settings, told)
+    (found,) = search_rows(report.cells, told)
     assert (found.winner, found.winner_score, found.changes, found.unchanged) == ({"lr": 1}, 0.4, (), {"lr": 1})
     none = _trials(report).assign(status="failed", value=float("nan"))
-    assert search_rows(report.settings, none)[0].winner is None
+    assert search_rows(report.cells, none)[0].winner is None
 
 
 def test_a_search_is_told_by_what_it_changed(report: Report) -> None:
     values = {1: {"lr": 0.001, "depth": None, "rank": 8}, 3: {"lr": 0.00241161, "decay": 0.5, "rank": 8}}
     told = _trials(report)
     told["params"] = [json.dumps(values.get(number, {})) for number in told["trial"]]
-    (found,) = search_rows(report.settings, told)
+    (found,) = search_rows(report.cells, told)
     assert found.changes == (
         ChangedParameter("decay", (), (0.5,)),
         ChangedParameter("depth", (None,), ()),
@@ -257,7 +262,7 @@ def test_a_search_is_told_by_what_it_changed(report: Report) -> None:
     )
     assert found.unchanged == {"rank": 8}
     table = search_table([found])
-    assert table.parts[0].body[0][5] == "decay not used → 0.5, depth none → not used, lr 0.001 → 0.00241"
+    assert table.parts[0].body[0][6] == "decay not used → 0.5, depth none → not used, lr 0.001 → 0.00241"
     assert json.loads(str(table.records[0]["params"])) == values[3]
     assert json.loads(str(table.records[0]["default"])) == values[1]
     assert values_text((0.1, 0.05)) == "0.1, then 0.05"
@@ -270,19 +275,19 @@ def test_a_population_is_told_by_trainings_and_by_what_held_one_after_another(re
         trial=range(1, 7), value=[0.3, 0.2, 0.4, 0.5, 0.4, 0.5], status="done", share=1 / 3,
         params=[json.dumps(each[-1][1]) for each in legs], segments=[json.dumps(each) for each in legs],
     )  # fmt: skip
-    (found,) = search_rows(report.settings, told)
+    (found,) = search_rows(report.cells, told)
     assert (found.trials, found.default_score, found.winner_score) == (2, 0.4, 0.5)
     assert found.changes == (ChangedParameter("lr", (0.1,), (0.1, 0.08)),)
     assert found.unchanged == {"rank": 8}
     table = search_table([found])
-    assert table.parts[0].body[0][5] == "lr 0.1 → 0.1, then 0.08"
+    assert table.parts[0].body[0][6] == "lr 0.1 → 0.1, then 0.08"
     assert json.loads(str(table.records[0]["segments"])) == legs[-1]
     assert trainings_of_rows(report.settings, told) == {("classification", "lora", "a"): 2}
     frame = search.frame(told)
     assert frame["ended"].tolist() == [0.333, 0.667, 1.0, 1.333, 1.667, 2.0]
     assert frame["default"].isna().tolist() == [True, True, True, True, False, True]
     assert set(frame["status"]) == {search.PART}
-    early = search_rows(report.settings, told.iloc[:3])
+    early = search_rows(report.cells, told.iloc[:3])
     assert (early[0].winner_score, early[0].segments) == (0.4, ()), "the best of the generation that came farthest"
 
 
@@ -292,7 +297,7 @@ def test_scores_of_searches_keep_their_units_apart(report: Report) -> None:
     nats = accuracy.assign(
         criterion="information", value=accuracy["value"] * 3, best=accuracy["best"] * 3, protocol="z"
     )
-    (only,) = search_rows(report.settings, nats)
+    (only,) = search_rows(report.cells, nats)
     assert (only.criterion, only.default_score, only.winner_score) == (
         "information",
         pytest.approx(1.2),
@@ -312,8 +317,8 @@ def test_scores_of_searches_keep_their_units_apart(report: Report) -> None:
     spec = search.chart(frame).to_dict(validate=False)
     assert spec["resolve"]["scale"]["y"] == "independent"
     assert "'validation score'" in str(spec)
-    table = search_table(search_rows(report.settings, both))
-    told = [(part.title, part.head[6:8], [row[6:8] for row in part.body]) for part in table.parts]
+    table = search_table(search_rows(report.cells, both))
+    told = [(part.title, part.head[7:9], [row[7:9] for row in part.body]) for part in table.parts]
     assert told == [
         (
             "Chosen settings, by accuracy",
@@ -356,7 +361,7 @@ def test_searches_of_one_name_have_a_default_each(report: Report) -> None:
         params=[json.dumps(each) for each in values],
         segments=[json.dumps([[3 * number, each]]) for number, each in zip([1, 2, 1, 2], values, strict=True)],
     )
-    assert is_default(both).tolist() == [False, True, True, False], "the one came farther than the other"
+    assert trials.is_default(both).tolist() == [False, True, True, False], "the one came farther than the other"
 
 
 def test_trials_of_two_validators_share_nothing() -> None:
@@ -374,7 +379,7 @@ def test_trials_of_two_validators_share_nothing() -> None:
     assert frame["criterion"].tolist() == ["information", "source_accuracy", "source_accuracy"]
     assert frame["best"].tolist() == [2.1, 0.6, 0.9]
     assert frame["cost"].tolist() == [1.0, 1.0, 2.0]
-    assert [(each.criterion, each.default_score, each.winner_score) for each in search_rows(made.settings, frame)] == [
+    assert [(each.criterion, each.default_score, each.winner_score) for each in search_rows(made.cells, frame)] == [
         ("information", 2.1, 2.1),
         ("source_accuracy", 0.6, 0.9),
     ]

@@ -245,7 +245,7 @@ def test_a_search_has_its_table_and_its_column() -> None:
     name = trials.setting_name("classification", "lora", "resnet18/random", "digits", "5")
     where = ("classification", "resnet18/random", "digits", "5")
     values = ['{"lr": 0.1, "decay": null}', '{"lr": 1.23456e-05, "wd": "<b>"}']
-    rest = (1.0, "", "", "accuracy", {}, "lora", "", "", 1.0, "GPU")
+    rest = (0, 1.0, 1, "", "", "accuracy", {}, "lora", "", "", 1.0, "GPU")
     rows = [
         (name, "lora", n, 0.6, 0.6, 1.0, float(n), "done", values[n > 1], n == 2, *where, *rest) for n in range(1, 17)
     ]

@@ -219,6 +219,9 @@ def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError("the server does not answer")
 
 
+_FRAMES = ("done", "place", "trials", "references")
+
+
 @pytest.mark.usefixtures("no_credentials")
 def test_server_and_file_tell_the_same(server: str, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(from_rest, "_PAGE", 20)  # three pages
@@ -226,7 +229,7 @@ def test_server_and_file_tell_the_same(server: str, store: str, monkeypatch: pyt
     pd.testing.assert_frame_equal(
         over_http.done.sort_values("run_id", ignore_index=True), from_file.done.sort_values("run_id", ignore_index=True)
     )
-    same = [field.name for field in dataclasses.fields(data.Results) if field.name not in ("done", "place", "trials")]
+    same = [field.name for field in dataclasses.fields(data.Results) if field.name not in _FRAMES]
     assert [getattr(over_http, name) for name in same] == [getattr(from_file, name) for name in same]
     assert (
         len(from_file.details) >= len(LEVEL) * len(BONUS) * len(SEEDS) - 2

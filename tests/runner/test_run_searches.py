@@ -20,7 +20,7 @@ from tlbench.core.record import STOPPED, Record
 from tlbench.planning.prepare import prepare
 from tlbench.planning.search_results import search_results
 from tlbench.report.results import load
-from tlbench.search.objective import VALUE_CURVE, best_record
+from tlbench.search.objective import VALUE_CURVE, beats_by_standard_error, best_record
 from tlbench.search.study import Study
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.ledger import Ledger
@@ -50,6 +50,7 @@ SUITE = {
         "trials": TRIALS,
         "searcher": "optuna",
         "scheduler": "asha",
+        "fold_below": 0,
         # Four layer groups and the head in six epochs: two epochs a stage do not fit, so half of these trials fail.
         "space": {
             "gradual_unfreezing": {
@@ -114,23 +115,23 @@ def test_a_search_that_is_killed_again_and_again_finds_the_same(
         name: record.cost.started for name, record in before.items()
     }, "no trial that had ended was run again"
     found = {each["setting"]: each for each in json.loads(again.stdout)}
-    assert len(found) == 4
+    assert len(found) == 8, "two methods, two budgets, two seeds"
     for each in found.values():
-        assert bool(each["note"]) == each["setting"].endswith("1 shot")
+        assert bool(each["note"]) == (" | 1 shot | " in each["setting"])
 
 
 def check_what_is_stored(workspace: Path) -> None:
     tried, cells = trials(workspace), [record for record in stored(workspace) if record.cell.trial is None]
     assert all(record.status == "done" for record in cells)
-    assert len(cells) == 12
-    assert {seed for record in tried.values() if (seed := record.cell.seed) in (0, 1)} == set()
+    assert {record.cell.seed for record in tried.values()} == {0, 1}
+    assert {record.trial.folds for record in tried.values()} == {1}, "the suite says so"
     by_setting: dict[str, list[Record]] = {}
     for record in tried.values():
         if record.outcome is not None:
             assert record.outcome.scores == {}, "the test stays sealed"
             assert (record.outcome.tests, record.outcome.correct) == (0, "")
         by_setting.setdefault(record.cell.trial.setting, []).append(record)
-    assert sorted(map(len, by_setting.values())) == [1, 1, TRIALS, TRIALS]
+    assert sorted(map(len, by_setting.values())) == [1] * 4 + [TRIALS] * 4
     failed = [record for record in tried.values() if record.status == "failed"]
     assert failed, "some of the unfreezing schedules do not fit"
     assert all("thaws in 5 stages" in (record.error or {})["message"] for record in failed)
@@ -140,16 +141,19 @@ def check_what_is_stored(workspace: Path) -> None:
         assert record.outcome is not None
         assert [share for share, _ in record.outcome.curves[VALUE_CURVE]] in ([1], [1, 3])
         assert len(record.outcome.curves["val_accuracy"]) in (1, 2, 6)
-    for record in cells:
-        if record.cell.method == "linear_probe" or record.cell.shots == 1:
-            assert record.cell.winner is None
-            continue
+    tuned = [record for record in cells if record.cell.winner is not None]
+    assert all(record.cell.shots == 5 and record.cell.method != "linear_probe" for record in tuned)
+    assert len(cells) == 12 + len(tuned), "the default is there beside every other winner"
+    for record in tuned:
         found = record.cell.winner
-        best = best_record(sorted(by_setting[found.setting], key=lambda each: each.cell.trial.number), "accuracy")
+        first, *others = sorted(by_setting[found.setting], key=lambda each: each.cell.trial.number)
+        best = best_record([first, *others])
         assert best is not None
         assert best.cell.trial == found
+        assert first.status == "failed" or beats_by_standard_error(best, first)
         assert found.values.items() <= record.cell.params.items()
         assert record.cell.method_label.endswith("tuned)")
+        assert record.cell.seed == best.cell.seed
 
 
 def check_what_mlflow_has(workspace: Path) -> None:
@@ -163,12 +167,22 @@ def check_what_mlflow_has(workspace: Path) -> None:
     children = [run for run in runs.values() if "tlbench.trial" in run.data.tags]
     assert len(children) == len(trials(workspace))
     parents = {run.data.tags["mlflow.parentRunId"] for run in children}
-    assert len(parents) == 4
+    assert len(parents) == 8
     assert all("tlbench.search" in runs[name].data.tags for name in parents)
     crowned = [run for run in children if run.data.tags.get("tlbench.winner") == "true"]
-    assert len(crowned) == 2
+    tuned = sum(record.cell.winner is not None for record in stored(workspace))
+    assert len(crowned) == tuned
     results = load("searched", uri)
-    assert len(results.done) == 12
+    assert len(results.done) == results.planned == 12, "references are no rows"
+    assert len(results.references) == 8
+    assert set(results.done["method_label"]) == {
+        "finetune(epochs=18, tuned)",
+        "gradual_unfreezing(epochs=6, order=top_down, tuned)",
+        "linear_probe",
+    }
+    assert results.trials.loc[results.trials["winner"], "key"].nunique() == 8
+    kept = results.references["of"] == results.references["cell"]
+    assert kept.sum() == 8 - tuned
     assert len(results.trials) == len(children)
     assert set(results.trials["status"]) == {"done", "stopped", "failed"}
     assert not results.failed
@@ -190,7 +204,7 @@ def test_a_population_goes_on_where_it_was_and_is_the_same_without_a_cluster(
         study.take(trial.number, records[trial.number])
     shutil.rmtree(decoded / STATES)
     assert len(records) == 9
-    assert study.best_trial is not None
+    assert study.winning_trial is not None
 
     workspace = tmp_path / "workspace"
     workspace.mkdir()
@@ -204,15 +218,17 @@ def test_a_population_goes_on_where_it_was_and_is_the_same_without_a_cluster(
     assert {name: each.digest for name, each in found.items()} == {r.id: r.digest for r in records.values()}
     for number in range(1, 6):
         assert found[records[number].id].cost == records[number].cost, "it was not run again"
-    (final,) = (record for record in stored(workspace) if record.cell.trial is None)
-    assert final.id == setting.tuned_cell(study.best_trial, 0).id
-    assert final.cell.winner == study.best_trial
+    final, *_ = sorted(
+        (record for record in stored(workspace) if record.cell.trial is None), key=lambda each: each.cell.winner is None
+    )
+    assert final.id == setting.tuned_cell(study.winning_trial).id
+    assert final.cell.winner == (None if study.keeps_default else study.winning_trial)
     assert not list((decoded / STATES).iterdir()), "the search is over"
     with Ledger(workspace / "ledger.sqlite") as ledger:
         (result,) = search_results(prepared.searches, ledger)
-    assert (result.trials, result.failed, result.best_trial) == (3, 0, study.best_trial.number)
+    assert (result.trials, result.failed, result.chosen_trial) == (3, 0, study.winning_trial.number)
     results = load("population", f"sqlite:///{workspace / 'mlflow.db'}").trials
     assert len(results) == 9
     assert set(results["status"]) == {"done"}
     assert results["share"].tolist() == [1 / 3] * 9
-    assert results[results["winner"]]["trial"].tolist() == [study.best_trial.number]
+    assert results[results["winner"]]["trial"].tolist() == [study.winning_trial.number]

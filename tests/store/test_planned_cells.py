@@ -24,7 +24,9 @@ TEXT = st.text(max_size=5)
 SEEDS = st.lists(st.integers(0, 2**31 - 1), max_size=4, unique=True).map(tuple)
 
 
-@given(st.lists(st.builds(PlannedSetting, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, SEEDS, TEXT, TEXT), max_size=8))
+@given(
+    st.lists(st.builds(PlannedSetting, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, SEEDS, TEXT, TEXT, TEXT, SEEDS), max_size=8)
+)
 def test_any_plan_comes_back(settings: list[PlannedSetting]) -> None:
     assert read_plan_tags(plan_tags(settings, 50)) == tuple(settings)
 

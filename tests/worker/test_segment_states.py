@@ -38,7 +38,7 @@ METHODS: dict[str, dict[str, Any]] = {
 @pytest.fixture
 def setting(tmp_path: Path, decoded: Path) -> Any:
     def create(method: dict[str, Any]) -> SearchProblem:
-        (only,) = prepared(tmp_path, decoded, {"methods": [method]}, scheduler="pbt").searches.problems.values()
+        only, *_ = prepared(tmp_path, decoded, {"methods": [method]}, scheduler="pbt").searches.problems.values()
         return only
 
     return create
@@ -146,11 +146,11 @@ def test_a_cell_that_is_killed_in_any_segment_ends_as_if_nothing_had_happened(
 ) -> None:
     here = setting(METHODS["adamw"])
     segments = extend_to_end(generations(here, *others(here))[2].segments)
-    cell = here.tuned_cell(Trial(here.key, 3, others(here)[2], segments), 0)
+    cell = here.tuned_cell(Trial(here.key, 3, others(here)[2], segments))
     straight = run_cell(cell, new_machine())
     assert straight.outcome is not None
     assert straight.outcome.scores["accuracy"] > 0.1
-    plain = outcome(here.tuned_cell(Trial(here.key, 3, others(here)[2]), 0), new_machine())
+    plain = outcome(here.tuned_cell(Trial(here.key, 3, others(here)[2])), new_machine())
     assert plain.curves["train_loss"] != straight.outcome.curves["train_loss"]
 
     cache, epochs = new_machine(), []

@@ -14,7 +14,7 @@ from tlbench.planning.search_results import SearchResult
 
 
 def search_json(results: Iterable[SearchResult]) -> list[dict[str, Any]]:
-    """Return one mapping a setting."""
+    """Return one mapping a search, which is of one setting and seed."""
     return [
         {
             "setting": each.label,
@@ -23,7 +23,9 @@ def search_json(results: Iterable[SearchResult]) -> list[dict[str, Any]]:
             "seconds": each.seconds,
             "start": each.default_score,
             "best": each.best_score,
-            "number": each.best_trial,
+            "number": each.chosen_trial,
+            "keeps_default": each.keeps_default,
+            "trainings": each.trainings,
             "values": each.values,
             "segments": each.segments,
             "note": each.note,
@@ -33,14 +35,15 @@ def search_json(results: Iterable[SearchResult]) -> list[dict[str, Any]]:
 
 
 def search_table(results: Iterable[SearchResult]) -> Table:
-    """Return one row a setting: its budget, the validation scores of the default and of the best, and its values."""
-    table = Table(title="validation score of the default and of the winner", box=None, title_justify="left")
-    for name in ("setting", "trials", "failed", "time", "default", "best", "chosen"):
+    """Return one row a search: its budget, validation scores of the default and the best, and the choice."""
+    table = Table(title="validation score of the default and of the best trial", box=None, title_justify="left")
+    for name in ("setting", "trials", "trainings", "failed", "time", "default", "best", "chosen"):
         table.add_column(name, justify="left" if name in ("setting", "chosen") else "right", overflow="fold")
     for each in results:
         table.add_row(
             escape(each.label),
             f"{each.trials:.3g}",
+            f"{each.trainings:.3g}",
             str(each.failed or ""),
             f"{each.seconds:.3g} s",
             _score(each.default_score),
@@ -53,7 +56,9 @@ def search_table(results: Iterable[SearchResult]) -> Table:
 def _chosen(result: SearchResult) -> str:
     values = describe_course(result.values, result.segments, _short)
     chosen = result.note or ", ".join(f"{key}={_short(value)}" for key, value in values.items())
-    return f"{chosen} (the default)" if result.best_trial == 1 else chosen
+    if result.keeps_default:
+        return f"{chosen} (the default, beaten by less than a standard error)"
+    return f"{chosen} (the default)" if result.chosen_trial == 1 else chosen
 
 
 def _score(value: float | None) -> str:

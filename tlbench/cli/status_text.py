@@ -31,7 +31,11 @@ def status_lines(status: SuiteStatus) -> Iterator[str]:
     trials = status.trials
     if trials.at_most:
         done = f"{trials.done} of at most {trials.at_most} trials done"
-        yield f"  searching first: {done}, for {words.cells(trials.waiting_cells)}"
+        left = f"{trials.trainings} training{'s' * (trials.trainings != 1)} left"
+        yield f"  searching first: {done}, {left}, for {words.cells(trials.waiting_cells)}"
+    references = sum(cell.id in status.prepared.searches.references for cell in status.prepared.plan.cells)
+    if references:
+        yield f"  {words.cells(references)} with the default settings, to tell what the searches gain"
     if status.cells.todo:
         yield from _cost_lines(status.cost)
     yield from (f"  {line}" for line in limit_lines(status.budget))
@@ -70,7 +74,12 @@ def status_json(status: SuiteStatus) -> dict[str, Any]:
         "gpu_hours": status.cost.gpu_hours,
         "estimates": dict(status.cost.sources),
         "todo_ids": [cell.id for cell in status.cells.todo],
-        "trials": {"done": status.trials.done, "at_most": status.trials.at_most, "stale": status.stale_trials},
+        "trials": {
+            "done": status.trials.done,
+            "at_most": status.trials.at_most,
+            "trainings": status.trials.trainings,
+            "stale": status.stale_trials,
+        },
     }
 
 

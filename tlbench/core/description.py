@@ -53,6 +53,7 @@ class Trial:
         segments: The segments of its training up to its end, if values change on the way; those of the last segment are
             ``values``.
         parent: Number of the trial whose training it continues; None where it starts from the beginning.
+        folds: Number of folds in which it is validated, and of trainings that it takes; 1 is the part that is held out.
     """
 
     setting: str
@@ -60,19 +61,22 @@ class Trial:
     values: Values
     segments: tuple[Segment, ...] = ()
     parent: int | None = None
+    folds: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """Return the stored form."""
         stored: dict[str, Any] = {"setting": self.setting, "number": self.number, "values": self.values}
         if self.segments:
             stored["legs"] = [[segment.until, segment.values] for segment in self.segments]
-        return stored if self.parent is None else stored | {"parent": self.parent}
+        stored |= {"parent": self.parent} if self.parent is not None else {}
+        return stored | ({"folds": self.folds} if self.folds > 1 else {})
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Trial:
         """Read the stored form."""
         segments = tuple(Segment(*each) for each in stored.get("legs", ()))
-        return cls(stored["setting"], stored["number"], stored["values"], segments, stored.get("parent"))
+        parent, folds = stored.get("parent"), stored.get("folds", 1)
+        return cls(stored["setting"], stored["number"], stored["values"], segments, parent, folds)
 
 
 class CellDescription(Settings):
@@ -125,8 +129,8 @@ class CellDescription(Settings):
     @property
     def label(self) -> str:
         """The one sentence that names a cell in terminals, MLflow and reports."""
-        which = f"seed {self.seed}" if self.trial is None else f"trial {self.trial.number}"
-        return f"{self.setting_label} | {which}"
+        which = "" if self.trial is None else f" | trial {self.trial.number}"
+        return f"{self.setting_label} | seed {self.seed}{which}"
 
     @property
     def setting_label(self) -> str:

@@ -20,6 +20,9 @@ class PlannedSetting:
         seeds: One for each cell.
         fingerprint: Hash of the dataset's decoded content.
         execution: Precision and workers where they are not the defaults, as canonical JSON.
+        tuned_from: Of a searched setting, the label that the method has with the suite's own parameters; else empty. A
+            cell of that label is planned beside each of its cells, and is no row.
+        kept: Seeds whose search kept those parameters: their cell has that label, and is the row's.
     """
 
     protocol: str
@@ -31,11 +34,16 @@ class PlannedSetting:
     seeds: tuple[int, ...]
     fingerprint: str = ""
     execution: str = "{}"
+    tuned_from: str = ""
+    kept: tuple[int, ...] = ()
 
 
 def merge_settings(settings: Iterable[PlannedSetting]) -> tuple[PlannedSetting, ...]:
     """Return settings each once, with all seeds under which they are listed, in the order in which they come."""
     seeds: dict[PlannedSetting, dict[int, None]] = {}
+    kept: dict[PlannedSetting, dict[int, None]] = {}
     for each in settings:
-        seeds.setdefault(replace(each, seeds=()), {}).update(dict.fromkeys(each.seeds))
-    return tuple(replace(each, seeds=tuple(own)) for each, own in seeds.items())
+        setting = replace(each, seeds=(), kept=())
+        seeds.setdefault(setting, {}).update(dict.fromkeys(each.seeds))
+        kept.setdefault(setting, {}).update(dict.fromkeys(each.kept))
+    return tuple(replace(each, seeds=tuple(own), kept=tuple(kept[each])) for each, own in seeds.items())

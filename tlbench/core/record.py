@@ -36,6 +36,20 @@ class Footprint(Settings):
     stored_bytes: int = Field(ge=0)
 
 
+class ValidationAnswers(Settings):
+    """Which answers on validation were right, one by one, in an order that all trials of a search share.
+
+    Attributes:
+        count: Number of answers.
+        correct: One bit an answer (see :func:`pack_bits`).
+        group: Consecutive answers that belong together (queries of one episode), 1 when each is alone.
+    """
+
+    count: int = Field(ge=1)
+    correct: str
+    group: int = Field(1, ge=1)
+
+
 class Outcome(Settings):
     """The part of a record that is the same whenever and wherever the cell runs, bit for bit on CPU.
 
@@ -57,6 +71,7 @@ class Outcome(Settings):
         logits: Hash of the test logits, which shows whether two runs agree to the last bit.
         footprint: What the fitted method costs to keep.
         notes: Warnings the method or the protocol raised.
+        answers: Answers on validation, of trials of a search; None where there are none, and then not stored.
     """
 
     scores: dict[str, float]
@@ -72,13 +87,15 @@ class Outcome(Settings):
     logits: str = ""
     footprint: Footprint | None = None
     notes: tuple[str, ...] = ()
+    answers: ValidationAnswers | None = None
 
     @model_serializer(mode="wrap")
     def _to_stored(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out ``test_classes`` where there are none, so that earlier records keep their digests."""
+        """Leave out ``test_classes`` and ``answers`` where there are none, so that older records keep their digests."""
         stored: dict[str, Any] = handler(self)
-        if not stored.get("test_classes", True):
-            del stored["test_classes"]
+        for name in ("test_classes", "answers"):
+            if not stored.get(name, True):
+                del stored[name]
         return stored
 
 

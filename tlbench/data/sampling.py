@@ -15,12 +15,10 @@ from tlbench.core.class_splits import TEST_OF_TWO, deal_classes
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import derive_seed
 from tlbench.core.info import DatasetInfo, Shots
+from tlbench.core.label_budget import VAL_OF_FULL, VAL_OF_SHOTS, validation_of_shots
 from tlbench.data.validation_groups import groups_apart
 
 Rows = NDArray[np.int64]
-
-_VAL_OF_SHOTS = 0.2
-_VAL_OF_FULL = 0.1
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def draw_shots(
     keys = _raw(derive_seed("shots", info.fingerprint, seed), len(labels))[pool]
     apart = np.zeros(len(pool), bool)
     if groups is not None:
-        fractions = (_VAL_OF_FULL,) if shots == "full" else (_VAL_OF_FULL, _VAL_OF_SHOTS)
+        fractions = (VAL_OF_FULL,) if shots == "full" else (VAL_OF_FULL, VAL_OF_SHOTS)
         apart = groups_apart(labels[pool], groups[pool], fractions, derive_seed("groups", info.fingerprint, seed))
     order = np.lexsort((keys, apart, labels[pool]))
     of_class, count = labels[pool][order], np.bincount(labels[pool], minlength=int(labels.max(initial=-1)) + 1)
@@ -114,11 +112,11 @@ def draw_shots(
     own = source_val if shots == "full" and source_val is not None and len(source_val) else None
     _refuse_few(count, np.unique(labels), shots, own is not None, info.classes)
     if shots != "full":
-        for_val = np.full_like(count, max(1, round(_VAL_OF_SHOTS * shots)) if shots > 1 else 0)
+        for_val = np.full_like(count, validation_of_shots(shots))
         budget = np.full_like(count, shots)
     else:
         whole = np.bincount(labels[pool][apart], minlength=len(count))
-        part = np.where((whole > 0) & (whole < count), whole, np.maximum(1, np.round(_VAL_OF_FULL * count)).astype(int))
+        part = np.where((whole > 0) & (whole < count), whole, np.maximum(1, np.round(VAL_OF_FULL * count)).astype(int))
         for_val = np.zeros_like(count) if own is not None else part
         budget = count
     end = budget if groups is None else count

@@ -12,7 +12,7 @@ from tlbench.planning.catalog import full_catalog
 from tlbench.planning.check_tasks import check_tasks
 from tlbench.planning.open_datasets import DatasetOpener
 from tlbench.planning.resolve_backbones import resolve_backbones
-from tlbench.planning.search_plan import Searches, plan_searches, read_studies, with_winners
+from tlbench.planning.search_plan import Searches, plan_searches, read_studies, unfolded, with_winners
 from tlbench.search.problem import mark_tuned
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.ledger import Ledger
@@ -102,6 +102,7 @@ def _plan(
         baseline=tuned.get(baseline, baseline),
         warnings=(
             *ends_no_trial(suite, catalog),
+            *unfolded(searches),
             *(f"{c.info.name}: {text}" for c in datasets.values() for text in c.info.warnings),
         ),
         searches=searches,

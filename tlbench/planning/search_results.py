@@ -14,18 +14,20 @@ from tlbench.store.ledger import Ledger
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What the search of a setting has found so far.
+    """What the search of a setting and seed has found so far.
 
     Attributes:
-        label: Of the setting.
+        label: Of setting and seed.
         trials: Number of trials that ended, failed ones too, in trainings: a segment counts as its share of one.
         failed: Number of those that failed.
         seconds: Device-seconds of all of them.
         default_score: Validation score of the default configuration; None where it has none.
         best_score: Validation score of the best trial; None where there is none.
-        best_trial: Its number; 0 where there is none.
+        chosen_trial: Number of the trial whose values the cell gets; 0 where there is none.
         values: Its values; where they changed during the training, those of the end.
         segments: How they changed; empty where they did not.
+        keeps_default: Whether that is the default though another is better, by less than a standard error.
+        trainings: Number of trainings that the trials took: one for each fold.
         note: Why there was nothing to search, if so.
     """
 
@@ -35,9 +37,11 @@ class SearchResult:
     seconds: float
     default_score: float | None
     best_score: float | None
-    best_trial: int
+    chosen_trial: int
     values: dict[str, Any]
     segments: Segments = ()
+    keeps_default: bool = False
+    trainings: float = 0.0
     note: str = ""
 
 
@@ -47,7 +51,7 @@ def search_results(searches: Searches, ledger: Ledger) -> list[SearchResult]:
 
 
 def _result(study: Study) -> SearchResult:
-    best, default, trial = study.winner, study.default, study.best_trial
+    best, default, trial = study.best, study.default, study.winning_trial
     return SearchResult(
         label=study.problem.label,
         trials=len(study.records) / study.problem.trials_per_training,
@@ -55,8 +59,10 @@ def _result(study: Study) -> SearchResult:
         seconds=study.spent,
         default_score=None if default is None else value_of(default.outcome),
         best_score=None if best is None else value_of(best.outcome),
-        best_trial=0 if trial is None else trial.number,
+        chosen_trial=0 if trial is None else trial.number,
         values={} if trial is None else trial.values,
         segments=() if trial is None else trial.segments,
+        keeps_default=study.keeps_default,
+        trainings=len(study.records) / study.problem.trials_per_training * study.problem.folds,
         note="no validation within the label budget" if study.blind else "",
     )

@@ -13,6 +13,7 @@ from tlbench.planning.budget import Budget, budget_of
 from tlbench.planning.prepare import PreparedSuite
 from tlbench.planning.search_plan import read_studies
 from tlbench.planning.stale_searches import plan_status, stale_trials
+from tlbench.search.study import Study
 from tlbench.store.ledger import Ledger
 from tlbench.suite.plan import PlanStatus
 
@@ -23,11 +24,13 @@ class TrialProgress(NamedTuple):
     Attributes:
         done: Number of trials that have ended.
         at_most: Number of trials that they can come to.
+        trainings: Number of trainings that the trials left can take: one for each fold, a third for a segment.
         waiting_cells: Number of cells that wait for them.
     """
 
     done: int
     at_most: int
+    trainings: int
     waiting_cells: int
 
 
@@ -74,15 +77,22 @@ def suite_status(prepared: PreparedSuite, ledger: Ledger) -> SuiteStatus:
     """Return the status of a suite by the results in the ledger."""
     cells = plan_status(prepared, ledger)
     studies = [s for s in read_studies(prepared.searches.needed_by(cells.todo), ledger).values() if not s.ended]
+    left = [cell for study in studies for cell in _trainings_left(study)]
     trials = TrialProgress(
         done=sum(len(study.records) for study in studies),
         at_most=sum(study.max_trials for study in studies),
+        trainings=len(left),
         waiting_cells=sum(cell.id in prepared.searches.waiting for cell in cells.todo),
     )
-    left = [study.problem.trial(n, {}) for study in studies for n in range(len(study.records), study.max_trials)]
     cost = Timings(ledger.durations()).total([*cells.todo, *left], prepared.suite.resources)
     stale = sum(stale_trials(prepared, ledger).values())
     return SuiteStatus(prepared, cells, trials, cost, budget_of(prepared, ledger), stale)
+
+
+def _trainings_left(study: Study) -> list[Cell]:
+    """Return a cell for each training that the trials left of a search can take."""
+    problem, trials = study.problem, study.max_trials - len(study.records)
+    return [problem.trial(1, {})] * (-(-trials // problem.trials_per_training) * problem.folds)
 
 
 def failure_reasons(prepared: PreparedSuite, ledger: Ledger) -> list[FailureReason]:

@@ -53,6 +53,7 @@ class ProtocolConstants(Settings):
 
     VERSION: int = Field(ge=1, description="raised when its draws or scores change meaning")
     PAIRS: bool = Field(False, description="whether its datasets have a source and a target")
+    FOLDS: bool = Field(False, description="whether a search may validate in folds of the label budget (ctx.fold)")
     LEAST_SHOTS: int = Field(1, ge=0, description="smallest number of shots")
     USUAL_SHOTS: tuple[Shots, ...] | None = Field(None, description="shots of a grid that names none")
     QUICK: dict[str, Any] = Field({}, description="options with which contract tests run it in about a second")

@@ -26,12 +26,13 @@ from tlbench.core.record import MOST_CLASSES, Outcome, pack_classes
 from tlbench.data.dataset import Dataset, Split, Task, take
 from tlbench.data.sampling import Episodes, EpisodeShape, draw_episodes
 from tlbench.training.context import Context
-from tlbench.training.fewshot.episodes import episode_inputs, episode_labels, episode_logits
+from tlbench.training.fewshot.episodes import episode_inputs, episode_labels, episode_logits, validation_episodes
 from tlbench.training.outcomes import scored_outcome, validation_outcome
 from tlbench.training.predictor import EmbeddingEpisodeLearner, EpisodeLearner
 
 QUICK = {"ways": 2, "queries": 3, "episodes": 20}
 VERSION = 2  # version 1 had the queries in the order of their classes
+_VALIDATION_EPISODES = 200  # of a trial, whatever its method validates on while it trains
 _CHECKED = 4  # episodes that are also solved with fewer queries, and examples that are also embedded by themselves
 _TOLERANCE = 1e-3  # relative to the largest value: rounding differences between kernels for other batch sizes
 
@@ -84,7 +85,7 @@ def run(
     if not ctx.group.is_first:
         return None
     if ctx.validation_only:
-        return validation_outcome(ctx, learner.footprint())
+        return _validated(info, task, learner, ctx)
     options = Options(**info.options)
     assert isinstance(info.shots, int)
     test = _examples(dataset, test_classes)
@@ -128,6 +129,17 @@ def _classes_of_queries(episodes: Episodes, labels: Tensor, test_classes: tuple[
         return ""
     positions = np.take_along_axis(episodes.classes, labels.numpy(), axis=1)
     return pack_classes(np.array(test_classes)[positions].flatten().tolist())
+
+
+def _validated(info: TaskInfo, task: Task, learner: EpisodeLearner, ctx: Context) -> Outcome:
+    """Score a trial on episodes of the validation classes, which are the same for all trials of a search."""
+    episodes = validation_episodes(info, task.val, _VALIDATION_EPISODES, ctx)
+    if episodes is None or task.val is None:
+        return validation_outcome(ctx, learner.footprint())
+    inputs = episode_inputs(learner, task.val, ctx)
+    logits, labels = score(learner, inputs, episodes, ctx.validation_seed("order"), ctx.device)
+    answers = logits.flatten(0, 1), labels.flatten()
+    return validation_outcome(ctx, learner.footprint(), answers, group=labels.shape[1])
 
 
 def score(

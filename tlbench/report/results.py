@@ -15,6 +15,7 @@ from tlbench.core.info import Shots
 from tlbench.core.not_applicable import NotApplicable
 from tlbench.core.planned_setting import PlannedSetting, merge_settings
 from tlbench.report.environments import Environment
+from tlbench.report.references import mark_kept, split_references
 from tlbench.report.trials import empty_trials, split_trials, trials_of_runs
 from tlbench.store.addresses import for_pages, without_credentials
 from tlbench.store.mlflow.readers import open_reader
@@ -68,6 +69,8 @@ class Results:
         experiment: MLflow's id of the suite's experiment.
         details: Curves and answers by cell, of the cells whose records were read whole.
         trials: What a search tried, one row a trial (see :mod:`tlbench.report.trials`).
+        references: Cells with the default settings that tuned ones are held against, which are no rows
+            (:func:`tlbench.report.references.split_references`).
         unread: Runs whose records were left unread, as too many: ``details`` lacks them.
         planned_settings: The settings of the cells that the suite asks for, with their seeds; None for what was stored
             before they were.
@@ -88,6 +91,7 @@ class Results:
     trials: pd.DataFrame = field(default_factory=empty_trials)
     unread: int = 0
     planned_settings: tuple[PlannedSetting, ...] | None = None
+    references: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def load(suite: str, uri: str) -> Results:
@@ -144,6 +148,8 @@ def tidy(suite: str, place: str, stored: StoredExperiment) -> Results:
     done = pd.DataFrame(rows, columns=_columns(rows))
     done[list(NUMBERS)] = done[list(NUMBERS)].astype("float64")
     plan = stored.plan
+    tried = trials_of_runs(trials)
+    done, references = split_references(done, plan.settings, tried)
     return Results(
         suite=suite,
         place=place,
@@ -157,9 +163,10 @@ def tidy(suite: str, place: str, stored: StoredExperiment) -> Results:
         notes=tuple(notes),
         experiment=stored.id,
         details={run.cell: run.details for run in finished if run.details is not None},
-        trials=trials_of_runs(trials),
+        trials=mark_kept(tried, plan.settings),
         unread=stored.unread,
         planned_settings=plan.settings,
+        references=references,
     )
 
 
@@ -176,7 +183,7 @@ def join(several: Sequence[Results]) -> Results:
         return several[0]
     notes = [f"{each.suite}: {note}" for each in several for note in each.notes]
     stacked = pd.concat([each.done for each in several], ignore_index=True)
-    done = stacked.drop_duplicates("cell", ignore_index=True)
+    done = stacked.drop_duplicates(["cell", "method_label"], ignore_index=True)
     differing = int((stacked[["cell", "digest"]].drop_duplicates()["cell"].value_counts() > 1).sum())
     if differing:
         notes.append(f"cells with another result in a later suite, of which that of the first counts: {differing}")
@@ -202,6 +209,7 @@ def join(several: Sequence[Results]) -> Results:
         trials=pd.concat([each.trials for each in several], ignore_index=True),
         unread=sum(each.unread for each in several),
         planned_settings=_planned(several),
+        references=pd.concat([each.references for each in several], ignore_index=True),
     )
 
 

@@ -8,37 +8,39 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from tlbench.core.segments import GENERATIONS
+from tlbench.core.segments import GENERATIONS, Segment, Segments
 from tlbench.store.mlflow.stored_experiment import StoredRun
 from tlbench.suite.search_validation import VALIDATOR
 
 MARKS = ("method_source", "protocol_source")
 COLUMNS = (
     "setting", "method", "trial", "value", "best", "seconds", "cost", "status", "params", "winner", "protocol",
-    "backbone", "dataset", "shots", "share", "segments", "key", "criterion", "scores", "name",
+    "backbone", "dataset", "shots", "seed", "share", "folds", "segments", "key", "criterion", "scores", "name",
     *MARKS, "spent", "device",
 )  # fmt: skip
 """Of a frame of trials, one row a trial, in the order in which they ended:
 
 * ``setting`` names method, backbone, dataset, shots and protocol (:func:`setting_name`), whose labels have columns of
   their own;
-* ``trial`` is the number within the setting, from 1 on, which is the default configuration;
+* ``seed`` is that of the search, of which a setting has one a seed; all of a search have the same ``key``;
+* ``trial`` is the number within the search, from 1 on, which is the default configuration;
 * ``value`` is the validation score that ``criterion`` names, ``accuracy`` or a validator; larger is better, NaN where
   the trial failed; ``best`` is the largest so far of those that were trained to their end;
-* ``seconds`` are the trial's by the clock, ``cost`` the device-seconds spent in the setting so far, this trial's among
+* ``seconds`` are the trial's by the clock, ``cost`` the device-seconds spent in the search so far, this trial's among
   them;
 * ``status`` is ``done``, ``stopped`` (early) or ``failed``;
 * ``params`` is canonical JSON of what was searched;
-* ``winner`` says whether the setting's cells took their values from it;
-* ``share`` is the part of a training that it is: 1, or that of a generation of a population;
+* ``winner`` says whether the search's cell took its values from it;
+* ``share`` is the part of a training that it is: 1, or that of a generation of a population; ``folds`` is the number
+  of trainings where it was validated in folds, else 1;
 * ``segments`` is canonical JSON of how a training came to its values (:mod:`tlbench.core.segments`), else empty;
-* ``key`` is the setting's own, which the cells that took their values from it name;
+* ``key`` is the search's own, which the cell that took its values from it names;
 * ``scores`` are all validation scores by name;
 * ``name`` is the method's, without its parameters, and the next two are the marks of the code behind the trial;
 * ``spent`` are the trial's own device-seconds, of GPUs or CPUs as ``device`` says (``GPU``, ``CPU``).
 """
 _VALIDATION = "validation/"
-_NUMBERS = ("trial", "value", "best", "seconds", "spent", "cost", "share")
+_NUMBERS = ("trial", "value", "best", "seed", "seconds", "spent", "cost", "share", "folds")
 
 
 def empty_trials() -> pd.DataFrame:
@@ -59,14 +61,14 @@ def split_trials(runs: Iterable[StoredRun]) -> tuple[list[StoredRun], list[Store
 
 def trials_of_runs(runs: Iterable[StoredRun]) -> pd.DataFrame:
     """Return one row a trial, in the order in which they ended."""
-    best: dict[tuple[str, str], float] = {}
-    cost: dict[tuple[str, str], float] = {}
+    best: dict[tuple[str, ...], float] = {}
+    cost: dict[tuple[str, ...], float] = {}
     rows = []
     for run in sorted(runs, key=lambda run: (run.ended, run.trial_number)):
         names = ("protocol", "method_label", "backbone_label", "dataset", "shots")
         protocol, method, backbone, dataset, shots = (run.params.get(name, "") for name in names)
         setting = setting_name(protocol, method, backbone, dataset, shots)
-        same = setting, run.options
+        same = setting, run.options, run.search_key
         criterion = json.loads(run.options).get(VALIDATOR, "accuracy")
         value = run.metrics.get(f"{_VALIDATION}{criterion}", math.nan)
         status = "failed" if run.status == "FAILED" else "stopped" if run.was_stopped else "done"
@@ -94,7 +96,9 @@ def trials_of_runs(runs: Iterable[StoredRun]) -> pd.DataFrame:
                 "backbone": backbone,
                 "dataset": dataset,
                 "shots": shots,
+                "seed": int(run.params.get("seed", 0)),
                 "share": 1 / len(GENERATIONS) if segments else 1.0,
+                "folds": run.trial_folds,
                 "segments": segments,
                 "key": run.search_key,
                 "criterion": criterion,
@@ -126,3 +130,25 @@ def with_labels(trials: pd.DataFrame, labels: Mapping[str, tuple[str, str]]) -> 
     renamed = trials.assign(protocol=[protocol for protocol, _ in found], dataset=[dataset for _, dataset in found])
     names = zip(*(renamed[name] for name in ("protocol", "method", "backbone", "dataset", "shots")), strict=True)
     return renamed.assign(setting=[setting_name(*each) for each in names])
+
+
+def is_default(trials: pd.DataFrame) -> pd.Series:
+    """Say of each trial whether it has the default configuration; of a population's members the one that came farthest.
+
+    Args:
+        trials: All trials of some settings; see :data:`tlbench.report.trials.COLUMNS`.
+    """
+    settings = trials["key"] + trials["setting"]
+    starts = trials[trials["trial"].eq(1)].set_index(settings[trials["trial"].eq(1)])["params"]
+    first = settings.map(starts[~starts.index.duplicated()])
+    throughout = trials["segments"].map(lambda text: len(segments_of(text)) == 1) & trials["params"].eq(first)
+    farthest = trials["trial"].where(throughout).groupby(settings).transform("max")
+    return trials["trial"].eq(farthest.fillna(1))
+
+
+def segments_of(text: str) -> Segments:
+    """Return the segments of a trial; none where it has none, or where the text was too long for the store and cut."""
+    try:
+        return tuple(Segment(*each) for each in json.loads(text or "[]"))
+    except ValueError:
+        return ()

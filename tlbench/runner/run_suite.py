@@ -159,11 +159,10 @@ def _search(prepared: PreparedSuite, restarted: list[Cell], request: RunRequest,
 def _tuned_anew(
     restarted: list[Cell], before: PreparedSuite, after: PreparedSuite, status: PlanStatus
 ) -> Iterator[Cell]:
-    """Yield the cells to do that some cells, which waited for a search before, have become after it."""
-    waited, todo = {cell.id for cell in restarted}, {cell.id for cell in status.todo}
-    for old, new in zip(before.plan.cells, after.plan.cells, strict=True):
-        if old.id in waited and new.id in todo:
-            yield new
+    """Return the cells to do that some cells, which waited for a search before, have become after it."""
+    keys = {before.searches.problems[cell.id].key for cell in restarted}
+    became = {after.searches.found[key] for key in keys & after.searches.found.keys()}
+    return (cell for cell in status.todo if cell.id in became)
 
 
 def _open_writer(prepared: PreparedSuite, workspace: Workspace, ledger: Ledger, uri: str) -> BackgroundWriter:

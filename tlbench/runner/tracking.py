@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tlbench.core.record import Record
 from tlbench.planning.prepare import PreparedSuite
+from tlbench.planning.search_plan import planned_settings
 from tlbench.runner.observer import RunObserver, Stage
 from tlbench.store.ledger import Ledger
 from tlbench.store.mlflow import schema
@@ -15,9 +16,10 @@ from tlbench.store.workspace import Workspace
 
 def claim(prepared: PreparedSuite, ledger: Ledger) -> None:
     """Note in the ledger which cells and trials the suite has, and what its experiment in MLflow says of it."""
-    plan = prepared.plan
+    planned = planned_settings(prepared.plan, prepared.searches)
+    count = sum(len(each.seeds) for each in planned)
     tags = schema.experiment_tags(
-        prepared.baseline, prepared.text, len(plan.cells), plan.summarize_not_applicable(), plan.settings()
+        prepared.baseline, prepared.text, count, prepared.plan.summarize_not_applicable(), planned
     )
     ids = (*(cell.id for cell in prepared.plan.cells), *prepared.searches.trial_ids)
     ledger.claim(prepared.suite.name, ids, tags)

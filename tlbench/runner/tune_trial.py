@@ -113,6 +113,9 @@ def _process(task: TrialTask) -> TrialProcess:
 class TrialReporter:
     """Follows the training of a trial and reports its best value so far at the checkpoints of the scheduler.
 
+    Of a trial in folds no training is looked at before its end. Its value is then that of all folds so far, reported at
+    every checkpoint that lies behind; so a scheduler ends trials between folds, all of them after the same ones.
+
     Args:
         cell: The trial.
         process: Where it runs.
@@ -136,6 +139,8 @@ class TrialReporter:
 
     def on_epoch(self, ctx: Context, done: int, total: int) -> None:
         """Report at every checkpoint that the training has passed; a training that is resumed reports them again."""
+        if self._in_folds:
+            return
         accuracy, nll = (ctx.curves.get(name, []) for name in ("val_accuracy", "val_nll"))
         if len(accuracy) != done or done == total:  # no validation, or another training of the same cell
             return
@@ -146,7 +151,20 @@ class TrialReporter:
             scores = zip(accuracy[:epochs], nll[:epochs], strict=False)
             best = max(validation_value({"accuracy": a, "nll": n}) or 0.0 for (_, a), (_, n) in scores)
             self._values.append((ninth, best))
-            self._send(ninth, self._partial_record(ctx, ninth, best))
+            outcome = Outcome(scores={}, validation={"accuracy": best}, curves=dict(ctx.curves))
+            self._send(ninth, self._partial_record(outcome, ninth / WHOLE))
+
+    def on_fold(self, done: int, count: int, outcome: Outcome) -> None:
+        """Report at every checkpoint that lies behind the end of a fold, except behind that of the last."""
+        for ninth in self._task.checkpoints[len(self._values) :] if done < count else ():
+            if ninth * count > done * WHOLE:
+                return
+            self._values.append((ninth, value_of(outcome) or 0.0))
+            self._send(ninth, self._partial_record(outcome, done / count))
+
+    @property
+    def _in_folds(self) -> bool:
+        return self._cell.trial is not None and self._cell.trial.folds > 1
 
     def report_end(self, record: Record) -> None:
         """Report the record of a trial that was trained to its end, or failed."""
@@ -155,7 +173,8 @@ class TrialReporter:
             record = record.model_copy(update={"outcome": record.outcome.model_copy(update={"curves": curves})})
         self._send(WHOLE, record)
 
-    def _partial_record(self, ctx: Context, ninth: int, best: float) -> Record:
+    def _partial_record(self, outcome: Outcome, share: float) -> Record:
+        """Return the record that stands if the trial ends here, after a share of its training."""
         from tlbench.worker.provenance import provenance
         from tlbench.worker.shared_costs import shared_costs
 
@@ -165,11 +184,11 @@ class TrialReporter:
         return Record(
             cell=self._cell.describe(),
             status="done",
-            outcome=Outcome(
-                scores={},
-                validation={"accuracy": best},
-                curves=dict(ctx.curves) | {VALUE_CURVE: list(self._values)},
-                selected={STOPPED: round(ninth / WHOLE, 4)},
+            outcome=outcome.model_copy(
+                update={
+                    "curves": outcome.curves | {VALUE_CURVE: list(self._values)},
+                    "selected": {STOPPED: round(share, 4)},
+                }
             ),
             cost=self._meter.cost(resources.cpus, resources.gpus, shared_costs(self._cell, artifacts)),
             provenance=provenance(self._cell, self._process.cache) | {"pid": os.getpid()},

@@ -1,11 +1,20 @@
-"""The objective of a search: the value of a trial on validation, and which trial is the best."""
+"""The objective of a search: the value of a trial on validation, which trial is the best, and whether that is enough.
+
+The best of many trials is partly lucky, and with few validation examples mostly so. Therefore the default configuration
+is kept unless the best trial beats it by one standard error of their paired difference on the same validation examples:
+the rule by which Breiman, Friedman, Olshen and Stone choose a tree (1984, Classification and Regression Trees, section
+3.4.3), here with the default in the place of the simplest tree.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
 
-from tlbench.core.record import STOPPED, Outcome, Record
+import numpy as np
+from numpy.typing import NDArray
+
+from tlbench.core.record import STOPPED, Outcome, Record, unpack_bits
 
 VALUE_CURVE = "search/value"
 """Name of the curve of a trial's best value at each checkpoint of its scheduler, by ninths of the training."""
@@ -55,25 +64,60 @@ def price_of(record: Record) -> float:
     return record.cost.train_seconds if billed is None else billed
 
 
-def best_record(
-    records: Iterable[Record],
-    objective: str,
-    price: Callable[[Record], float] = price_of,
-) -> Record | None:
-    """Return the best trial, of equal ones the first; None where none was trained to its end.
+def beats_by_standard_error(record: Record, default: Record) -> bool | None:
+    """Return whether a trial beats another by more than one standard error of their paired difference.
+
+    Of groups k = 1..n with d_k more right answers than the other (each answer alone, or the queries of an episode), the
+    mean exceeds its standard error, with n - 1 in the variance, if and only if the sum of d is positive and its square
+    exceeds the sum of squares: (sum d)^2 > sum d^2. For answers that are alone, with b that only this trial and c that
+    only the other gets right, this is (b - c)^2 > b + c, so McNemar's statistic above 1. Whole numbers decide, so that
+    no rounding does. Episodes share classes, which the rule does not count.
 
     Args:
-        records: Trials of one setting, in order of their numbers.
-        objective: ``accuracy``; or ``accuracy_and_cost``, the cheapest of those within a point of the best.
+        record: A trial that has a value.
+        default: Another.
+
+    Returns:
+        None where the two have no answers to the same examples, as under the validators of an adaptation.
+    """
+    ours, theirs = (_right_answers(each) for each in (record, default))
+    if ours is None or theirs is None or ours.shape != theirs.shape:
+        return None
+    more = (ours - theirs).sum(1)
+    return bool(more.sum() > 0 and more.sum() ** 2 > (more**2).sum())
+
+
+def _right_answers(record: Record) -> NDArray[np.int64] | None:
+    """Return whether each answer on validation was right, 0 or 1, by group (groups, answers); None without answers."""
+    answers = None if record.outcome is None else record.outcome.answers
+    if answers is None:
+        return None
+    packed = np.frombuffer(unpack_bits(answers.correct, answers.count), np.uint8)
+    return np.unpackbits(packed, count=answers.count).astype(np.int64).reshape(-1, answers.group)
+
+
+def best_record(records: Iterable[Record]) -> Record | None:
+    """Return the trial with the best value, of equal ones the first; None where none was trained to its end.
+
+    Args:
+        records: Trials of one search, in order of their numbers.
+    """
+    known = [record for record in records if is_complete(record)]
+    return max(known, key=_value) if known else None
+
+
+def cheapest_record(records: Iterable[Record], of: Record, price: Callable[[Record], float]) -> Record:
+    """Return the cheapest of the trials whose value is at most a point of accuracy below that of a trial.
+
+    Args:
+        records: Trials of one search, in order of their numbers.
+        of: One of them that has a value.
         price: Returns what a trial is billed.
     """
-    known = [
-        (value, record) for record in records if is_complete(record) and (value := value_of(record.outcome)) is not None
-    ]
-    if not known:
-        return None
-    top = max(value for value, _ in known)
-    if objective == "accuracy":
-        return next(record for value, record in known if value == top)
-    close = [record for value, record in known if value >= top - _CLOSE]
+    close = [record for record in records if is_complete(record) and _value(record) >= _value(of) - _CLOSE]
     return min(close, key=price)
+
+
+def _value(record: Record) -> float:
+    value = value_of(record.outcome)
+    return -math.inf if value is None else value

@@ -82,9 +82,11 @@ def _known(names: Callable[[], tuple[str, ...]]) -> Callable[[str], str]:
 class Search(Settings):
     """Hyper-parameter search, with the same budget for every method."""
 
-    trials: int = Field(16, ge=1, description="configurations tried for each method in each setting, the default first")
+    trials: int = Field(
+        16, ge=1, description="configurations tried for each method in each setting and seed, the default first"
+    )
     gpu_seconds: float | None = Field(
-        None, gt=0, description="no further trial starts in a setting that has used so many (of CPUs without a GPU)"
+        None, gt=0, description="no further trial starts in a search that has used so many (of CPUs without a GPU)"
     )
     scheduler: Annotated[str, AfterValidator(_known(scheduler_names))] = Field(
         "asha",
@@ -103,10 +105,16 @@ class Search(Settings):
     parallel: int | None = Field(
         None,
         ge=1,
-        description="trials of one setting that run at once; by default 1 where a trial depends on those before, "
+        description="trials of one search that run at once; by default 1 where a trial depends on those before, "
         "so that the same suite gives the same trials on any cluster, and any number where none does",
     )
     declared: bool = Field(True, description="whether what space does not name is searched as the method declares")
+    fold_below: int = Field(
+        50,
+        ge=0,
+        description="with fewer validation examples than this, a trial is trained once for each of five folds of its "
+        "labels, and validated on all of them; 0 never folds",
+    )
     space: dict[str, dict[str, Distribution]] = Field(
         default_factory=dict, description="by method and parameter, in place of what the method declares"
     )

@@ -8,10 +8,16 @@ from functools import cached_property
 from itertools import islice
 
 from tlbench.core.description import Trial
-from tlbench.core.hashing import canonical
 from tlbench.core.record import Record
 from tlbench.core.segments import Values, extend_to_end
-from tlbench.search.objective import VALUE_CURVE, best_record, is_complete, price_of
+from tlbench.search.objective import (
+    VALUE_CURVE,
+    beats_by_standard_error,
+    best_record,
+    cheapest_record,
+    is_complete,
+    price_of,
+)
 from tlbench.search.problem import SearchProblem
 from tlbench.search.sampler import Sampler
 from tlbench.search.scheduler import Population
@@ -22,6 +28,8 @@ class Study:
 
     Where a trial is one segment of a training (:attr:`SearchProblem.segmented`), they come in the generations of a
     population, and one of the last generation that is whole is chosen.
+
+    Which one wins is decided by the one-standard-error rule: the default stays unless it is clearly beaten.
 
     Args:
         problem: The search problem.
@@ -79,28 +87,56 @@ class Study:
         return self.closed and not self.running
 
     @property
-    def winner(self) -> Record | None:
-        """The best trial so far."""
-        ended = [self.records[number] for number in sorted(self.records)]
-        chosen = ended if self._population is None else self._population.finalists
-        return best_record(chosen, self.problem.search.objective, lambda record: _price(record, self.records))
+    def best(self) -> Record | None:
+        """The trial with the best value so far."""
+        return best_record(self._finalists)
 
     @property
     def default(self) -> Record | None:
         """The trial that was trained longest with the default configuration."""
         if self._population is None:
             return self.records.get(1)
-        start = canonical(self.problem.space.start)
-        held = [each for number, each in sorted(self.records.items()) if _is_default_training(each, start)]
+        held = [each for _, each in sorted(self.records.items()) if self.problem.is_default(each.trial)]
         return held[-1] if held else None
 
     @property
-    def best_trial(self) -> Trial | None:
-        """The trial whose values the cells of the setting get; None where no trial was trained to its end."""
+    def keeps_default(self) -> bool:
+        """Whether the one-standard-error rule keeps the default although another trial is better.
+
+        It is kept unless it is beaten by one standard error (:func:`beats_by_standard_error`). Where trials have no
+        answers to compare, as under the validators of an adaptation, the best one wins.
+        """
+        best, default = self.best, self.default
+        if best is None or default is None or not is_complete(default) or best.id == default.id:
+            return False
+        compared = any(each.id == default.id for each in self._finalists)
+        return compared and beats_by_standard_error(best, default) is False
+
+    @property
+    def winner(self) -> Record | None:
+        """The trial whose values the cell gets so far: the best, or the default where :attr:`keeps_default`.
+
+        Where cost counts, the cheapest of those that are at most a point of accuracy below that one.
+        """
+        reference = self.default if self.keeps_default else self.best
+        if reference is None or self.problem.search.objective == "accuracy":
+            return reference
+        return cheapest_record(self._finalists, reference, lambda record: _price(record, self.records))
+
+    @property
+    def winning_trial(self) -> Trial | None:
+        """The trial whose values the cell gets, as it trains with them; None where none was trained to its end."""
         if self.winner is None:
             return None
         trial = self.winner.trial
         return replace(trial, segments=extend_to_end(trial.segments), parent=None)
+
+    @property
+    def _finalists(self) -> list[Record]:
+        """The trials to choose among, in order of their numbers."""
+        if self._population is not None:
+            return self._population.finalists
+        return [self.records[number] for number in sorted(self.records)]
 
     def propose(self) -> Trial | None:
         """Return a trial to start now, which counts as running from now on; None to wait."""
@@ -132,9 +168,9 @@ class Study:
         if self._population is not None:
             return self._population.trial(number)
         if self._listed is not None:
-            return Trial(self.problem.key, number, self._listed[number - 1])
+            return self.problem.new_trial(number, self._listed[number - 1])
         values = self.problem.space.start if number == 1 else self._learner.propose(number)
-        return Trial(self.problem.key, number, values)
+        return self.problem.new_trial(number, values)
 
     @cached_property
     def _learner(self) -> Sampler:
@@ -161,11 +197,6 @@ def _slim(record: Record) -> Record:
 def cost_of(record: Record) -> float:
     """Return the device-seconds of a trial."""
     return record.cost.billed
-
-
-def _is_default_training(record: Record, start: str) -> bool:
-    trial = record.trial
-    return len(trial.segments) == 1 and canonical(trial.values) == start
 
 
 def _price(record: Record, records: Mapping[int, Record]) -> float:

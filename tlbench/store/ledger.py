@@ -186,7 +186,7 @@ class Ledger:
             return {cell: ResultInfo(*facts) for cell, *facts in rows}
 
     def durations(self) -> list[Timing]:
-        """Return how long each cell took that was done and not retracted."""
+        """Return how long each cell took that was done and not retracted; of a trial in folds, one training of it."""
         with self._database.read() as connection:
             rows = connection.execute("""
                 SELECT method, backbone, dataset, protocol, shots, seconds FROM records
@@ -298,11 +298,15 @@ def _commit(connection: sqlite3.Connection, record: Record, attempt: int, body: 
     hashes = [str(record.provenance.get(key, "")) for key in ("method_source", "protocol_source")]
     number = connection.execute(
         f"INSERT INTO records VALUES (NULL{', ?' * 12})",
-        (record.id, attempt, record.status, time.time(), *facts, record.cost.seconds, *hashes),
+        (record.id, attempt, record.status, time.time(), *facts, _seconds_of_training(record), *hashes),
     ).lastrowid
     connection.execute("INSERT INTO bodies VALUES (?, ?)", (number, body))
     connection.execute("INSERT INTO standing VALUES (?, ?, ?)", (record.id, number, record.status))
     return True
+
+
+def _seconds_of_training(record: Record) -> float:
+    return record.cost.seconds / (1 if record.cell.trial is None else record.cell.trial.folds)
 
 
 def _pack(record: Record) -> bytes:

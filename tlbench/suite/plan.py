@@ -65,13 +65,12 @@ class Plan:
     not_applicable: list[NotApplicableSetting]
     code: InstalledCode
 
-    def status(self, results: Mapping[str, ResultInfo], stale_searches: Collection[str] = ()) -> PlanStatus:
+    def status(self, results: Mapping[str, ResultInfo], badly_tuned: Collection[str] = ()) -> PlanStatus:
         """Sort the cells by their results.
 
         Args:
             results: By cell id; those of other suites do no harm. An empty mark counts as unchanged.
-            stale_searches: Keys of the searches with trials by code that has changed since; cells that took their
-                parameters from one are stale.
+            badly_tuned: Ids of the cells whose parameters were found by code that has changed since; they are stale.
         """
         status = PlanStatus([], [], [], [])
         for cell in self.cells:
@@ -80,15 +79,13 @@ class Plan:
                 status.todo.append(cell)
             elif result.status == "failed":
                 status.failed.append(cell)
-            elif self._is_stale(cell, result, stale_searches):
+            elif cell.id in badly_tuned or self._has_changed(cell, result):
                 status.stale.append(cell)
             else:
                 status.done.append(cell)
         return status
 
-    def _is_stale(self, cell: Cell, result: ResultInfo, stale_searches: Collection[str]) -> bool:
-        if cell.winner is not None and cell.winner.setting in stale_searches:
-            return True
+    def _has_changed(self, cell: Cell, result: ResultInfo) -> bool:
         marks = Marks(result.method_source, result.protocol_source)
         return self.code.has_changed(cell.method.name, cell.protocol.name, marks)
 

@@ -14,6 +14,7 @@ from tlbench.core.config import Precision
 from tlbench.core.hashing import derive_seed
 from tlbench.core.segments import epochs_until
 from tlbench.data.dataset import Split
+from tlbench.data.folds import Fold
 from tlbench.training.data_parallel import data_parallel
 from tlbench.training.epoch_loop import (
     Checkpoints,
@@ -50,6 +51,9 @@ class Context:
         on_candidate: Called with (step, model) for each candidate for model selection; set by the protocol.
         oracle: Whether the method sees the target's training labels, so that its results are never ranked.
         validation_only: Whether the test split stays unread and only validation scores are reported, as in a search.
+        validation_root: The root of the seeds of validation draws, as of episodes; empty is ``random_root``. All trials
+            of one search have the same, so that they meet the same episodes.
+        fold: The fold of the label budget to validate on, in place of the part that is held out; None where it is that.
         curves: Values logged by step, by name.
         selected: Hyper-parameters that the method chose on validation, by name; filled by the method.
         validation: The validation scores of that choice, by name; filled by the method.
@@ -68,6 +72,8 @@ class Context:
     on_candidate: Callable[[int, Callable[[Tensor], Tensor]], None] | None = None
     oracle: bool = False
     validation_only: bool = False
+    validation_root: str = ""
+    fold: Fold | None = None
     curves: Curves = field(default_factory=dict)
     selected: dict[str, float | int | str] = field(default_factory=dict)
     validation: dict[str, float] = field(default_factory=dict)
@@ -76,6 +82,10 @@ class Context:
     def seed(self, *purpose: str | int) -> int:
         """Return the seed of one purpose."""
         return derive_seed(self.random_root, *purpose)
+
+    def validation_seed(self, *purpose: str | int) -> int:
+        """Return the seed of one purpose of validation."""
+        return derive_seed(self.validation_root or self.random_root, *purpose)
 
     def generator(self, *purpose: str | int) -> torch.Generator:
         """Return a CPU generator for one purpose; the same in every process of a group."""

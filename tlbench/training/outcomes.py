@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_f1_score
 
-from tlbench.core.record import Footprint, Outcome, pack_bits
+from tlbench.core.record import Footprint, Outcome, ValidationAnswers, pack_bits, unpack_bits
 from tlbench.training.context import Context
+from tlbench.training.evaluation import score_logits
 
 
 def classification_scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
@@ -76,16 +78,27 @@ def scored_outcome(
     )
 
 
-def validation_outcome(ctx: Context, footprint: Footprint) -> Outcome:
-    """Return the outcome of a fitted method without reading the test split: what it reported on validation.
+def validation_outcome(
+    ctx: Context, footprint: Footprint, answers: tuple[Tensor, Tensor] | None = None, *, group: int = 1
+) -> Outcome:
+    """Return the outcome of a fitted method without reading the test split: its scores on validation.
 
     Args:
-        ctx: The context after the fit.
+        ctx: The context after the fit, with what the method reported.
         footprint: The footprint of the fitted method.
+        answers: Logits (N, classes) and labels (N,) of validation examples, by which the method is scored in place of
+            what it reported; None where the protocol has none.
+        group: Number of consecutive answers that belong together (queries of one episode).
 
     Raises:
         FloatingPointError: A validation score is not finite.
     """
+    stored = None
+    if answers is not None:
+        logits, labels = answers
+        ctx.validation.update(score_logits(logits, labels)._asdict())
+        bits = pack_bits(np.packbits((logits.argmax(1) == labels).numpy()).tobytes())
+        stored = ValidationAnswers(count=len(labels), correct=bits, group=group)
     if not all(map(math.isfinite, ctx.validation.values())):
         raise FloatingPointError("validation scores of the fitted model are not finite")
     return Outcome(
@@ -95,4 +108,34 @@ def validation_outcome(ctx: Context, footprint: Footprint) -> Outcome:
         selected=ctx.selected,
         footprint=footprint,
         notes=tuple(ctx.notes),
+        answers=stored,
     )
+
+
+def pool_folds(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return the outcome of a trial from those of its folds: scores are means over all their validation examples.
+
+    Curves, choices and footprint are those of the first fold.
+
+    Args:
+        outcomes: One or more, in the order of the folds; from :func:`validation_outcome` with answers.
+    """
+    first, *_ = outcomes
+    if len(outcomes) == 1:
+        return first
+    answers = [each.answers for each in outcomes if each.answers is not None]
+    counts = [each.count for each in answers]
+    if len(answers) < len(outcomes):
+        raise ValueError("folds are pooled by their answers, which some fold lacks")
+    validation = {
+        name: float(np.average([each.validation[name] for each in outcomes], weights=counts))
+        for name in ("accuracy", "nll")
+    }
+    bits = np.concatenate([_bits(each) for each in answers])
+    pooled = ValidationAnswers(count=len(bits), correct=pack_bits(np.packbits(bits).tobytes()))
+    notes = tuple(dict.fromkeys(note for each in outcomes for note in each.notes))
+    return first.model_copy(update={"validation": validation, "answers": pooled, "notes": notes})
+
+
+def _bits(answers: ValidationAnswers) -> NDArray[np.uint8]:
+    return np.unpackbits(np.frombuffer(unpack_bits(answers.correct, answers.count), np.uint8), count=answers.count)

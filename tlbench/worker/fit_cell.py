@@ -12,14 +12,15 @@ from torch import nn
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.cell import Cell, task_info
-from tlbench.core.hashing import derive_seed
 from tlbench.core.record import Outcome
 from tlbench.core.segments import WHOLE
 from tlbench.data.dataset import Dataset, Task
+from tlbench.data.folds import Fold
 from tlbench.plugins import registry
 from tlbench.training.context import Context
 from tlbench.training.epoch_loop import Checkpoints
 from tlbench.training.frozen_features import FrozenFeatures
+from tlbench.training.outcomes import pool_folds
 from tlbench.training.seeding import reseed
 from tlbench.worker.cost_meter import CostMeter
 from tlbench.worker.paired_tokens import join_tokens
@@ -69,7 +70,8 @@ def fit_cell(
     """Fit and score a cell; in a group, every process calls this.
 
     A cell whose training has segments is fitted segment by segment, each time from the start of the method's ``fit``,
-    which continues from the checkpoint that the segment before left; the last fit counts.
+    which continues from the checkpoint that the segment before left; the last fit counts. A trial that is validated in
+    folds is fitted once for each of them, one after another, each time from the start.
 
     Args:
         cell: The cell.
@@ -78,12 +80,36 @@ def fit_cell(
         meter: Measures what it takes.
         observer: Follows the fits.
     """
+    count = 1 if cell.trial is None else cell.trial.folds
+    if count == 1:
+        return _fit(cell, resources, scratch, meter, observer)
+    outcomes: list[Outcome] = []
+    for number in range(count):
+        one = _fit(cell, resources, scratch / f"fold{number}", meter, observer, Fold(number, count))
+        assert one.outcome is not None, "a trial is trained in one process"
+        outcomes.append(one.outcome)
+        if observer is not None:
+            observer.on_fold(number + 1, count, pool_folds(outcomes))
+    return FitResult(pool_folds(outcomes), one.fitted)
+
+
+def _fit(
+    cell: Cell,
+    resources: WorkerResources,
+    scratch: Path,
+    meter: CostMeter | None,
+    observer: TrainingObserver | None,
+    fold: Fold | None = None,
+) -> FitResult:
+    """Fit and score a cell once, on the part of its labels that is held out or on a fold of them."""
     declared = registry.declaration("methods", cell.method.name)
     method = declared.load()
     protocol = registry.declaration("protocols", cell.protocol.name).load()
     frozen = declared.constants.FROZEN_BACKBONE
     inputs = _inputs(cell, resources, frozen)
-    if meter is not None:
+    if fold is not None and meter is not None and meter.features is not None:
+        inputs = replace(inputs, features=meter.features)  # an example that several folds read is embedded once
+    elif meter is not None:
         meter.features = inputs.features
     group = resources.group
     saves = group.is_first and (not frozen or bool(cell.segments))
@@ -91,7 +117,7 @@ def fit_cell(
         scratch.mkdir(parents=True, exist_ok=True)
     *earlier, (last, params) = remaining_segments(cell, resources.artifacts, scratch)
     ctx = Context(
-        random_root=cell.random_root,
+        random_root=cell.random_root if fold is None else f"{cell.random_root}/{fold.number}",
         device=resources.device,
         features=inputs.features,
         teacher=inputs.teacher,
@@ -101,6 +127,8 @@ def fit_cell(
         segment_end=None if last == WHOLE else last,
         oracle=declared.constants.ORACLE,
         validation_only=cell.trial is not None,
+        validation_root="" if cell.trial is None else cell.trial.setting,
+        fold=fold,
     )
     if observer is not None:
         ctx.on_epoch = partial(observer.on_epoch, ctx)
@@ -110,9 +138,9 @@ def fit_cell(
         with nullcontext() if meter is None else meter.training():
             for until, values in earlier:
                 own = replace(ctx, segment_end=until, curves={}, selected={}, validation={}, notes=[])
-                reseed(derive_seed(cell.random_root, "global"))
+                reseed(ctx.seed("global"))
                 method.fit(task, copy.deepcopy(inputs.backbone), method.Config(**values), own)
-            reseed(derive_seed(cell.random_root, "global"))
+            reseed(ctx.seed("global"))
             results.append(method.fit(task, inputs.backbone, method.Config(**params), ctx))
         return results[0]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from tlbench.core.record import Outcome
 from tlbench.training.context import Context
 from tlbench.worker.cost_meter import CostMeter
 
@@ -29,4 +30,13 @@ class TrainingObserver(Protocol):
             ctx: The context of the fit, with the curves so far.
             done: Epochs done.
             total: Epochs in all.
+        """
+
+    def on_fold(self, done: int, count: int, outcome: Outcome) -> None:
+        """Called after each fold of a trial that is validated in folds.
+
+        Args:
+            done: Folds done.
+            count: Folds in all.
+            outcome: Of the folds so far (:func:`tlbench.training.outcomes.pool_folds`).
         """

@@ -9,14 +9,14 @@ from tlbench.report import chart_style as look
 from tlbench.report import number_format as text
 from tlbench.report.comparable_cells import by_shots
 from tlbench.report.sections import _search_scores as scores
-from tlbench.report.sections._search_rows import is_default
+from tlbench.report.trials import is_default
 
 CAPTION = (
     "Validation score of every trial. Line: the best so far of those trained to their end; dashes: the default "
     "configuration. A trial that was stopped early is shown with the score it had then; in a population every trial is "
-    "a third of a training."
+    "a third of a training. Each seed has a search of its own, and a line."
 )
-COLUMNS = ("panel", "place", "trial", "ended", "cost", "value", "best", "status", "default", "score")
+COLUMNS = ("panel", "place", "trial", "ended", "cost", "value", "best", "status", "default", "score", "seed")
 AXES = {"ended": "trials", "cost": "GPU-seconds (CPU-seconds without a GPU)"}
 """Columns that may be the horizontal axis; a figure starts with the first, and the page offers them all."""
 BEST, DONE, STOPPED, PART = "best so far", "trained to its end", "stopped early", "a third of a training"
@@ -26,14 +26,14 @@ _TUNED = r"\(tuned\)$|, tuned(?=\)$)"  # as all methods are here
 def frame(trials: pd.DataFrame) -> pd.DataFrame:
     """Return one row a trial with a score, settings in order of dataset, shots, backbone and method.
 
-    ``ended`` counts the trainings of a setting that its trials come to, in the order in which they ended. ``default``
+    ``ended`` counts the trainings of a search that its trials come to, in the order in which they ended. ``default``
     is the score of the default configuration, and stands in the row of its trial only. Scores are in the unit that
     ``score`` names; where several decided, a panel says which is its own.
 
     Args:
         trials: See :data:`tlbench.report.trials.COLUMNS`.
     """
-    spent = trials.groupby(["setting", "criterion"])["share"].cumsum().astype("float64").round(3)
+    spent = trials.groupby(["setting", "seed", "criterion"])["share"].cumsum().astype("float64").round(3)
     factor = trials["criterion"].map(scores.factor).astype("float64")
     counted = trials.assign(
         ended=spent,
@@ -75,7 +75,7 @@ def chart(data: pd.DataFrame) -> alt.FacetChart:
     )
     base = alt.Chart(data).encode(x=x)
     best = base.mark_line(interpolate="step-after", strokeWidth=1.6, invalid="filter").encode(
-        y=_y("best", score), color=alt.Color(datum=BEST, scale=names, title=None)
+        y=_y("best", score), color=alt.Color(datum=BEST, scale=names, title=None), detail="seed:N"
     )
     points = base.mark_point(filled=True, size=26).encode(
         y=_y("value", score),
@@ -83,6 +83,7 @@ def chart(data: pd.DataFrame) -> alt.FacetChart:
         opacity=alt.condition(alt.datum["status"] == STOPPED, alt.value(0.45), alt.value(0.95)),
         tooltip=[
             "trial:Q",
+            "seed:N",
             alt.Tooltip("value:Q", format=".4~g"),
             "score:N",
             "status:N",

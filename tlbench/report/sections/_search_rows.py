@@ -1,4 +1,4 @@
-"""What a search found, setting by setting: the winner beside the default configuration, and what it scored."""
+"""What searches found, one a setting and seed: the winner beside the default configuration, and what it scored."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
 
-from tlbench.core.segments import WHOLE, Segment, Segments, extend_to_end
-from tlbench.report.comparable_cells import by_shots
-from tlbench.report.rows.settings import SettingRow
-from tlbench.report.trials import setting_name
+from tlbench.core.segments import WHOLE, Segments, extend_to_end
+from tlbench.report.comparable_cells import ComparableCell, by_shots
+from tlbench.report.trials import is_default, segments_of, setting_name
+
+_SHARED = 2**31  # seed of the searches that were stored before each seed had one of its own
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,10 @@ class ChangedParameter:
 
 @dataclass(frozen=True)
 class SearchRow:
-    """A setting whose parameters were searched. Scores are as they were stored, None where there is none.
+    """A setting whose parameters were searched for one seed. Scores are as they were stored, None where there is none.
 
     Attributes:
+        seed: Of the cell that was tuned.
         trials: Number of trainings they came to; ``stopped`` of them ended early, ``failed`` failed.
         cost: Device-seconds.
         default: Values of the default configuration, which is the first trial.
@@ -42,9 +45,12 @@ class SearchRow:
         criterion: Name of the validation score that decided.
         default_score: Validation score of the default.
         winner_score: Validation score of the winner.
-        test: Mean test accuracy of the setting's cells, a fraction of 1.
+        test: Test accuracy of the tuned cell, a fraction of 1.
         segments: How the winner's training came to its values (:mod:`tlbench.core.segments`); empty where they held
             throughout.
+        folds: Number of folds in which a trial was validated, and of its trainings; 1 is on what was held out.
+        best_score: The best validation score of a trial that was trained to its end; above that of the winner where the
+            default was kept.
     """
 
     protocol: str
@@ -52,6 +58,7 @@ class SearchRow:
     backbone: str
     dataset: str
     shots: str
+    seed: int
     trials: int
     stopped: int
     failed: int
@@ -63,6 +70,8 @@ class SearchRow:
     winner_score: float | None
     test: float | None
     segments: Segments = ()
+    folds: int = 1
+    best_score: float | None = None
 
     @property
     def changes(self) -> tuple[ChangedParameter, ...]:
@@ -86,40 +95,31 @@ class SearchRow:
         return after if len(after) > 1 else _values_of(self.winner or {}, name)
 
 
-def search_rows(settings: Iterable[SettingRow], trials: pd.DataFrame) -> tuple[SearchRow, ...]:
-    """Return one row a searched setting, by protocol, dataset, shots, backbone and method.
+def search_rows(cells: Iterable[ComparableCell], trials: pd.DataFrame) -> tuple[SearchRow, ...]:
+    """Return one row a searched setting and seed, by protocol, dataset, shots, backbone, method and seed.
 
-    The winner is the trial from which the setting's cells took their values; before there are any, the best one that
-    was trained to its end.
+    The winner is the trial from which the cell took its values; before there is one, the best trial that was trained to
+    its end.
 
     Args:
-        settings: From :func:`tlbench.report.rows.settings.settings`.
+        cells: From :func:`tlbench.report.comparable_cells.comparable_cells`.
         trials: See :data:`tlbench.report.trials.COLUMNS`.
     """
-    tests = {
-        setting_name(row.protocol, row.method, row.backbone, row.dataset, row.shots): row.accuracy.mean
-        for row in settings
-    }
+    by_setting: dict[str, dict[int, float]] = {}
+    for cell in cells:
+        name = setting_name(cell.protocol, cell.method, cell.backbone, cell.dataset, cell.shots)
+        by_setting.setdefault(name, {})[cell.seed] = cell.accuracy
     methods = {method: place for place, method in enumerate(trials["method"].unique())}
     found = [
-        _search_row(group, tests.get(str(name)))
-        for (name, _), group in trials.groupby(["setting", "criterion"], sort=False)
+        _search_row(group, _test(by_setting.get(str(name), {}), int(float(str(seed)))))
+        for (name, seed, _), group in trials.groupby(["setting", "seed", "criterion"], sort=False)
     ]
-    return tuple(sorted(found, key=lambda each: (*_place(each), methods[each.method])))
+    return tuple(sorted(found, key=lambda each: (*_place(each), methods[each.method], each.seed)))
 
 
-def is_default(trials: pd.DataFrame) -> pd.Series:
-    """Say of each trial whether it has the default configuration; of a population's members the one that came farthest.
-
-    Args:
-        trials: All trials of some settings; see :data:`tlbench.report.trials.COLUMNS`.
-    """
-    settings = trials["key"] + trials["setting"]
-    starts = trials[trials["trial"].eq(1)].set_index(settings[trials["trial"].eq(1)])["params"]
-    first = settings.map(starts[~starts.index.duplicated()])
-    throughout = trials["segments"].map(lambda text: len(_segments(text)) == 1) & trials["params"].eq(first)
-    farthest = trials["trial"].where(throughout).groupby(settings).transform("max")
-    return trials["trial"].eq(farthest.fillna(1))
+def _test(scores: Mapping[int, float], seed: int) -> float | None:
+    """Return the test accuracy of a tuned cell; of a search that all seeds shared, their mean."""
+    return fmean(scores.values()) if seed >= _SHARED and scores else scores.get(seed)
 
 
 def _place(of: SearchRow) -> tuple[str, str, float, str]:
@@ -138,23 +138,26 @@ def _search_row(trials: pd.DataFrame, test: float | None) -> SearchRow:
         backbone=str(first["backbone"]),
         dataset=str(first["dataset"]),
         shots=str(first["shots"]),
+        seed=int(first["seed"]),
         trials=round(trials["share"].sum()),
         stopped=int((trials["status"] == "stopped").sum()),
         failed=int((trials["status"] == "failed").sum()),
-        cost=float(trials["cost"].max()),
+        cost=float(trials.groupby("key")["cost"].max().sum()),
         default=_values(starts["params"].iloc[0]) if len(starts) else {},
         winner=_values(winner["params"].iloc[0]) if len(winner) else None,
         criterion=str(first["criterion"]),
         default_score=_score(trials[is_default(trials) & trials["status"].eq("done")]),
         winner_score=_score(winner),
         test=test,
-        segments=extend_to_end(_segments(winner["segments"].iloc[0])) if len(winner) else (),
+        segments=extend_to_end(segments_of(winner["segments"].iloc[0])) if len(winner) else (),
+        folds=int(trials["folds"].max()),
+        best_score=_score(_farthest(ended).dropna(subset=["value"]).nlargest(1, "value")),
     )
 
 
 def _farthest(trials: pd.DataFrame) -> pd.DataFrame:
     """Return the trials of the last generation, all where there are none."""
-    ends = trials["segments"].map(lambda text: _segments(text)[-1].until if _segments(text) else WHOLE)
+    ends = trials["segments"].map(lambda text: segments_of(text)[-1].until if segments_of(text) else WHOLE)
     return trials[ends.eq(ends.max())]
 
 
@@ -173,11 +176,3 @@ def _values(text: str) -> dict[str, Any]:
         return dict(json.loads(text))
     except ValueError:
         return {}
-
-
-def _segments(text: str) -> Segments:
-    """Return the segments of a trial; none where it has none, or where the text was too long for the store and cut."""
-    try:
-        return tuple(Segment(*each) for each in json.loads(text or "[]"))
-    except ValueError:
-        return ()

@@ -12,14 +12,16 @@ from tlbench.report.sections._search_rows import SearchRow
 from tlbench.report.table import Table, TablePart
 
 NOTE = (
-    "What was chosen on validation, where it differs from the default configuration, which was the first trial. A "
-    "validation score is the best of many, so that it promises too much; the test was read once."
+    "What was chosen on validation, by a search for each seed within the labels of that seed, where it differs from "
+    "the default configuration, which was the first trial. The default is kept unless the best trial beats it by one "
+    "standard error of their difference on the same validation examples (Breiman et al. 1984). A validation score is "
+    "the best of many, so that it promises too much; the test was read once."
 )
-DEFAULT, NOTHING, UNUSED = "the default won", "no trial was trained to its end", "not used"
+DEFAULT, NOTHING, UNUSED = "the default was kept", "no trial was trained to its end", "not used"
 
 
 def search_table(rows: Iterable[SearchRow]) -> Table:
-    """Return one row a searched setting; ``params`` and ``default`` hold the exact values as JSON.
+    """Return one row a searched setting and seed; ``params`` and ``default`` hold the exact values as JSON.
 
     Args:
         rows: From :func:`tlbench.report.sections._search_rows.search_rows`.
@@ -34,7 +36,9 @@ def search_table(rows: Iterable[SearchRow]) -> Table:
                 "shots": each.shots,
                 "backbone": each.backbone,
                 "method": each.method,
+                "seed": each.seed,
                 "trials": each.trials,
+                "folds": each.folds,
                 "stopped": each.stopped,
                 "failed": each.failed,
                 "cost_seconds": each.cost,
@@ -44,11 +48,12 @@ def search_table(rows: Iterable[SearchRow]) -> Table:
                 "validation_by": each.criterion,
                 "validation_of_default": each.default_score,
                 "validation": each.winner_score,
+                "validation_of_best": each.best_score,
                 "test": each.test,
             }
             for each in rows
         ],
-        columns=("protocol", "dataset", "shots", "backbone", "method", "trials", "params", "validation_by",
+        columns=("protocol", "dataset", "shots", "backbone", "method", "seed", "trials", "params", "validation_by",
                  "validation", "test"),
         parts=[
             _part(criterion, [each for each in rows if each.criterion == criterion])
@@ -60,7 +65,7 @@ def search_table(rows: Iterable[SearchRow]) -> Table:
 def _part(criterion: str, rows: Iterable[SearchRow]) -> TablePart:
     """Return the table of the settings in which one validation score decided."""
     name = scores.name_and_unit(criterion)
-    head = ("protocol", "dataset", "shots", "backbone", "method", "chosen", f"default's validation ({name})",
+    head = ("protocol", "dataset", "shots", "backbone", "method", "seed", "chosen", f"default's validation ({name})",
             f"validation ({name})", "test %", "trials", "stopped", "failed", "device time")  # fmt: skip
     body = [
         (
@@ -69,6 +74,7 @@ def _part(criterion: str, rows: Iterable[SearchRow]) -> TablePart:
             each.shots,
             each.backbone,
             each.method,
+            str(each.seed),
             changes_text(each),
             scores.score_text(criterion, each.default_score),
             scores.score_text(criterion, each.winner_score),
@@ -80,7 +86,7 @@ def _part(criterion: str, rows: Iterable[SearchRow]) -> TablePart:
         )
         for each in rows
     ]
-    return TablePart(f"Chosen settings, by {criterion.replace('_', ' ')}", head, body, (0, 1, 3, 4, 5), NOTE)
+    return TablePart(f"Chosen settings, by {criterion.replace('_', ' ')}", head, body, (0, 1, 3, 4, 6), NOTE)
 
 
 def changes_text(row: SearchRow) -> str:

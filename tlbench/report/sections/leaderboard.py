@@ -84,7 +84,8 @@ def trainings_of_rows(rows: Iterable[SettingRow], trials: pd.DataFrame) -> dict[
         rows: From :func:`tlbench.report.rows.settings.settings`.
         trials: See :data:`tlbench.report.trials.COLUMNS`.
     """
-    counts = trials.groupby("setting")["share"].sum().round().astype(int).to_dict()
+    trainings = (trials["share"] * trials["folds"]).astype("float64")
+    counts = trainings.groupby(trials["setting"]).sum().round().astype(int).to_dict()
     found: dict[RowKey, int] = {}
     for row in rows:
         number = counts.get(setting_name(row.protocol, row.method, row.backbone, row.dataset, row.shots), 0)

@@ -10,13 +10,14 @@ from tlbench.report.figure import Figure
 from tlbench.report.report_data import Report
 from tlbench.report.section import Content
 from tlbench.report.sections import _search_figure as figure
+from tlbench.report.sections._search_gain import gain_table, search_gains
 from tlbench.report.sections._search_rows import SearchRow, search_rows
 from tlbench.report.sections._search_scores import name_and_unit, score_text
 from tlbench.report.sections._search_table import DEFAULT, NOTE, NOTHING, search_table, values_text
 
 TITLE = "Search"
 ORDER = 70
-TABLES = ("search",)
+TABLES = ("search_gain", "search")
 FIGURES = ("search",)
 
 
@@ -38,12 +39,14 @@ class SearchLine:
         changes: Parameters that differ from the default.
         default_score: In its unit.
         winner_score: In its unit.
+        best_score: Likewise, where the default was kept although another was better; else empty.
     """
 
     row: SearchRow
     changes: tuple[Change, ...]
     default_score: str
     winner_score: str
+    best_score: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class SearchContext:
     """What the template reads.
 
     Attributes:
-        rows: All searched settings.
+        rows: All searches, one a setting and seed.
         axes: What the figure's horizontal axis may be, by column.
         most_panels: Settings that the figure shows at most.
         note: What a reader must know of the table.
@@ -94,11 +97,12 @@ class SearchContext:
 
 
 def build(report: Report) -> Content:
-    """Return the figure and the table of all searched settings."""
-    rows = search_rows(report.settings, report.results.trials)
+    """Return the figure and the tables of all searched settings."""
+    rows = search_rows(report.cells, report.results.trials)
+    gains = gain_table(search_gains(report.cells, report.results.references, rows))
     return Content(
         figures=(Figure("search", figure.CAPTION, figure.frame(report.results.trials), figure.chart),),
-        tables=(search_table(rows),),
+        tables=(gains, search_table(rows)),
         context=SearchContext(rows),
     )
 
@@ -109,4 +113,9 @@ def _line(row: SearchRow) -> SearchLine:
         changes=tuple(Change(each.name, values_text(each.before), values_text(each.after)) for each in row.changes),
         default_score=score_text(row.criterion, row.default_score),
         winner_score=score_text(row.criterion, row.winner_score),
+        best_score=score_text(row.criterion, row.best_score) if _is_beaten(row) else "",
     )
+
+
+def _is_beaten(row: SearchRow) -> bool:
+    return row.best_score is not None and row.winner_score is not None and row.best_score > row.winner_score

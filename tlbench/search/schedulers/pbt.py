@@ -4,6 +4,9 @@ Jaderberg et al. 2017, arXiv:1711.09846, with truncation selection and perturbed
 generation begins when the one before has ended, so that the same suite has the same trials on any cluster. A generation
 is a third of the training, and a trial is one member's segment of it, so a population costs as much as that many whole
 trainings.
+
+One member keeps the default configuration from beginning to end, whatever it is worth: it is what the best is held
+against in the end.
 """
 
 from __future__ import annotations
@@ -82,7 +85,7 @@ def next_generation(problem: SearchProblem, ended: Sequence[Record]) -> list[Tri
     """Return the trials that follow a generation; none after the last one, or where no member was trained.
 
     The worst quarter, and whoever failed, goes on from the training of a member of the best quarter, with values near
-    that one's. The others go on as they are.
+    that one's. The others go on as they are, among them the best quarter and the member with the default configuration.
 
     Args:
         problem: The search problem.
@@ -92,7 +95,11 @@ def next_generation(problem: SearchProblem, ended: Sequence[Record]) -> list[Tri
     if not trained or ended[0].trial.segments[-1].until == GENERATIONS[-1]:
         return []
     quarter = max(1, len(ended) // QUARTER) if len(ended) > 1 else 0
-    kept = {record.id for record in trained[: len(ended) - quarter]}
+    best = trained[:quarter]
+    stays = {record.id for record in best} | {r.id for r in trained if problem.is_default(r.trial)}
+    leaves = [record.id for record in reversed(trained) if record.id not in stays]
+    leaving = leaves[: max(0, quarter - (len(ended) - len(trained)))]
+    kept = {record.id for record in trained if record.id not in leaving}
     numbered = list(enumerate(ended, start=ended[-1].trial.number + 1))
     trials = {
         number: _member(problem, number, record.trial.values, record)
@@ -100,7 +107,7 @@ def next_generation(problem: SearchProblem, ended: Sequence[Record]) -> list[Tri
         if record.id in kept
     }
     for number in (number for number, _ in numbered if number not in trials):
-        trials[number] = _child(problem, number, trained[:quarter], trials.values())
+        trials[number] = _child(problem, number, best, trials.values())
     return [trials[number] for number in sorted(trials)]
 
 

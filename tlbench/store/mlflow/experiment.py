@@ -139,7 +139,7 @@ class Experiment:
             if runs:
                 self._parents[key] = runs[0].info.run_id
             else:
-                tags, name = {schema.SEARCH_TAG: key}, f"search: {record.cell.setting_label}"
+                tags, name = {schema.SEARCH_TAG: key}, f"search: {record.cell.setting_label} | seed {record.cell.seed}"
                 run = self._client.create_run(self._id, schema.times(record)[0], tags, name)
                 self._client.set_terminated(run.info.run_id, "FINISHED")
                 self._parents[key] = run.info.run_id

@@ -22,6 +22,8 @@ PLANNED_TAG = "tlbench.planned"
 _FORMAT = 1
 _MOST_BYTES = 1 << 28  # of an unpacked plan: that of ten million cells
 _FIELDS = tuple(field.name for field in fields(PlannedSetting))
+_NUMBERS = ("seeds", "kept")
+_LATER: dict[str, Any] = {"tuned_from": "", "kept": ()}  # plans that were stored before searches had seeds lack them
 
 
 def plan_tags(settings: Sequence[PlannedSetting], length: int) -> dict[str, str]:
@@ -68,7 +70,10 @@ def settings_from_json(stored: Mapping[str, Any]) -> tuple[PlannedSetting, ...]:
     """
     columns = []
     for name in _FIELDS:
-        values = [tuple(map(int, each)) if name == "seeds" else str(each) for each in stored[name]["values"]]
+        if name in _LATER and name not in stored:
+            columns.append([_LATER[name]] * len(stored["seeds"]["which"]))
+            continue
+        values = [tuple(map(int, each)) if name in _NUMBERS else str(each) for each in stored[name]["values"]]
         columns.append([values[number] for number in stored[name]["which"]])
     return tuple(PlannedSetting(*row) for row in zip(*columns, strict=True))
 

@@ -31,6 +31,7 @@ TRIAL_TAG = "tlbench.trial"
 VALUES_TAG = "tlbench.values"
 SEGMENTS_TAG = "tlbench.legs"  # the segments of a training whose values changed; named as first stored
 PARENT_TAG = "tlbench.parent"  # the trial that one goes on from
+FOLDS_TAG = "tlbench.folds"  # in how many folds a trial was validated
 WINNER_TAG = "tlbench.winner"
 STOPPED_TAG = "tlbench.stopped"
 SEARCH_TAG = "tlbench.search"  # of the run under which a setting's trials stand
@@ -86,6 +87,7 @@ def tags(record: Record) -> dict[str, str]:
         found |= {SETTING_TAG: trial.setting, VALUES_TAG: canonical(trial.values)}
         found |= {SEGMENTS_TAG: canonical(trial.segments)} if trial.segments else {}
         found |= {PARENT_TAG: str(trial.parent)} if trial.parent is not None else {}
+        found |= {FOLDS_TAG: str(trial.folds)} if trial.folds > 1 else {}
     if record.cell.trial is not None:
         found[TRIAL_TAG] = str(record.cell.trial.number)
     if record.outcome is not None and STOPPED in record.outcome.selected:
@@ -210,6 +212,7 @@ def _stored_setting(setting: PlannedSetting) -> PlannedSetting:
         method=fit(setting.method, PARAM_LENGTH),
         backbone=fit(setting.backbone, PARAM_LENGTH),
         dataset=fit(setting.dataset, PARAM_LENGTH),
+        tuned_from=fit(setting.tuned_from, PARAM_LENGTH),
     )
 
 

@@ -130,6 +130,11 @@ class StoredRun:
         return self.tags.get(schema.SEGMENTS_TAG, "")
 
     @property
+    def trial_folds(self) -> int:
+        """Number of folds in which the trial was validated; 1 is on the part that was held out."""
+        return int(self.tags.get(schema.FOLDS_TAG, "1"))
+
+    @property
     def is_winner(self) -> bool:
         """Whether the cells of its setting took their values from this trial."""
         return schema.WINNER_TAG in self.tags

@@ -59,7 +59,7 @@ def validation_episodes(task_info: TaskInfo, val: Split | None, count: int, ctx:
             queries=min(int(task_info.options.get("queries", 15)), spare),
         ),
         count=count,
-        seed=ctx.seed("validation episodes"),
+        seed=ctx.validation_seed("validation episodes"),
     )
 
 
