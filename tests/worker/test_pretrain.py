@@ -27,8 +27,9 @@ from tlbench.testing.fakes import fake_dataset
 from tlbench.worker import pretrain as pretraining
 from tlbench.worker.artifact_jobs import PRETRAINED as KIND
 from tlbench.worker.artifact_jobs import ArtifactName
-from tlbench.worker.artifact_transfer import read_weights_file, store_weights_file, weights_file
+from tlbench.worker.artifact_transfer import read_cost_file, read_weights_file, store_weights_file, weights_file
 from tlbench.worker.pretrain import corpus, pretrained_weights
+from tlbench.worker.shared_costs import shared_costs
 
 
 def pretrained_cell(folder: Path, decoded: Path, backbone: dict[str, Any] = PRETRAINED) -> Cell:
@@ -160,6 +161,22 @@ def test_weights_carried_over_are_used_as_they_are(own: Path, tmp_path: Path, de
     assert sorted(path.name for path in weights_file(elsewhere.artifacts, name).parent.iterdir()) == [
         "weights.safetensors"
     ]
+
+
+def test_what_a_training_took_travels_with_its_weights(own: Path, tmp_path: Path, decoded: Path) -> None:
+    cell = pretrained_cell(tmp_path, decoded)
+    made = new_cache(own)
+    made.backbone(cell.backbone, 0)
+    name = ArtifactName(KIND, cell.backbone.artifact)
+    (told,) = shared_costs(cell, made.artifacts)
+    assert told.device_seconds is not None
+
+    elsewhere = new_cache(tmp_path / "elsewhere")
+    (unknown,) = shared_costs(cell, elsewhere.artifacts)
+    assert (unknown.key, unknown.device_seconds, unknown.seconds) == (told.key, None, None)
+    content = (read(made.artifacts, name) for read in (read_weights_file, read_cost_file))
+    store_weights_file(elsewhere.artifacts, name, *content)
+    assert shared_costs(cell, elsewhere.artifacts) == (told,)
 
 
 RACER = """

@@ -92,6 +92,12 @@ def test_a_teacher_is_not_on_the_bill_of_the_first_cell_that_uses_it(
     assert time.monotonic() - began > 1.5
     assert cost.seconds < 1.5
     assert cost.train_seconds < 1.5
+    shared = {each.kind: each for each in cost.shared}
+    assert shared.keys() == {"teacher", "pre-training"}, "that of the teacher's backbone"
+    assert shared["teacher"].seconds is not None
+    assert shared["teacher"].seconds > 1.5
+    assert shared["teacher"].device_seconds is not None
+    assert 0 < shared["teacher"].device_seconds < shared["teacher"].seconds
 
 
 def test_whatever_a_method_does_to_its_teacher_the_next_cell_s_is_as_it_was(

@@ -48,8 +48,14 @@ INFRASTRUCTURE = (
     *("store", "planning", "runner", "audit", "report", "cli", "suite", "testing", "plugins"),
     *("core.errors", "core.record", "core.cost"),
     *("worker.artifact_jobs", "worker.artifact_transfer", "worker.build_artifact", "worker.build_once", "worker.cache"),
-    *("worker.cost_meter", "worker.memory_allocator", "worker.pretrain", "worker.process"),
-    *("worker.provenance", "worker.teacher", "worker.training_observer", "worker.worker_resources"),
+    *("worker.cost_meter", "worker.load_inputs", "worker.memory_allocator", "worker.pretrain", "worker.process"),
+    *(
+        "worker.provenance",
+        "worker.shared_costs",
+        "worker.teacher",
+        "worker.training_observer",
+        "worker.worker_resources",
+    ),
 )
 """Rooms and modules that decide what runs, where and when, and what is kept of it. The walk stops at them."""
 

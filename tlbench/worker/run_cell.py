@@ -9,11 +9,11 @@ from typing import Any
 
 from tlbench.core.cell import Cell
 from tlbench.core.record import Cost, Outcome, Record
-from tlbench.plugins import registry
 from tlbench.worker.artifact_jobs import required_artifacts
 from tlbench.worker.build_artifact import build_artifact
 from tlbench.worker.cost_meter import SPENT_FILE, CostMeter
 from tlbench.worker.fit_cell import fit_cell
+from tlbench.worker.load_inputs import load_inputs
 from tlbench.worker.provenance import provenance, sources
 from tlbench.worker.shared_costs import shared_costs
 from tlbench.worker.training_observer import TrainingObserver
@@ -50,7 +50,10 @@ def run_cell(
     error: dict[str, str] | None = None
     scratch = checkpoint_folder(cell, resources.artifacts.root)
     try:
-        _prepare(cell, resources)
+        # As a rule all of this is there already. In no case is it part of the cell's cost.
+        for job in required_artifacts(cell):
+            build_artifact(job, resources)
+        load_inputs(cell, resources)
         meter = CostMeter(resources.device, group, kept=scratch / SPENT_FILE)
         if observer is not None:
             observer.on_begin(meter)
@@ -74,18 +77,6 @@ def run_cell(
         provenance=provenance(cell, resources) | (facts or {}),
         error=error,
     )
-
-
-def _prepare(cell: Cell, resources: WorkerResources) -> None:
-    """Build and load what the cell reads. As a rule it is there already; in no case is it part of the cell's cost."""
-    for job in required_artifacts(cell):
-        build_artifact(job, resources)
-    resources.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)
-    resources.backbone(cell.backbone, cell.seed)
-    if cell.method.teacher is not None:
-        resources.read_by_teacher(cell)
-    registry.declaration("methods", cell.method.name).load()
-    registry.declaration("protocols", cell.protocol.name).load()
 
 
 def _cost_of_failure(meter: CostMeter, cpus: float, gpus: float) -> Cost:

@@ -25,6 +25,7 @@ from tlbench.worker.artifact_transfer import COST_FILE, WEIGHTS_FILE
 from tlbench.worker.build_once import build_once
 from tlbench.worker.cost_meter import SPENT_FILE, CostMeter
 from tlbench.worker.fit_cell import fit_cell
+from tlbench.worker.load_inputs import load_inputs
 from tlbench.worker.provenance import sources
 from tlbench.worker.shared_costs import cost_text
 from tlbench.worker.worker_resources import WorkerResources
@@ -54,6 +55,7 @@ def _train(cell: Cell, key: str, resources: WorkerResources, folder: Path | None
     """Train, alone or as one process of a group; write the weights file where a folder is given."""
     # Another version of the method must not continue from this one's checkpoint.
     scratch = resources.artifacts.root / "running" / f"teacher-{key}-{sources(cell)['method_source']}"
+    load_inputs(cell, resources)
     meter = CostMeter(resources.device, resources.group, kept=scratch / SPENT_FILE)
     result = fit_cell(cell, resources, scratch, meter)
     if folder is None or result.outcome is None:
