@@ -51,6 +51,7 @@ def suite(folder: Path, args: argparse.Namespace) -> Path:
             "trials": args.trials,
             "scheduler": "none",
             "parallel": 1,
+            "fold_below": 0,  # one training a trial, as the bare loop has
             "declared": False,
             "space": {"finetune": {"lr": {"log_uniform": [1e-4, 1e-2]}}},
         },

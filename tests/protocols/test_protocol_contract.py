@@ -64,6 +64,10 @@ def misses_an_example(real: Any, *args: Any) -> Outcome:
     return outcome.model_copy(update={"tests": outcome.tests - 1})
 
 
+def folds_nothing(real: Any, info: Any, dataset: Dataset, seed: int, fit: Any, ctx: Any) -> Any:
+    return real(info, dataset, seed, fit, replace(ctx, fold=None))
+
+
 def fits_twice(real: Any, info: Any, dataset: Dataset, seed: int, fit: Any, ctx: Any) -> Any:
     def both(task: Task) -> Any:
         fit(task)
@@ -82,6 +86,7 @@ def fits_twice(real: Any, info: Any, dataset: Dataset, seed: int, fit: Any, ctx:
         (shuffles_the_task, contract.check_reproducible),
         (misses_an_example, contract.check_outcome),
         (fits_twice, contract.check_outcome),
+        (folds_nothing, contract.check_folds),
     ],
 )
 def test_a_protocol_that_breaks_the_contract_is_noticed(

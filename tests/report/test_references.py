@@ -81,10 +81,31 @@ def test_the_gain_is_the_mean_paired_difference_over_seeds() -> None:
     assert (gain.method, gain.seeds, gain.kept, gain.trainings) == ("lora(tuned)", 3, 1, 3 * 2 * 5)
     assert gain.default == pytest.approx(0.65)
     assert gain.tuned == pytest.approx(0.65 + 0.2 / 3)
-    assert gain.gain == mean_interval([0.7 - 0.6, 0.0, 0.8 - 0.7])
+    usual = mean_interval([0.7 - 0.6, 0.0, 0.8 - 0.7])
+    assert (gain.gain.mean, gain.gain.low, gain.gain.high) == pytest.approx((usual.mean, usual.low, usual.high))
     table = build(report).tables[0]
     assert table.name == "search_gain"
     assert table.parts[0].body[0][5:] == ("+6.7", "−7.7 to +21.0", "65.0", "71.7", "3", "1", "30", "12.0 s")
+
+
+def test_the_interval_of_a_gain_contains_the_error_of_the_test_set() -> None:
+    """Two seeds that gain as many answers, but not the same ones, on ten test examples."""
+    default = [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]
+    tuned = [[1, 1, 1, 1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 0, 1, 1, 1, 0, 0, 0]]
+    two = replace(TUNED, seeds=(0, 1), kept=())
+    found = [
+        *(run("lora", 0.4, seed, correct=default) for seed in (0, 1)),
+        *(run("lora(tuned)", 0.6, seed, correct=tuned[seed], tags={"tlbench.setting": "k"}) for seed in (0, 1)),
+    ]
+    results = read(two, found=found)
+    cells = build_report(results).cells
+    (plain,) = search_gains(cells, results.references, ())
+    (whole,) = search_gains(cells, results.references, (), results.details)
+    assert plain.gain.mean == whole.gain.mean == pytest.approx(0.2)
+    assert plain.gain.low == plain.gain.high, "both seeds gain two answers"
+    assert whole.gain.low is not None
+    assert whole.gain.high is not None
+    assert whole.gain.low < 0.1 < 0.3 < whole.gain.high
 
 
 def test_a_row_that_the_suite_lists_stays_one() -> None:

@@ -129,7 +129,9 @@ def test_a_machine_lost_in_mid_search_changes_nothing_that_is_found(
 ) -> None:
     # Trials must take longer than a process takes to start: one that is free takes them from one that is not yet there.
     methods = [{"name": name, "params": {"epochs": 250}} for name in ("finetune", "discriminative_lr")]
-    sought = suite("sought", {**GRID, "methods": methods, "seeds": 1}, search={"trials": 4, "scheduler": "none"})
+    sought = suite(
+        "sought", {**GRID, "methods": methods, "seeds": 1}, search={"trials": 4, "scheduler": "none", "fold_below": 0}
+    )
     path, workspace = write_suite(sought), tmp_path / "workspace"
     command = [sys.executable, "-m", "tlbench", "tune", str(path), "--workspace", str(workspace)]
     command += ["--address", machines.address]

@@ -49,7 +49,7 @@ def refused(*args: Any, **search: Any) -> str:
 def test_what_says_the_same_of_every_trial_decides_no_search() -> None:
     said = refused("last")
     assert said.startswith("s.yaml:7: validator: last says the same of every trial")
-    assert said.endswith("with search: source_accuracy, entropy, information, nuclear_norm")
+    assert said.endswith("with search: source_accuracy, entropy, information, nuclear_norm, density")
     assert "s.yaml:10" not in refused("last", objective="accuracy_and_cost")
     assert loads(text("last").partition("search:")[0], full_catalog(), "s.yaml").search is None
     fixed = suite("last", declared=False, space={"finetune": {"lr": {"choice": [0.1, 0.2]}}})

@@ -26,6 +26,7 @@ from tlbench.core.config import Settings
 from tlbench.core.info import Shots
 from tlbench.core.record import Footprint, Outcome, unpack_bits, unpack_classes
 from tlbench.data.dataset import Dataset, Split, Task
+from tlbench.data.folds import Fold
 from tlbench.plugins import registry
 from tlbench.testing.fakes import fake_backbone, fake_context, fake_dataset, fake_pair
 from tlbench.training.context import Context
@@ -209,17 +210,54 @@ def check_test_labels(case: Case, folder: Path) -> None:
 
 
 def check_validation_only(case: Case, folder: Path) -> None:
-    """In a search nothing is scored, and no example that is no part of the task is read."""
+    """In a search nothing is scored, and no example that is no part of the task is read.
+
+    Validation scores are those that the method reported, or those of the answers that the outcome holds.
+    """
     dataset = fake(case)
     plain = run(case, folder / "plain", dataset, validation_only=True)
     assert plain.outcome is not None
     assert plain.outcome.scores == {}
     assert (plain.outcome.tests, plain.outcome.correct, plain.outcome.logits) == (0, "", "")
-    assert plain.outcome.validation["accuracy"] == 0.25
+    answers = plain.outcome.answers
+    if answers is None:
+        assert plain.outcome.validation["accuracy"] == 0.25
+    else:
+        packed = np.frombuffer(unpack_bits(answers.correct, answers.count), np.uint8)
+        bits = np.unpackbits(packed, count=answers.count)
+        assert abs(plain.outcome.validation["accuracy"] - bits.mean()) < 1e-6
+        assert answers.count % answers.group == 0
     x = np.asarray(dataset.x).copy()
     x[_outside(plain.task, dataset)] = 0
     blank = run(case, folder / "blank", replace(dataset, x=x), validation_only=True)
-    assert blank.outcome == plain.outcome
+    assert blank.outcome is not None
+    told, blanked = plain.outcome.validation, blank.outcome.validation
+    assert told.keys() == blanked.keys()
+    assert all(abs(told[name] - blanked[name]) < 1e-4 for name in told)  # some processors round by place
+    assert blank.outcome.model_copy(update={"validation": told}) == plain.outcome
+
+
+def check_folds(case: Case, folder: Path) -> None:
+    """A protocol that declares ``FOLDS`` validates once on each label of the task, and fits to the others meanwhile."""
+    if not registry.declaration("protocols", case.protocol).constants.FOLDS:
+        return
+    labelled = _labelled(run(case, folder / "plain", validation_only=True).task)
+    held_out: list[int] = []
+    for number in range(2):
+        found = run(case, folder / str(number), validation_only=True, fold=Fold(number, 2))
+        val = found.task.val
+        assert val is not None
+        assert _labelled(found.task) == labelled, "a fold has the labels of the task, and no others"
+        assert not set(val.rows.tolist()) & set(found.task.train.rows.tolist())
+        assert found.outcome is not None
+        assert found.outcome.answers is not None
+        assert found.outcome.answers.count == len(val)
+        held_out += val.rows.tolist()
+    assert sorted(held_out) == labelled
+
+
+def _labelled(task: Task) -> list[int]:
+    return sorted(task.train.rows.tolist() + ([] if task.val is None else task.val.rows.tolist()))
 
 
 def check_group(case: Case, folder: Path) -> None:
@@ -245,6 +283,7 @@ CHECKS = (
     check_reproducible,
     check_test_labels,
     check_validation_only,
+    check_folds,
     check_group,
     check_invalid_logits,
 )

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
+from types import MappingProxyType
 
 import pandas as pd
 
 from tlbench.report import number_format as text
-from tlbench.report.comparable_cells import ComparableCell, by_shots, grouped
+from tlbench.report.comparable_cells import ComparableCell, by_shots, grouped, scores
+from tlbench.report.example_scores import unit_scores
 from tlbench.report.sections._search_rows import SearchRow
 from tlbench.report.table import Table, TablePart
-from tlbench.stats.intervals import Estimate, mean_interval
+from tlbench.stats.contrasts import paired_contrast
+from tlbench.stats.intervals import Estimate
+from tlbench.stats.pairwise import pair_error
+from tlbench.store.mlflow.record_artifact import RecordDetails
 
 TITLE = "Gain over the default"
 NOTE = (
     "Test accuracy of the tuned cells less that of the cells with the default settings and the same seed, so with the "
-    "same labels and test examples; the interval is over seeds, on this test set. Where a search kept the default, the "
-    "two are one cell, and the difference is nought."
+    "same labels and test examples; the interval contains the spread over seeds, and with it that of the searches, and "
+    "the error of the finite test set. Where a search kept the default, both are one cell and the difference is nought."
 )
 
 
@@ -31,7 +36,7 @@ class SearchGain:
         kept: Number of those whose search kept the default.
         default: Mean test accuracy with the default settings.
         tuned: Mean test accuracy of the tuned cells.
-        gain: The mean paired difference, over seeds.
+        gain: The mean paired difference.
         trainings: Number of trainings that all searches of the setting came to.
         cost: Device-seconds of all of them.
     """
@@ -51,7 +56,10 @@ class SearchGain:
 
 
 def search_gains(
-    cells: Iterable[ComparableCell], references: pd.DataFrame, searches: Iterable[SearchRow]
+    cells: Iterable[ComparableCell],
+    references: pd.DataFrame,
+    searches: Iterable[SearchRow],
+    details: Mapping[str, RecordDetails] = MappingProxyType({}),
 ) -> tuple[SearchGain, ...]:
     """Return one row a searched setting of which some seed has both cells, by protocol, dataset, shots and backbone.
 
@@ -59,6 +67,7 @@ def search_gains(
         cells: From :func:`tlbench.report.comparable_cells.comparable_cells`.
         references: :attr:`tlbench.report.results.Results.references`.
         searches: From :func:`tlbench.report.sections._search_rows.search_rows`.
+        details: Answers by cell, of tuned cells and references, as far as they were read.
     """
     if references.empty:
         return ()
@@ -78,7 +87,9 @@ def search_gains(
 
     found = []
     for (protocol, dataset, shots, backbone, method), group in grouped(paired, place).items():
-        defaults = [known[cell.cell, cell.method] for cell in group]
+        defaults = [
+            replace(cell, cell=of, accuracy=score) for cell in group for of, score in [known[cell.cell, cell.method]]
+        ]
         rows = spent.get((protocol, dataset, shots, backbone, method), [])
         found.append(
             SearchGain(
@@ -88,17 +99,25 @@ def search_gains(
                 dataset=dataset,
                 shots=shots,
                 seeds=len(group),
-                kept=sum(cell.cell == default for cell, (default, _) in zip(group, defaults, strict=True)),
-                default=fmean(accuracy for _, accuracy in defaults),
+                kept=sum(cell.cell == default.cell for cell, default in zip(group, defaults, strict=True)),
+                default=fmean(cell.accuracy for cell in defaults),
                 tuned=fmean(cell.accuracy for cell in group),
-                gain=mean_interval(
-                    cell.accuracy - accuracy for cell, (_, accuracy) in zip(group, defaults, strict=True)
-                ),
+                gain=_difference(group, defaults, details),
                 trainings=sum(row.trials * row.folds for row in rows),
                 cost=sum(row.cost for row in rows),
             )
         )
     return tuple(sorted(found, key=lambda row: (row.protocol, row.dataset, by_shots(row.shots), row.backbone)))
+
+
+def _difference(
+    ours: Sequence[ComparableCell], theirs: Sequence[ComparableCell], details: Mapping[str, RecordDetails]
+) -> Estimate:
+    """Return the mean difference of cells of the same seeds."""
+    error = pair_error(scores(ours), scores(theirs), unit_scores(ours, details), unit_scores(theirs, details))
+    contrast = paired_contrast(scores(ours), scores(theirs), tests=error)
+    assert contrast is not None, "each cell has its partner"
+    return contrast.estimate
 
 
 def gain_table(gains: Sequence[SearchGain]) -> Table:
