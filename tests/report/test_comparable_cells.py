@@ -75,6 +75,27 @@ def test_only_the_newest_version_of_a_setting_counts(changed: dict[str, str]) ->
     assert "left out: 3" in notes[0]
 
 
+def test_pre_training_runs_that_go_with_the_seeds_are_no_versions_of_one_another() -> None:
+    cells = [
+        {"seed": seed, "ended": float(seed), "backbone_key": f"run{seed % 2}", "backbone_group": "run0",
+         "pretrain_run": f"run{seed % 2}"}
+        for seed in range(4)
+    ]  # fmt: skip
+    found, notes = comparable_cells(frame(*cells))
+    assert [(cell.seed, cell.pretrain_run) for cell in found] == [(0, "run0"), (1, "run1"), (2, "run0"), (3, "run1")]
+    assert notes == ()
+    older = [cell | {"backbone_group": "old"} for cell in cells[:1]]
+    found, notes = comparable_cells(frame(*older, *cells[1:]))
+    assert [cell.seed for cell in found] == [1, 2, 3]
+    assert "left out: 1" in notes[0]
+
+
+def test_snapshots_of_earlier_versions_know_of_no_runs() -> None:
+    found, notes = comparable_cells(frame({}, {"seed": 1}).drop(columns=["backbone_group", "pretrain_run"]))
+    assert [(cell.seed, cell.pretrain_run) for cell in found] == [(0, ""), (1, "")]
+    assert notes == ()
+
+
 def test_the_same_seed_twice_counts_once() -> None:
     cells, _ = comparable_cells(frame({"ended": 1.0, "test/accuracy": 0.1}, {"ended": 2.0, "test/accuracy": 0.2}))
     assert [cell.accuracy for cell in cells] == [0.2]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from one_process import Stop, new_cache, observe_epochs, stop_at
+from one_process import Stop, done, new_cache, observe_epochs, stop_at
 from safetensors.torch import load_file
 from small_suites import CORPUS, PLAIN, PRETRAINED, planned, suite
 
@@ -23,6 +23,8 @@ from tlbench.core.description import Execution
 from tlbench.data.dataset import TEST, TRAIN, Split
 from tlbench.plugins import registry
 from tlbench.store.artifacts import Artifacts
+from tlbench.store.mlflow.schema import params
+from tlbench.store.mlflow.stored_experiment import StoredRun
 from tlbench.testing.fakes import fake_dataset
 from tlbench.worker import pretrain as pretraining
 from tlbench.worker.artifact_jobs import PRETRAINED as KIND
@@ -128,6 +130,24 @@ def test_a_chain_trains_each_run_once_from_the_weights_before_it(own: Path, tmp_
     for name, value in end.items():
         torch.testing.assert_close(value, start[name], rtol=0, atol=1e-6)
     assert any(not torch.allclose(value, fresh[name], atol=1e-3) for name, value in end.items())
+
+
+@pytest.mark.parametrize(("seeds", "runs"), [(1, 1), (2, 2)])
+def test_cells_of_two_runs_read_other_features_and_those_of_one_the_same(
+    seeds: int, runs: int, own: Path, tmp_path: Path, decoded: Path
+) -> None:
+    grid = {"methods": ["nearest_centroid"], "backbones": [PRETRAINED], "seeds": 2, "pretrain_seeds": seeds}
+    cells, cache = planned(suite("pretrained", grid), tmp_path, decoded), new_cache(own)
+    data = cache.dataset(cells[0].dataset)
+    one, two = (cache.features(cell.backbone, cell.seed, data).take(np.arange(20)) for cell in cells)
+    assert torch.equal(one, two) == (runs == 1)
+    assert len(list((own / KIND).glob("*/weights.safetensors"))) == runs
+    records = [done(cell, cache) for cell in cells]
+    assert [record.cell.recipe["weights"]["seed"] for record in records] == [0, runs - 1]
+    assert len({StoredRun("r", "FINISHED", 0.0, params(record)).pretrain_run for record in records}) == runs
+    assert {cell.backbone.artifact for cell in cells} == {
+        StoredRun("r", "FINISHED", 0.0, params(record)).pretrain_run for record in records
+    }
 
 
 def test_every_part_of_a_recipe_changes_the_randomness_of_pre_training(tmp_path: Path, decoded: Path) -> None:

@@ -84,6 +84,8 @@ class BackboneChoice:
         weights_file: The user's weights file where the recipe has weights of kind ``file``; the recipe itself holds
             the hash of its content.
         execution: How its pre-training runs are executed.
+        group: Where the pre-training run goes with the seed of the cell, the key of the backbone with the default run,
+            which the others share; else empty.
     """
 
     info: BackboneInfo
@@ -91,11 +93,17 @@ class BackboneChoice:
     pretrain: Pretrain | None = None
     weights_file: str | None = None
     execution: Execution = DEFAULT_EXECUTION
+    group: str = ""
 
     @property
     def artifact(self) -> str:
         """Name of the artifacts made from the recipe, weights and features; never depends on the code behind it."""
-        return digest([self.key, self.execution.key]) if self.runs and self.execution.key else self.key
+        return artifact_name(self.key, self.execution) if self.runs else self.key
+
+    @property
+    def cell_key(self) -> str:
+        """What stands for it in the ids of cells; cells whose run goes with their seed have other ids."""
+        return digest([self.key, self.group]) if self.group else self.key
 
     @property
     def runs(self) -> tuple[Pretrain, ...]:
@@ -164,7 +172,7 @@ class Setting(NamedTuple):
     @property
     def parts(self) -> list[Any]:
         """What is hashed into keys and ids."""
-        return [self.protocol.key, self.method.key, self.backbone.key, self.dataset.info.fingerprint, self.shots]
+        return [self.protocol.key, self.method.key, self.backbone.cell_key, self.dataset.info.fingerprint, self.shots]
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +250,7 @@ class Cell:
             backbone_label=self.backbone.info.label,
             weights=self.backbone.info.weights,
             backbone_key=self.backbone.key,
+            backbone_group=self.backbone.group,
             recipe=self.backbone.info.recipe,
             dataset=self.dataset.info.name,
             dataset_fingerprint=self.dataset.info.fingerprint,
@@ -258,6 +267,16 @@ def cell_id(setting: Setting, seed: int, *, segments: Segments = (), execution: 
     """Return the content-addressed id of a cell."""
     changed = [execution.key] if execution.key else []
     return digest([*setting.parts, seed, *([segments] if segments else []), *changed], length=20)
+
+
+def artifact_name(key: str, execution: Execution) -> str:
+    """Return the name of the weights that pre-training runs make.
+
+    Args:
+        key: Of the backbone's recipe.
+        execution: How the runs are executed.
+    """
+    return digest([key, execution.key]) if execution.key else key
 
 
 def methods_behind(method: MethodChoice, backbone: BackboneChoice) -> tuple[str, ...]:

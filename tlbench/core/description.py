@@ -94,6 +94,7 @@ class CellDescription(Settings):
         backbone_label: Architecture and weights.
         weights: Where the weights come from: ``random``, ``pretrain``, ``file``, or the library that publishes them.
         backbone_key: Hash of the recipe.
+        backbone_group: Where the pre-training run goes with the seed, what the keys of all runs share; else empty.
         recipe: Everything that decides the function of the backbone.
         dataset: Name of the dataset.
         dataset_fingerprint: Hash of its decoded content.
@@ -123,6 +124,7 @@ class CellDescription(Settings):
     seed: int
     precision: PrecisionChoice = "auto"
     workers: int = 1
+    backbone_group: str = ""
     trial: Trial | None = None
     winner: Trial | None = None
 
@@ -151,8 +153,8 @@ class CellDescription(Settings):
     @model_serializer(mode="wrap")
     def _to_stored(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         stored: dict[str, Any] = handler(self)
-        for key, default in (("precision", "auto"), ("workers", 1), ("trial", None), ("winner", None)):
-            if stored[key] == default:
+        for key in ("precision", "workers", "backbone_group", "trial", "winner"):
+            if stored[key] == type(self).model_fields[key].default:
                 del stored[key]
         if self.trial is not None:
             stored["trial"] = self.trial.to_json()

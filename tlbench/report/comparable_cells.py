@@ -55,6 +55,7 @@ class ComparableCell:
         embedding_seconds: The part of it that is for frozen features.
         gpus: GPUs held.
         shared: Trainings whose weights it started or learnt from.
+        pretrain_run: Name of the weights that a pre-training run made for it; empty for random and given weights.
     """
 
     protocol: str
@@ -88,6 +89,7 @@ class ComparableCell:
     embedding_seconds: float | None = None
     gpus: float | None = None
     shared: tuple[SharedTraining, ...] = ()
+    pretrain_run: str = ""
 
 
 _COLUMNS = (
@@ -95,7 +97,7 @@ _COLUMNS = (
     "test/accuracy", "test/accuracy_ci95", "test/macro_f1", "test/nll", "test/ece", "cost/seconds",
     "footprint/trainable", "footprint/stored_bytes", "cost/peak_memory", "transductive",
     "oracle", "validator", "choices", "footprint/total", "cell", "run_id", "protocol_version", "options",
-    "environment", "cost/device_seconds", "cost/embedding_seconds", "cost/gpus", "shared",
+    "environment", "cost/device_seconds", "cost/embedding_seconds", "cost/gpus", "shared", "pretrain_run",
 )  # fmt: skip  # in the order of ComparableCell's fields
 
 
@@ -129,6 +131,7 @@ def comparable_cells(
     scored["environment"] = _environments(scored)
     for name in ("cost/device_seconds", "cost/embedding_seconds", "cost/gpus"):
         scored[name] = scored.get(name, math.nan)  # snapshots of earlier versions lack the columns
+    scored = scored.assign(**{name: _texts(scored, name) for name in ("backbone_group", "pretrain_run")})
     labels = labels_of(done, planned)
     if labels.ambiguous:
         notes.append(
@@ -209,6 +212,11 @@ def _environments(cells: pd.DataFrame) -> pd.Series:
     return pd.Series([shared.setdefault(row, row) for row in rows], index=cells.index, dtype=object)
 
 
+def _texts(cells: pd.DataFrame, name: str) -> pd.Series:
+    """Return a column of texts; snapshots of earlier versions lack it."""
+    return cells[name].fillna("").astype(str) if name in cells else pd.Series("", index=cells.index)
+
+
 def _apart(cells: pd.DataFrame) -> pd.DataFrame:
     told = cells["protocol"] + TRANSDUCTIVE
     return cells.assign(protocol=cells["protocol"].mask(cells["transductive"].astype(bool), told))
@@ -216,7 +224,9 @@ def _apart(cells: pd.DataFrame) -> pd.DataFrame:
 
 def _newest(cells: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     newest_first = cells.sort_values(["ended", "run_id"], ascending=[False, True])
-    recipe = newest_first["protocol_version"] + "|" + newest_first["backbone_key"] + "|" + newest_first["params"]
+    group = newest_first["backbone_group"]  # pre-training runs that go with the seeds are no versions of each other
+    backbone = group.where(group != "", newest_first["backbone_key"])
+    recipe = newest_first["protocol_version"] + "|" + backbone + "|" + newest_first["params"]
     current = recipe == recipe.groupby([newest_first[key] for key in _SETTING]).transform("first")
     kept = newest_first[current].drop_duplicates([*_SETTING, "seed"])
     dropped = cells.loc[cells.index.difference(kept.index)]

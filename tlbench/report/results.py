@@ -33,7 +33,7 @@ SOURCES = ("method_source", "protocol_source")
 ENVIRONMENT = tuple(f"provenance/{fact}" for fact in Environment._fields)
 COLUMNS = (
     "run_id", "cell", "digest", "ended", *TEXTS, "seed", "options", "params", "transductive", "oracle", "setting",
-    "shared", *SOURCES, *ENVIRONMENT, *NUMBERS,
+    "backbone_group", "pretrain_run", "shared", *SOURCES, *ENVIRONMENT, *NUMBERS,
 )  # fmt: skip
 
 
@@ -58,6 +58,8 @@ class Results:
             names; ``shots`` is text, ``ended`` is in seconds since the epoch, ``options`` and ``params`` are canonical
             JSON, so is ``shared`` (a list of :class:`tlbench.core.record.SharedCost`), ``transductive`` and ``oracle``
             are truth values, ``setting`` is the key of the search that found its parameters, or empty;
+            ``backbone_group`` is what the keys of a backbone's pre-training runs share where these go with the seed, or
+            empty; ``pretrain_run`` names the weights that such a run made, or is empty;
             :data:`ENVIRONMENT` is what the cell was computed with, empty where it is unknown.
         provenance: Values and the number of cells that have them, by name (``torch``, ``commit``, ...).
         failed: Cells that failed and have no result.
@@ -268,6 +270,8 @@ def _row(run: StoredRun) -> dict[str, Any]:
         "oracle": run.is_oracle,
         "setting": run.search_key,
         "shared": run.shared,
+        "backbone_group": run.backbone_group,
+        "pretrain_run": run.pretrain_run,
         **{key: provenance.get(key, "") for key in SOURCES},
         **{column: provenance.get(fact, "") for column, fact in zip(ENVIRONMENT, Environment._fields, strict=True)},
         **run.metrics,

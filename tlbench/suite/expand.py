@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tlbench.core.cell import (
     BackboneChoice,
@@ -17,8 +17,8 @@ from tlbench.plugins.staleness import InstalledCode
 from tlbench.suite.applicability import Candidate, backbone_obstacle
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.plan import NotApplicableSetting, Plan
-from tlbench.suite.resolve import choose_listed, choose_protocol
-from tlbench.suite.spec import Grid, Suite
+from tlbench.suite.resolve import choose_listed, choose_protocol, choose_run
+from tlbench.suite.spec import BackboneSpec, Grid, Suite
 
 
 def expand(
@@ -36,32 +36,46 @@ def expand(
     cells: dict[str, Cell] = {}
     left_out: dict[str, NotApplicableSetting] = {}
     for grid in suite.grids:
-        for setting, obstacle in _settings(grid, catalog, datasets, backbones):
+        choices = [_runs(spec, suite, grid, backbones) for spec in grid.backbones]
+        candidates = _candidates(grid, backbones, catalog)
+        for runs, obstacle in _settings(grid, catalog, datasets, choices, candidates):
             if obstacle is None:
                 for seed in grid.seeds:
+                    setting = runs[seed % len(runs)]
                     name = cell_id(setting, seed, execution=execution)
                     cells[name] = Cell(name, *setting, seed, execution)
             else:
-                left_out.setdefault(setting.key, _not_applicable(setting, obstacle, len(grid.seeds)))
+                left_out.setdefault(runs[0].key, _not_applicable(runs[0], obstacle, len(grid.seeds)))
     code = InstalledCode(catalog.declare, lambda: catalog.methods)
     return Plan(_by_weights_and_data(cells.values()), list(left_out.values()), code)
 
 
+def _runs(
+    spec: BackboneSpec, suite: Suite, grid: Grid, backbones: Mapping[str, BackboneChoice]
+) -> list[BackboneChoice]:
+    """Return a backbone with each of the pre-training runs that its cells rest on in turn, by their seeds."""
+    runs = [backbones[run.key] for run in suite.runs_of(spec, grid)]
+    return runs if len(runs) == 1 else [choose_run(run, backbones[spec.key]) for run in runs]
+
+
 def _settings(
-    grid: Grid, catalog: Catalog, datasets: Mapping[str, DatasetChoice], backbones: Mapping[str, BackboneChoice]
-) -> Iterator[tuple[Setting, str | None]]:
-    """Yield every setting of a grid, and why it is not applicable, if so."""
+    grid: Grid,
+    catalog: Catalog,
+    datasets: Mapping[str, DatasetChoice],
+    backbones: Iterable[Sequence[BackboneChoice]],
+    candidates: Sequence[Candidate],
+) -> Iterator[tuple[list[Setting], str | None]]:
+    """Yield every setting of a grid, once for each run of its backbone, and why it is not applicable, if so."""
     protocol = choose_protocol(grid, catalog)
     forbids = catalog.declare("protocols", protocol.name).skip
-    candidates = _candidates(grid, backbones, catalog)
-    for backbone in (backbones[spec.key] for spec in grid.backbones):
+    for backbone, *others in backbones:
         for dataset in (datasets[spec.key] for spec in grid.datasets):
             for shots in grid.shots:
                 task = task_info(protocol, dataset.info, shots)
                 obstacle = backbone_obstacle(task, backbone) or (forbids(task) if forbids is not None else None)
                 for candidate in candidates:
-                    setting = Setting(protocol, candidate.choice, backbone, dataset, shots)
-                    yield setting, obstacle or candidate.obstacle(task, backbone)
+                    runs = [Setting(protocol, candidate.choice, run, dataset, shots) for run in (backbone, *others)]
+                    yield runs, obstacle or candidate.obstacle(task, backbone)
 
 
 def _candidates(grid: Grid, backbones: Mapping[str, BackboneChoice], catalog: Catalog) -> list[Candidate]:

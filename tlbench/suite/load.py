@@ -10,6 +10,7 @@ from tlbench.core.errors import UserError, nearest
 from tlbench.core.validation import Problem, check
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.check_grid import check_grid
+from tlbench.suite.check_pretrain_seeds import check_pretrain_seeds
 from tlbench.suite.check_search import check_search
 from tlbench.suite.normal_form import list_of, mappings_in, normal_form
 from tlbench.suite.resolve import baseline_label, choose_method
@@ -81,6 +82,7 @@ def _check_names(suite: dict[str, Any], folder: Path, catalog: Catalog) -> Itera
         folder: Where relative paths start.
         catalog: What a suite may name.
     """
+    yield from check_pretrain_seeds(suite)
     listed: set[str] = set()
     for position, grid in enumerate(list_of(suite.get("grids"))):
         if isinstance(grid, dict):

@@ -16,6 +16,9 @@ from tlbench.plugins.registry import Declaration
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.spec import BackboneSpec, Grid, MethodSpec, PretrainSpec, Suite, TeacherSpec
 
+VARIED = "#varied"
+"""Ends the label of a backbone whose pre-training run goes with the seed of the cell."""
+
 
 @dataclass(frozen=True)
 class WeightsFile:
@@ -83,6 +86,16 @@ def choose_listed(spec: MethodSpec, backbones: Mapping[str, BackboneChoice], cat
     """
     teacher = None if spec.teacher is None else choose_teacher(spec.teacher, backbones, catalog)
     return choose_method(spec.name, spec.params, catalog, teacher)
+
+
+def choose_run(run: BackboneChoice, usual: BackboneChoice) -> BackboneChoice:
+    """Return a backbone with one of several pre-training runs that go with the seeds of cells; all have one label.
+
+    Args:
+        run: The backbone with this run.
+        usual: The backbone with the run that it has where nothing varies.
+    """
+    return replace(run, info=replace(run.info, label=f"{usual.info.label}{VARIED}"), group=usual.key)
 
 
 def choose_backbone(

@@ -47,7 +47,12 @@ def _pairs(value: Any) -> Any:
     raise ValueError(f'must be all, or a list like ["A -> B", "B -> A"], not {value!r}')
 
 
-def _seeds(value: Any) -> tuple[int, ...]:
+def read_seeds(value: Any) -> tuple[int, ...]:
+    """Return seeds: those of a list, or the first ones where their number is given.
+
+    Raises:
+        ValueError: It is neither, or lists a seed twice.
+    """
     if isinstance(value, (list, tuple)):
         if not value or not all(_whole(seed) and 0 <= seed < 2**31 for seed in value):
             raise ValueError("must be whole numbers of 0 or more, at least one")
@@ -131,6 +136,11 @@ class PretrainSpec(Settings):
         """The chain of runs, the first one first."""
         return (*(self.after.runs if self.after is not None else ()), self)
 
+    def with_seed(self, seed: int) -> PretrainSpec:
+        """Return the same chain of runs with another seed."""
+        after = None if self.after is None else self.after.with_seed(seed)
+        return PretrainSpec(method=self.method, dataset=self.dataset, params=self.params, seed=seed, after=after)
+
 
 class BackboneSpec(Settings):
     """An architecture with its options (flat keys beside ``name`` in the file) and where its weights come from.
@@ -157,6 +167,11 @@ class BackboneSpec(Settings):
         """The pre-training runs that make its weights, the first one first."""
         return self.pretrain.runs if self.pretrain is not None else ()
 
+    def with_pretrain_seed(self, seed: int) -> BackboneSpec:
+        """Return the same backbone, its weights made by pre-training runs with another seed."""
+        pretrain = None if self.pretrain is None else self.pretrain.with_seed(seed)
+        return BackboneSpec(name=self.name, weights=self.weights, pretrain=pretrain, params=self.params)
+
 
 class TeacherSpec(Settings):
     """A network trained on the cell's own labels first, for a method to learn from."""
@@ -181,10 +196,25 @@ ShotsField = Annotated[
 ]
 SeedsField = Annotated[
     tuple[int, ...],
-    BeforeValidator(_seeds),
+    BeforeValidator(read_seeds),
     WithJsonSchema(
         {
             "description": "a number of seeds (n means 0 to n-1), or a list of seeds",
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS},
+                {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "uniqueItems": True},
+            ],
+        }
+    ),
+]
+
+PretrainSeedsField = Annotated[
+    tuple[int, ...] | None,
+    BeforeValidator(lambda value: None if value is None else read_seeds(value)),
+    WithJsonSchema(
+        {
+            "description": "a number of pre-training runs (n means the seeds 0 to n-1), or a list of their seeds: the "
+            "cell with seed s rests on number s modulo n of them",
             "anyOf": [
                 {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS},
                 {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "uniqueItems": True},
@@ -208,6 +238,7 @@ class Grid(Settings):
         ("full",), min_length=1, description="labelled examples a class, validation included, or full"
     )
     seeds: SeedsField = (0,)
+    pretrain_seeds: PretrainSeedsField = None
     options: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("shots")
@@ -229,6 +260,7 @@ class Suite(Settings):
 
     name: FileName
     baseline: str | None = None
+    pretrain_seeds: PretrainSeedsField = None
     grids: tuple[Grid, ...] = Field(min_length=1)
     search: Search | None = None
     resources: Resources = Resources()
@@ -241,9 +273,21 @@ class Suite(Settings):
         targets = (spec for grid in self.grids for spec in grid.datasets)
         return {spec.key: spec for spec in (*targets, *corpora)}
 
+    def pretrain_seeds_of(self, grid: Grid) -> tuple[int, ...] | None:
+        """Return the seeds of a grid's pre-training runs; None where each backbone has the one that it names."""
+        return self.pretrain_seeds if grid.pretrain_seeds is None else grid.pretrain_seeds
+
+    def runs_of(self, backbone: BackboneSpec, grid: Grid) -> tuple[BackboneSpec, ...]:
+        """Return a backbone of a grid with each of the pre-training runs that its cells rest on in turn."""
+        seeds = self.pretrain_seeds_of(grid)
+        if seeds is None or backbone.pretrain is None:
+            return (backbone,)
+        return tuple(backbone.with_pretrain_seed(seed) for seed in seeds)
+
     @property
     def backbones(self) -> dict[str, BackboneSpec]:
-        """Every backbone, those of teachers included, by key."""
-        own = (spec for grid in self.grids for spec in grid.backbones)
+        """Every backbone, with each of its pre-training runs, those of teachers included, by key."""
+        listed = ((backbone, grid) for grid in self.grids for backbone in grid.backbones)
+        own = (spec for backbone, grid in listed for spec in (backbone, *self.runs_of(backbone, grid)))
         of_teachers = (teacher.backbone for grid in self.grids for teacher in grid.teachers)
         return {spec.key: spec for spec in (*own, *of_teachers)}

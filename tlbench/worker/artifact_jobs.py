@@ -48,7 +48,8 @@ class PretrainingJob:
     @property
     def label(self) -> str:
         """What people read, in the middle of a sentence."""
-        return f"pre-training {self.backbone.info.label}"
+        seed = f" with seed {self.backbone.runs[-1].seed}" if self.backbone.group else ""
+        return f"pre-training {self.backbone.info.label}{seed}"
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ PARAMS = (
     "protocol", "protocol_version", "method", "method_label", "backbone", "backbone_label", "backbone_key", "weights",
     "dataset", "dataset_fingerprint", "shots", "seed",
 )  # fmt: skip
+GROUP_PARAM = "backbone_group"
 
 
 class Point(NamedTuple):
@@ -97,10 +98,11 @@ def tags(record: Record) -> dict[str, str]:
 
 
 def params(record: Record) -> dict[str, str]:
-    """Return the parameters of a record's run; precision and workers where they are not the defaults."""
+    """Return the parameters of a record's run; precision, workers and the like where they are not the defaults."""
     cell = record.cell
     found = {name: text(getattr(cell, name)) for name in PARAMS}
     found |= {name: text(value) for name, value in Execution(cell.precision, cell.workers).key.items()}
+    found |= {GROUP_PARAM: cell.backbone_group} if cell.backbone_group else {}
     found |= _under(OPTION_PREFIX, cell.options) | _under(PARAM_PREFIX, cell.params)
     return {name: fit(value, PARAM_LENGTH) for name, value in found.items()}
 

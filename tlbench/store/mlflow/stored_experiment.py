@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from statistics import fmean
+from typing import cast
 
+from tlbench.core.cell import artifact_name
+from tlbench.core.description import Execution, PrecisionChoice
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.not_applicable import NotApplicable
 from tlbench.core.planned_setting import PlannedSetting
@@ -97,6 +100,19 @@ class StoredRun:
     def method_params(self) -> str:
         """The method's parameters as canonical JSON, every value a text."""
         return schema.json_under(schema.PARAM_PREFIX, self.params)
+
+    @property
+    def backbone_group(self) -> str:
+        """What the keys of a backbone's pre-training runs have in common, where these go with the seed; else empty."""
+        return self.params.get(schema.GROUP_PARAM, "")
+
+    @property
+    def pretrain_run(self) -> str:
+        """Name of the weights that a pre-training run made for the cell; empty for random and given weights."""
+        if self.params["weights"] != "pretrain":
+            return ""
+        precision, workers = self.params.get("precision", "auto"), self.params.get("workers", "1")
+        return artifact_name(self.params["backbone_key"], Execution(cast(PrecisionChoice, precision), int(workers)))
 
     @property
     def provenance(self) -> dict[str, str]:
