@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from plausible import make_record
 
@@ -32,7 +32,8 @@ def test_classes_are_part_of_the_digest_and_come_back() -> None:
     assert Outcome.model_validate(outcome.model_dump()).test_classes == outcome.test_classes
 
 
-@given(st.lists(st.integers(0, 65_535)))
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 65_535), max_size=30))
 def test_classes_are_unpacked_as_they_were(labels: list[int]) -> None:
     assert unpack_classes(pack_classes(labels), len(labels)) == tuple(labels)
 
@@ -43,7 +44,8 @@ def test_labels_that_do_not_fit_are_refused(label: int) -> None:
         pack_classes([0, label])
 
 
-@given(st.lists(st.booleans(), min_size=1))
+@settings(deadline=None)
+@given(st.lists(st.booleans(), min_size=1, max_size=30))
 def test_bits_are_unpacked_as_they_were(bits: list[bool]) -> None:
     packed = pack_bits(np.packbits(bits).tobytes())
     found = np.unpackbits(np.frombuffer(unpack_bits(packed, len(bits)), np.uint8), count=len(bits))

@@ -12,6 +12,7 @@ import pytest
 from made_results import results, run
 
 from tlbench.audit.results import Audit, AuditedCell, CheckResult, Overlap
+from tlbench.core.planned_setting import PlannedSetting
 from tlbench.plugins import registry
 from tlbench.report import report_data
 from tlbench.report.built_sections import build_sections
@@ -82,6 +83,21 @@ def test_coverage_adds_up() -> None:
         ("done", 1), ("stale", 2), ("failed", 0), ("missing", 4), ("not applicable", 0)
     )  # fmt: skip
     assert any("stale results" in warning and "2 cells" in warning for warning in report.warnings)
+
+
+def test_what_is_missing_is_what_was_planned() -> None:
+    """Three cells are planned, of which one is done and one failed; two results are of an earlier version."""
+    asked = PlannedSetting("classification", "{}", "linear_probe", "resnet18/random", "digits", "5", (0, 1, 2))
+    asked = replace(asked, fingerprint="f" * 60 + "digi")
+    runs = [run("linear_probe", 0.5, seed) for seed in (0, 7, 8)]
+    broken = replace(run("linear_probe", 0.5, 1), status="FAILED")
+    found = replace(results([*runs, broken], planned=3), planned_settings=(asked,))
+    report = report_data.build_report(found)
+    assert (report.coverage.missing, report.coverage.failed) == (1, 1)
+    assert "results of cells that the suite does not ask for, as of an earlier version of it: 2" in report.warnings
+    assert "cells that have not been run: 1 of 3" in report.warnings
+    known = report_data.build_report(replace(found, planned_settings=None))
+    assert known.coverage.missing == 0, "numbers alone cannot tell"
 
 
 def test_each_board_answers_for_its_own_cells() -> None:

@@ -174,6 +174,7 @@ def test_joined_suites_count_a_shared_cell_once() -> None:
     ours = replace(one, planned_settings=(first, second))
     theirs = replace(two, planned_settings=(replace(second, seeds=(1, 2)),))
     assert join([ours, theirs]).planned_settings == (first, replace(second, seeds=(0, 1, 2)))
+    assert join([ours, theirs]).planned == 5, "the cell that both plan counts once"
     assert join([ours, two]).planned_settings is None
     assert join([one]) is one
     assert both.notes == ()

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tlbench.core.planned_setting import PlannedSetting, merge_settings
@@ -24,6 +25,7 @@ TEXT = st.text(max_size=5)
 SEEDS = st.lists(st.integers(0, 2**31 - 1), max_size=4, unique=True).map(tuple)
 
 
+@hypothesis_settings(deadline=None)
 @given(
     st.lists(st.builds(PlannedSetting, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, SEEDS, TEXT, TEXT, TEXT, SEEDS), max_size=8)
 )

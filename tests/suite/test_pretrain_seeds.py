@@ -109,7 +109,7 @@ def test_other_backbones_and_what_is_not_applicable_stay_as_they_are(plan_text: 
     assert left_out.count == 4
 
 
-def test_a_searched_method_is_searched_on_each_run(plan_text: PlanText) -> None:
+def test_each_run_has_a_setting_of_its_own_for_searches(plan_text: PlanText) -> None:
     keys: dict[str, set[int]] = {}
     cells: list[Cell] = plan_text(text(", pretrain_seeds: 2")).cells
     for cell in cells:

@@ -43,6 +43,23 @@ def planned_cells(
     return {row: frozenset(own) for row, own in found.items()}
 
 
+def planned_and_finished(planned: Sequence[PlannedSetting], done: pd.DataFrame) -> int:
+    """Return the number of planned cells that are finished; results of what nobody plans any more do not count.
+
+    Args:
+        planned: :attr:`tlbench.report.results.Results.planned_settings`.
+        done: :attr:`tlbench.report.results.Results.done`.
+    """
+    names = ("protocol", "options", "method_label", "backbone_label", "dataset", "dataset_fingerprint", "shots", "seed")
+    have = set(zip(*(done[name].tolist() for name in names), strict=True))
+    asked = {
+        (each.protocol, each.options, each.method, each.backbone, each.dataset, each.fingerprint, each.shots, seed)
+        for each in planned
+        for seed in each.seeds
+    }
+    return len(have & asked)
+
+
 def _transductive(cells: Iterable[ComparableCell]) -> dict[tuple[str, ...], set[bool]]:
     """Return whether finished cells are transductive, by their setting, by their row, and by their method."""
     known: dict[tuple[str, ...], set[bool]] = {}

@@ -13,7 +13,8 @@ from tlbench.audit.results import Audit
 from tlbench.audit.storage import read_audit
 from tlbench.report.comparable_cells import ComparableCell, comparable_cells
 from tlbench.report.leading_rows import LeadingRows, leading_rows
-from tlbench.report.planned import planned_cells
+from tlbench.report.planned import planned_and_finished, planned_cells
+from tlbench.report.pretraining_runs import rows_on_one_run
 from tlbench.report.results import Results, join, load
 from tlbench.report.rows.leaderboard import Board, leaderboard
 from tlbench.report.rows.settings import SettingRow, settings
@@ -76,7 +77,7 @@ class Report:
             done=done - old,
             stale=old,
             failed=failed,
-            missing=max(0, (self.results.planned or 0) - done - failed),
+            missing=_missing(self.results),
             not_applicable=sum(each.count for each in self.results.not_applicable),
         )
 
@@ -118,7 +119,7 @@ def build_report(results: Results, audit: Audit | None = None, suites: Sequence[
         results=results,
         boards=boards,
         settings=settings(cells, results.baseline, results.details),
-        warnings=(*results.notes, *notes, *_warnings(results, boards), *_doubts(old, audit)),
+        warnings=(*results.notes, *notes, *_warnings(results, boards), *_on_one_run(cells), *_doubts(old, audit)),
         cells=cells,
         stale=old,
         audit=audit,
@@ -126,18 +127,31 @@ def build_report(results: Results, audit: Audit | None = None, suites: Sequence[
     )
 
 
+def _asked_for(results: Results) -> int:
+    """Return the number of finished cells that the suite asks for; all of them where its settings were not stored."""
+    done, settings = results.done, results.planned_settings
+    return len(done) if settings is None else planned_and_finished(settings, done)
+
+
+def _missing(results: Results) -> int:
+    """Return the number of cells that the suite asks for and that have neither a result nor failed."""
+    return max(0, (results.planned or 0) - _asked_for(results) - len(results.failed))
+
+
 def _warnings(results: Results, boards: tuple[Board, ...]) -> list[str]:
     found = []
-    have = len(results.done) + len(results.failed)
+    older, missing = len(results.done) - _asked_for(results), _missing(results)
     if results.planned is None:
         found.append("no plan was stored with these results: how many cells are missing is not known")
+    elif older:
+        found.append(f"results of cells that the suite does not ask for, as of an earlier version of it: {older}")
     elif len(results.done) > results.planned:
         found.append(
             f"there are results of {len(results.done)} cells but the suite now asks for {results.planned}: "
             "some rows belong to an earlier version of the suite"
         )
-    elif have < results.planned:
-        found.append(f"cells that have not been run: {results.planned - have} of {results.planned}")
+    if missing:
+        found.append(f"cells that have not been run: {missing} of {results.planned}")
     if results.failed:
         found.append(f"cells that failed: {len(results.failed)}, listed under reliability")
     found += _undiffering(boards)
@@ -183,6 +197,18 @@ def _mixed(boards: tuple[Board, ...]) -> list[str]:
     return [
         f"rows that mix {name} among their cells: {number} of {len(rows)}, listed under provenance"
         for name, number in counts.items()
+    ]
+
+
+def _on_one_run(cells: Sequence[ComparableCell]) -> list[str]:
+    """Say how many rows have intervals that do not know of the luck of pre-training."""
+    rows = {(cell.protocol, cell.method, cell.backbone) for cell in cells}
+    rest = rows_on_one_run(cells)
+    if not rest:
+        return []
+    return [
+        f"rows that rest on one pre-training run, whose luck no interval contains: {len(rest)} of {len(rows)} "
+        "(`pretrain_seeds:` in a suite varies it)"
     ]
 
 

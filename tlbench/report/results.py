@@ -196,13 +196,15 @@ def join(several: Sequence[Results]) -> Results:
     failed = {each.cell: each for results in several for each in results.failed if each.cell not in have}
     shared = sum(len(each.done) + len(each.failed) for each in several) - len(done) - len(failed)
     plans = [each.planned for each in several if each.planned is not None]
+    settings = _planned(several)
+    asked = None if settings is None else sum(len(each.seeds) for each in settings)
     return Results(
         suite="+".join(each.suite for each in several),
         place=", ".join(dict.fromkeys(each.place for each in several)),
         done=done,
         provenance=_added(each.provenance for each in several),
         failed=tuple(failed.values()),
-        planned=sum(plans) - shared if len(plans) == len(several) else None,
+        planned=asked if asked is not None else sum(plans) - shared if len(plans) == len(several) else None,
         not_applicable=tuple(dict.fromkeys(each for results in several for each in results.not_applicable)),
         baseline=baselines[0] if len(baselines) == 1 else "",
         suite_text="---\n".join(each.suite_text for each in several if each.suite_text),
@@ -210,7 +212,7 @@ def join(several: Sequence[Results]) -> Results:
         details={cell: found for each in reversed(several) for cell, found in each.details.items()},
         trials=pd.concat([each.trials for each in several], ignore_index=True),
         unread=sum(each.unread for each in several),
-        planned_settings=_planned(several),
+        planned_settings=settings,
         references=pd.concat([each.references for each in several], ignore_index=True),
     )
 
