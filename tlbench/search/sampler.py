@@ -16,15 +16,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.record import Record
 from tlbench.core.segments import Values
 from tlbench.plugins.discovery import find
-
-if TYPE_CHECKING:
-    from tlbench.search.problem import SearchProblem
+from tlbench.search.problem_view import ProblemView
 
 
 class Sampler(Protocol):
@@ -42,8 +40,8 @@ class SamplerPlugin:
     """What the file of a sampler defines: one of the two, and None for the other."""
 
     name: str
-    configurations: Callable[[SearchProblem], Iterator[Values]] | None
-    create: Callable[[SearchProblem], Sampler] | None
+    configurations: Callable[[ProblemView], Iterator[Values]] | None
+    create: Callable[[ProblemView], Sampler] | None
 
     @property
     def learns(self) -> bool:

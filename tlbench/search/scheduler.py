@@ -17,16 +17,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from tlbench.core.description import Trial
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.record import Record
 from tlbench.core.segments import WHOLE, Values
 from tlbench.plugins.discovery import find
-
-if TYPE_CHECKING:
-    from tlbench.search.problem import SearchProblem
+from tlbench.search.problem_view import ProblemView
 
 
 class StoppingRule(Protocol):
@@ -60,7 +58,7 @@ class Population(Protocol):
         """Add the trials that follow from those that have ended; called whenever one has."""
 
 
-MakePopulation = Callable[["SearchProblem", Sequence[Values], Mapping[int, Record]], Population]
+MakePopulation = Callable[["ProblemView", Sequence[Values], Mapping[int, Record]], Population]
 
 
 @dataclass(frozen=True)
