@@ -16,6 +16,7 @@ PAIR, BOARDS, CHOICES = (
     "tlbench.report.sections._adaptation_choices",
 )
 RANKINGS, CONFIGURATIONS = (f"tlbench.report.sections._adaptation_{name}" for name in ("rankings", "configurations"))
+CLUSTERING, OF_CLUSTERS = "tlbench.stats.clustering", "tests/stats/test_clustering.py"
 OF_MOVES = "tests/training/test_augmentation.py::test_what_is_usual_for_the_kind_of_images"
 ORIGIN, OF_LEAKS = "tlbench.core.label_provenance", "tests/planning/test_labels_of_the_target.py"
 OF_PROTOCOL, OF_LOOP = "tests/protocols/test_adaptation.py", "tests/training/test_adaptation_loop.py"
@@ -501,9 +502,9 @@ MUTANTS = (
     ),
     Mutant(
         "validators: neighbours among the first examples",
-        f"{VALIDATORS}:density",
-        "logits[np.linspace(0, len(logits) - 1, _NEIGHBOURS).round().astype(int)]",
-        "logits[:_NEIGHBOURS]",
+        f"{VALIDATORS}:_some",
+        "logits[np.linspace(0, len(logits) - 1, _EXAMPLES).round().astype(int)]",
+        "logits[:_EXAMPLES]",
         OF_VALIDATORS,
     ),
     Mutant(
@@ -553,7 +554,7 @@ MUTANTS = (
         f"{LOOP}:augmentation",
         "(task.source, task.unlabeled)",
         "(task.unlabeled,)",
-        f"{OF_LOOP}::test_by_default_photographs_are_moved_in_both_domains_and_characters_in_none",
+        f"{OF_LOOP}::test_photographs_are_cropped_or_flipped_in_both_domains_and_characters_are_not",
     ),
     Mutant(
         "report: the second ranking is the first",
@@ -603,5 +604,40 @@ MUTANTS = (
         'trials[trials["status"].eq("done")]',
         "trials",
         OF_REPORT,
+    ),
+    Mutant(
+        "validators: the source counts for nothing",
+        f"{VALIDATORS}:source_and_information",
+        "+ source_accuracy(answers)",
+        "",
+        OF_VALIDATORS,
+    ),
+    Mutant(
+        "validators: clusters of predictions agree with predictions",
+        f"{VALIDATORS}:clusters",
+        "k_means(logits, logits.shape[1])",
+        "logits.argmax(1)",
+        OF_VALIDATORS,
+    ),
+    Mutant(
+        "clusters: agreement by chance counts",
+        f"{CLUSTERING}:adjusted_mutual_information",
+        "_expected_information(rows, columns, count)",
+        "0.0",
+        OF_CLUSTERS,
+    ),
+    Mutant(
+        "clusters: groups of one size count once",
+        f"{CLUSTERING}:_expected_information",
+        "times * others",
+        "1",
+        OF_CLUSTERS,
+    ),
+    Mutant(
+        "clusters: one round",
+        f"{CLUSTERING}:_ROUNDS",
+        "50",
+        "1",
+        OF_CLUSTERS,
     ),
 )

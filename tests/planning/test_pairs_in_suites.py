@@ -128,7 +128,7 @@ def test_records_hold_every_choice(records: list[Record]) -> None:
         assert record.outcome.tests == 897
         assert record.outcome.oracle == (record.cell.method == "target_oracle")
         assert record.cell.dataset == "rendered_digits(images=420) -> digits"
-        assert record.cell.options == {"validator": "information"}
+        assert record.cell.options == {"validator": "nuclear_norm"}
 
 
 def test_target_labels_make_a_difference_to_who_may_read_them(records: list[Record]) -> None:

@@ -14,6 +14,7 @@ from tlbench.stats.validators import (
     VALIDATORS,
     ValidatorInputs,
     best_candidate,
+    clusters,
     counterpart,
     density,
     entropy,
@@ -21,6 +22,7 @@ from tlbench.stats.validators import (
     last,
     nuclear_norm,
     source_accuracy,
+    source_and_information,
     validator_scores,
 )
 
@@ -28,7 +30,7 @@ CLASSES, COUNT = 5, 40
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(0, 2, (COUNT, CLASSES)).astype(np.float32)
 LABELS = RNG.integers(0, CLASSES, COUNT)
-LABEL_FREE = (entropy, information, nuclear_norm, density)
+LABEL_FREE = (entropy, information, nuclear_norm, density, clusters)
 
 
 def answers(target: Any, source: Any = LOGITS, labels: Any = LABELS, step: int = 1) -> ValidatorInputs:
@@ -56,6 +58,8 @@ COLLAPSED = answers(certain(np.zeros(COUNT, int)))
         (nuclear_norm, UNIFORM, 1 / np.sqrt(COUNT * CLASSES)),
         (nuclear_norm, BALANCED, np.sqrt(CLASSES / COUNT)),
         (nuclear_norm, COLLAPSED, 1 / np.sqrt(COUNT)),
+        (clusters, BALANCED, 1.0),
+        (clusters, COLLAPSED, 0.0),
         (density, UNIFORM, np.log(COUNT - 1)),
         (density, COLLAPSED, np.log(COUNT - 1)),
     ],
@@ -104,7 +108,7 @@ def test_density_of_clusters_is_the_entropy_of_a_cluster() -> None:
 
 
 def test_density_of_many_is_that_of_every_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(validators, "_NEIGHBOURS", 14)
+    monkeypatch.setattr(validators, "_EXAMPLES", 14)
     assert density(answers(LOGITS)) == density(answers(LOGITS[[0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 33, 36, 39]]))
 
 
@@ -113,6 +117,29 @@ def test_a_ranking_is_shown_a_second_time_under_another_kind() -> None:
     for name, kind in KINDS.items():
         assert KINDS[counterpart(name)] not in (kind, "nothing")
     assert counterpart("a validator from elsewhere") in VALIDATORS
+
+
+def test_clusters_of_all_multiples_and_shifts_of_the_logits_are_the_same() -> None:
+    """So certainty does not count."""
+    value = clusters(answers(LOGITS))
+    assert 0 < value < 1
+    assert clusters(answers(9 * LOGITS)) == pytest.approx(value, rel=1e-9)
+    assert clusters(answers(LOGITS + 5 * np.arange(COUNT)[:, None])) == pytest.approx(value, rel=1e-5)
+    assert information(answers(9 * LOGITS)) > information(answers(LOGITS)) + 0.1
+
+
+def test_a_boundary_that_parts_a_cluster_agrees_less() -> None:
+    """Three groups of points, and a bias that gives a part of the first to the other classes."""
+    logits = 6 * np.eye(3)[np.arange(60) % 3] + np.random.default_rng(0).normal(0, 0.3, (60, 3))
+    assert clusters(answers(logits)) == pytest.approx(1)
+    assert clusters(answers(logits - [5.7, 0, 0])) < 0.8
+
+
+def test_information_and_the_source_each_as_a_share() -> None:
+    source = certain(LABELS)
+    source[:10] = certain((LABELS[:10] + 1) % CLASSES)
+    assert source_and_information(answers(BALANCED.target, source)) == pytest.approx(1.75)
+    assert source_and_information(answers(COLLAPSED.target, certain(LABELS))) == pytest.approx(1)
 
 
 def test_source_accuracy_counts_and_reads_no_target() -> None:
@@ -128,7 +155,7 @@ def test_the_source_does_not_matter_where_only_the_target_is_read(
     assert validator(answers(LOGITS)) == validator(answers(LOGITS, source=-LOGITS, labels=LABELS[::-1], step=9))
 
 
-@pytest.mark.parametrize("validator", LABEL_FREE)
+@pytest.mark.parametrize("validator", LABEL_FREE[:-1])  # clusters start from an example
 def test_order_and_shifts_of_the_logits_do_not_matter(validator: Callable[[ValidatorInputs], float]) -> None:
     value = validator(answers(LOGITS))
     shuffled = LOGITS[::-1][:, [3, 0, 4, 1, 2]].astype(np.float64) + np.arange(COUNT)[:, None]

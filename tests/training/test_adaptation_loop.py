@@ -273,11 +273,13 @@ def test_images_are_moved_where_that_is_asked_for(task: Task) -> None:
         assert changed[16:].float().mean() > 0.5, step
 
 
-def test_by_default_photographs_are_moved_in_both_domains_and_characters_in_none(task: Task) -> None:
+def test_photographs_are_cropped_or_flipped_in_both_domains_and_characters_are_not(task: Task) -> None:
     """Whatever the parts that a method reads: a step on the source alone moves it in the same way."""
+    auto = settings(augment="auto")
     assert augmentation(task, settings()) == "none"
+    assert augmentation(task, auto) == "shift"
     named = replace(task, info=replace(task.info, dataset=replace(task.info.dataset, classes=("dog", "cat"))))
-    assert augmentation(named, settings()) == "none"
+    assert augmentation(named, auto) == "shift"
 
     def coloured(split: Any) -> Any:
         x = np.repeat(split.x, 3, 1)
@@ -288,7 +290,7 @@ def test_by_default_photographs_are_moved_in_both_domains_and_characters_in_none
     assert task.unlabeled is not None
     grey = type(task.unlabeled)(np.repeat(task.unlabeled.x, 3, 1), None, task.unlabeled.rows)
     photographs = replace(named, source=coloured(task.source), unlabeled=grey)
-    assert augmentation(photographs, settings()) == "shift_flip"
+    assert augmentation(photographs, auto) == "shift_flip"
     assert augmentation(photographs, settings(augment="affine")) == "affine"
 
 

@@ -128,9 +128,9 @@ class AdaptationConfig(MethodConfig):
     schedule: Literal["inverse", "cosine"] = Field("inverse", description="how the rate falls; inverse: (1+10p)^-0.75")
     bottleneck: int | None = Field(256, ge=1, description="width of a layer under the head; null has none")
     augment: DomainAugment = tunable(
-        "auto",
-        choice("auto", "shift", "affine"),
-        "how training images are moved; auto: crops and flips of colour images, nothing where they are greyscale",
+        "none",
+        choice("none", "auto", "affine"),
+        "how training images are moved; auto: crops and flips of photographs, shifts of what may be characters",
     )
     checks: int = Field(10, ge=1, description="models proposed for selection, at equal distances")
 

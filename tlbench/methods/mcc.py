@@ -21,7 +21,12 @@ from tlbench.training.predictor import ModulePredictor, Predictor
 
 PROTOCOLS = ("adaptation",)
 MODALITIES = ("image",)
-OPTIMISES = ("entropy", "information", "nuclear_norm")  # little confusion of classes is certainty of each of them
+OPTIMISES = (
+    "entropy",
+    "information",
+    "nuclear_norm",
+    "source_and_information",
+)  # little confusion of classes is certainty of each of them
 QUICK = {"steps": 60, "checks": 4, "bottleneck": 32, "lr": 0.05, "weight": 3.0}
 
 

@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr, log_softmax, softmax
 
+from tlbench.stats.clustering import adjusted_mutual_information, k_means
+
 Array = NDArray[np.floating[Any]]
 _TEMPERATURE = 0.05  # of the similarities of neighbours
-_NEIGHBOURS, _BLOCK = 4096, 512  # most examples among which neighbours are sought; rows that are held at a time
+_EXAMPLES, _BLOCK = 4096, 512  # most target examples that are held against each other; rows that are held at a time
 
 
 @dataclass(frozen=True)
@@ -80,19 +82,40 @@ def nuclear_norm(answers: ValidatorInputs) -> float:
     return float(np.linalg.svd(predictions, compute_uv=False).sum() / len(predictions))
 
 
+def source_and_information(answers: ValidatorInputs) -> float:
+    """Return :func:`information` as a share of its maximum, log(classes), plus :func:`source_accuracy`.
+
+    A model that becomes certain of its target predictions at the expense of the source has no advantage by it. A sum of
+    both is among the validators of Musgrave, Belongie and Lim 2021, arXiv:2111.15672.
+    """
+    return information(answers) / float(np.log(answers.target.shape[1])) + source_accuracy(answers)
+
+
+def clusters(answers: ValidatorInputs) -> float:
+    """Return the adjusted mutual information of predicted classes and clusters of the target logits, at most 1.
+
+    Clusters are found by k-means, as many as there are classes. It is large where each class is predicted for a cluster
+    of its own, and 0 where there is but one prediction; unlike measures of certainty it is the same for all multiples
+    of the logits. Of more than 4,096 examples as many at equal distances are used. Musgrave, Belongie and Lim 2022,
+    "Three New Validators and a Large-Scale Benchmark Ranking for Unsupervised Domain Adaptation", arXiv:2208.07360, of
+    features; here of logits.
+    """
+    logits = _some(answers.target)
+    logits -= logits.mean(1, keepdims=True)
+    return adjusted_mutual_information(logits.argmax(1), k_means(logits, logits.shape[1]))
+
+
 def density(answers: ValidatorInputs) -> float:
     """Return the soft neighbourhood density of the target predictions, in nats: the mean entropy of neighbours.
 
     Each example's similarities to all others, cosines of class probabilities over a temperature of 0.05, become
     probabilities by a softmax; their entropy is large where many others are about equally close, as in a tight cluster.
-    At most log(m - 1), which also a model has that predicts one class for all. Of more than 4,096 examples as many at
+    At most log(m - 1), which also a model has that predicts one class for all, or nothing with certainty: with few
+    classes it tends to be largest for the worst models. Of more than 4,096 examples as many at
     equal distances are used. Saito et al. 2021, "Tune it the Right Way: Unsupervised Validation of Domain Adaptation
     via Soft Neighborhood Density", arXiv:2108.10860, section 3.
     """
-    logits = answers.target.astype(np.float64)
-    if len(logits) > _NEIGHBOURS:
-        logits = logits[np.linspace(0, len(logits) - 1, _NEIGHBOURS).round().astype(int)]
-    p = softmax(logits, 1)
+    p = softmax(_some(answers.target), 1)
     p /= np.linalg.norm(p, axis=1, keepdims=True)
     entropies = []
     for start in range(0, len(p), _BLOCK):
@@ -114,6 +137,8 @@ VALIDATORS: Mapping[str, Callable[[ValidatorInputs], float]] = MappingProxyType(
         "entropy": entropy,
         "information": information,
         "nuclear_norm": nuclear_norm,
+        "source_and_information": source_and_information,
+        "clusters": clusters,
         "density": density,
         "last": last,
     }
@@ -125,17 +150,26 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "entropy": "certainty",
         "information": "certainty",
         "nuclear_norm": "certainty",
+        "source_and_information": "certainty and labels of the source",
+        "clusters": "clusters",
         "density": "neighbourhoods",
         "last": "nothing",
     }
 )
 """What each validator looks at."""
-_SECOND = ("information", "density")
+_SECOND = ("clusters", "information")
 
 
 def counterpart(validator: str) -> str:
     """Return the validator of another kind under which a ranking is shown a second time."""
     return next(name for name in _SECOND if KINDS[name] != KINDS.get(validator))
+
+
+def _some(logits: Array) -> NDArray[np.float64]:
+    """Return logits in float64; of many examples as many at equal distances as are looked at."""
+    if len(logits) > _EXAMPLES:
+        logits = logits[np.linspace(0, len(logits) - 1, _EXAMPLES).round().astype(int)]
+    return logits.astype(np.float64)
 
 
 def validator_scores(candidates: Sequence[ValidatorInputs]) -> dict[str, list[float]]:

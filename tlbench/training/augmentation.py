@@ -20,22 +20,18 @@ _AREA, _ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)  # ranges of a random crop
 
 
 def natural_augmentation(images: Sequence[NDArray[Any]], classes: Sequence[str]) -> Augment:
-    """Return the augmentation that is usual for the kind of images: ``crop_flip``, ``shift_flip`` or ``none``.
+    """Return the augmentation that is usual for the kind of images: ``crop_flip``, ``shift_flip`` or ``shift``.
 
     Colour images are cropped and flipped; those of up to 64 x 64 pixels are shifted and flipped, as is usual for them.
-    What may be characters stays as it is: images without colour, and images whose classes are called by one letter or
+    What may be characters is shifted only: images without colour, and images whose classes are called by one letter or
     digit each. A heuristic, since a photograph may be greyscale.
 
     Args:
-        images: Some images (n, C, H, W) of each domain; other inputs (n, ...) are not augmented.
+        images: Some images (n, C, H, W) of each domain.
         classes: Names of the classes.
     """
-    if (
-        any(x.ndim != 4 for x in images)
-        or all(len(name) == 1 for name in classes)
-        or not any(map(_is_coloured, images))
-    ):
-        return "none"
+    if all(len(name) == 1 for name in classes) or not any(map(_is_coloured, images)):
+        return "shift"
     return "shift_flip" if max(max(x.shape[2:]) for x in images) <= _SMALL else "crop_flip"
 
 

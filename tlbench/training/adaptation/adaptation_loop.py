@@ -241,6 +241,8 @@ def augmentation(task: Task, cfg: AdaptationConfig) -> Augment:
     if cfg.augment != "auto":
         return cfg.augment
     domains = [split for split in (task.source, task.unlabeled) if split is not None and len(split)]
+    if any(split.x.ndim != 4 for split in domains):
+        return "none"
     shown = [split.x[np.linspace(0, len(split) - 1, _SHOWN).round().astype(int)] for split in domains]
     return natural_augmentation(shown, task.info.dataset.classes)
 
