@@ -20,7 +20,7 @@ def terminal_table(suite: str, boards: Iterable[Board]) -> Table:
         suite: Name, for the title.
         boards: From :func:`tlbench.report.rows.leaderboard.leaderboard`.
     """
-    title = Text(f"{suite}: test accuracy in %, 95% intervals over seeds")
+    title = Text(f"{suite}: test accuracy in %, 95% intervals of seeds and test sets")
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("#", justify="right", no_wrap=True)
     for heading in ("accuracy", "to baseline", "cells", "a cell"):
