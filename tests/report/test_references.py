@@ -41,7 +41,10 @@ def runs() -> list[StoredRun]:
     return [
         *(run("linear_probe", 0.5 + seed / 100, seed) for seed in range(3)),
         *(run("lora", accuracy, seed) for seed, accuracy in enumerate(DEFAULTS)),
-        *(run("lora(tuned)", a, seed, tags={"tlbench.setting": f"key {seed}"}) for seed, a in FOUND.items()),
+        *(
+            run("lora(tuned)", a, seed, tags={"tlbench.setting": f"key {seed}"}, **{"param.lr": f"{seed + 2}"})
+            for seed, a in FOUND.items()
+        ),
         *(trial(seed, number) for seed in range(3) for number in (1, 2)),
     ]
 
@@ -73,6 +76,7 @@ def test_a_reference_is_no_row_and_a_kept_default_is_a_cell_of_the_tuned_row() -
     assert dict(zip(winners["seed"], winners["trial"], strict=True)) == {0: 2, 1: 1, 2: 2}
     report = build_report(results)
     assert {row.method for board in report.boards for row in board.rows} == {"linear_probe", "lora(tuned)"}
+    assert sum(cell.method == "lora(tuned)" for cell in report.cells) == 3, "each seed has its own parameters"
 
 
 def test_the_gain_is_the_mean_paired_difference_over_seeds() -> None:

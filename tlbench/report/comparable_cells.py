@@ -226,7 +226,8 @@ def _newest(cells: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     newest_first = cells.sort_values(["ended", "run_id"], ascending=[False, True])
     group = newest_first["backbone_group"]  # pre-training runs that go with the seeds are no versions of each other
     backbone = group.where(group != "", newest_first["backbone_key"])
-    recipe = newest_first["protocol_version"] + "|" + backbone + "|" + newest_first["params"]
+    tuned = newest_first["method_label"].str.endswith("tuned)")  # each seed has the parameters that its search found
+    recipe = newest_first["protocol_version"] + "|" + backbone + "|" + newest_first["params"].mask(tuned, "")
     current = recipe == recipe.groupby([newest_first[key] for key in _SETTING]).transform("first")
     kept = newest_first[current].drop_duplicates([*_SETTING, "seed"])
     dropped = cells.loc[cells.index.difference(kept.index)]
