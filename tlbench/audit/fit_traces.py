@@ -24,8 +24,9 @@ Trace = dict[str, str]
 
 # Arguments of every method, and holders of data: they are no part of what was learnt.
 _INPUTS = (Context, FrozenFeatures, Dataset, Split, Task, Artifacts, ModuleType, type, Path)
-# Values of oracles, which read labels of the test or the target and are never ranked.
-_ORACLES = ("selected/step_by/oracle", "curves/oracle_accuracy", "validation/oracle_on_target")
+# Values of oracles, which are never ranked: those that read labels of the test, and what reads those of the target.
+_ORACLES = ("selected/step_by/oracle", "curves/oracle_accuracy")
+_ORACLE_ON_TARGET = "validation/oracle_on_target"
 _SHOWN = 3
 
 
@@ -44,7 +45,8 @@ def outcome_trace(outcome: Outcome, *, scores: bool, predictions: bool) -> Trace
 
     Args:
         outcome: The outcome.
-        scores: Whether to include its scores and the choices of oracles; they depend on test labels.
+        scores: Whether to include its scores and the choices of oracles; they depend on test labels. An oracle on the
+            target's training examples is never included: it is their labels' own score.
         predictions: Whether to include its test logits.
     """
     parts: dict[str, Any] = {f"selected/{name}": value for name, value in outcome.selected.items()}
@@ -55,6 +57,7 @@ def outcome_trace(outcome: Outcome, *, scores: bool, predictions: bool) -> Trace
         parts |= {f"scores/{name}": value for name, value in outcome.scores.items()} | {"correct": outcome.correct}
     else:
         parts = {name: value for name, value in parts.items() if name not in _ORACLES}
+    parts.pop(_ORACLE_ON_TARGET, None)
     if predictions:
         parts["predictions"] = outcome.logits
     return {name: digest(repr(value)) for name, value in parts.items()}
