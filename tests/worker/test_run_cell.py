@@ -111,7 +111,8 @@ def test_features_are_computed_once_for_all_cells_and_processes(
         done(cell, cache)
     total = len(cache.dataset(cells[0].dataset).y)
     assert len(cells) == 3 * seeds
-    assert images == total + features._WARM_UP, "one forward pass of every example, whatever the number of cells"
+    warm_up = features.EMBED_BATCH_SIZE
+    assert images == total + warm_up, "one forward pass of every example, whatever the number of cells"
 
     def refuse(*_: object) -> None:
         raise AssertionError("computed again")

@@ -25,7 +25,6 @@ from tlbench.training.stopwatch import Stopwatch
 
 EMBED_BATCH_SIZE = 256
 """Number of examples of a forward pass."""
-_WARM_UP = 8  # examples that are embedded before the clock starts: a first pass also sets up libraries
 
 
 @torch.no_grad()
@@ -149,7 +148,8 @@ class FrozenFeatures:
     def _embed(self, rows: NDArray[np.int64] | None) -> tuple[Tensor, EmbeddingPrice]:
         """Return the features of some rows, or of all, and what one of them took."""
         backbone, x = self._build(), self._dataset.x
-        embed(backbone, x, np.arange(min(_WARM_UP, len(self._dataset.y))), self._device)
+        # A first batch also sets up libraries and memory, which is no part of the price.
+        embed(backbone, x, np.arange(min(EMBED_BATCH_SIZE, len(self._dataset.y))), self._device)
         stopwatch = Stopwatch()
         with stopwatch.running():
             z = embed(backbone, x, rows, self._device)
