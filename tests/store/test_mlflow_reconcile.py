@@ -10,7 +10,7 @@ from plausible import make_record
 
 from tlbench.core.record import Record
 from tlbench.store.ledger import Ledger
-from tlbench.store.mlflow.reconcile import ABANDONED_S, Reconciler, RefusedError, Run, decide, writer_tag
+from tlbench.store.mlflow.reconcile import ABANDONED_S, Decision, Reconciler, RefusedError, Run, decide, writer_tag
 
 RECORD = make_record("a")
 FAILURE = make_record("a", failed=True)
@@ -21,25 +21,33 @@ def run(name: str, digest: str = RECORD.digest, status: str = "FINISHED", writte
 
 
 def test_of_equal_runs_the_smallest_id_stays() -> None:
-    decision = decide(RECORD, [run("3"), run("1"), run("2")], ())
+    decision = decide(RECORD, [run("3"), run("1"), run("2")], {})
     assert decision.keep == run("1")
     assert decision.delete == (run("2"), run("3"))
 
 
 def test_another_result_is_a_conflict_unless_it_was_retracted() -> None:
     other = run("1", "other")
-    assert decide(RECORD, [other], ()).conflict == other
-    assert decide(RECORD, [other, run("2")], ()).conflict == other
-    decision = decide(RECORD, [other, run("2")], {"other"})
+    assert decide(RECORD, [other], {}).conflict == other
+    assert decide(RECORD, [other, run("2")], {}).conflict == other
+    decision = decide(RECORD, [other, run("2")], {"other": 1.0})
     assert (decision.keep, decision.delete, decision.conflict) == (run("2"), (other,), None)
 
 
 def test_success_replaces_failure_and_not_the_other_way_round() -> None:
     failed = run("1", FAILURE.digest, "FAILED")
-    assert decide(RECORD, [failed, run("2")], ()).delete == (failed,)
-    decision = decide(FAILURE, [failed, run("2")], ())
+    assert decide(RECORD, [failed, run("2")], {}).delete == (failed,)
+    decision = decide(FAILURE, [failed, run("2")], {})
     assert (decision.keep, decision.delete) == (run("2"), (failed,))
-    assert decide(FAILURE, [failed, run("2")], {RECORD.digest}).keep == failed  # forced again, and failed
+    assert decide(FAILURE, [failed, run("2")], {RECORD.digest: 1.0}).keep == failed  # forced again, and failed
+
+
+def test_an_equal_result_that_was_retracted_makes_way_for_that_of_the_code_of_now() -> None:
+    old, new = run("1", written_by="me 100"), run("2", written_by="me 300")
+    assert decide(RECORD, [old], {RECORD.digest: 200.5}) == Decision(None, (old,))
+    assert decide(RECORD, [old, new], {RECORD.digest: 200.5}) == Decision(new, (old,))
+    assert decide(RECORD, [old], {}) == Decision(old)
+    assert decide(RECORD, [old], {"other": 200.5}) == Decision(old)
 
 
 class Shelf:

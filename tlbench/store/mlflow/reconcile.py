@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from math import inf
 from typing import Protocol
 
 from tlbench.core.record import Record
@@ -40,6 +41,12 @@ class Run:
         """Name of the writer."""
         return self.written_by.rpartition(" ")[0]
 
+    @property
+    def written_at(self) -> float:
+        """When its writing began, in seconds since the epoch; infinite where that is not known."""
+        moment = self.written_by.rpartition(" ")[2]
+        return int(moment) if moment.isdecimal() else inf
+
     def is_abandoned(self, writer: str) -> bool:
         """Say whether nobody will end this run.
 
@@ -47,8 +54,7 @@ class Run:
             writer: Name of the writer that asks. It works alone, so that a running run of its own is an earlier
                 process's; a run of another writer is given up after an hour.
         """
-        moment = self.written_by.rpartition(" ")[2]
-        old = moment.isdecimal() and time.time() - int(moment) > ABANDONED_S
+        old = time.time() - self.written_at > ABANDONED_S
         return self.status == "RUNNING" and (self.writer == writer or old)
 
 
@@ -92,17 +98,22 @@ class Decision:
     conflict: Run | None = None
 
 
-def decide(record: Record, runs: Iterable[Run], retracted: Collection[str]) -> Decision:
+def decide(record: Record, runs: Iterable[Run], retracted: Mapping[str, float]) -> Decision:
     """Compare a record with the ended runs of its cell.
+
+    A run of an equal result that the ledger retracted since, as it does when stale cells are run again, tells of the
+    code and the cost of then: it makes way for a run of the new record.
 
     Args:
         record: The result of the cell.
         runs: Runs of the cell.
-        retracted: Digests of the cell's earlier results, which the ledger retracted.
+        retracted: When the ledger retracted earlier results of the cell, in seconds since the epoch, by their digest.
     """
     ended = sorted((run for run in runs if run.status in _ENDED.values()), key=lambda run: run.id)
-    equal = [run for run in ended if run.digest == record.digest and run.status == _ENDED[record.status]]
-    others = [run for run in ended if run not in equal and run.status == "FINISHED" and run.digest not in retracted]
+    since = float(int(retracted[record.digest])) if record.digest in retracted else -inf
+    same = [run for run in ended if run.digest == record.digest and run.status == _ENDED[record.status]]
+    equal = [run for run in same if run.written_at >= since]
+    others = [run for run in ended if run not in same and run.status == "FINISHED" and run.digest not in retracted]
     if others and record.status == "failed":  # somebody else's success outweighs our failure
         return Decision(others[0], tuple(equal))
     if others:
@@ -166,7 +177,7 @@ class Reconciler:
         """Write the records of a batch that have no run; return the number of cells settled."""
         records = list(self.ledger.numbered(batch.values()))
         runs = self._runs(batch)
-        retracted = {record.id: self._retracted(record.id) if runs[record.id] else set() for record in records}
+        retracted = {record.id: self._retracted(record.id) if runs[record.id] else {} for record in records}
         for record in records:
             self._write(record, decide(record, runs[record.id], retracted[record.id]))
         # Only now is it known whether another writer, or a request whose answer was lost, wrote the same.
@@ -203,9 +214,11 @@ class Reconciler:
                 runs[run.cell].append(run)
         return runs
 
-    def _retracted(self, cell: str) -> set[str]:
-        """Return the digests of a cell's retracted results."""
-        return {each.record.digest for each in self.ledger.attempts(cell) if each.record and each.retracted_at}
+    def _retracted(self, cell: str) -> dict[str, float]:
+        """Return when a cell's retracted results were retracted, the last time of each digest."""
+        ended = [each for each in self.ledger.attempts(cell) if each.record and each.retracted_at]
+        ended.sort(key=lambda each: each.retracted_at or 0.0)
+        return {each.record.digest: each.retracted_at for each in ended if each.record and each.retracted_at}
 
     def _note_conflict(self, record: Record, run: Run) -> None:
         self.problems.setdefault(
