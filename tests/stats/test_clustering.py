@@ -40,8 +40,13 @@ def test_well_separated_points_are_found_and_found_again() -> None:
     found = k_means(x, 6)
     assert adjusted_mutual_information(found, truth) > 0.85
     np.testing.assert_array_equal(found, k_means(x, 6))
-    means = np.stack([x[found == k].mean(0) for k in range(6)])
-    np.testing.assert_array_equal(found, ((x[:, None] - means) ** 2).sum(2).argmin(1), err_msg="a fixed point")
+
+
+def test_it_ends_where_every_point_is_nearest_to_the_mean_of_its_cluster() -> None:
+    x = np.random.default_rng(1).normal(size=(200, 2))
+    found = k_means(x, 5)
+    means = np.stack([x[found == k].mean(0) for k in range(5)])
+    np.testing.assert_array_equal(found, ((x[:, None] - means) ** 2).sum(2).argmin(1))
 
 
 def test_fewer_points_than_clusters_are_clusters_of_their_own() -> None:
