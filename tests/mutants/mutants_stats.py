@@ -90,18 +90,18 @@ MUTANTS = (
         f"{OF_PAIRS}::test_ranks_by_hand",
     ),
     Mutant(
-        "stats: the best by two-sided tests",
+        "stats: the best by one-sided tests",
         f"{PAIRWISE}:_is_worse",
-        "lead.p / 2 < alpha",
         "lead.p < alpha",
-        f"{OF_PAIRS}::test_of_two_rows_the_best_are_scipys_one_sided_test",
+        "lead.p / 2 < alpha",
+        f"{OF_PAIRS}::test_the_best_on_new_datasets_are_tests_over_datasets",
     ),
     Mutant(
         "stats: the winner falls out",
         f"{PAIRWISE}:not_separable_from_best",
         "-mean_of[name]",
         "mean_of[name]",
-        f"{OF_PAIRS}::test_of_two_rows_the_best_are_scipys_one_sided_test",
+        f"{OF_PAIRS}::test_of_two_rows_the_worse_falls_out_by_scipys_two_sided_test",
     ),
     Mutant(
         "stats: variances count for as many rows as there are",

@@ -49,9 +49,11 @@ def claims(report: Report, world: World) -> Counter[str]:
             "a difference to the baseline": _any_below(row.difference.p_holm for row in board.rows),
             "a difference of a setting": _any_below(settings) / world.datasets,
             "example by example": _any_below(each["p_adjusted"] for each in examples_table(report.boards).records),
-            "a row out of the best of a column": sum(not each["not_separable_from_best"] for each in records)
-            / len(records),
-            "new datasets": 0.0 if found.on_new_datasets is None else 1 - len(found.on_new_datasets) / world.rows,
+            "a row out of the best of a column": len(
+                {each["dataset"] for each in records if not each["not_separable_from_best"]}
+            )
+            / world.datasets,
+            "new datasets": found.on_new_datasets is not None and len(found.on_new_datasets) < world.rows,
         }
     )
 

@@ -101,12 +101,12 @@ def test_a_constant_difference_separates_nothing() -> None:
     assert not_separable_from_best(suite) == ("a", "b")
 
 
-def test_of_two_rows_the_best_are_scipys_one_sided_test() -> None:
+def test_of_two_rows_the_worse_falls_out_by_scipys_two_sided_test() -> None:
     kept = []
     for seed in range(20):
         suite = rows(np.random.default_rng(seed), 2, 1, 4, levels=[0.7, 0.715], own=0.01)
         first, second = ([*suite[name]["d0", "5"].values()] for name in ("m0", "m1"))
-        p = scipy.stats.ttest_rel(first, second, alternative="less").pvalue
+        p = scipy.stats.ttest_rel(first, second).pvalue
         assert ("m0" in not_separable_from_best(suite)) == (p >= 0.05)
         kept.append(p >= 0.05)
     assert 0 < sum(kept) < 20
@@ -126,9 +126,7 @@ def test_the_best_on_new_datasets_are_tests_over_datasets() -> None:
     means = {name: np.array([np.mean([*v.values()]) for v in scores.values()]) for name, scores in suite.items()}
     leader = max(means, key=lambda name: means[name].mean())
     expected = {
-        name
-        for name in means
-        if name == leader or scipy.stats.ttest_rel(means[name], means[leader], alternative="less").pvalue >= 0.05 / 3
+        name for name in means if name == leader or scipy.stats.ttest_rel(means[name], means[leader]).pvalue >= 0.05 / 6
     }
     found = not_separable_from_best(suite, new_datasets=True)
     assert set(found) == expected
@@ -137,7 +135,7 @@ def test_the_best_on_new_datasets_are_tests_over_datasets() -> None:
 
 
 def test_one_method_under_five_names_over_200_suites() -> None:
-    """Any claim at all is false; at most 5% of suites may make one."""
+    """Any claim at all is false; at most 5% of suites may make one, and two standard errors of 200."""
     generator = np.random.default_rng(8)
     separated, torn, lost = 0, 0, 0
     for _ in range(200):
@@ -145,10 +143,9 @@ def test_one_method_under_five_names_over_200_suites() -> None:
         pairwise = all_pairs(suite)
         separated += any(pair.verdict for pair in pairwise.pairs.values())
         torn += any(interval != (1, 5) for interval in rank_intervals(pairwise).values())
-        lost += 1 - len(not_separable_from_best(suite)) / 5  # any of the five may be the best one
+        lost += len(not_separable_from_best(suite)) < 5
     assert separated == torn
-    assert separated / 200 <= 0.05
-    assert lost / 200 <= 0.05
+    assert max(separated, lost) / 200 <= 0.05 + 2 * (0.05 * 0.95 / 200) ** 0.5
 
 
 def test_true_ranks_and_the_true_best_are_covered() -> None:
@@ -185,5 +182,5 @@ def test_no_claim_is_made_of_equal_methods_whatever_their_spread(
         alarms["baseline"] += any(
             each.p_holm is not None and each.p_holm < 0.05 for each in baseline_contrasts(suite, 0).values()
         )
-        alarms["best"] += 1 - len(not_separable_from_best(suite)) / methods
+        alarms["best"] += len(not_separable_from_best(suite)) < methods
     assert max(alarms.values()) / 400 <= 0.05 + 2 * (0.05 * 0.95 / 400) ** 0.5, alarms

@@ -21,14 +21,14 @@ def terminal_table(suite: str, boards: Iterable[Board]) -> Table:
         boards: From :func:`tlbench.report.rows.leaderboard.leaderboard`.
     """
     title = Text(f"{suite}: test accuracy in %, 95% intervals of seeds and test sets")
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("#", justify="right", no_wrap=True)
     for heading in ("accuracy", "to baseline", "cells", "a cell"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("method | backbone", overflow="fold", ratio=1)  # last, where long names wrap without harm
     for board in boards:
         table.add_section()
-        title = Text(f"{board.protocol}: {', '.join(board.datasets)}", style="bold")
+        title = Text(board.title, style="bold")
         if board.transductive:
             title.append(f"\n{TRANSDUCTIVE}", style="not bold dim")
         table.add_row(*[""] * 5, title)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from tlbench.report.leading_rows import RowKey
+from tlbench.report.pretraining_runs import rows_on_one_run
 from tlbench.report.report_data import Report
 from tlbench.report.rows.leaderboard import MOST_COMPARED, Board
 from tlbench.report.rows.settings import SettingRow
@@ -44,6 +45,7 @@ class LeaderboardContext:
         trainings: Trainings that a search spent on a row.
         rankings: By protocol and datasets of a board, where validators of adaptation rank it.
         searches: What they took.
+        on_one_run: Rows that rest on one pre-training run, whose luck their intervals do not contain.
         most_compared: Rows from which on a board has no ranks by pairs.
     """
 
@@ -51,6 +53,7 @@ class LeaderboardContext:
     trainings: Mapping[RowKey, int]
     rankings: Mapping[tuple[str, tuple[str, ...]], TwoRankings]
     searches: Mapping[RowKey, SearchCost]
+    on_one_run: frozenset[RowKey] = frozenset()
     most_compared: int = MOST_COMPARED
 
 
@@ -65,6 +68,7 @@ def build(report: Report) -> Content:
             trainings,
             {each.key: each for each in two_rankings(report.boards, report.cells)},
             searches,
+            rows_on_one_run(report.cells),
         ),
     )
 
