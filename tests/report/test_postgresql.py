@@ -34,10 +34,11 @@ def demo(postgresql: PostgreSQL, store: str) -> str:
 def test_database_and_file_tell_the_same(demo: str, store: str, scheme: str) -> None:
     by_server = data.load("demo", demo.replace("postgresql", scheme, 1))
     by_file = data.load("demo", store)
-    pd.testing.assert_frame_equal(
-        by_server.done.sort_values("run_id", ignore_index=True), by_file.done.sort_values("run_id", ignore_index=True)
-    )
-    same = [each.name for each in dataclasses.fields(data.Results) if each.name not in ("done", "place", "trials")]
+    frames = ("done", "trials", "references")
+    for name in ("done", "references"):
+        own = [getattr(each, name).sort_values("run_id", ignore_index=True) for each in (by_server, by_file)]
+        pd.testing.assert_frame_equal(*own)
+    same = [each.name for each in dataclasses.fields(data.Results) if each.name not in (*frames, "place")]
     assert [getattr(by_server, name) for name in same] == [getattr(by_file, name) for name in same]
     assert data.suites(demo) == data.suites(store)
     assert PASSWORD not in by_server.place
