@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pytest
 from equal_methods import World, reports, truth
+from searched_suites import prepared
 
 from tlbench.report.recommendation import MARGIN, answer
 from tlbench.report.report_data import Report
 from tlbench.report.sections._datasets_paper_table import paper_table
 from tlbench.report.sections._pairwise_examples import examples_table
+from tlbench.search.problem import SearchProblem
 
 WORLDS = {
     "two rows": World(rows=2),
@@ -26,8 +28,8 @@ WORLDS = {
     "three datasets, five seeds": World(rows=4, datasets=3, seeds=5, examples=300),
     "no luck in training": World(rows=3, examples=360, luck=0.001),
     "episodes": World(rows=3, examples=1000, classes=12),
-    "tuned": World(rows=3, seeds=5, tuned=True),
 }
+TUNED = World(rows=3, seeds=5)
 LEVEL = 0.05
 
 
@@ -72,19 +74,33 @@ def covered(report: Report, world: World, accuracy: float) -> Counter[str]:
     return Counter({name: (each.low or 0.0) <= true <= (each.high or 0.0) for name, (each, true) in found.items()})
 
 
-def added(world: World, number: int, seed: int, count: Callable[[Report], Counter[str]]) -> dict[str, float]:
+def added(
+    world: World,
+    number: int,
+    seed: int,
+    count: Callable[[Report], Counter[str]],
+    problem: SearchProblem | None = None,
+) -> dict[str, float]:
     total: Counter[str] = Counter()
-    for report in reports(world, number, np.random.default_rng(seed)):
+    for report in reports(world, number, np.random.default_rng(seed), problem):
         total.update(count(report))
     return {name: value / number for name, value in total.items()}
 
 
-def test_equal_methods_are_rarely_told_apart_in_suites_of_all_shapes() -> None:
-    """50 suites of each of eight shapes; 5% and two standard errors of 400."""
-    total: Counter[str] = Counter()
+@pytest.fixture(scope="module")
+def problem(tmp_path_factory: pytest.TempPathFactory) -> SearchProblem:
+    """A search of eight trials."""
+    folder = tmp_path_factory.mktemp("searched")
+    first, *_ = prepared(folder, folder / "artifacts", trials=8).searches.problems.values()
+    return first
+
+
+def test_equal_methods_are_rarely_told_apart_in_suites_of_all_shapes(problem: SearchProblem) -> None:
+    """50 suites of each of eight shapes, one of them tuned; 5% and two standard errors of 400."""
+    total = Counter(added(TUNED, 50, 100, lambda report: claims(report, TUNED), problem))
     for seed, world in enumerate(WORLDS.values()):
         total.update(added(world, 50, seed, lambda report, world=world: claims(report, world)))
-    rates = {name: value / len(WORLDS) for name, value in total.items()}
+    rates = {name: value / (len(WORLDS) + 1) for name, value in total.items()}
     assert max(rates.values()) <= LEVEL + 2 * (LEVEL * (1 - LEVEL) / 400) ** 0.5, rates
 
 
@@ -96,6 +112,18 @@ def test_equal_methods_are_rarely_told_apart(name: str) -> None:
     rates = added(WORLDS[name], 400, 7, lambda report: claims(report, WORLDS[name]))
     print(name, rates)
     assert max(rates.values()) <= LEVEL + 2 * (LEVEL * (1 - LEVEL) / 400) ** 0.5, rates
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_tuned_rows_of_one_method_are_rarely_told_apart_and_hold_the_truth(problem: SearchProblem) -> None:
+    """400 suites whose seeds are searched each by itself."""
+    accuracy = truth(TUNED, problem=problem)
+    rates = added(TUNED, 400, 7, lambda report: claims(report, TUNED), problem)
+    held = added(TUNED, 400, 8, lambda report: covered(report, TUNED, accuracy), problem)
+    print("tuned", rates, held)
+    assert max(rates.values()) <= LEVEL + 2 * (LEVEL * (1 - LEVEL) / 400) ** 0.5, rates
+    assert all(0.93 - 0.022 <= rate <= 0.97 + 0.022 for rate in held.values()), held
 
 
 @pytest.mark.slow
