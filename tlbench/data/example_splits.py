@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from tlbench.core.errors import UserError
 from tlbench.data.dataset import TEST, TRAIN, VAL
 from tlbench.data.sampling import hold_out
+from tlbench.data.split_names import SPLITS
 
-SPLITS = ("train", "val", "test")
 _NUMBER = {"train": TRAIN, "val": VAL, "test": TEST}
 _HELD_OUT = 0.2
 
@@ -57,7 +57,12 @@ def divide(
     names = np.asarray(splits)
     of_split = {name: np.unique(y[names == name]) for name in SPLITS if (names == name).any()}
     if "train" not in of_split or len(of_split) < 2:
-        raise UserError(f"{where}: there must be a train split and a test split, found: {', '.join(of_split)}")
+        raise UserError(
+            f"{where}: there must be a train split and a test split, found: {', '.join(of_split)}",
+            "one part alone needs no name: leave the split out, and a fifth is held out for testing"
+            if len(of_split) < 2
+            else "call the examples to train on train",
+        )
     if sum(len(labels) for labels in of_split.values()) == len(classes):
         return _split_of_classes(where, of_split, _seeded(where, y, classes, domain))
     warnings = []

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -18,13 +18,15 @@ from tlbench.core.errors import UserError
 from tlbench.core.hashing import digest
 from tlbench.data.class_groups import choose_groups, deal_groups
 from tlbench.data.decoded import Decoded, canvas
-from tlbench.data.example_splits import SPLITS, divide
+from tlbench.data.example_splits import divide
 from tlbench.data.file_tree import Entry, Tree
 from tlbench.data.image_decoding import read_header, read_image, sizes_differ
 from tlbench.data.rotated_classes import TURNS, with_rotations
 from tlbench.data.source import DataPath
+from tlbench.data.split_folders import are_splits, leave_out_unlabeled, refuse_inner
+from tlbench.data.split_names import split_of
 
-VERSION = 1
+VERSION = 2
 Layout = Literal["classes", "domains", "groups"]
 T = TypeVar("T")
 R = TypeVar("R")
@@ -75,7 +77,7 @@ def decode(params: Params, folder: Path) -> Decoded:
     folder without images are errors; hidden files are passed over.
     """
     with Tree(Path(params.path)) as tree:
-        layout, examples = arrange(tree, params.layout)
+        layout, examples, notes = arrange(tree, params.layout)
         headers = _each(lambda example: read_header(tree.read(example.entry), _full(tree, example)), examples)
         sizes = [size for size, _ in headers]
         if params.image_size is None and len(set(sizes)) > 1:
@@ -84,6 +86,7 @@ def decode(params: Params, folder: Path) -> Decoded:
         channels = 1 if all(grey for _, grey in headers) else 3
         x = canvas(folder, (TURNS if params.rotations else 1) * len(examples), (channels, height, width))
         decoded = _label(x, layout, examples, params)
+        decoded = replace(decoded, warnings=notes + decoded.warnings)
 
         def write(row: int) -> None:
             example = examples[row]
@@ -94,11 +97,11 @@ def decode(params: Params, folder: Path) -> Decoded:
         return with_rotations(decoded, params.path) if params.rotations else decoded
 
 
-def arrange(tree: Tree, layout: str) -> tuple[Layout, list[Example]]:
-    """Return the layout and what each file is.
+def arrange(tree: Tree, layout: str) -> tuple[Layout, list[Example], tuple[str, ...]]:
+    """Return the layout, what each file is, and notes for readers of the results.
 
-    An outermost folder that holds all others is passed over (zips often have one). If the outermost folders are
-    called train and val or test, and nothing else, they are the official split.
+    An outermost folder that holds all others is passed over (zips often have one). If all outermost folders are
+    called as parts of a split (:mod:`tlbench.data.split_names`), they are the official split.
 
     Args:
         tree: The files.
@@ -111,8 +114,10 @@ def arrange(tree: Tree, layout: str) -> tuple[Layout, list[Example]]:
     if not tree.files:
         raise UserError(f"{tree.path}: there are no images", "put them into one folder a class")
     skip = _wrapper(tree, layout)
-    outer = {parts[skip] for parts in tree.folders if len(parts) > skip}
-    is_split = "train" in outer and len(outer) > 1 and outer <= set(SPLITS)
+    note = leave_out_unlabeled(tree, skip)
+    notes = (note,) if note else ()
+    skip = _wrapper(tree, layout)
+    is_split = are_splits(tree, skip, layout)
     start = skip + is_split
     depths = {len(entry.parts) - start - 1 for entry in tree.files}
     levels = {"classes": {1}, "auto": {1, 2}}.get(layout, {2})
@@ -122,14 +127,17 @@ def arrange(tree: Tree, layout: str) -> tuple[Layout, list[Example]]:
     if empty:
         raise UserError(f"{tree.path}: class folder {empty!r} has no images", "add images or remove the folder")
     examples = [
-        Example(entry, entry.parts[skip] if is_split else "", "/".join(entry.parts[start:-2]), entry.parts[-2])
+        Example(
+            entry, split_of(entry.parts[skip]) if is_split else "", "/".join(entry.parts[start:-2]), entry.parts[-2]
+        )
         for entry in tree.files
     ]
     if depths == {1}:
-        return "classes", examples
+        return "classes", examples, notes
+    refuse_inner(tree.path, layout, {example.name for example in examples})
     if layout == "auto":
-        return _guess(tree, examples), examples
-    return "domains" if layout == "domains" else "groups", examples
+        return _guess(tree, examples), examples, notes
+    return "domains" if layout == "domains" else "groups", examples, notes
 
 
 def _wrapper(tree: Tree, layout: str) -> int:

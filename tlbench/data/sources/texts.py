@@ -15,13 +15,13 @@ from pydantic import Field
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError, nearest
 from tlbench.data.decoded import Decoded
-from tlbench.data.example_splits import SPLITS, divide
+from tlbench.data.example_splits import divide
 from tlbench.data.source import DataPath
+from tlbench.data.split_names import SPLITS, split_of
 
-VERSION = 1
+VERSION = 2
 _REQUIRED, _OPTIONAL = ("text", "label"), ("split", "domain")
 _FIELDS = _REQUIRED + _OPTIONAL
-_ALIASES = {"validation": "val", "valid": "val", "dev": "val"}
 _LONGEST = 2**31 - 1  # characters of a field; more than a C long holds is refused on some machines
 
 
@@ -168,7 +168,7 @@ def _record(line: Line) -> tuple[str, ...]:
             hint = nearest(name, line.value) if name not in line.value and line.value else ""
             raise UserError(f"{line.at}: {name} is missing or empty", hint)
         fields.append(value if name == "text" else value.strip())
-    fields[2] = _ALIASES.get(fields[2].lower(), fields[2].lower())
+    fields[2] = split_of(fields[2]) or fields[2].lower()
     if fields[2] and fields[2] not in SPLITS:
         raise UserError(f"{line.at}: unknown split {fields[2]!r}", nearest(fields[2], SPLITS))
     return tuple(fields)
