@@ -9,7 +9,7 @@ import pytest
 from tlbench.core.errors import UserError
 from tlbench.store import postgresql
 from tlbench.store.addresses import for_pages, redacted, without_credentials
-from tlbench.store.mlflow.tracking_uri import prepare_tracking
+from tlbench.store.mlflow.tracking_uri import prepare_tracking, sqlite_path
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,21 @@ def test_a_missing_driver_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatc
         postgresql.address("postgresql://ann:sesame@db/x")
     with pytest.raises(UserError, match="psycopg2-binary"):
         postgresql.address("postgresql+psycopg2://ann:sesame@db/x")
+
+
+@pytest.mark.parametrize("name", ["exp%20one", "what?now", "a#b", "two words", "100%", "a%2Fb"])
+def test_the_address_of_a_workspace_names_its_own_file_whatever_signs_its_path_has(tmp_path: Path, name: str) -> None:
+    from sqlalchemy.engine import make_url
+
+    uri = prepare_tracking(None, tmp_path / name)
+    assert make_url(uri).database == f"{tmp_path / name}/mlflow.db"  # what MLflow opens
+    assert sqlite_path(uri) == tmp_path / name / "mlflow.db"
+    assert prepare_tracking(uri, tmp_path) == uri
+    assert for_pages(uri) == f"{name}/mlflow.db"
+
+
+def test_an_address_of_the_user_is_read_as_mlflow_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert prepare_tracking("sqlite:///~/x.db", tmp_path) == f"sqlite:///{tmp_path}/x.db"
+    assert prepare_tracking("sqlite:///$HOME/x.db?timeout=5", tmp_path) == f"sqlite:///{tmp_path}/x.db?timeout=5"
+    assert sqlite_path("sqlite:////a%20b/x.db?timeout=5") == Path("/a b/x.db")

@@ -316,6 +316,22 @@ def test_a_server_that_never_answers_holds_nobody_up(tmp_path: Path, empty_datab
     assert_once(runs(local), records)
 
 
+@pytest.mark.parametrize("name", ["exp%20one", "what?now#1"])
+def test_a_workspace_with_signs_of_addresses_in_its_path_keeps_all_in_itself(tmp_path: Path, name: str) -> None:
+    from tlbench.report.results import load
+
+    workspace, records = tmp_path / name, some(2)
+    commit(workspace, records)
+    uri = prepare_tracking(None, workspace)
+    assert write(workspace, uri) == Backlog(0, "")
+    assert_once(runs(uri), records)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (workspace / "mlflow.db").is_file()
+    assert len(list((workspace / "mlartifacts").rglob(layout.ARTIFACT))) == 2
+    results = load("demo", uri)
+    assert (len(results.done), len(results.details), results.unread) == (2, 2, 0)
+
+
 def test_where_results_go_is_the_users_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert prepare_tracking("sqlite:///own.db", tmp_path / "workspace") == f"sqlite:///{tmp_path / 'own.db'}"

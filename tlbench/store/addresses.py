@@ -23,11 +23,21 @@ def without_credentials(uri: str) -> str:
     return f"{scheme}{mark}{place}{asked if kept else ''}{kept}"
 
 
+def sqlite_file(uri: str) -> str:
+    """Return the path that an SQLite address names: its quoted signs read, what follows a ``?`` left out."""
+    return unquote(uri.removeprefix(SQLITE).partition("?")[0])
+
+
+def sqlite_address(path: str) -> str:
+    """Return the address of an SQLite file, with the signs quoted that would mean something else in an address."""
+    return SQLITE + path.replace("%", "%25").replace("?", "%3F").replace("#", "%23")
+
+
 def for_pages(uri: str) -> str:
     """Return an address as a page tells it, which travels: of a file no more than its folder's name and its own."""
     if not uri.startswith(SQLITE):
         return without_credentials(uri)
-    return "/".join(uri.removeprefix(SQLITE).split("/")[-2:])
+    return "/".join(sqlite_file(uri).split("/")[-2:])
 
 
 def redacted(text: str, uri: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from tlbench.core.paths import expand
 from tlbench.store.atomic_write import remove_drafts, write_folder
 
 
@@ -54,4 +55,5 @@ def artifact_folder(default: Path | str) -> Path:
     Args:
         default: The folder that the workspace, or the driver of a cluster, names for all machines.
     """
-    return Path(os.environ.get("TLBENCH_ARTIFACTS") or default)
+    own = os.environ.get("TLBENCH_ARTIFACTS")
+    return expand(own).absolute() if own else Path(default)

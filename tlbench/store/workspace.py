@@ -8,6 +8,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from tlbench.core.paths import expand
 from tlbench.store.artifacts import Artifacts, artifact_folder
 from tlbench.store.ledger import Ledger
 
@@ -29,7 +30,7 @@ class Workspace:
         ``$TLBENCH_HOME``, the variable's name of old, counts where ``$TLBENCH_WORKSPACE`` is not set.
         """
         named = os.environ.get("TLBENCH_WORKSPACE") or os.environ.get("TLBENCH_HOME")
-        return cls((path or Path(named or ".tlbench")).expanduser().absolute())
+        return cls(expand(str(path or named or ".tlbench")).absolute())
 
     @property
     def artifacts(self) -> Artifacts:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from tlbench.store import postgresql
+from tlbench.store.addresses import SQLITE
 from tlbench.store.database import WAIT_S, sqlite_errors_of
 from tlbench.store.mlflow.tracking_uri import is_server, sqlite_path
 
@@ -31,7 +32,7 @@ def connect(uri: str, workspace: Path) -> MlflowClient:
     from mlflow import MlflowClient
 
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # its retries are nobody's news
-    with opening_lock(uri, workspace):
+    with opening_lock(uri, workspace), _without_strays(uri):
         client = MlflowClient(uri)
         if not is_server(uri):
             client.search_experiments(max_results=1)  # creates the tables of a new database
@@ -41,6 +42,17 @@ def connect(uri: str, workspace: Path) -> MlflowClient:
                 with closing(sqlite3.connect(path)) as connection, suppress(sqlite3.OperationalError):
                     connection.execute("PRAGMA journal_mode = WAL")
     return client
+
+
+@contextmanager
+def _without_strays(uri: str) -> Iterator[None]:
+    """Remove the folders that MLflow makes for an SQLite address as it is spelt, besides those of the file it names."""
+    spelt = Path(uri.removeprefix(SQLITE).partition("?")[0]).parent
+    made = [folder for folder in (spelt, *spelt.parents) if sqlite_path(uri) is not None and not folder.exists()]
+    yield
+    for folder in made:
+        with suppress(OSError):  # one that holds something is none of these
+            folder.rmdir()
 
 
 def count_rows(uri: str) -> None:

@@ -160,7 +160,7 @@ class Experiment:
 
         try:
             return self._client.get_experiment(
-                self._client.create_experiment(suite, None if artifacts is None else str(artifacts.absolute()))
+                self._client.create_experiment(suite, None if artifacts is None else _location(artifacts.absolute()))
             )
         except MlflowException as error:  # another driver was faster, or the first answer was lost
             experiment = self._client.get_experiment_by_name(suite)
@@ -199,6 +199,11 @@ class Experiment:
 
         with postgresql.engine(self._uri).connect() as connection:
             return [Run(*row) for row in connection.execute(text(_RUNS + condition), bound)]
+
+
+def _location(folder: Path) -> str:
+    """Return how MLflow is told of a folder: its path, or an address where MLflow would read the path as one."""
+    return folder.as_uri() if set("%?#") & set(str(folder)) else str(folder)
 
 
 def _run(name: str, status: str, tags: Mapping[str, Any]) -> Run:

@@ -8,10 +8,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from tlbench.core.errors import UserError
-from tlbench.store.addresses import SQLITE
+from tlbench.store.addresses import sqlite_file
 from tlbench.store.mlflow.read_sql import SqlReader
 
 _WAIT_S = 30.0
@@ -39,7 +39,7 @@ def open_sqlite(uri: str) -> Iterator[SqlReader]:
     Raises:
         UserError: There is no such file, or it is no MLflow database.
     """
-    path = Path(unquote(uri.removeprefix(SQLITE).partition("?")[0])).absolute()
+    path = Path(sqlite_file(uri)).absolute()
     if not path.is_file():
         raise UserError(f"{path}: no such file", "nothing has been stored there yet; run the suite first")
     try:

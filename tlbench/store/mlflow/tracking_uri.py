@@ -9,8 +9,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tlbench.core.errors import UserError
+from tlbench.core.paths import expand
 from tlbench.store import postgresql
-from tlbench.store.addresses import SQLITE
+from tlbench.store.addresses import SQLITE, sqlite_address, sqlite_file
 from tlbench.store.database import WAIT_S, sqlite_errors_of
 
 _SERVERS = ("http", "https", "databricks")
@@ -41,24 +42,25 @@ def prepare_tracking(uri: str | None, workspace: Path) -> str:
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{workspace.absolute() / 'mlflow.db'}"
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_address(f"{workspace.absolute() / 'mlflow.db'}")
     if "://" not in uri or uri.startswith("file:"):
         name = unquote(urlsplit(uri).path).rstrip("/") or "mlflow"
         raise UserError(f"{uri}: MLflow does not write to plain folders", f"give {SQLITE}{name}.db or http://HOST:PORT")
     if postgresql.is_postgresql(uri):
         postgresql.address(uri)
-    path = sqlite_path(uri)
-    if path is None:
+    if not uri.startswith(SQLITE):
         return uri
+    path = expand(sqlite_file(uri)).absolute()
     if path.exists():
         with sqlite_errors_of(path), closing(sqlite3.connect(path, timeout=WAIT_S)) as connection:
             connection.execute("SELECT count(*) FROM sqlite_schema")
-    return f"{SQLITE}{path}"
+    _, asked, query = uri.partition("?")
+    return f"{sqlite_address(str(path))}{asked}{query}"
 
 
 def sqlite_path(uri: str) -> Path | None:
     """Return the absolute path of the SQLite file that a tracking URI names, None when it names something else."""
-    return Path(uri.removeprefix(SQLITE)).absolute() if uri.startswith(SQLITE) else None
+    return Path(sqlite_file(uri)).absolute() if uri.startswith(SQLITE) else None
 
 
 def is_server(uri: str) -> bool:

@@ -1,0 +1,64 @@
+"""Paths as users write them: ``~`` and ``$VAR`` are expanded alike everywhere, and what can be no path is told."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from pathlib import Path
+
+from tlbench.core.errors import UserError
+
+_IMPOSSIBLE = {errno.ELOOP: "links that lead back to themselves", errno.ENAMETOOLONG: "a name that is too long"}
+_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
+_SHOWN = 200  # characters of a path in an error
+
+
+def expand(text: str, base: Path | None = None) -> Path:
+    """Return a path with ``~``, ``~user`` and ``$VAR`` replaced; a path that exists as it is written is left so.
+
+    Args:
+        text: As the user wrote it.
+        base: The folder that a relative path starts from, else the current one.
+
+    Raises:
+        UserError: The path is empty, names an unknown user or a variable that is not set, or cannot be opened whatever
+            lies there: a loop of links, a name that is too long, a character that no path has.
+    """
+    shown = shortened(text)
+    if not text.strip():
+        raise UserError("a path is empty", "write the path, or . for the folder itself")
+    base = Path() if base is None else base
+    if _exists(base / text, shown):
+        return Path(text)
+    changed = os.path.expanduser(os.path.expandvars(text))  # noqa: PTH111  # Path's own raises for unknown users
+    if changed.startswith("~"):
+        user = changed[1:].partition("/")[0]
+        raise UserError(f"{shown}: there is no user {user!r} here", f"write the whole path, or ./{shown}")
+    for braced, plain in _VARIABLE.findall(text):
+        if (braced or plain) not in os.environ:
+            raise UserError(f"{shown}: the variable {braced or plain} is not set", "set it, or write the whole path")
+    _exists(base / changed, shown)
+    return Path(changed)
+
+
+def shortened(text: str) -> str:
+    """Return a path as errors show it: without the middle of what is longer than a few lines."""
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]}...{text[-_SHOWN // 4 :]}"
+
+
+def _exists(path: Path, shown: str) -> bool:
+    """Say whether something lies at a path.
+
+    Raises:
+        UserError: Nothing ever can.
+    """
+    try:
+        path.stat()
+    except ValueError as error:
+        raise UserError(f"{shown!r}: no path: {error}", "write the path of a file or folder") from error
+    except OSError as error:
+        if error.errno in _IMPOSSIBLE:
+            raise UserError(f"{shown}: {_IMPOSSIBLE[error.errno]}", "give the path of a real file or folder") from error
+        return False
+    return True
