@@ -158,6 +158,21 @@ def test_terminal_table_fits_eighty_columns(store: str) -> None:
     assert "Not comparable" in " ".join(text.split())
 
 
+@pytest.mark.parametrize("width", [36, 40, 59, 67])
+def test_narrow_terminals_keep_the_names_of_rows_and_drop_other_columns(store: str, width: int) -> None:
+    report = report_data.read_report("demo", store)
+    console = Console(width=width, record=True, file=StringIO())
+    console.print(terminal_table("demo", report.boards, width))
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= width
+    start = next(line.index("method") for line in text.splitlines() if "method" in line)
+    names = "".join(line[start:].strip() for line in text.splitlines())  # long ones go over several lines
+    assert all(row.method in names for board in report.boards for row in board.rows)
+    assert all(f"{100 * row.accuracy.mean:.1f}" in text for board in report.boards for row in board.rows if row.rank)
+    assert "a cell" not in text
+    assert ("to baseline" in text) == (width >= 60)
+
+
 def test_in_the_terminal_upper_bounds_are_called_so(store: str) -> None:
     board = report_data.read_report("demo", store).boards[0]
     bound = replace(board.rows[0], is_bound=True)

@@ -16,7 +16,7 @@ from rich.markup import escape
 import tlbench
 from tlbench.cli import audit, cell, check, compare, plan, report, run, schema, status, sync, tune, ui
 from tlbench.cli import list as list_command
-from tlbench.cli.output import err
+from tlbench.cli.output import err, replace_unknown_signs
 from tlbench.core.errors import UserError
 
 app = typer.Typer(
@@ -44,12 +44,14 @@ app.command("ui")(ui.ui)
 
 # Errors about a path that the user chose; any other error of the system is a fault of ours.
 _PATH_ERRORS = {
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+    errno.ELOOP, errno.ENAMETOOLONG
 }  # fmt: skip
 
 
 def main() -> NoReturn:
     """Run the command line; a user's mistake ends with one message and exit code 2."""
+    replace_unknown_signs()
     try:
         code = app(standalone_mode=False) or 0
     except UserError as error:

@@ -44,7 +44,7 @@ def write_report(names: list[str], uri: str, folder: Path, workspace: Workspace)
 
     report = read_report(names, uri, workspace.root)
     paths = save(report, folder)
-    out.print(terminal_table(report.results.suite, report.boards))
+    out.print(terminal_table(report.results.suite, report.boards, out.width))
     for warning in report.warnings:
         err.print(f"[yellow]note[/] {escape(warning)}")
     for failure in paths.failures:
