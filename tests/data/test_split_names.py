@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from test_folder import fill, opened, pack, refusal
 
-from tests.data.test_folder import fill, opened, pack, refusal
 from tlbench.core.errors import UserError
 from tlbench.data.catalog import open_dataset
 from tlbench.data.dataset import TEST

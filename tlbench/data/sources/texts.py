@@ -1,10 +1,11 @@
-"""The user's own texts: a CSV or JSONL file with text, label and, optionally, split and domain."""
+"""The user's own texts: a table (CSV, TSV) or JSONL file with text, label and, optionally, split and domain."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,34 @@ from tlbench.data.split_names import SPLITS, split_of
 VERSION = 2
 _REQUIRED, _OPTIONAL = ("text", "label"), ("split", "domain")
 _FIELDS = _REQUIRED + _OPTIONAL
+_DELIMITERS = {";": ";", "\t": "tab", "|": "|"}  # what else lies between columns, and how a suite writes it
+_USUAL = {  # what others call the columns
+    "text": (
+        "sentence",
+        "review",
+        "comment",
+        "content",
+        "message",
+        "tweet",
+        "document",
+        "body",
+        "utterance",
+        "question",
+    ),
+    "label": ("category", "target", "class", "sentiment", "intent", "topic", "labels", "tag", "y"),
+}
 _LONGEST = 2**31 - 1  # characters of a field; more than a C long holds is refused on some machines
 
 
 class Params(Settings):
     """Where the texts are."""
 
-    path: DataPath = Field(description="a .csv or .jsonl file with text, label[, split][, domain]")
+    path: DataPath = Field(description="a .csv, .tsv or .jsonl file with text, label[, split][, domain]")
+    text_column: str = Field("text", min_length=1, description="the column (or key of JSONL) with the texts")
+    label_column: str = Field("label", min_length=1, description="the column (or key of JSONL) with the classes")
+    delimiter: str | None = Field(
+        None, description="what lies between the columns of a table: a character, or tab; by default , (.tsv: tab)"
+    )
 
 
 @dataclass(frozen=True)
@@ -37,6 +59,21 @@ class Line:
 
     at: str
     value: dict[str, Any]
+
+
+def check(params: Params) -> None:
+    """Refuse columns and delimiters that cannot be meant.
+
+    Raises:
+        UserError: One column is named for two things, or the delimiter is not one character that may stand so.
+    """
+    columns = [column.strip().lower() for column in _columns(params).values()]
+    if len(set(columns)) < len(columns):
+        twice = next(column for column in columns if columns.count(column) > 1)
+        raise UserError(f"texts: the column {twice!r} is named for two things", "give text_column and label_column")
+    delimiter = _delimiter(params)
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise UserError(f"texts: delimiter {params.delimiter!r} is not one character", "e.g. delimiter: ';' or tab")
 
 
 def signature(params: Params) -> Any:
@@ -49,11 +86,14 @@ def signature(params: Params) -> Any:
 def decode(params: Params, folder: Path) -> Decoded:
     """Return the texts in the order of the file; a split column is the official split, else a fifth is held out."""
     path = _file(params)
-    reader = {".csv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl}.get(path.suffix.lower())
-    if reader is None:
-        raise UserError(f"{path}: texts are read from .csv or .jsonl files")
+    kind, columns = path.suffix.lower(), _columns(params)
+    if kind not in (".csv", ".tsv", ".jsonl", ".ndjson"):
+        raise UserError(f"{path}: texts are read from .csv, .tsv or .jsonl files")
     try:
-        records = [_record(line) for line in reader(path)]
+        table = kind in (".csv", ".tsv")
+        columns = {name: column.strip().lower() for name, column in columns.items()} if table else columns
+        lines = _csv(path, columns, _delimiter(params)) if table else _jsonl(path)
+        records = [_record(line, columns) for line in lines]
     except UnicodeDecodeError as error:
         raise UserError(f"{path}:{_undecodable(path)}: not UTF-8", "save the file as UTF-8") from error
     if not records:
@@ -62,6 +102,8 @@ def decode(params: Params, folder: Path) -> Decoded:
     for name, column in (("split", split), ("domain", domain)):
         if "" in column and any(column):
             raise UserError(f"{path}: record {column.index('') + 1} has no {name}, but others do")
+    notes = [note for note in (_respelt("label", label), _respelt("domain", domain)) if note]
+    label, domain = ([unicodedata.normalize("NFC", name) for name in names] for names in (label, domain))
     classes, y = np.unique(np.asarray(label), return_inverse=True)
     known = tuple(map(str, classes))
     domains = tuple(sorted(set(domain))) if domain[0] else ()
@@ -74,7 +116,29 @@ def decode(params: Params, folder: Path) -> Decoded:
         domain=np.searchsorted(domains, domain).astype(np.int64) if domains else None,
         domains=domains,
         class_splits=parts.class_splits,
-        warnings=parts.warnings,
+        warnings=(*notes, *parts.warnings),
+    )
+
+
+def _columns(params: Params) -> dict[str, str]:
+    return {"text": params.text_column, "label": params.label_column, "split": "split", "domain": "domain"}
+
+
+def _delimiter(params: Params) -> str:
+    if params.delimiter is None:
+        return "\t" if Path(params.path).suffix.lower() == ".tsv" else ","
+    return "\t" if params.delimiter in ("tab", "\\t") else params.delimiter
+
+
+def _respelt(what: str, names: Iterable[str]) -> str:
+    """Return a note where names look the same but are spelt in different characters of Unicode, else nothing."""
+    spelt = set(names)
+    twice = sorted({unicodedata.normalize("NFC", name) for name in spelt if not unicodedata.is_normalized("NFC", name)})
+    both = [name for name in twice if sum(unicodedata.normalize("NFC", other) == name for other in spelt) > 1]
+    if not both:
+        return ""
+    return f"the {what} {both[0]!r} is spelt in two ways in Unicode: read as one" + (
+        f" ({len(both)} such)" if len(both) > 1 else ""
     )
 
 
@@ -96,15 +160,16 @@ def _undecodable(path: Path) -> int:
     return 1
 
 
-def _csv(path: Path) -> Iterator[Line]:
-    """Yield the records of a CSV file, each with the line on which it begins."""
+def _csv(path: Path, columns: dict[str, str], delimiter: str) -> Iterator[Line]:
+    """Yield the records of a table, each with the line on which it begins."""
+    between = {",": "commas", "\t": "tabs"}.get(delimiter, repr(delimiter))
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST))  # of the whole process: raised, and never lowered
     with path.open(encoding="utf-8-sig", newline="") as stream:
-        rows = csv.reader(stream, strict=True)
+        rows = csv.reader(stream, delimiter=delimiter, strict=True)
         start = 1
         try:
             header = [name.strip().lower() for name in next(rows, [])]
-            _check_header(path, header)
+            _check_header(path, header, columns, delimiter)
             start = rows.line_num + 1
             for row in rows:
                 at, start = f"{path}:{start}", rows.line_num + 1
@@ -112,24 +177,57 @@ def _csv(path: Path) -> Iterator[Line]:
                     continue
                 if len(row) != len(header):
                     raise UserError(
-                        f"{at}: {len(row)} fields where the header has {len(header)}", "quote texts that hold commas"
+                        f"{at}: {len(row)} fields where the header has {len(header)}",
+                        f"quote texts that hold {between}",
                     )
                 yield Line(at, dict(zip(header, row, strict=True)))
         except csv.Error as error:
             raise UserError(
                 f"{path}:{start}: the record that begins here cannot be read: {error} (line {rows.line_num})",
-                "quote texts that hold commas or quotes, write a quote inside them twice, and close each",
+                f"quote texts that hold {between} or quotes, write a quote inside them twice, and close each",
             ) from error
 
 
-def _check_header(path: Path, header: list[str]) -> None:
+def _check_header(path: Path, header: list[str], columns: dict[str, str], delimiter: str) -> None:
     for name in _REQUIRED:
-        if name not in header:
-            close = nearest(name, header) if header else "the first line names the columns"
-            raise UserError(f"{path}:1: there is no column {name!r}", close)
-    for name in _FIELDS:
-        if header.count(name) > 1:
-            raise UserError(f"{path}:1: {header.count(name)} columns are called {name!r}", "rename all but one")
+        if columns[name] not in header:
+            other = next((mark for mark in (",", *_DELIMITERS) if mark != delimiter and mark in "".join(header)), "")
+            if len(header) == 1 and other:
+                shown, meant = ("tabs" if mark == "\t" else repr(mark) for mark in (other, delimiter))
+                raise UserError(
+                    f"{path}:1: its columns lie apart by {shown}, not by {meant}",
+                    f"add delimiter: {_DELIMITERS.get(other, other)!r} to the dataset",
+                )
+            raise UserError(f"{path}:1: there is no column {columns[name]!r}", _hint(name, header, columns))
+    for column in columns.values():
+        if header.count(column) > 1:
+            raise UserError(f"{path}:1: {header.count(column)} columns are called {column!r}", "rename all but one")
+
+
+def _hint(name: str, given: Iterable[str], columns: dict[str, str]) -> str:
+    """Return what to write into the suite where a column or key is missing: those that others call so, or the nearest.
+
+    Args:
+        name: ``text`` or ``label``, whose column is missing.
+        given: The columns that there are.
+        columns: What the suite calls the columns.
+    """
+    there = [column for column in given if column]
+    if not there:
+        return "the first line names the columns"
+    free = [column for column in there if column not in columns.values()]
+    usual = {
+        key: next((column for column in free if column.lower() in _USUAL[key]), "")
+        for key in _REQUIRED
+        if columns[key] not in there
+    }
+    if usual[name]:
+        lines = ", ".join(f"{key}_column: {column}" for key, column in usual.items() if column)
+        return f"add {lines} to the dataset"
+    close = nearest(columns[name], free) if free else ""
+    if close.startswith("did you mean"):
+        return close
+    return f"its columns are {', '.join(there[:12])}; add {name}_column: NAME to the dataset"
 
 
 def _jsonl(path: Path) -> Iterator[Line]:
@@ -151,22 +249,23 @@ def _jsonl(path: Path) -> Iterator[Line]:
             yield Line(at, value)
 
 
-def _record(line: Line) -> tuple[str, ...]:
+def _record(line: Line, columns: dict[str, str]) -> tuple[str, ...]:
     fields = []
     for name in _FIELDS:
-        value = line.value.get(name)
+        column = columns[name]
+        value = line.value.get(column)
         if isinstance(value, int) and not isinstance(value, bool) and name != "text":
             value = str(value)
         if value is not None and not isinstance(value, str):
             shown = (
                 "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else json.dumps(value)
             )
-            raise UserError(f"{line.at}: {name} must be a text, not {shown}")
+            raise UserError(f"{line.at}: {column} must be a text, not {shown}")
         value = value or ""
-        _check_whole(line.at, name, value)
+        _check_whole(line.at, column, value)
         if name in _REQUIRED and not value.strip():
-            hint = nearest(name, line.value) if name not in line.value and line.value else ""
-            raise UserError(f"{line.at}: {name} is missing or empty", hint)
+            hint = _hint(name, line.value, columns) if column not in line.value and line.value else ""
+            raise UserError(f"{line.at}: {column} is missing or empty", hint)
         fields.append(value if name == "text" else value.strip())
     fields[2] = split_of(fields[2]) or fields[2].lower()
     if fields[2] and fields[2] not in SPLITS:
