@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import digest
+from tlbench.core.paths import expand
 
 T = TypeVar("T")
 
@@ -82,7 +83,7 @@ def folder_of(name: str) -> Path | None:
         raise UserError(f"{name}: a folder is named by its whole path, which starts with / or ~", hint)
     if not own.startswith(("/", "~")):
         return None
-    folder = Path(own).expanduser()
+    folder = expand(own)
     if not (folder / "config.json").is_file():
         raise UserError(f"{name}: there is no config.json in {folder}", "give a folder that save_pretrained wrote")
     return folder

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from tlbench.cli.output import err
 from tlbench.core.errors import UserError, nearest
+from tlbench.core.paths import expand
 
 if TYPE_CHECKING:
     from tlbench.planning.prepare import PreparedSuite
@@ -63,9 +64,9 @@ def suite_name(text: str) -> str:
     Raises:
         UserError: The file is missing, or is no suite.
     """
-    path = Path(text)
-    if path.suffix not in (".yaml", ".yml"):
+    if Path(text).suffix not in (".yaml", ".yml"):
         return text
+    path = expand(text)
     check_exists(path)
     from tlbench.planning.catalog import full_catalog
     from tlbench.suite.load import load

@@ -7,11 +7,24 @@ from typing import Annotated
 
 import typer
 
-SuitePath = Annotated[Path, typer.Argument(metavar="SUITE", help="The suite file, e.g. suites/quickstart.yaml.")]
+from tlbench.core.paths import expand
+
+
+def _path(text: object) -> Path:
+    return expand(str(text))
+
+
+SuitePath = Annotated[
+    Path, typer.Argument(metavar="SUITE", parser=_path, help="The suite file, e.g. suites/quickstart.yaml.")
+]
 WorkspacePath = Annotated[
     Path | None,
     typer.Option(
-        "--workspace", help="Where results and artifacts are kept.", show_default="$TLBENCH_WORKSPACE, else .tlbench"
+        "--workspace",
+        metavar="PATH",
+        parser=_path,
+        help="Where results and artifacts are kept.",
+        show_default="$TLBENCH_WORKSPACE, else .tlbench",
     ),
 ]
 TrackingUri = Annotated[
@@ -26,4 +39,4 @@ ClusterAddress = Annotated[
     str | None, typer.Option("--address", help="A running Ray cluster.", show_default="this machine")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Reports = Annotated[Path, typer.Option("--reports", help="Where reports are written.")]
+Reports = Annotated[Path, typer.Option("--reports", metavar="PATH", parser=_path, help="Where reports are written.")]

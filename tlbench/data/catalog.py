@@ -10,6 +10,7 @@ from typing import Any, cast
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import canonical, digest
+from tlbench.core.paths import expand
 from tlbench.core.validation import check
 from tlbench.data import decoded
 from tlbench.data.dataset import Dataset, with_origin
@@ -127,8 +128,11 @@ def _with_absolute_paths(source: LoadedSource, values: dict[str, Any], base: Pat
             absolute[key] = member | {
                 "params": _with_absolute_paths(load_source(member["name"]), member["params"], base)
             }
-        elif path_parameter(field) is not None and isinstance(value, str) and value:
-            absolute[key] = str((base / Path(value).expanduser()).resolve())
+        elif (mark := path_parameter(field)) is not None and isinstance(value, str) and (value or mark.is_data):
+            try:
+                absolute[key] = str((base / expand(value, base)).resolve())
+            except UserError as error:
+                raise UserError(f"{key}: {error.message}", error.hint) from error
     return absolute
 
 

@@ -96,8 +96,8 @@ class DatasetOpener:
                 yield number, pair
 
     def _open(self, spec: DatasetSpec, line: str) -> DatasetChoice:
-        params = data.validate(spec.name, spec.params, self._folder)
         try:
+            params = data.validate(spec.name, spec.params, self._folder)
             return DatasetChoice(spec.name, params, data.open_dataset(spec.name, params, self._artifacts).info)
         except UserError as error:
             raise error.at(line) from error

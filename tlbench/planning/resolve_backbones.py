@@ -10,6 +10,7 @@ from tlbench.backbones.weights_metadata import read_tokenizer
 from tlbench.core.cell import BackboneChoice, DatasetChoice
 from tlbench.core.description import Execution
 from tlbench.core.hashing import sha256
+from tlbench.core.paths import expand
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.resolve import WeightsFile, choose_backbone
 from tlbench.suite.spec import BackboneSpec, Suite
@@ -49,7 +50,7 @@ def _resolve(
 ) -> BackboneChoice:
     if spec.weights.kind != "file":
         return choose_backbone(spec, datasets, catalog, execution=execution)
-    file = (folder / Path(spec.weights.path).expanduser()).resolve()
+    file = (folder / expand(spec.weights.path, folder)).resolve()
     choice = choose_backbone(spec, datasets, catalog, WeightsFile(str(file), sha256(file)), execution)
     if choice.info.modality == "text":
         read_tokenizer(file)  # a file without one is refused here, and not after hours

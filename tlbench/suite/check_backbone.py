@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tlbench.core.errors import UserError, nearest
+from tlbench.core.paths import expand
 from tlbench.core.validation import Location, Problem
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.check_names import check_dataset, check_method, where_quoted
@@ -55,8 +56,13 @@ def _weights(value: Any, here: Location, folder: Path, catalog: Catalog) -> tupl
         hint = nearest(weights.kind, ("random", "file", *catalog.publishers)) if weights is not None else ""
         problem = Problem(here, f"weights: must be {forms}, not {value!r}", hint if hint.startswith("did") else "")
         return Weights(), problem
-    file = folder / Path(weights.path).expanduser()
-    if weights.kind == "file" and not file.is_file():
+    if weights.kind != "file":
+        return weights, None
+    try:
+        file = folder / expand(weights.path, folder)
+    except UserError as error:
+        return weights, Problem((*here, "file"), error.message, error.hint)
+    if not file.is_file():
         return weights, Problem((*here, "file"), f"no weights file {weights.path!r}", f"looked for {file}")
     return weights, None
 

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError, nearest
+from tlbench.core.paths import expand
 from tlbench.data.decoded import Decoded, canvas
 from tlbench.data.example_splits import divide
 from tlbench.data.image_decoding import fit, sizes_differ
@@ -147,7 +148,7 @@ def _open_splits(dataset_class: DatasetClass, params: TorchvisionParams) -> _Spl
 def _root(params: TorchvisionParams) -> Path:
     """Return the folder of downloads: as given, else $TLBENCH_DATA, else ~/.cache/tlbench/downloads."""
     root = params.root or os.environ.get("TLBENCH_DATA")
-    return Path(root).expanduser() if root else Path.home() / ".cache" / "tlbench" / "downloads"
+    return expand(root) if root else Path.home() / ".cache" / "tlbench" / "downloads"
 
 
 def _class_names(part: Any, targets: list[int]) -> dict[int, str]:
