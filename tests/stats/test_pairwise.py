@@ -134,6 +134,19 @@ def test_the_best_on_new_datasets_are_tests_over_datasets() -> None:
     assert len(not_separable_from_best(suite)) == 1
 
 
+def test_rows_fall_out_on_new_datasets_by_two_sided_tests_over_all_pairs() -> None:
+    left_out = 0
+    for seed in range(60):
+        suite = rows(np.random.default_rng(seed), 3, 6, 4, levels=[0.66, 0.7, 0.72], own=0.002, liking=0.03)
+        means = {name: np.array([np.mean([*v.values()]) for v in scores.values()]) for name, scores in suite.items()}
+        leader = max(means, key=lambda name: means[name].mean())
+        p = {name: scipy.stats.ttest_rel(own, means[leader]).pvalue for name, own in means.items() if name != leader}
+        expected = {leader, *(name for name, each in p.items() if each >= 0.05 / 3)}
+        assert set(not_separable_from_best(suite, new_datasets=True)) == expected
+        left_out += any(0.05 / 6 <= each < 0.05 / 3 for each in p.values())
+    assert left_out > 0
+
+
 def test_one_method_under_five_names_over_200_suites() -> None:
     """Any claim at all is false; at most 5% of suites may make one, and two standard errors of 200."""
     generator = np.random.default_rng(8)
