@@ -18,11 +18,6 @@ def print_backlog(backlog: Backlog, suite: Path) -> None:
     if backlog.count:
         results = "1 result is" if backlog.count == 1 else f"{backlog.count} results are"
         err.print(
-            f"[yellow]{results} not in MLflow yet[/]: {escape(_shorten(backlog.error))}\n"
+            f"[yellow]{results} not in MLflow yet[/]: {escape(backlog.error)}\n"
             f"  safe in the ledger; `tlbench sync {escape(str(suite))}` or the next run sends what is missing"
         )
-
-
-def _shorten(text: str) -> str:
-    """Return a text without its middle where it is long: libraries say what they tried first, and the reason last."""
-    return text if len(text) <= 200 else f"{text[:95]} ... {text[-100:]}"

@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import socket
+import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +22,8 @@ from tlbench.core.resources import Resources
 
 _CONNECT_SECONDS = 5.0
 _IDLE_SECONDS = 10.0
+_LONGEST_FOLDER = 38  # bytes: a socket has 107, of which /ray/session_DATE_TIME_PID/sockets/plasma_store takes 68
+_SHORT_FOLDER = "/tmp/tlbench-{}"  # owner and rights are checked
 _POLL_SECONDS = 0.05
 _START_ONE = "start one with `ray start --head`, or leave --address out"
 _ENVIRONMENT = {
@@ -138,6 +141,7 @@ class RaySession:
         if self._address is not None:
             return
         os.environ.setdefault(_LOOPBACK_ONLY, "0")
+        _shorten_temporary_folder()
         if "RAY_AUTH_MODE" not in os.environ:
             self._workspace.mkdir(parents=True, exist_ok=True)
             token = self._workspace / "ray.token"
@@ -146,6 +150,30 @@ class RaySession:
                     stream.write(secrets.token_hex(32))
             os.environ["RAY_AUTH_MODE"] = "token"
             os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+
+
+def _shorten_temporary_folder() -> None:
+    """Let Ray keep its sockets in a short folder of the user's own where the folder for temporary files is too long.
+
+    Raises:
+        UserError: ``$RAY_TMPDIR`` itself is too long, or no short folder can be made.
+    """
+    named = os.environ.get("RAY_TMPDIR")
+    folder = named or os.environ.get("TMPDIR") or "/tmp"  # as Ray chooses it
+    if len(os.fsencode(folder)) <= _LONGEST_FOLDER:
+        return
+    hint = f"set RAY_TMPDIR to a folder whose path has at most {_LONGEST_FOLDER} bytes"
+    if named:
+        raise UserError(f"RAY_TMPDIR is too long for Ray's sockets: {named}", hint)
+    own = Path(_SHORT_FOLDER.format(os.getuid()))
+    try:
+        own.mkdir(mode=0o700, exist_ok=True)
+        found = own.lstat()
+    except OSError as error:
+        raise UserError(f"{folder}: too long for Ray's sockets, and {own} cannot be made", hint) from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise UserError(f"{folder}: too long for Ray's sockets, and {own} is not a folder of your own alone", hint)
+    os.environ["RAY_TMPDIR"] = str(own)
 
 
 def workers_that_fit(machine: Mapping[str, float], resources: Resources) -> int:

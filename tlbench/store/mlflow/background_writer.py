@@ -16,13 +16,14 @@ from tlbench.core.errors import UserError
 from tlbench.store.addresses import redacted, without_credentials
 from tlbench.store.ledger import Ledger
 from tlbench.store.mlflow.connection import count_rows
+from tlbench.store.mlflow.errors import explain
 from tlbench.store.mlflow.experiment import Experiment
 from tlbench.store.mlflow.reconcile import Reconciler
 from tlbench.store.mlflow.tracking_uri import sqlite_path
 
 _PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _SHOWN = 3  # problems named in an error
-_LONGEST_TEXT = 500
+_LONGEST_TEXT = 2000
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,5 @@ class BackgroundWriter:
         self._has_written |= reconciler.write_pending() > 0
 
     def _message(self, error: Exception) -> str:
-        """Return the first line of an error without the secrets of the address."""
-        line = f"{self._tracking}: {type(error).__name__}: {error}".partition("\n")[0]
-        return redacted(line, self._uri)[:_LONGEST_TEXT]
+        """Return the reason of an error and what to do, without the secrets of the address."""
+        return f"{self._tracking}: {redacted(explain(error, self._tracking), self._uri)[:_LONGEST_TEXT]}"
