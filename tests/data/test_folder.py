@@ -225,7 +225,7 @@ def test_files_out_of_place_are_named(tmp_path: Path, artifacts: Artifacts) -> N
     assert "lies in no class folder" in refusal(artifacts, root, layout="domains")
     assert "lies 1 folders deep" not in refusal(artifacts, root, layout="domains")
     fill(root, ["deep/er/c"])
-    assert "lies in no class folder" in refusal(artifacts, root)
+    assert "deep/er/c/0.png lies 3 folders deep where the others lie 1" in refusal(artifacts, root)
     assert "there is no such folder" in refusal(artifacts, tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     assert "there are no images" in refusal(artifacts, tmp_path / "empty")

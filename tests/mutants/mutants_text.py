@@ -219,7 +219,7 @@ MUTANTS = (
     Mutant(
         "texts: half a character passes",
         f"{SOURCE}:_record",
-        "_check_whole(line.at, name, value)",
+        "_check_whole(line.at, column, value)",
         "",
         OWN_TEXTS,
     ),
@@ -248,7 +248,7 @@ MUTANTS = (
     Mutant(
         "texts: the last of two columns counts",
         f"{SOURCE}:_check_header",
-        "if header.count(name) > 1:",
+        "if header.count(column) > 1:",
         "if False:",
         OWN_TEXTS,
     ),

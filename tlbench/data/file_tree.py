@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import unicodedata
 import zipfile
 import zlib
@@ -15,7 +16,13 @@ from tlbench.core.errors import UserError
 
 MAX_BYTES = 256 * 2**20
 _DEPTH = 6
-_STRAY = ("Thumbs.db", "desktop.ini", "__MACOSX")
+_STRAY = {  # what desktops, NAS and tools leave behind, in small letters; hidden names begin with a dot
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"),
+    *("@eadir", "@tmp", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "system volume information", "lost+found"),
+    "__pycache__",
+}
+_KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+_SHOWN = 3
 
 
 @dataclass(frozen=True, order=True)
@@ -49,15 +56,18 @@ class Tree:
     Attributes:
         files: All files, sorted by their parts; hidden ones and those that desktops leave behind are passed over.
         folders: All folders below the root, as parts.
+        passed_over: What was passed over, as parts; of a folder, only itself.
 
     Raises:
-        UserError: The path is neither, the zip is damaged or names paths outside itself.
+        UserError: The path is neither, a pipe or device lies among the files, the zip is damaged or names paths outside
+            itself.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._zip: zipfile.ZipFile | None = None
         self.folders: set[tuple[str, ...]] = set()
+        self.passed_over: set[tuple[str, ...]] = set()
         if path.is_dir():
             files = list(self._walk(path, ()))
         elif path.is_file():
@@ -93,6 +103,14 @@ class Tree:
             raise self._too_large(entry)
         return data
 
+    def note(self) -> str:
+        """Return what was passed over, for readers of the results, or nothing."""
+        if not self.passed_over:
+            return ""
+        names = ["/".join(parts) for parts in sorted(self.passed_over)]
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        return f"passed over, as left behind by other programs or hidden: {', '.join(names[:_SHOWN])}{more}"
+
     def _too_large(self, entry: Entry) -> UserError:
         return UserError(f"{self.path}: {entry.name} is larger than {MAX_BYTES // 2**20} MiB")
 
@@ -105,12 +123,16 @@ class Tree:
             for item in items:
                 here = (*parts, unicodedata.normalize("NFC", item.name))
                 if _is_stray(item.name):
+                    self.passed_over.add(here)
                     continue
                 if item.is_dir():
                     self.folders.add(here)
                     yield from self._walk(Path(item.path), here)
                 else:
                     facts = item.stat()
+                    if not stat.S_ISREG(facts.st_mode):
+                        kind = _KINDS.get(stat.S_IFMT(facts.st_mode), "something else")
+                        raise UserError(f"{self.path}: {'/'.join(here)} is no file but {kind}", "move it out")
                     yield Entry(here, item.path, facts.st_size, facts.st_mtime_ns)
         except OSError as error:
             raise UserError(f"{error.filename or folder}: {error.strerror}") from error
@@ -124,7 +146,9 @@ class Tree:
             names = member.filename.rstrip("/").split("/")
             if member.filename.startswith("/") or "\\" in member.filename or not {"", ".", ".."}.isdisjoint(names):
                 raise UserError(f"{self.path}: the zip names a place outside itself: {member.filename!r}")
-            if any(map(_is_stray, names)):
+            stray = next((place for place, name in enumerate(names) if _is_stray(name)), None)
+            if stray is not None:
+                self.passed_over.add(tuple(names[: stray + 1]))
                 continue
             if len(names) > _DEPTH + 1:
                 raise UserError(f"{self.path}: folders lie deeper than {_DEPTH} levels: {member.filename}")
@@ -136,4 +160,4 @@ class Tree:
 
 
 def _is_stray(name: str) -> bool:
-    return name.startswith(".") or name in _STRAY
+    return name.startswith(".") or name.lower() in _STRAY

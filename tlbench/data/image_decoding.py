@@ -29,7 +29,7 @@ def read_header(data: bytes, name: str) -> tuple[tuple[int, int], bool]:
     """
     with _opened(data, name) as image:
         width, height = image.size
-        turned = image.getexif().get(_ORIENTATION, 1) >= 5
+        turned = _orientation(image) >= 5
         return ((width, height) if turned else (height, width)), image.mode in _GREY
 
 
@@ -45,10 +45,9 @@ def read_image(data: bytes, name: str, channels: int, size: int | None) -> NDArr
     Raises:
         UserError: It is no image, damaged, too large, or of a kind that has no 8-bit meaning.
     """
-    from PIL import ImageOps
-
     with _opened(data, name) as image:
-        return fit(ImageOps.exif_transpose(image), name, channels, size)
+        image.load()
+        return fit(_upright(image), name, channels, size)
 
 
 def fit(image: Image, name: str, channels: int, size: int | None) -> NDArray[np.uint8]:
@@ -82,6 +81,32 @@ def fit(image: Image, name: str, channels: int, size: int | None) -> NDArray[np.
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
+def _orientation(image: Image) -> int:
+    """Return the orientation that EXIF says, from 1 (upright) to 8; 1 where EXIF is missing or cannot be read."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # Pillow parses EXIF with many modules; the pixels do not depend on it
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _upright(image: Image) -> Image:
+    """Return the image as it is to be shown, turned by its orientation alone: its EXIF is never written again."""
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    turn = turns.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
 def sizes_differ(where: str, sizes: Sequence[tuple[int, int]]) -> UserError:
     """Return the error that asks for an image size, naming those that were seen as width x height."""
     seen = sorted(set(sizes))
@@ -106,11 +131,17 @@ def _opened(data: bytes, name: str) -> Iterator[Image]:
         raise UserError(f"{name} is no image", "move it out, or mend it") from None
     except Images.DecompressionBombError:
         raise UserError(f"{name} is larger than {MAX_PIXELS // 10**6} megapixels", "scale it down") from None
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"{name} cannot be read as an image: {error}", "move it out, or mend it") from error
+    except Exception as error:  # decoders raise what they like: struct.error, TypeError, KeyError, OverflowError, ...
+        raise UserError(f"{name} cannot be read as an image: {_reason(error)}", "move it out, or mend it") from error
     if image.width * image.height > MAX_PIXELS:
         raise UserError(f"{name} is larger than {MAX_PIXELS // 10**6} megapixels", "scale it down")
     try:
         yield image
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise UserError(f"{name} is damaged: {error}", "move it out, or mend it") from error
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{name} is damaged: {_reason(error)}", "move it out, or mend it") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -91,6 +91,12 @@ def decode(params: Params, folder: Path) -> Decoded:
         def write(row: int) -> None:
             example = examples[row]
             pixels = read_image(tree.read(example.entry), _full(tree, example), channels, params.image_size)
+            if pixels.shape != x.shape[1:]:
+                raise UserError(
+                    f"{_full(tree, example)} has another size than its header says: "
+                    f"{pixels.shape[2]}x{pixels.shape[1]}, not {width}x{height}",
+                    "save it anew",
+                )
             x[row] = 255 - pixels if params.invert else pixels
 
         _each(write, range(len(examples)))
@@ -114,8 +120,7 @@ def arrange(tree: Tree, layout: str) -> tuple[Layout, list[Example], tuple[str, 
     if not tree.files:
         raise UserError(f"{tree.path}: there are no images", "put them into one folder a class")
     skip = _wrapper(tree, layout)
-    note = leave_out_unlabeled(tree, skip)
-    notes = (note,) if note else ()
+    notes = tuple(note for note in (tree.note(), leave_out_unlabeled(tree, skip)) if note)
     skip = _wrapper(tree, layout)
     is_split = are_splits(tree, skip, layout)
     start = skip + is_split
@@ -149,14 +154,22 @@ def _wrapper(tree: Tree, layout: str) -> int:
 
 
 def _misplaced(tree: Tree, start: int, levels: set[int]) -> UserError:
-    depth = max(levels)
-    stray = next((entry for entry in tree.files if len(entry.parts) - start - 1 not in levels), None)
-    if stray is None:  # some files lie one level deep, some two
-        stray = next(entry for entry in tree.files if len(entry.parts) - start - 1 < depth)
-    if len(stray.parts) - start - 1 < min(levels) or len(levels) > 1:
+    """Return the error that names a file at fault: one at a depth where fewer lie than at the usual one."""
+    depth = {entry: len(entry.parts) - start - 1 for entry in tree.files}
+    count = Counter(depth.values())
+    usual = max((level for level in count if level in levels), key=lambda level: (count[level], level), default=None)
+    wanted = max(levels) if usual is None else usual
+    stray = next(entry for entry in tree.files if depth[entry] != wanted)
+    if depth[stray] < wanted:
         return UserError(f"{tree.path}: {stray.name} lies in no class folder", "every file is an image in its class")
+    if usual is not None:
+        folder = "/".join(stray.parts[:-1])
+        return UserError(
+            f"{tree.path}: {stray.name} lies {depth[stray]} folders deep where the others lie {usual}",
+            f"move it out, or all of {folder} if another program left that behind",
+        )
     return UserError(
-        f"{tree.path}: {stray.name} lies {len(stray.parts) - start - 1} folders deep where the layout has {depth}",
+        f"{tree.path}: {stray.name} lies {depth[stray]} folders deep where the layout has {wanted}",
         "layout is classes (class/img), domains (domain/class/img) or groups (group/class/img)",
     )
 
