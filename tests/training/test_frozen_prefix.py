@@ -168,6 +168,33 @@ def test_kept_maps_are_not_moved_as_if_they_were_images(monkeypatch: pytest.Monk
     torch.testing.assert_close(seen[0].sum(0), expected.sum(0))
 
 
+def test_frozen_groups_that_run_in_every_epoch_run_in_evaluation_mode() -> None:
+    """Blocks of this network are left out at random in training mode; moved images keep its prefix from the cache."""
+    model = _classifier("efficientnet", 2)
+    frozen = prefix.frozen_modules(model.backbone, 2)
+    modes: list[bool] = []
+    for module in frozen.values():
+        module.register_forward_hook(lambda module, args, out: modes.append(module.training))
+    recipe = TrainingConfig(epochs=1, augment="shift")
+    groups = parameter_groups([(model.parameters(), 1e-2)], 0.0)
+    train_classifier(model, groups, _split(), None, recipe, Context(random_root="prefix", device=CPU))
+    assert modes
+    assert not any(modes)
+
+
+def test_an_output_that_is_changed_in_place_later_is_kept_as_it_was() -> None:
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LeakyReLU(0.5, inplace=True), nn.Conv2d(4, 2, 3), nn.Flatten())
+    info = BackboneInfo("changing", "test", "image", "changing", {"weights": {"kind": "random"}})
+    width = 2 * (SIZE - 4) ** 2
+    backbone = Backbone(info, nn.Identity(), body, width, BodyParts([["0"], ["2"]], []))
+    _freeze(backbone, 1)
+    x = torch.randn(6, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    kept = cache_prefix(Classifier(backbone, 3), [Examples(Split(x.numpy(), np.arange(6) % 3, np.arange(6)), CPU)])
+    assert kept is not None
+    _, (outputs,) = kept
+    torch.testing.assert_close(outputs.take(torch.arange(6))[0], body[0](x).detach())
+
+
 def test_outputs_that_would_take_too_much_memory_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefix, "_MAX_BYTES", 1000)
     assert cache_prefix(_classifier("resnet", 2), [Examples(_split(), CPU)]) is None
