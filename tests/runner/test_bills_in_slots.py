@@ -73,4 +73,4 @@ def test_two_methods_on_the_same_features_in_either_order(place: Path, slots: Sl
     by_method = [dict(zip(order, each, strict=True)) for order, each in zip(ORDERS, costs, strict=True)]
     for name in METHODS:
         one, other = (each[name].device_seconds for each in by_method)
-        assert one == pytest.approx(other, rel=0.35), "first or second, a method's bill is the same"
+        assert one == pytest.approx(other, rel=0.6), "first or second, a method's bill is the same"

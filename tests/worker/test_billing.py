@@ -32,8 +32,8 @@ from tlbench.worker.run_cell import checkpoint_folder, run_cell
 
 SLOW = 0.5
 """CPU-seconds that embedding a whole dataset takes longer here."""
-BUSY = 0.3
-"""Share by which another process on the same core may change CPU-seconds: what its use of the caches comes to."""
+BUSY = 0.2
+"""Largest growth of CPU-seconds on a busy core, as a share of the growth of wall seconds: what caches come to."""
 
 
 def burn(seconds: float) -> None:
@@ -171,7 +171,8 @@ def test_another_process_on_the_core_changes_the_wall_seconds_and_hardly_the_bil
     assert alone.device_seconds is not None
     assert busy.device_seconds is not None
     assert busy.seconds > 1.8 * alone.device_seconds
-    assert abs(busy.device_seconds - alone.device_seconds) < BUSY * alone.device_seconds
+    growth = busy.device_seconds / alone.device_seconds - 1, busy.seconds / alone.device_seconds - 1
+    assert growth[0] < BUSY * growth[1], "caches are shared, so that the work itself takes a little longer"
 
 
 def test_pre_training_is_told_to_each_cell_that_uses_it_and_billed_to_none(own: Path, tmp_path: Path) -> None:
