@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tlbench.core.hashing import canonical
 from tlbench.core.info import DatasetInfo
 from tlbench.data.dataset import TEST, TRAIN, VAL, Dataset
+from tlbench.store.array_files import create_array, write_array
 
 VERSION = 1
 _CHUNK = 4096
@@ -79,8 +80,12 @@ class Texts(Sequence[str]):
 
 
 def canvas(folder: Path, count: int, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Return a writable array (count, *shape) in the dataset's folder, for images that may not fit in memory."""
-    return np.lib.format.open_memmap(folder / "x.npy", mode="w+", dtype=np.uint8, shape=(count, *shape))
+    """Return a writable array (count, *shape) in the dataset's folder, for images that may not fit in memory.
+
+    Raises:
+        UserError: The disk has no room for it.
+    """
+    return create_array(folder / "x.npy", np.uint8, (count, *shape))
 
 
 def save(decoded: Decoded, name: str, folder: Path) -> None:
@@ -95,18 +100,18 @@ def save(decoded: Decoded, name: str, folder: Path) -> None:
     if isinstance(x, np.memmap):
         x.flush()
     elif isinstance(x, np.ndarray):
-        np.save(folder / "x.npy", x)
+        write_array(folder / "x.npy", x)
     else:
         blob, offsets = _pack(x)
-        np.save(folder / "x.npy", blob)
-        np.save(folder / "offsets.npy", offsets)
+        write_array(folder / "x.npy", blob)
+        write_array(folder / "offsets.npy", offsets)
     shape = tuple(int(side) for side in x.shape[1:]) if isinstance(x, np.ndarray) else ()
     domain = np.zeros(len(decoded.y), np.int64) if decoded.domain is None else decoded.domain
-    np.save(folder / "y.npy", decoded.y.astype(np.int64))
-    np.save(folder / "part.npy", decoded.part.astype(np.uint8))
-    np.save(folder / "domain.npy", domain.astype(np.int64))
+    write_array(folder / "y.npy", decoded.y.astype(np.int64))
+    write_array(folder / "part.npy", decoded.part.astype(np.uint8))
+    write_array(folder / "domain.npy", domain.astype(np.int64))
     if decoded.group is not None:
-        np.save(folder / "group.npy", decoded.group.astype(np.int64))
+        write_array(folder / "group.npy", decoded.group.astype(np.int64))
     info = DatasetInfo(
         name=name,
         modality="image" if shape else "text",

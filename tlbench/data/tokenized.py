@@ -10,6 +10,7 @@ import numpy as np
 from tlbench.core.hashing import digest
 from tlbench.data.dataset import Dataset
 from tlbench.data.tokenizer import encode
+from tlbench.store.array_files import write_array
 from tlbench.store.artifacts import Artifacts
 
 VERSION = 1
@@ -28,7 +29,7 @@ def tokenize(dataset: Dataset, tokenizer: str, length: int, pad: int, artifacts:
     key = digest([VERSION, tokenizer, dataset.info.fingerprint, length, pad], length=32)
 
     def build(folder: Path) -> None:
-        np.save(folder / "x.npy", encode(tokenizer, dataset.x, length, pad))
+        write_array(folder / "x.npy", encode(tokenizer, dataset.x, length, pad))
 
     file = artifacts.get("tokens", key, build) / "x.npy"
     return replace(dataset, x=np.load(file, mmap_mode="c").view(np.ndarray), tokens=key)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from tlbench.core.errors import UserError
 from tlbench.core.paths import expand
 from tlbench.store.atomic_write import remove_drafts, write_folder
+from tlbench.store.disk_space import disk_full, is_disk_full
 
 
 class Artifacts:
@@ -36,17 +38,25 @@ class Artifacts:
         Several processes may ask at the same moment: one builds, the others wait for it.
 
         Raises:
-            OSError: The disk is full or not writable; nothing half-made is left behind.
+            UserError: The disk is full; nothing half-made is left behind.
+            OSError: The disk is not writable; nothing half-made is left behind.
         """
         final = self.path(kind, key)
         if final.is_dir():
             return final
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(final.parent / f".{key}.lock"):
-            if final.is_dir():
-                return final
-            remove_drafts(final)
-            return write_folder(final, build)
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(final.parent / f".{key}.lock"):
+                if final.is_dir():
+                    return final
+                remove_drafts(final)
+                return write_folder(final, build)
+        except UserError:
+            raise
+        except Exception as error:  # libraries that write files themselves have errors of their own
+            if is_disk_full(error):
+                raise disk_full(final) from error
+            raise
 
 
 def artifact_folder(default: Path | str) -> Path:

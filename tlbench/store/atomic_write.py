@@ -103,7 +103,7 @@ def _draft_file(path: Path, content: Content, durable: bool) -> Iterator[Path]:
     """Write a temporary file; what is left of it is removed at the end."""
     draft = _temporary(path)
     try:
-        with draft.open("xb") as stream:
+        with _named_errors(path), draft.open("xb") as stream:
             if callable(content):
                 content(stream)
             else:
@@ -115,6 +115,17 @@ def _draft_file(path: Path, content: Content, durable: bool) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             draft.unlink()
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    """Put the file's name into errors of the system that have none: those of writing to an open file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _files(folder: Path) -> Iterator[Path]:

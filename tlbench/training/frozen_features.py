@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.data.dataset import Dataset
+from tlbench.store.array_files import write_array
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.length_buckets import text_lengths
 from tlbench.training.stopwatch import Stopwatch
@@ -136,7 +137,7 @@ class FrozenFeatures:
 
     def _write(self, folder: Path) -> None:
         z, self._measured = self._embed(None)
-        np.save(folder / "features.npy", z.numpy())
+        write_array(folder / "features.npy", z.numpy())
 
     def _write_price(self, folder: Path) -> None:
         price = self._measured
