@@ -111,14 +111,12 @@ def test_a_suite_stands_in_mlflow_as_the_report_reads_it(tmp_path: Path, monkeyp
     commit(workspace, [make_record("f"), make_record(done[1].id, accuracy=0.9)])  # one mended, one forced
     assert write(workspace, uri) == Backlog(0, "")
     assert_once(runs(uri), [done[0], done[2], make_record("f"), make_record(done[1].id, accuracy=0.9)])
-    assert sync(workspace / "ledger", uri, workspace, check=True) == {"demo": Backlog(0, "")}
-    assert len(runs(uri)) == 4
-
     other = f"sqlite:///{tmp_path / 'other.db'}"
     with Ledger(workspace / "ledger") as ledger:  # as if everything had been in a file that is lost
         state = ledger.tracking_state("demo", other)
         state.mark_written(state.missing())
-    assert sync(workspace / "ledger", other, workspace) == {"demo": Backlog(0, "")}
+    mended = "the experiment 'demo' was gone from MLflow, and has been made anew with 4 results"
+    assert sync(workspace / "ledger", other, workspace) == {"demo": Backlog(0, "", mended)}
     assert len(data.load("demo", other).done) == 4
 
 
@@ -167,17 +165,16 @@ def test_different_results_of_one_cell_are_shown_and_neither_is_lost(tmp_path: P
     assert_once(runs(uri), [*some(2), make_record("new")])
 
 
-def test_a_deleted_experiment_is_an_error_with_a_way_out(tmp_path: Path, empty_database: Path) -> None:
+def test_an_experiment_that_others_deleted_is_an_error_with_a_way_out(tmp_path: Path, empty_database: Path) -> None:
     from mlflow import MlflowClient
 
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    uri = prepare_tracking(None, tmp_path)
-    commit(tmp_path, some(1))
-    write(tmp_path, uri)
+    uri = f"sqlite:///{shutil.copy(empty_database, tmp_path / 'team.db')}"
+    commit(tmp_path / "theirs", some(1))
+    write(tmp_path / "theirs", prepare_tracking(uri, tmp_path / "theirs"))
     client = MlflowClient(uri)
     client.delete_experiment(client.get_experiment_by_name("demo").experiment_id)
-    commit(tmp_path, [make_record("more")])
-    backlog = write(tmp_path, uri)
+    commit(tmp_path / "ours", [make_record("more")])
+    backlog = write(tmp_path / "ours", uri)
     assert backlog.count == 1
     assert "the experiment 'demo' was deleted" in backlog.error
     assert "restore" in backlog.error
@@ -358,11 +355,13 @@ import tlbench.store.ledger, tlbench.store.mlflow.sync, tlbench.store.mlflow.exp
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_finished_suite_asks_nothing_of_mlflow(tmp_path: Path) -> None:
+def test_of_a_finished_suite_it_is_said_that_nobody_could_be_asked(tmp_path: Path) -> None:
     uri = "http://127.0.0.1:1"  # nobody listens
     commit(tmp_path, some(2))
     with Ledger(tmp_path / "ledger") as ledger:
         state = ledger.tracking_state("demo", uri)
         state.mark_written(state.missing())
         state.mark_tagged(json.dumps(TAGS, sort_keys=True, separators=(",", ":")))
-    assert write(tmp_path, uri) == Backlog(0, "")
+    backlog = write(tmp_path, uri)
+    assert (backlog.count, backlog.mended) == (0, "")
+    assert backlog.error.startswith(f"{uri}: cannot reach the MLflow server: ")

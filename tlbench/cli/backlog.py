@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 
 
 def print_backlog(backlog: Backlog, suite: Path) -> None:
-    """Say how many results MLflow lacks, if any, why, and how they get there."""
+    """Say what MLflow had lost and has again, how many results it lacks, if any, why, and how they get there."""
+    if backlog.mended:
+        err.print(f"[yellow]note[/] {escape(backlog.mended)}")
     if backlog.count:
         results = "1 result is" if backlog.count == 1 else f"{backlog.count} results are"
         err.print(
             f"[yellow]{results} not in MLflow yet[/]: {escape(backlog.error)}\n"
             f"  safe in the ledger; `tlbench sync {escape(str(suite))}` or the next run sends what is missing"
         )
+    elif backlog.error:
+        err.print(f"[yellow]whether every result is in MLflow is not known[/]: {escape(backlog.error)}")

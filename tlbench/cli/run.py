@@ -101,6 +101,6 @@ def _report(name: str, summary: RunSummary, reports: Path, workspace: Workspace)
     try:
         write_report([name], summary.tracking, reports, workspace)
     except UserError as error:
-        if not summary.backlog.count:
+        if not summary.backlog.count and not summary.backlog.error:
             raise
         err.print(f"[yellow]no report[/]: {escape(error.message)}")

@@ -24,6 +24,6 @@ def sync(suite: SuitePath, workspace: WorkspacePath = None, tracking_uri: Tracki
             return
     uri, backlog = sync_suite(prepared, place, tracking_uri)
     print_backlog(backlog, suite)
-    if backlog.count:
+    if backlog.count or backlog.error:
         raise typer.Exit(1)
     out.print(f"every result is in MLflow: {escape(without_credentials(uri))}")

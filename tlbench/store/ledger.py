@@ -244,6 +244,12 @@ class Ledger:
             for number, owner, leased_at, body, retracted_at in rows
         ]
 
+    def retractions(self, cell: str) -> dict[str, float]:
+        """Return when a cell's retracted results were retracted, in seconds since the epoch, by digest."""
+        ended = [each for each in self.attempts(cell) if each.record and each.retracted_at]
+        ended.sort(key=lambda each: each.retracted_at or 0.0)
+        return {each.record.digest: each.retracted_at for each in ended if each.record and each.retracted_at}
+
     # Suites
 
     def claim(self, suite: str, ids: Iterable[str], tags: Mapping[str, str]) -> None:

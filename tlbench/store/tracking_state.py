@@ -11,8 +11,8 @@ from tlbench.store.ledger_tables import select_cells
 class TrackingState:
     """The state of one suite in one tracking store.
 
-    It says what was written there, not what is there now: where the store lost its content, :meth:`forget` lets all of
-    it be written again.
+    It says what was written there, not what is there now (see :mod:`tlbench.store.mlflow.presence`): what the store has
+    lost is written again after :meth:`mark_deleted`, or after :meth:`forget`.
 
     Args:
         database: The ledger's file.
@@ -40,6 +40,12 @@ class TrackingState:
                 )
             )
 
+    def listed(self) -> set[str]:
+        """Return the cells and trials that the suite has."""
+        with self._database.read() as connection:
+            rows = connection.execute("SELECT cell FROM suite_cells WHERE suite = :suite", self._names)
+            return {cell for (cell,) in rows}
+
     def unlisted(self) -> list[str]:
         """Return the cells that the store has though the suite no longer lists them."""
         with self._database.read() as connection:
@@ -50,6 +56,24 @@ class TrackingState:
                 self._names,
             )
             return [cell for (cell,) in rows]
+
+    def written(self) -> dict[str, float]:
+        """Return the suite's cells whose result was written, and when an earlier one of each was last retracted.
+
+        Times are in seconds since the epoch, 0 where none was retracted.
+        """
+        with self._database.read() as connection:
+            return dict(
+                connection.execute(
+                    """
+                    SELECT cell, coalesce((
+                        SELECT max(retracted) FROM records JOIN retractions USING (number)
+                        WHERE records.cell = synced.cell), 0.0)
+                    FROM synced JOIN standing USING (cell, number) JOIN suite_cells USING (suite, cell)
+                    WHERE suite = :suite AND tracking = :tracking""",
+                    self._names,
+                )
+            )
 
     def mark_written(self, numbers: Mapping[str, int]) -> None:
         """Note that the store has these records: numbers by cell."""
@@ -71,10 +95,15 @@ class TrackingState:
         """Return the suite's tags, as JSON, where they are not those that the store has; None where they are."""
         with self._database.read() as connection:
             own = connection.execute("SELECT tags FROM suites WHERE suite = :suite", self._names).fetchone()
-            written = connection.execute(
+        return None if own is None or own[0] == self.written_tags() else str(own[0])
+
+    def written_tags(self) -> str | None:
+        """Return the tags that were written, as JSON; None where none were."""
+        with self._database.read() as connection:
+            row = connection.execute(
                 "SELECT tags FROM tagged WHERE suite = :suite AND tracking = :tracking", self._names
             ).fetchone()
-        return None if own is None or own == written else str(own[0])
+        return None if row is None else str(row[0])
 
     def mark_tagged(self, tags: str) -> None:
         """Note that the store has these tags, as JSON."""
@@ -82,6 +111,11 @@ class TrackingState:
             connection.execute(
                 "INSERT OR REPLACE INTO tagged VALUES (:suite, :tracking, :tags)", {**self._names, "tags": tags}
             )
+
+    def forget_tags(self) -> None:
+        """Note that the store may not have the suite's tags."""
+        with self._database.write() as connection:
+            connection.execute("DELETE FROM tagged WHERE suite = :suite AND tracking = :tracking", self._names)
 
     def forget(self) -> None:
         """Note that the store may have nothing of the suite."""

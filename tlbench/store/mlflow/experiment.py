@@ -43,15 +43,17 @@ class Experiment:
         workspace: Folder of the workspace, where artifacts go unless a server keeps them.
         suite: Name of the suite and of the experiment.
         writer: Name of the writer, which is put on every run (see :func:`tlbench.store.mlflow.reconcile.writer_tag`).
+        restore: Restore the experiment where it was deleted, with all of its runs: MLflow knows no other way.
 
     Attributes:
         is_new: The experiment was not there before.
+        is_restored: It was deleted before.
 
     Raises:
-        UserError: It was deleted.
+        UserError: It was deleted, and is not to be restored.
     """
 
-    def __init__(self, uri: str, workspace: Path, suite: str, writer: str) -> None:
+    def __init__(self, uri: str, workspace: Path, suite: str, writer: str, *, restore: bool = False) -> None:
         self._client = connect(uri, workspace)
         self._uri, self._path = uri, sqlite_path(uri)
         self._keeps_files = is_server(uri)
@@ -60,7 +62,10 @@ class Experiment:
         experiment = self._client.get_experiment_by_name(suite)
         self.is_new = experiment is None
         experiment = experiment or self._create(suite, None if self._keeps_files else workspace / "mlartifacts")
-        if experiment.lifecycle_stage != "active":
+        self.is_restored = restore and experiment.lifecycle_stage != "active"
+        if self.is_restored:
+            self._client.restore_experiment(experiment.experiment_id)
+        elif experiment.lifecycle_stage != "active":
             raise UserError(
                 f"{without_credentials(uri)}: the experiment {suite!r} was deleted there",
                 f"restore it (`mlflow experiments restore -x {experiment.experiment_id}`) "
@@ -90,6 +95,10 @@ class Experiment:
             return self._select("status = 'RUNNING'", {})
         return self._search("attributes.status = 'RUNNING'")
 
+    def everything(self) -> list[Run]:
+        """Return all runs of cells."""
+        return self._select("1 = 1", {}) if self._by_sql else self._search(f"tags.`{schema.CELL_TAG}` != ''")
+
     def write(self, record: Record) -> None:
         """Write a record as a run, with the times of the record; ended last.
 
@@ -115,7 +124,7 @@ class Experiment:
             self._attach(run, record.model_dump_json())
             self._client.set_terminated(name, "FINISHED" if record.status == "done" else "FAILED", end)
             if record.cell.winner is not None:
-                self._tag_winner(record.cell.winner)
+                self.tag_winner(record.cell.winner)
         except MlflowException as error:
             if error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
                 raise RefusedError(str(error).partition("\n")[0]) from error
@@ -145,8 +154,8 @@ class Experiment:
                 self._parents[key] = run.info.run_id
         return self._parents[key]
 
-    def _tag_winner(self, winner: Trial) -> None:
-        """Tag the trial that a setting's cells took their values from."""
+    def tag_winner(self, winner: Trial) -> None:
+        """Tag the trial that a setting's cells took their values from, where its run is there."""
         setting, number = winner.setting, winner.number
         if setting in self._tagged_winners:
             return

@@ -32,7 +32,7 @@ class _Database:
     link: Connection
     json_object: str = "CAST(json_object_agg(key, value) AS text)"
 
-    def rows(self, query: str, **values: int) -> Iterable[Any]:
+    def rows(self, query: str, **values: int | str) -> Iterable[Any]:
         from sqlalchemy import text
 
         return self.link.execute(text(query), values)

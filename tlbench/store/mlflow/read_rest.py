@@ -15,14 +15,17 @@ from urllib.parse import quote, unquote, urlsplit
 
 from tlbench.core.errors import UserError
 from tlbench.store.addresses import without_credentials
+from tlbench.store.mlflow.presence import NamedExperiment, Presence, by_cell
+from tlbench.store.mlflow.reconcile import Run
 from tlbench.store.mlflow.record_artifact import RecordDetails, parse_details
-from tlbench.store.mlflow.schema import ARTIFACT, CURVE_PREFIX
+from tlbench.store.mlflow.schema import ARTIFACT, CELL_TAG, CURVE_PREFIX, DIGEST_TAG, WRITER_TAG
 from tlbench.store.mlflow.stored_experiment import (
     STATUSES,
     TAG_PREFIX,
     StoredExperiment,
     StoredRun,
     add_details,
+    deleted_suite,
     unknown_suite,
 )
 
@@ -146,10 +149,11 @@ class RestReader:
             UserError: There is no such experiment, or the server cannot be read.
         """
         server = self._server
-        found = server.call(f"experiments/get-by-name?experiment_name={quote(suite, safe='')}")
-        if found is None or found["experiment"].get("lifecycle_stage", "active") != "active":
+        experiment = self._named(suite)
+        if experiment is None:
             raise unknown_suite(suite, server.address, self.suites())
-        experiment = found["experiment"]
+        if _named(experiment).is_deleted:
+            raise deleted_suite(suite, server.address)
         runs = []
         for status in STATUSES:
             body = {
@@ -163,6 +167,37 @@ class RestReader:
         tags = _pairs(experiment.get("tags", []))
         unread = add_details(runs, _details_reader(server), _RECORDS, tags)
         return StoredExperiment(tags, tuple(runs), str(experiment["experiment_id"]), unread)
+
+    def presence(self, suite: str) -> Presence | None:
+        """Return what there is of a suite, None where no experiment has its name.
+
+        Raises:
+            UserError: The server cannot be read.
+        """
+        experiment = self._named(suite)
+        if experiment is None:
+            return None
+        found = _named(experiment)
+        if found.is_deleted:
+            return Presence(found)
+        body = {"experiment_ids": [found.id], "run_view_type": "ACTIVE_ONLY", "max_results": _PAGE}
+        runs = map(_run_of_cell, self._server.pages("runs/search", body, "runs"))
+        complete = (run for run in runs if run.cell and run.digest and run.status in STATUSES)
+        return Presence(found, _pairs(experiment.get("tags", [])), by_cell(complete))
+
+    def tagged(self, key: str, value: str) -> list[NamedExperiment]:
+        """Return the experiments with a tag of this value.
+
+        Raises:
+            UserError: The server cannot be read.
+        """
+        found = self._server.pages("experiments/search", {"max_results": _PAGE}, "experiments")
+        return [_named(each) for each in found if _pairs(each.get("tags", [])).get(key) == value]
+
+    def _named(self, suite: str) -> dict[str, Any] | None:
+        """Return the experiment of this name as the server tells it, deleted or not; None where there is none."""
+        found = self._server.call(f"experiments/get-by-name?experiment_name={quote(suite, safe='')}")
+        return None if found is None else dict(found["experiment"])
 
 
 @contextmanager
@@ -205,6 +240,17 @@ def _run(item: dict[str, Any]) -> StoredRun:
             if not metric["key"].startswith(CURVE_PREFIX)
         },
     )
+
+
+def _named(experiment: dict[str, Any]) -> NamedExperiment:
+    is_deleted = experiment.get("lifecycle_stage", "active") != "active"
+    return NamedExperiment(str(experiment["experiment_id"]), str(experiment["name"]), is_deleted)
+
+
+def _run_of_cell(item: dict[str, Any]) -> Run:
+    tags = _pairs(item.get("data", {}).get("tags", []))
+    cell, digest, writer = (tags.get(key, "") for key in (CELL_TAG, DIGEST_TAG, WRITER_TAG))
+    return Run(item["info"]["run_id"], item["info"]["status"], cell, digest, writer)
 
 
 def _pairs(items: list[dict[str, str]]) -> dict[str, str]:

@@ -11,14 +11,17 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, Protocol
 
+from tlbench.store.mlflow.presence import NamedExperiment, Presence, by_cell
+from tlbench.store.mlflow.reconcile import Run
 from tlbench.store.mlflow.record_artifact import read_details
-from tlbench.store.mlflow.schema import CURVE_PREFIX
+from tlbench.store.mlflow.schema import CELL_TAG, CURVE_PREFIX, DIGEST_TAG, WRITER_TAG
 from tlbench.store.mlflow.stored_experiment import (
     STATUSES,
     TAG_PREFIX,
     StoredExperiment,
     StoredRun,
     add_details,
+    deleted_suite,
     unknown_suite,
 )
 
@@ -27,6 +30,15 @@ _RUNS = f"""
     FROM runs WHERE experiment_id = :experiment AND lifecycle_stage = 'active'
     AND status IN ({", ".join(f"'{status}'" for status in STATUSES)})"""
 _OF_RUNS = f"run_uuid IN (SELECT run_uuid {_RUNS})"
+
+
+_WRITTEN = f"""
+    SELECT runs.run_uuid, status, cell.value, digest.value, coalesce(writer.value, '')
+    FROM runs JOIN tags AS cell ON cell.run_uuid = runs.run_uuid AND cell.key = '{CELL_TAG}'
+    JOIN tags AS digest ON digest.run_uuid = runs.run_uuid AND digest.key = '{DIGEST_TAG}'
+    LEFT JOIN tags AS writer ON writer.run_uuid = runs.run_uuid AND writer.key = '{WRITER_TAG}'
+    WHERE experiment_id = :experiment AND lifecycle_stage = 'active'
+    AND status IN ({", ".join(f"'{status}'" for status in STATUSES)})"""
 
 
 class Database(Protocol):
@@ -40,7 +52,7 @@ class Database(Protocol):
     def json_object(self) -> str:
         """The aggregate that makes one JSON object, as text, of the columns ``key`` and ``value``."""
 
-    def rows(self, query: str, **values: int) -> Iterable[Any]:
+    def rows(self, query: str, **values: int | str) -> Iterable[Any]:
         """Return the rows that a query selects; ``:name`` in it stands for a value."""
 
 
@@ -65,16 +77,40 @@ class SqlReader:
         Raises:
             UserError: There is no such experiment.
         """
-        named = self.database.rows("SELECT name, experiment_id FROM experiments WHERE lifecycle_stage = 'active'")
-        known = {str(name): int(number) for name, number in named}
-        if suite not in known:
-            raise unknown_suite(suite, self.database.place, known)
-        experiment = known[suite]
-        query = "SELECT key, value FROM experiment_tags WHERE experiment_id = :experiment"
-        tags = {str(key): str(value) for key, value in self.database.rows(query, experiment=experiment)}
+        found = self._named(suite)
+        if found is None:
+            raise unknown_suite(suite, self.database.place, self.suites())
+        if found.is_deleted:
+            raise deleted_suite(suite, self.database.place)
+        experiment, tags = int(found.id), self._tags(found)
         runs = _runs(self.database, experiment)
         unread = add_details(runs, lambda run: read_details(run.artifacts), _RECORDS, tags)
-        return StoredExperiment(tags, runs, str(experiment), unread)
+        return StoredExperiment(tags, runs, found.id, unread)
+
+    def presence(self, suite: str) -> Presence | None:
+        """Return what there is of a suite, None where no experiment has its name."""
+        found = self._named(suite)
+        if found is None or found.is_deleted:
+            return found and Presence(found)
+        runs = (Run(*row) for row in self.database.rows(_WRITTEN, experiment=int(found.id)))
+        return Presence(found, self._tags(found), by_cell(runs))
+
+    def tagged(self, key: str, value: str) -> list[NamedExperiment]:
+        """Return the experiments with a tag of this value."""
+        of_tag = "experiment_id IN (SELECT experiment_id FROM experiment_tags WHERE key = :key AND value = :value)"
+        return self._experiments(of_tag, key=key, value=value)
+
+    def _named(self, suite: str) -> NamedExperiment | None:
+        return next(iter(self._experiments("name = :name", name=suite)), None)
+
+    def _experiments(self, condition: str, **values: str) -> list[NamedExperiment]:
+        query = f"SELECT experiment_id, name, lifecycle_stage FROM experiments WHERE {condition}"
+        rows = self.database.rows(query, **values)
+        return [NamedExperiment(str(number), str(name), stage != "active") for number, name, stage in rows]
+
+    def _tags(self, experiment: NamedExperiment) -> dict[str, str]:
+        query = "SELECT key, value FROM experiment_tags WHERE experiment_id = :experiment"
+        return {str(key): str(value) for key, value in self.database.rows(query, experiment=int(experiment.id))}
 
 
 def _runs(database: Database, experiment: int) -> tuple[StoredRun, ...]:

@@ -25,7 +25,7 @@ class _File:
     link: sqlite3.Connection
     json_object: str = "json_group_object(key, value)"
 
-    def rows(self, query: str, **values: int) -> Iterable[Any]:
+    def rows(self, query: str, **values: int | str) -> Iterable[Any]:
         return self.link.execute(query, values)
 
 

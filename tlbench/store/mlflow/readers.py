@@ -7,6 +7,7 @@ from typing import Protocol
 
 from tlbench.core.errors import UserError
 from tlbench.store.addresses import SQLITE
+from tlbench.store.mlflow.presence import NamedExperiment, Presence
 from tlbench.store.mlflow.read_postgresql import open_postgresql
 from tlbench.store.mlflow.read_rest import SCHEMES, open_server
 from tlbench.store.mlflow.read_sqlite import open_sqlite
@@ -27,8 +28,19 @@ class ExperimentReader(Protocol):
         """Return a suite's experiment with all runs that ended.
 
         Raises:
-            UserError: There is no such experiment; the message names the nearest.
+            UserError: There is no such experiment; the message names the nearest. Or it was deleted.
         """
+
+    def presence(self, suite: str) -> Presence | None:
+        """Return which runs there are of a suite, in one query; None where no experiment has its name."""
+
+    def tagged(self, key: str, value: str) -> list[NamedExperiment]:
+        """Return the experiments with a tag of this value, whatever their name."""
+
+
+def can_read(uri: str) -> bool:
+    """Say whether a store is of a kind that :func:`open_reader` reads."""
+    return uri.startswith((*SCHEMES, SQLITE)) or is_postgresql(uri)
 
 
 def open_reader(uri: str) -> AbstractContextManager[ExperimentReader]:

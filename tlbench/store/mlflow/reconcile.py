@@ -9,6 +9,7 @@ from itertools import islice
 from math import inf
 from typing import Protocol
 
+from tlbench.core.description import Trial
 from tlbench.core.record import Record
 from tlbench.store.ledger import Ledger
 from tlbench.store.tracking_state import TrackingState
@@ -75,6 +76,12 @@ class Experiment(Protocol):
 
     def running(self) -> list[Run]:
         """Return the runs that nobody has ended."""
+
+    def everything(self) -> list[Run]:
+        """Return all runs of cells."""
+
+    def tag_winner(self, winner: Trial) -> None:
+        """Mark the trial that cells took their values from."""
 
     def write(self, record: Record) -> None:
         """Write a run, ended last. Raises RefusedError, or whatever the connection raises."""
@@ -148,6 +155,19 @@ class Reconciler:
             if run.is_abandoned(self.writer):
                 self.experiment.delete(run.id)
 
+    def delete_strays(self) -> None:
+        """Delete the runs of this writer for cells that the suite does not list, whatever the ledger remembers."""
+        listed = self.state.listed()
+        for run in self.experiment.everything():
+            if run.writer == self.writer and run.cell not in listed:
+                self.experiment.delete(run.id)
+
+    def tag_winners(self) -> None:
+        """Mark the trials again that cells took their values from, as after trials were written a second time."""
+        for record in self.ledger.records(self.state.listed()):
+            if record.cell.winner is not None:
+                self.experiment.tag_winner(record.cell.winner)
+
     def delete_unlisted(self) -> None:
         """Delete the runs that this writer wrote for cells that the suite no longer lists; the ledger keeps them."""
         unlisted = iter(self.state.unlisted())
@@ -177,7 +197,7 @@ class Reconciler:
         """Write the records of a batch that have no run; return the number of cells settled."""
         records = list(self.ledger.numbered(batch.values()))
         runs = self._runs(batch)
-        retracted = {record.id: self._retracted(record.id) if runs[record.id] else {} for record in records}
+        retracted = {record.id: self.ledger.retractions(record.id) if runs[record.id] else {} for record in records}
         for record in records:
             self._write(record, decide(record, runs[record.id], retracted[record.id]))
         # Only now is it known whether another writer, or a request whose answer was lost, wrote the same.
@@ -213,12 +233,6 @@ class Reconciler:
             else:
                 runs[run.cell].append(run)
         return runs
-
-    def _retracted(self, cell: str) -> dict[str, float]:
-        """Return when a cell's retracted results were retracted, the last time of each digest."""
-        ended = [each for each in self.ledger.attempts(cell) if each.record and each.retracted_at]
-        ended.sort(key=lambda each: each.retracted_at or 0.0)
-        return {each.record.digest: each.retracted_at for each in ended if each.record and each.retracted_at}
 
     def _note_conflict(self, record: Record, run: Run) -> None:
         self.problems.setdefault(

@@ -257,6 +257,14 @@ def _in_order(cells: Sequence[StoredRun], baseline: str) -> list[StoredRun]:
     return sorted(cells, key=order)
 
 
+def deleted_suite(suite: str, place: str) -> UserError:
+    """Return the error that says how a deleted experiment comes back."""
+    return UserError(
+        f"the experiment {suite!r} was deleted in {place}",
+        "`tlbench sync SUITE`, or the next run of the suite, restores it where its results were run",
+    )
+
+
 def unknown_suite(suite: str, place: str, known: Iterable[str]) -> UserError:
     """Return the error that names the nearest suite with results."""
     names = [name for name in known if name != "Default"]  # MLflow makes this one itself

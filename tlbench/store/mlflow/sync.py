@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from tlbench.store.addresses import without_credentials
 from tlbench.store.ledger import Ledger
 from tlbench.store.mlflow.background_writer import BackgroundWriter, Backlog
 
@@ -17,7 +16,6 @@ def sync(
     workspace: Path,
     suites: Iterable[str] | None = None,
     *,
-    check: bool = False,
     patience: float = 120.0,
     on_settled: Callable[[str, int], None] = lambda suite, count: None,
 ) -> dict[str, Backlog]:
@@ -28,7 +26,6 @@ def sync(
         uri: From :func:`tlbench.store.mlflow.tracking_uri.prepare_tracking`.
         workspace: Folder of the workspace.
         suites: Names; all that were run here by default.
-        check: Ask MLflow about every result, also those that it once had.
         patience: Seconds without progress after which a suite is left.
         on_settled: Called with the suite and the number of its cells settled so far.
 
@@ -37,9 +34,6 @@ def sync(
     """
     with Ledger(ledger_path) as ledger:
         names = list(ledger.suites() if suites is None else suites)
-        if check:
-            for suite in names:
-                ledger.tracking_state(suite, without_credentials(uri)).forget()
     left = {}
     for suite in names:
         writer = BackgroundWriter(ledger_path, uri, workspace, suite, partial(on_settled, suite))
