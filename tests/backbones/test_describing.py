@@ -10,6 +10,7 @@ import pytest
 import torchvision
 
 from tlbench.backbones import catalog
+from tlbench.backbones.image_recipe import framing
 from tlbench.backbones.torchvision_sources import models
 from tlbench.core.errors import UserError
 
@@ -39,11 +40,14 @@ def test_published_weights_are_what_torchvision_says(name: str) -> None:
         assert [found.image_size] == evaluation.crop_size
         assert found.mean == pytest.approx(evaluation.mean)
         assert found.std == pytest.approx(evaluation.std)
+        assert [found.resize] == evaluation.resize_size
+        assert found.interpolation == evaluation.interpolation.value
         assert found.whole == (member.meta["categories"] is not None)
         if found.whole:
             info = catalog.describe(name, {}, {"kind": "torchvision", "name": member.name})
             assert info.label == f"{name}/{member.name}"
-            assert info.recipe["image_size"] == found.image_size
+            assert info.recipe["image_size"] == info.made_for == found.image_size
+            assert framing(info.recipe).resize == found.resize >= found.image_size
             assert info.recipe["stem"] == "standard"
 
 

@@ -7,9 +7,11 @@ import torch
 
 from tlbench.backbones.backbone import ImageInput, Prepare, image_input
 from tlbench.backbones.catalog import describe
+from tlbench.data.framing import Framing
 
-HALF = ImageInput(8, 3, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-GREY = ImageInput(8, 1, (0.5,), (0.5,))
+EIGHT = Framing(8, 8)
+HALF = ImageInput(EIGHT, 3, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+GREY = ImageInput(EIGHT, 1, (0.5,), (0.5,))
 
 
 def constant(*values: int, size: int = 8) -> torch.Tensor:
@@ -26,7 +28,7 @@ def test_a_constant_image_stays_constant_at_any_size(size: int) -> None:
 
 
 def test_grey_images_are_repeated() -> None:
-    out = Prepare(ImageInput(8, 3, (0.5, 0.25, 0.0), (0.5, 0.25, 1.0)))(constant(102))
+    out = Prepare(ImageInput(EIGHT, 3, (0.5, 0.25, 0.0), (0.5, 0.25, 1.0)))(constant(102))
     torch.testing.assert_close(out[0, :, 0, 0], torch.tensor([-0.2, 0.6, 0.4]))
 
 
@@ -61,4 +63,4 @@ def test_it_holds_no_parameters_and_saves_nothing() -> None:
 def test_the_recipe_decides() -> None:
     info = describe("resnet18", {"channels": 1}, {"kind": "torchvision", "name": "DEFAULT"})
     spec = image_input(info)
-    assert spec == ImageInput(224, 1, (0.449,), (0.226,))
+    assert spec == ImageInput(Framing(224, 256), 1, (0.449,), (0.226,))

@@ -75,10 +75,10 @@ def test_published_weights_give_torchvisions_features(name: str, asked: str, rea
     head = model.get_submodule("fc" if name.startswith("shuffle") else "classifier.1")
     seen: list[Tensor] = []
     head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    x = torch.randint(0, 256, (2, 3, 224, 224), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    x = torch.randint(0, 256, (2, 3, 240, 300), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    evaluation = torchvision.models.get_model_weights(name)[real].transforms()
     with torch.no_grad():
-        model((x / 255 - mean) / std)
+        model(evaluation(x / 255))
         expected = seen[0].mean((2, 3)) if seen[0].ndim == 4 else seen[0]
         torch.testing.assert_close(backbone(x), expected, rtol=1e-4, atol=1e-5)
 
@@ -95,7 +95,9 @@ def test_two_published_weights_of_one_network_are_told_apart(cache: Cache) -> No
 def test_auxiliary_heads_and_the_conversion_inside_googlenet_leave_the_features_alone(cache: Cache) -> None:
     full = torchvision.models.googlenet(aux_logits=True, init_weights=False, transform_input=True)
     cache("googlenet", "IMAGENET1K_V1", full.state_dict())
-    backbone = build(describe("googlenet", {"image_size": 64}, {"kind": "torchvision", "name": "DEFAULT"}), 0, None)
+    backbone = build(
+        describe("googlenet", {"image_size": 64, "crop": 1.0}, {"kind": "torchvision", "name": "DEFAULT"}), 0, None
+    )
     full.fc = nn.Identity()
     x = torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))

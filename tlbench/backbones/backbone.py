@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tlbench.backbones.image_recipe import framing
 from tlbench.backbones.layer_groups import block_groups
 from tlbench.core.info import BackboneInfo
+from tlbench.data.framing import Framing, start_of_middle
 
 _SUBLAYERS = (("attn", "mlp"), ("self_attention", "mlp"), ("attn_layer", "mlp_layer"))
 _MULTIPLE = 8  # lengths of texts are rounded up to
@@ -68,9 +70,9 @@ class Backbone(nn.Module):
 
     Attributes:
         info: Facts and recipe.
-        prepare: Turns raw ``uint8`` images (B, C, H, W) into what ``body`` reads: float, resized, channels repeated
-            or averaged, normalised by constants of the recipe; or token ids (B, L) into those of the longest text of
-            the batch, :class:`Trim`. Has no parameters.
+        prepare: Turns raw ``uint8`` images (B, C, H, W) into what ``body`` reads: float, scaled and cut, channels
+            repeated or averaged, normalised by constants of the recipe; or token ids (B, L) into those of the longest
+            text of the batch, :class:`Trim`. Has no parameters.
         body: The network; (B, ...) -> (B, out_dim). That of a text backbone also has ``states(ids)``, which returns
             the last hidden states (B, L, width) of prepared ids, and the token table ``embedding``.
         out_dim: Width of the feature vector.
@@ -176,13 +178,13 @@ class ImageInput:
     """How raw images become network input; every field is part of the recipe.
 
     Attributes:
-        image_size: Height and width the network reads; images of another size are resized (bilinear, antialiased).
+        framing: How images are scaled and cut to the square that the network reads.
         channels: 1 or 3; grey images are repeated to 3, colour images averaged to 1 (ITU-R 601 luma).
         mean: Subtracted after scaling to [0, 1], one value a channel.
         std: Divided by after that, one value a channel.
     """
 
-    image_size: int
+    framing: Framing
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -190,12 +192,16 @@ class ImageInput:
 
 def image_input(info: BackboneInfo) -> ImageInput:
     """Return how the recipe of an image backbone has images prepared."""
-    size, channels, mean, std = (info.recipe[key] for key in ("image_size", "channels", "mean", "std"))
-    return ImageInput(size, channels, tuple(mean), tuple(std))
+    channels, mean, std = (info.recipe[key] for key in ("channels", "mean", "std"))
+    return ImageInput(framing(info.recipe), channels, tuple(mean), tuple(std))
 
 
 class Prepare(nn.Module):
-    """Raw ``uint8`` (or float in [0, 255]) images (B, C, H, W) -> normalised float (B, channels, size, size)."""
+    """Raw ``uint8`` (or float in [0, 255]) images (B, C, H, W) -> normalised float (B, channels, size, size).
+
+    Scaling is antialiased. Like the image libraries with which networks are evaluated, bicubic scaling makes whole
+    shades, which cuts off what it overshoots; bilinear scaling, which overshoots nothing, keeps fractions of them.
+    """
 
     mean: Tensor
     std: Tensor
@@ -208,16 +214,44 @@ class Prepare(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return network input of raw images."""
+        framing = self.spec.framing
+        size = framing.scaled(*x.shape[-2:])
+        if framing.interpolation == "bicubic":
+            x = _bicubic(x, size)
         x = x.to(self.mean.dtype) / 255
         if x.shape[1] != self.spec.channels:
             if x.shape[1] == 1:
                 x = x.expand(-1, self.spec.channels, -1, -1)
             else:
                 x = (x * x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
-        size = (self.spec.image_size, self.spec.image_size)
         if x.shape[-2:] != size:
             x = nn.functional.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=True)
-        return (x - self.mean) / self.std
+        return _middle((x - self.mean) / self.std, framing.image_size)
+
+
+def _bicubic(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return images in a size as image libraries do: one direction after the other, each in whole shades.
+
+    On a CPU torch does so itself, for bytes; a shade in some thousands is another.
+    """
+    if x.shape[-2:] == size:
+        return x
+    if x.dtype == torch.uint8 and x.device.type == "cpu":
+        return nn.functional.interpolate(x, size=size, mode="bicubic", align_corners=False, antialias=True)
+    for step in ((x.shape[-2], size[1]), size):
+        x = nn.functional.interpolate(x.float(), size=step, mode="bicubic", align_corners=False, antialias=True)
+        x = x.clamp(0, 255).round()
+    return x
+
+
+def _middle(x: Tensor, size: int) -> Tensor:
+    """Return the middle square of normalised images; what they lack is padded with the mean, which is zero by now."""
+    lacking = [max(size - side, 0) for side in x.shape[-2:]]
+    if any(lacking):
+        (above, below), (left, right) = ((each // 2, each - each // 2) for each in lacking)
+        x = nn.functional.pad(x, (left, right, above, below))
+    top, left = (start_of_middle(side, size) for side in x.shape[-2:])
+    return x[..., top : top + size, left : left + size]
 
 
 def vocabulary(info: BackboneInfo) -> Vocabulary:

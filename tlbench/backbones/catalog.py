@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlbench.backbones.family import NamedFamily, Publisher, TokenizingFamily
+from tlbench.backbones.family import FileReadingFamily, NamedFamily, Publisher, TokenizingFamily
 from tlbench.backbones.family_files import families, family_of_name, publishers
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.hashing import canonical, derive_seed
-from tlbench.core.info import BackboneInfo
+from tlbench.core.info import BackboneInfo, WeightsContents
 
 if TYPE_CHECKING:
     from tlbench.backbones.backbone import Backbone
@@ -39,7 +39,9 @@ def summaries() -> dict[str, str]:
     }
 
 
-def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> BackboneInfo:
+def describe(
+    name: str, params: dict[str, Any], weights: dict[str, Any], contents: WeightsContents | None = None
+) -> BackboneInfo:
     """Return the facts and the recipe of a backbone.
 
     Args:
@@ -48,6 +50,7 @@ def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> Back
         weights: Where its weights come from: ``{"kind": "random"}``, ``{"kind": "torchvision", "name": "DEFAULT"}``,
             the same with another of :func:`publishers`, ``{"kind": "file", "sha256": ...}`` or
             ``{"kind": "pretrain", "method": ..., "dataset": ..., ...}``.
+        contents: What the file of weights holds, where it has been looked at.
 
     Raises:
         UserError: The name, an option or the weights' name is unknown, or they do not go together.
@@ -62,7 +65,10 @@ def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> Back
             f"{name}: {kind} has no weights {weights['name']!r} for it",
             f"use weights: {family.name}" if family.name in publishing else _NO_PUBLISHED,
         )
-    info = family.code.describe(name, params, weights)
+    if contents is not None and isinstance(family.code, FileReadingFamily):
+        info = family.code.describe_file(name, params, weights, contents)
+    else:
+        info = family.code.describe(name, params, weights)
     if family.constants.VERSION == 1:
         return info
     return replace(info, recipe={**info.recipe, "version": family.constants.VERSION})

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from pydantic import Field
 
 from tlbench.core.config import Settings
-from tlbench.core.info import BackboneInfo
+from tlbench.core.info import BackboneInfo, WeightsContents
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,6 +60,26 @@ class Family(Protocol):
 
     def construct(self, info: BackboneInfo) -> Backbone:
         """Return the network of a recipe, on the CPU, with fresh weights from torch's global CPU generator."""
+
+
+@runtime_checkable
+class FileReadingFamily(Family, Protocol):
+    """A family whose networks are given what a file of weights says of how they were made."""
+
+    def describe_file(
+        self, name: str, params: dict[str, Any], weights: dict[str, Any], contents: WeightsContents
+    ) -> BackboneInfo:
+        """Return the facts and the recipe of a network whose weights lie in a file, as ``describe`` does.
+
+        Args:
+            name: As for ``describe``.
+            params: As for ``describe``; what the suite does not say, the file and what is known of the network decide.
+            weights: ``kind`` is ``file``.
+            contents: What the file holds.
+
+        Raises:
+            UserError: As for ``describe``.
+        """
 
 
 @runtime_checkable

@@ -18,6 +18,8 @@ class Small:
         stride: Stride of the new convolution.
         pool: Name of the pooling to take out, or empty.
         smallest: Least image size.
+        first: Name of the first convolution's weights, by whose shape files with the small stem are known; empty where
+            both stems have the same.
     """
 
     kernel: int
@@ -25,6 +27,7 @@ class Small:
     stride: int = 1
     pool: str = ""
     smallest: int = 8
+    first: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,18 @@ class Layout:
 _NO_AUX = {"aux_logits": False, "init_weights": True}
 LAYOUTS = {
     "alexnet": Layout(("MaxPool2d",), size=64, smallest=63),
-    "convnext": Layout(("CNBlock",), Small(2, was=4, stride=2, smallest=16), smallest=32),
-    "densenet": Layout(("_DenseBlock",), Small(3, was=7, pool="features.pool0"), smallest=29),
+    "convnext": Layout(("CNBlock",), Small(2, was=4, stride=2, smallest=16, first="features.0.0.weight"), smallest=32),
+    "densenet": Layout(
+        ("_DenseBlock",), Small(3, was=7, pool="features.pool0", first="features.conv0.weight"), smallest=29
+    ),
     "efficientnet": Layout(("MBConv", "FusedMBConv"), Small(3, was=3)),
-    "googlenet": Layout(("Inception",), Small(3, was=7, pool="maxpool1"), smallest=15, centred=True, arguments=_NO_AUX),
+    "googlenet": Layout(
+        ("Inception",),
+        Small(3, was=7, pool="maxpool1", first="conv1.conv.weight"),
+        smallest=15,
+        centred=True,
+        arguments=_NO_AUX,
+    ),
     "inception": Layout(
         tuple(f"Inception{letter}" for letter in "ABCDE"), size=75, smallest=75, centred=True, arguments=_NO_AUX
     ),
@@ -67,12 +78,14 @@ LAYOUTS = {
     "mobilenetv2": Layout(("InvertedResidual",), Small(3, was=3)),
     "mobilenetv3": Layout(("InvertedResidual",), Small(3, was=3)),
     "regnet": Layout(("ResBottleneckBlock",), Small(3, was=3)),
-    "resnet": Layout(("BasicBlock", "Bottleneck"), Small(3, was=7, pool="maxpool")),
+    "resnet": Layout(("BasicBlock", "Bottleneck"), Small(3, was=7, pool="maxpool", first="conv1.weight")),
     "shufflenetv2": Layout(("InvertedResidual",), Small(3, was=3, pool="maxpool")),
     "squeezenet": Layout(("Fire",), Small(3, was=3, pool="features.2"), smallest=17),
-    "squeezenet1_0": Layout(("Fire",), Small(3, was=7, pool="features.2"), smallest=21),
+    "squeezenet1_0": Layout(("Fire",), Small(3, was=7, pool="features.2", first="features.0.weight"), smallest=21),
     "swin_transformer": Layout(
-        ("SwinTransformerBlock", "SwinTransformerBlockV2"), Small(2, was=4, stride=2), smallest=16
+        ("SwinTransformerBlock", "SwinTransformerBlockV2"),
+        Small(2, was=4, stride=2, first="features.0.0.weight"),
+        smallest=16,
     ),
     "vgg": Layout(("MaxPool2d",), size=32, smallest=32),
     "vision_transformer": Layout(("EncoderBlock",), size_argument="image_size"),

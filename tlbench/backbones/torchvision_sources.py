@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tlbench.data.framing import Interpolation
+
 _PAPER = re.compile(r"`([^`<]+?)\s*<https?://(?:www\.)?arxiv\.org/(?:abs|pdf)/(\d{4}\.\d{4,5})")
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -23,12 +25,16 @@ class Published:
         image_size: Side of the square that torchvision's evaluation crops.
         mean: What its evaluation subtracts, a value a channel.
         std: What it divides by.
+        resize: Length of the shorter side that it scales to before.
+        interpolation: How it scales.
         whole: Whether all of the network was trained; False where the file lacks the fully connected layers.
     """
 
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    resize: int
+    interpolation: Interpolation
     whole: bool
 
 
@@ -109,6 +115,8 @@ def _published(call: ast.Call) -> Published:
         image_size=_given(preset, "crop_size"),
         mean=_given(preset, "mean", _IMAGENET[0]),
         std=_given(preset, "std", _IMAGENET[1]),
+        resize=_given(preset, "resize_size", 256),
+        interpolation="bicubic" if _mode(preset) == "BICUBIC" else "bilinear",
         whole=not any(isinstance(node, ast.Constant) and node.value is None for node in categories),
     )
 
@@ -122,6 +130,12 @@ def _given(call: ast.Call, key: str, default: Any = None) -> Any:
             except ValueError:
                 return default
     return default
+
+
+def _mode(preset: ast.Call) -> str:
+    """Return the name of the interpolation that a preset asks for; empty where it leaves that to the default."""
+    values = (keyword.value for keyword in preset.keywords if keyword.arg == "interpolation")
+    return next((value.attr for value in values if isinstance(value, ast.Attribute)), "")
 
 
 def _value(node: ast.expr) -> Any:

@@ -36,6 +36,8 @@ _SHOWN = 4
 def save_weights(backbone: Backbone, path: Path, tokenizer: str | None = None, notes: Sequence[str] = ()) -> None:
     """Write the weights and buffers of a backbone's body as a safetensors file.
 
+    That of an image backbone also carries its recipe.
+
     Args:
         backbone: The backbone.
         path: The file.
@@ -43,7 +45,8 @@ def save_weights(backbone: Backbone, path: Path, tokenizer: str | None = None, n
         notes: What a reader of results with these weights must know; they go into the file.
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.body.state_dict().items()}
-    save_file(state, path, carried(tokenizer, notes))
+    recipe = backbone.info.recipe if backbone.info.modality == "image" else None
+    save_file(state, path, carried(tokenizer, notes, recipe))
 
 
 def read_weights(path: Path) -> State:

@@ -18,7 +18,8 @@ class DatasetInfo:
         modality: ``image`` or ``text``.
         fingerprint: Hash of the decoded content (inputs, labels, splits, class names), never of a path.
         classes: Class names; the label is the position.
-        shape: (channels, height, width) of an image; empty for texts.
+        shape: (channels, height, width) of an image; empty for texts. Height and width are 0 where images differ in
+            size.
         counts: Examples per class in each example split: ``{"train": (..), "test": (..)}`` and ``"val"``
             where the source ships one.
         class_splits: Class labels of the ``train``, ``val`` and ``test`` parts for episodic use; empty when
@@ -30,6 +31,7 @@ class DatasetInfo:
         origin: Where the labelled examples come from, whatever is done to them
             (:mod:`tlbench.core.label_provenance`): the name of a published set, the path of the user's own, a domain
             behind it; of a pair, the target's. Known when it is opened, never stored, and no part of any id.
+        usual_side: The shorter side of a usual image (the median), in pixels, where images differ in size; else 0.
     """
 
     name: str
@@ -43,6 +45,25 @@ class DatasetInfo:
     warnings: tuple[str, ...] = ()
     target: str = ""
     origin: str = ""
+    usual_side: int = 0
+
+    @property
+    def short_side(self) -> int:
+        """The shorter side of a usual image, in pixels; 0 for texts."""
+        return self.usual_side or min(self.shape[1:], default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsContents:
+    """What a file of weights holds, without the values.
+
+    Attributes:
+        shapes: Shape of each tensor by name; empty where the file cannot be read.
+        metadata: What the file says beside its tensors; empty unless it is a safetensors file.
+    """
+
+    shapes: dict[str, tuple[int, ...]]
+    metadata: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +77,8 @@ class BackboneInfo:
         label: Short text that names architecture and weights, for people, e.g. ``conv4/supervised@glyphs``.
         recipe: Everything that decides its function, JSON-like: ``name``, ``family``, ``weights`` (a mapping with
             ``kind``), ``image_size``, ``channels``, ``stem``, architecture options. Hashed into the cell id.
+        made_for: Side of the images that given weights were made for, in pixels; 0 where the weights are random or the
+            network reads text. No part of any id.
     """
 
     name: str
@@ -63,6 +86,7 @@ class BackboneInfo:
     modality: Modality
     label: str
     recipe: dict[str, Any]
+    made_for: int = 0
 
     @property
     def weights(self) -> str:

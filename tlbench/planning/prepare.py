@@ -10,6 +10,7 @@ from tlbench.core.cell import BackboneChoice, DatasetChoice, MethodChoice
 from tlbench.core.errors import UserError, together
 from tlbench.planning.catalog import full_catalog
 from tlbench.planning.check_tasks import check_tasks
+from tlbench.planning.input_notes import input_notes
 from tlbench.planning.open_datasets import DatasetOpener
 from tlbench.planning.resolve_backbones import resolve_backbones
 from tlbench.planning.search_plan import Searches, plan_searches, read_studies, unfolded, with_winners
@@ -103,6 +104,7 @@ def _plan(
         warnings=(
             *ends_no_trial(suite, catalog),
             *unfolded(searches),
+            *input_notes(plan.cells),
             *(f"{c.info.name}: {text}" for c in datasets.values() for text in c.info.warnings),
         ),
         searches=searches,

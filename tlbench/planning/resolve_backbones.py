@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from tlbench.backbones.weights_contents import read_contents
 from tlbench.backbones.weights_metadata import read_tokenizer
 from tlbench.core.cell import BackboneChoice, DatasetChoice
 from tlbench.core.description import Execution
@@ -51,7 +52,8 @@ def _resolve(
     if spec.weights.kind != "file":
         return choose_backbone(spec, datasets, catalog, execution=execution)
     file = (folder / expand(spec.weights.path, folder)).resolve()
-    choice = choose_backbone(spec, datasets, catalog, WeightsFile(str(file), sha256(file)), execution)
+    found = WeightsFile(str(file), sha256(file), read_contents(file))
+    choice = choose_backbone(spec, datasets, catalog, found, execution)
     if choice.info.modality == "text":
         read_tokenizer(file)  # a file without one is refused here, and not after hours
     return choice

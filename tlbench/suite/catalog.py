@@ -11,7 +11,7 @@ from tlbench.core.info import BackboneInfo
 from tlbench.plugins import registry
 from tlbench.plugins.registry import Declare
 
-DescribeBackbone = Callable[[str, dict[str, Any], dict[str, Any]], BackboneInfo]
+DescribeBackbone = Callable[..., BackboneInfo]
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Catalog:
         datasets: Names of the dataset sources.
         backbones: Names of the architectures.
         validate_dataset: (name, params) -> resolved params; raises UserError; opens nothing.
-        describe_backbone: (name, params, weights) -> facts; raises UserError; imports no torch, unless a prefix
-            of ``backbone_prefixes`` stands before the name.
+        describe_backbone: (name, params, weights, and what a file of weights holds) -> facts; raises UserError; imports
+            no torch, unless a prefix of ``backbone_prefixes`` stands before the name.
         methods: Names of the methods.
         protocols: Names of the protocols.
         declare: Reads the declaration of a method or protocol by kind and name.

@@ -11,6 +11,7 @@ from tlbench.core.config import Settings
 from tlbench.core.description import DEFAULT_EXECUTION, Execution
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import canonical, digest
+from tlbench.core.info import WeightsContents
 from tlbench.core.validation import check
 from tlbench.plugins.registry import Declaration
 from tlbench.suite.catalog import Catalog
@@ -27,10 +28,12 @@ class WeightsFile:
     Attributes:
         path: Absolute.
         sha256: Hash of its content, by which the recipe knows it.
+        contents: What it holds.
     """
 
     path: str
     sha256: str
+    contents: WeightsContents | None = None
 
 
 def choose_protocol(grid: Grid, catalog: Catalog) -> ProtocolChoice:
@@ -123,7 +126,8 @@ def choose_backbone(
         weights["name"] = spec.weights.name
     elif weights_file is not None:
         weights["sha256"] = weights_file.sha256
-    info = catalog.describe_backbone(spec.name, spec.params, weights)
+    found = [] if weights_file is None else [weights_file.contents]
+    info = catalog.describe_backbone(spec.name, spec.params, weights, *found)
     path = None if weights_file is None else weights_file.path
     chosen = BackboneChoice(info, digest(info.recipe), weights_file=path, execution=execution)
     for run in spec.runs:

@@ -1,4 +1,4 @@
-"""What produced a result: versions, host, hardware, git commit, how it was executed, and the marks of its code."""
+"""What produced a result: versions, host, hardware, git commit, execution, how inputs were read, marks of its code."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from tlbench.backbones.image_recipe import input_text
 from tlbench.core.cell import Cell
 from tlbench.plugins.staleness import InstalledCode
 from tlbench.worker.worker_resources import WorkerResources
@@ -31,7 +32,8 @@ def provenance(cell: Cell, resources: WorkerResources) -> dict[str, Any]:
         "workers": resources.group.world_size,
         "precision": resources.precision,
     }
-    return machine_facts() | sources(cell) | execution
+    read_as = input_text(cell.backbone.info.recipe)
+    return machine_facts() | sources(cell) | execution | ({"input": read_as} if read_as else {})
 
 
 @cache

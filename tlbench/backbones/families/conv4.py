@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from tlbench.backbones.options import label, read_options
+from tlbench.backbones.weights_metadata import recorded_recipe
 from tlbench.core.config import Settings
-from tlbench.core.info import BackboneInfo
+from tlbench.core.info import BackboneInfo, WeightsContents
 
 if TYPE_CHECKING:
     from tlbench.backbones.backbone import Backbone
@@ -50,6 +51,18 @@ def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> Back
         **values,
     }
     return BackboneInfo(name, "conv4", "image", label(name, changed, weights), recipe)
+
+
+def describe_file(
+    name: str, params: dict[str, Any], weights: dict[str, Any], contents: WeightsContents
+) -> BackboneInfo:
+    """Return the facts of a Conv4 whose weights lie in a file, which says its options if tlbench wrote it.
+
+    Raises:
+        UserError: An option is impossible.
+    """
+    recorded = recorded_recipe(contents, name) or {}
+    return describe(name, {**{key: recorded[key] for key in Params.model_fields if key in recorded}, **params}, weights)
 
 
 def construct(info: BackboneInfo) -> Backbone:

@@ -9,15 +9,18 @@ imports torch; so this file does that for suites that name one of its networks, 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from tlbench.backbones.image_recipe import ImageOptions, MadeFor, changed_options, image_entries
 from tlbench.backbones.options import label, read_options
-from tlbench.core.config import Settings
+from tlbench.backbones.weights_metadata import recorded_recipe
 from tlbench.core.errors import UserError, nearest
-from tlbench.core.info import BackboneInfo
+from tlbench.core.info import BackboneInfo, WeightsContents
+from tlbench.data.framing import Fit
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,8 +29,8 @@ if TYPE_CHECKING:
 
 _PREFIX = "timm:"
 _SMALL_SIZE = 32
-_HALF = (0.5, 0.5, 0.5)
-_NORMALIZATIONS = {"half": (_HALF, _HALF), "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}
+_CROP = 0.875  # of the shorter side, where timm knows of no other
+_FITS: dict[str, Fit] = {"squash": "squash", "border": "border"}
 # How timm's sources name the classes that repeat; blocks of transformers are known by their sublayers.
 _BLOCK = re.compile(
     r"(?!StageBlock$|LearnableAffineBlock$)\w*Block\w*|\w*Bottle2?neck\w*|\w*InvertedResidual|EdgeResidual|Residual|"
@@ -36,60 +39,88 @@ _BLOCK = re.compile(
 )
 
 
-class Params(Settings):
+class Params(ImageOptions):
     """Options of timm's networks; None means what suits network and weights, see :func:`describe`."""
 
-    image_size: int | None = Field(None, ge=8, description="height and width that images are resized to")
-    channels: Literal[1, 3] = Field(3, description="1 reads grey, 3 reads colour")
-    normalization: Literal["half", "imagenet"] | None = Field(
-        None, description="half maps [0, 1] to [-1, 1]; imagenet uses ImageNet's mean and deviation"
-    )
+    image_size: int | None = Field(None, ge=8, description="height and width of what the network reads")
 
 
 def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> BackboneInfo:
     """Return the facts of a network. Imports timm, and torch with it.
 
-    With timm's weights the image size, the mean and the deviation are those they were trained with. Otherwise images
-    are mapped to [-1, 1], and are 32 pixels wide where the network takes any size and that one, else of the size that
-    it was made for. Whether a size fits is found out by running the network without values.
+    With timm's weights images are scaled, cut and normalised as timm's own evaluation of those weights does. Otherwise
+    they are mapped to [-1, 1], and are 32 pixels wide where the network takes any size and that one, else of the size
+    that it was made for. Whether a size fits is found out by running the network without values.
 
     Raises:
         UserError: timm is not installed, the network, an option or the weights' tag is unknown, or the network cannot
             read such images or gives no feature vector.
     """
+    return _describe(name, params, weights, None)
+
+
+def describe_file(
+    name: str, params: dict[str, Any], weights: dict[str, Any], contents: WeightsContents
+) -> BackboneInfo:
+    """Return the facts of a network whose weights lie in a file.
+
+    A file that tlbench wrote says how images are read. For any other, they are read as timm's evaluation of the
+    network's default weights does.
+
+    Raises:
+        UserError: As for :func:`describe`.
+    """
+    recorded = recorded_recipe(contents, name)
+    if recorded is not None:
+        params = {"channels": recorded["channels"], **params}
+        return _describe(name, params, weights, MadeFor.of_recipe(recorded))
+    _check_name(name)
+    return _describe(name, params, weights, _evaluation(_configuration(name.removeprefix(_PREFIX), "")))
+
+
+def _describe(name: str, params: dict[str, Any], weights: dict[str, Any], made: MadeFor | None) -> BackboneInfo:
+    """Do the work of :func:`describe`; ``made`` is what the network was made for, where that is known already."""
+    _check_name(name)
     own = name.removeprefix(_PREFIX)
-    if own not in _library().list_models():
-        known = (_PREFIX + each for each in _library().list_models())
-        raise UserError(f"unknown backbone {name!r}", nearest(name, known))
     weights = _resolve_weights(name, weights)
     options = read_options(name, Params, params)
     tag = weights["name"] if weights["kind"] == "timm" else ""
-    usual = _usual_size(own, tag, options.channels)
-    size = options.image_size or usual
+    if tag:
+        made = _evaluation(_configuration(own, tag))
+    usual = MadeFor(_usual_size(own, options.channels)) if made is None else made
+    size = options.image_size or usual.image_size
     if fault := _fault(own, tag, size, options.channels):
         at = f"'image_size' {size} does not fit: " if options.image_size else ""
         raise UserError(f"{name}: {at}{fault}", f"it was made for {_made_for(own, tag)}" if at else "")
-    cfg = _configuration(own, tag)
-    constants = (tuple(cfg.mean), tuple(cfg.std)) if tag else _NORMALIZATIONS["half"]
-    mean, std = _NORMALIZATIONS[options.normalization] if options.normalization else constants
-    chosen = {"image_size": size, "channels": options.channels, "normalization": (mean, std)}
-    plain = {"image_size": usual, "channels": 3, "normalization": constants}
-    changed = {key: value for key, value in chosen.items() if value != plain[key]}
-    if "normalization" in changed:
-        changed["normalization"] = options.normalization
-    if options.channels == 1:
-        mean, std = ((round(sum(values) / 3, 6),) for values in (mean, std))
+    changed: dict[str, Any] = {} if size == usual.image_size else {"image_size": size}
+    changed |= changed_options(usual, options)
     recipe = {
         "name": name,
         "family": "timm",
         "weights": weights,
-        "mean": list(mean),
-        "std": list(std),
-        "image_size": size,
-        "channels": options.channels,
         "stem": "standard",
+        **image_entries(usual, options, size),
     }
-    return BackboneInfo(name, "timm", "image", label(name, changed, weights), recipe)
+    info = BackboneInfo(name, "timm", "image", label(name, changed, weights), recipe)
+    return info if made is None else replace(info, made_for=made.image_size)
+
+
+def _check_name(name: str) -> None:
+    if name.removeprefix(_PREFIX) not in _library().list_models():
+        known = (_PREFIX + each for each in _library().list_models())
+        raise UserError(f"unknown backbone {name!r}", nearest(name, known))
+
+
+def _evaluation(cfg: Any) -> MadeFor:
+    """Return how timm's evaluation reads images for a network, as ``timm.data.transforms_imagenet_eval`` does."""
+    return MadeFor(
+        image_size=int(min(cfg.input_size[1:])),
+        mean=tuple(cfg.mean),
+        std=tuple(cfg.std),
+        interpolation="bilinear" if cfg.interpolation == "bilinear" else "bicubic",
+        fit=_FITS.get(cfg.crop_mode, "crop"),
+        fraction=cfg.crop_pct or _CROP,
+    )
 
 
 def construct(info: BackboneInfo) -> Backbone:
@@ -185,9 +216,10 @@ def _made_for(own: str, tag: str) -> int:
     return int(min(_configuration(own, tag).input_size[1:]))
 
 
-def _usual_size(own: str, tag: str, channels: int) -> int:
-    if tag or _configuration(own, tag).fixed_input_size or _fault(own, tag, _SMALL_SIZE, channels):
-        return _made_for(own, tag)
+def _usual_size(own: str, channels: int) -> int:
+    """Return the size of a network without given weights."""
+    if _configuration(own, "").fixed_input_size or _fault(own, "", _SMALL_SIZE, channels):
+        return _made_for(own, "")
     return _SMALL_SIZE
 
 

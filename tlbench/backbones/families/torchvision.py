@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from tlbench.backbones.image_recipe import NORMALIZATIONS, ImageOptions, MadeFor, changed_options, image_entries
 from tlbench.backbones.options import label, read_options
 from tlbench.backbones.torchvision_layouts import LAYOUTS, Layout, Small, layout_of
 from tlbench.backbones.torchvision_sources import Model, Published, models
-from tlbench.core.config import Settings
+from tlbench.backbones.weights_metadata import recorded_recipe
 from tlbench.core.errors import UserError, nearest
-from tlbench.core.info import BackboneInfo
+from tlbench.core.info import BackboneInfo, WeightsContents
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,22 +22,28 @@ if TYPE_CHECKING:
 
 _SMALL_SIZE = 32
 _LARGEST_SMALL = 64
-_HALF = (0.5, 0.5, 0.5)
-_NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "half": (_HALF, _HALF),
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-}
 
 
-class Params(Settings):
+class Params(ImageOptions):
     """Options of torchvision's networks; None means what suits network and weights, see :func:`describe`."""
 
-    image_size: int | None = Field(None, ge=1, description="height and width that images are resized to")
-    channels: Literal[1, 3] = Field(3, description="1 reads grey, 3 reads colour")
+    image_size: int | None = Field(None, ge=1, description="height and width of what the network reads")
     stem: Literal["standard", "small"] | None = Field(None, description="small keeps the resolution of small images")
-    normalization: Literal["half", "imagenet"] | None = Field(
-        None, description="half maps [0, 1] to [-1, 1]; imagenet uses ImageNet's mean and deviation"
-    )
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is known of weights that are given, rather than random.
+
+    Attributes:
+        made: How images are read in their evaluation.
+        stem: The stem that they have.
+        published: Whether torchvision publishes them.
+    """
+
+    made: MadeFor
+    stem: str = "standard"
+    published: bool = True
 
 
 def summaries() -> dict[str, str]:
@@ -46,27 +54,84 @@ def summaries() -> dict[str, str]:
 def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> BackboneInfo:
     """Return the facts of a network. Imports no torch.
 
-    With torchvision's weights the image size, the mean and the deviation are those of their evaluation, and the stem
-    is the standard one. Otherwise images are mapped to [-1, 1], and networks that have a stem for small images use it
-    up to 64 pixels, 32 by default.
+    With torchvision's weights images are scaled, cut and normalised as torchvision's evaluation of them does, and the
+    stem is the standard one. Otherwise images are mapped to [-1, 1], and networks that have a stem for small images
+    use it up to 64 pixels, 32 by default.
 
     Raises:
         UserError: An option or the weights' name is unknown, or network, size, stem and weights do not go together.
     """
     model = models()[name]
     weights, published = _published(model, weights)
-    options = read_options(name, Params, params)
-    values = _resolve(model, options, published)
-    plain = _resolve(model, Params(), published)
-    changed = {key: value for key, value in values.items() if key in Params.model_fields and value != plain[key]}
-    mean, std = values.pop("normalization")
-    if "normalization" in changed:
-        changed["normalization"] = options.normalization
-    if values["channels"] == 1:
-        mean, std = ((round(sum(constants) / 3, 6),) for constants in (mean, std))
-        values["grey"] = "the first convolution is summed over its three inputs"
-    recipe = {"name": name, "family": "torchvision", "weights": weights, "mean": list(mean), "std": list(std), **values}
-    return BackboneInfo(name, "torchvision", "image", label(name, changed, weights), recipe)
+    given = None if published is None else Given(_evaluation(model, published))
+    return _describe(model, params, weights, given)
+
+
+def describe_file(
+    name: str, params: dict[str, Any], weights: dict[str, Any], contents: WeightsContents
+) -> BackboneInfo:
+    """Return the facts of a network whose weights lie in a file. Imports no torch.
+
+    A file that tlbench wrote says how images are read. Of any other, the shape of the first convolution tells the small
+    stem from the standard one where the two differ; with the standard one, images are read as torchvision's evaluation
+    of its default weights does.
+
+    Raises:
+        UserError: As for :func:`describe`.
+    """
+    model = models()[name]
+    recorded = recorded_recipe(contents, name)
+    if recorded is not None:
+        params = {"channels": recorded["channels"], **params}
+        given = Given(MadeFor.of_recipe(recorded), recorded["stem"], published=False)
+    elif _is_small(layout_of(model), contents):
+        given = Given(MadeFor(_SMALL_SIZE), "small", published=False)
+    else:
+        given = Given(_evaluation(model, model.weights[model.default]), published=False)
+    return _describe(model, params, weights, given)
+
+
+def _describe(model: Model, params: dict[str, Any], weights: dict[str, Any], given: Given | None) -> BackboneInfo:
+    """Do the work of :func:`describe` and :func:`describe_file`."""
+    options = read_options(model.name, Params, params)
+    (size, stem), (usual_size, usual_stem) = (_resolve(model, each, given) for each in (options, Params()))
+    made = MadeFor(usual_size) if given is None else given.made
+    changed: dict[str, Any] = {} if size == usual_size else {"image_size": size}
+    changed |= changed_options(made, options)
+    changed |= {} if stem == usual_stem else {"stem": stem}
+    order = ("image_size", "channels", "stem", "normalization", "interpolation", "crop")
+    changed = {key: changed[key] for key in order if key in changed}
+    recipe = {
+        "name": model.name,
+        "family": "torchvision",
+        "weights": weights,
+        **image_entries(made, options, size),
+        "stem": stem,
+    }
+    if options.channels == 1:
+        recipe["grey"] = "the first convolution is summed over its three inputs"
+    made_for = 0 if given is None else given.made.image_size
+    return BackboneInfo(
+        model.name, "torchvision", "image", label(model.name, changed, weights), recipe, made_for=made_for
+    )
+
+
+def _evaluation(model: Model, published: Published) -> MadeFor:
+    """Return how torchvision's evaluation reads images, which some networks normalise further inside."""
+    how = published.resize, published.interpolation
+    if layout_of(model).centred:
+        return MadeFor(published.image_size, *NORMALIZATIONS["half"], *how)
+    return MadeFor(published.image_size, published.mean, published.std, *how)
+
+
+def _is_small(layout: Layout, contents: WeightsContents) -> bool:
+    """Say whether a file's first convolution is that of the small stem; not where both stems have the same."""
+    if layout.small is None or not layout.small.first:
+        return False
+    first = layout.small.first
+    named = [name for name in contents.shapes if name == first or name.endswith(f".{first}")]
+    shape = contents.shapes[min(named, key=len)] if named else ()
+    return len(shape) == 4 and shape[-1] == layout.small.kernel
 
 
 def construct(info: BackboneInfo) -> Backbone:
@@ -148,45 +213,45 @@ def _published(model: Model, weights: dict[str, Any]) -> tuple[dict[str, Any], P
     return {**weights, "name": name}, model.weights[name]
 
 
-def _resolve(model: Model, options: Params, published: Published | None) -> dict[str, Any]:
-    """Return image size, channels, stem and normalisation (as mean and deviation), all decided.
+def _resolve(model: Model, options: Params, given: Given | None) -> tuple[int, str]:
+    """Return image size and stem, decided.
 
     Raises:
         UserError: They do not go together; the message quotes the option at fault.
     """
     layout = layout_of(model)
-    size, stem = options.image_size, options.stem
-    if stem is None:
-        wanted = published is None and layout.small and (size is None or size <= _LARGEST_SMALL)
-        stem = "small" if wanted else "standard"
+    size, stem = options.image_size, str(options.stem or "")
+    if not stem and given is not None:
+        stem = given.stem
+    elif not stem:
+        stem = "small" if layout.small and (size is None or size <= _LARGEST_SMALL) else "standard"
     if stem == "small":
-        _check_stem(model, layout, published)
+        _check_stem(model, layout, given)
     if size is None:
-        size = _SMALL_SIZE if stem == "small" else published.image_size if published else layout.size
-    _check_size(model, layout, stem, size, published)
-    if options.normalization is not None:
-        constants = _NORMALIZATIONS[options.normalization]
-    elif published is not None and not layout.centred:
-        constants = (published.mean, published.std)
-    else:
-        constants = _NORMALIZATIONS["half"]
-    return {"image_size": size, "channels": options.channels, "stem": stem, "normalization": constants}
+        small = stem == "small" and (given is None or given.stem == "standard")
+        size = _SMALL_SIZE if small else given.made.image_size if given else layout.size
+    _check_size(model, layout, stem, size, given)
+    return size, stem
 
 
-def _check_stem(model: Model, layout: Layout, published: Published | None) -> None:
+def _check_stem(model: Model, layout: Layout, given: Given | None) -> None:
     if layout.small is None:
         raise UserError(
             f"{model.name}: 'stem' small makes no sense for it",
             f"networks that have one: {', '.join(sorted(key for key, value in LAYOUTS.items() if value.small))}",
         )
-    if published is not None and layout.small.kernel != layout.small.was:
+    if given is not None and given.stem != "small" and layout.small.kernel != layout.small.was:
         raise UserError(
-            f"{model.name}: 'stem' small replaces the first convolution, which torchvision's weights then do not fit",
+            f"{model.name}: 'stem' small replaces the first convolution, which {_whose(given)} weights then do not fit",
             "say stem: standard, or weights: random or pretrain",
         )
 
 
-def _check_size(model: Model, layout: Layout, stem: str, size: int, published: Published | None) -> None:
+def _whose(given: Given) -> str:
+    return "torchvision's" if given.published else "the file's"
+
+
+def _check_size(model: Model, layout: Layout, stem: str, size: int, given: Given | None) -> None:
     smallest = layout.small.smallest if stem == "small" and layout.small else layout.smallest
     step = layout.step * model.patch
     if size < smallest:
@@ -196,9 +261,9 @@ def _check_size(model: Model, layout: Layout, stem: str, size: int, published: P
     if size % step:
         below = max(size // step, 1) * step
         raise UserError(f"{model.name}: 'image_size' must be a multiple of {step}, not {size}", f"e.g. {below}")
-    if published and layout.size_argument and size != published.image_size:
+    if given and given.published and layout.size_argument and size != given.made.image_size:
         raise UserError(
-            f"{model.name}: 'image_size' must be {published.image_size} with these weights, not {size}",
+            f"{model.name}: 'image_size' must be {given.made.image_size} with these weights, not {size}",
             "they hold an entry for each position of an image of that size",
         )
 
