@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tlbench.planning.prepare import PreparedSuite
     from tlbench.store.workspace import Workspace
 
+_SUFFIXES = (".yaml", ".yml")
 _NOTES = 10  # shown about the data of a suite; more would hide the rest
 
 
@@ -46,6 +47,33 @@ def open_suite(suite: Path, workspace: Workspace) -> PreparedSuite:
     return prepared
 
 
+def print_note_of_name(prepared: PreparedSuite, workspace: Workspace) -> None:
+    """Say whether another suite has the name, as far as suites have run in the workspace."""
+    from tlbench.runner.suite_names import note_of_name
+
+    if not workspace.has_ledger:
+        return
+    with workspace.ledger() as ledger:
+        note = note_of_name(prepared, ledger)
+    if note:
+        err.print(f"[yellow]note[/] {escape(note)}")
+
+
+def note_results_of_others(file: str, name: str, workspace: Workspace) -> None:
+    """Say whether the results of a name are those of another suite than the file that was given for it."""
+    from tlbench.runner.suite_names import is_another_suite
+    from tlbench.store.ledger import SuiteFile
+
+    if Path(file).suffix not in _SUFFIXES or not workspace.has_ledger:
+        return
+    with workspace.ledger() as ledger:
+        owner = ledger.suite_file(name)
+    if owner is not None and is_another_suite(SuiteFile(expand(file).resolve(), frozenset()), owner, name):
+        err.print(
+            f"[yellow]note[/] {escape(f'{file}: the results of {name!r} are those of {owner.path}, another suite')}"
+        )
+
+
 def check_exists(suite: Path) -> None:
     """Check that there is such a file.
 
@@ -64,7 +92,7 @@ def suite_name(text: str) -> str:
     Raises:
         UserError: The file is missing, or is no suite.
     """
-    if Path(text).suffix not in (".yaml", ".yml"):
+    if Path(text).suffix not in _SUFFIXES:
         return text
     path = expand(text)
     check_exists(path)

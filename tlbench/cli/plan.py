@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.markup import escape
 
-from tlbench.cli.open_suite import open_suite, open_workspace
+from tlbench.cli.open_suite import open_suite, open_workspace, print_note_of_name
 from tlbench.cli.options import Json, SuitePath, WorkspacePath
 from tlbench.cli.output import out, print_json
 
@@ -16,6 +16,7 @@ def plan(suite: SuitePath, workspace: WorkspacePath = None, as_json: Json = Fals
 
     place = open_workspace(workspace)
     prepared = open_suite(suite, place)
+    print_note_of_name(prepared, place)
     with place.ledger() as ledger:
         status = suite_status(prepared, ledger)
     if as_json:

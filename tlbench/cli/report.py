@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from tlbench.cli.open_suite import open_workspace, suite_name
+from tlbench.cli.open_suite import note_results_of_others, open_workspace, suite_name
 from tlbench.cli.options import Reports, TrackingUri, WorkspacePath
 from tlbench.cli.output import out
 from tlbench.cli.write_report import write_report
@@ -32,8 +32,11 @@ def report(
 
     if freeze is not None:
         snapshots.refuse_tag(freeze, reports)
-    names = list(dict.fromkeys(map(suite_name, suites)))
     place = open_workspace(workspace)
+    named = {each: suite_name(each) for each in suites}
+    for file, name in named.items():
+        note_results_of_others(file, name, place)
+    names = list(dict.fromkeys(named.values()))
     written = write_report(names, prepare_tracking(tracking_uri, place.root), reports, place)
     if freeze is not None:
         folder = snapshots.freeze(written.report, freeze, reports)

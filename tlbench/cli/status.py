@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from tlbench.cli.open_suite import open_suite, open_workspace
+from tlbench.cli.open_suite import open_suite, open_workspace, print_note_of_name
 from tlbench.cli.options import SuitePath, WorkspacePath
 from tlbench.cli.output import out
 
@@ -23,6 +23,7 @@ def status(
 
     place = open_workspace(workspace)
     prepared = open_suite(suite, place)
+    print_note_of_name(prepared, place)
     with place.ledger() as ledger:
         current = suite_status(prepared, ledger)
         reasons = failure_reasons(prepared, ledger)

@@ -38,6 +38,8 @@ class PreparedSuite:
         baseline: Label of the baseline, or empty.
         warnings: What a reader of the results must know of the data and of the search.
         searches: What is searched; cells of the plan that wait for it have no parameters yet.
+        path: The whole path of the file, links in it followed; None where there is none.
+        named_at: File and line of its name, as the user wrote the file's path.
     """
 
     suite: Suite
@@ -46,6 +48,8 @@ class PreparedSuite:
     baseline: str
     warnings: tuple[str, ...]
     searches: Searches = field(default_factory=lambda: Searches({}))
+    path: Path | None = None
+    named_at: str = ""
 
     def with_winners(self, ledger: Ledger) -> PreparedSuite:
         """Return the suite with the parameters that its finished searches found; a new one, if any waited for them."""
@@ -74,7 +78,8 @@ def prepare(path: Path, artifacts: Artifacts, on_open: Callable[[str], None] = l
         raise together(opener.errors)
     backbones = resolve_backbones(suite, folder, datasets, catalog)
     check_tasks(suite, source, catalog, datasets, backbones)
-    return _plan(suite, source, catalog, datasets, backbones)
+    planned = _plan(suite, source, catalog, datasets, backbones)
+    return replace(planned, path=path.resolve(), named_at=source.at(("name",)))
 
 
 def _plan(

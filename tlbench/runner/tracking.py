@@ -6,6 +6,7 @@ from tlbench.core.record import Record
 from tlbench.planning.prepare import PreparedSuite
 from tlbench.planning.search_plan import planned_settings
 from tlbench.runner.observer import RunObserver, Stage
+from tlbench.runner.suite_names import claim_name
 from tlbench.store.ledger import Ledger
 from tlbench.store.mlflow import schema
 from tlbench.store.mlflow.background_writer import BackgroundWriter, Backlog
@@ -15,7 +16,12 @@ from tlbench.store.workspace import Workspace
 
 
 def claim(prepared: PreparedSuite, ledger: Ledger) -> None:
-    """Note in the ledger which cells and trials the suite has, and what its experiment in MLflow says of it."""
+    """Note in the ledger which cells and trials the suite has, and what its experiment in MLflow says of it.
+
+    Raises:
+        UserError: Another suite file has its name (see :mod:`tlbench.runner.suite_names`).
+    """
+    claim_name(prepared, ledger)
     planned = planned_settings(prepared.plan, prepared.searches)
     count = sum(len(each.seeds) for each in planned)
     tags = schema.experiment_tags(

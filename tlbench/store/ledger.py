@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
 import time
 import uuid
@@ -36,6 +38,18 @@ class Attempt(NamedTuple):
     leased_at: float
     record: Record | None
     retracted_at: float | None
+
+
+class SuiteFile(NamedTuple):
+    """The file that has a suite's name.
+
+    Attributes:
+        path: Whole.
+        data: Fingerprints of the data that its cells read.
+    """
+
+    path: Path
+    data: frozenset[str]
 
 
 class Ledger:
@@ -261,6 +275,22 @@ class Ledger:
                 "DELETE FROM suite_cells WHERE suite = ? AND cell NOT IN (SELECT cell FROM selected)", (suite,)
             )
             connection.execute("INSERT OR IGNORE INTO suite_cells SELECT ?, cell FROM selected", (suite,))
+
+    def suite_file(self, suite: str) -> SuiteFile | None:
+        """Return the file that a suite was last claimed from, None where that is not known."""
+        with self._database.read() as connection:
+            row = connection.execute("SELECT file, data FROM suite_files WHERE suite = ?", (suite,)).fetchone()
+        if row is None:
+            return None
+        file = os.path.normpath(self.path.parent.resolve() / os.fsdecode(row[0]))
+        return SuiteFile(Path(file), frozenset(json.loads(row[1])))
+
+    def note_suite_file(self, suite: str, file: SuiteFile) -> None:
+        """Note the file that has a suite's name; by its way from the ledger, so that both may be moved together."""
+        way = os.fsencode(os.path.relpath(file.path, self.path.parent.resolve()))
+        with self._database.write() as connection:
+            row = (suite, way, canonical(sorted(file.data)))
+            connection.execute("INSERT OR REPLACE INTO suite_files VALUES (?, ?, ?)", row)
 
     def suites(self) -> dict[str, str]:
         """Return the tags of every suite that was claimed, as JSON, by name."""

@@ -38,6 +38,10 @@ CREATE TABLE tagged (
     suite TEXT NOT NULL, tracking TEXT NOT NULL, tags TEXT NOT NULL, PRIMARY KEY (suite, tracking)) WITHOUT ROWID
 """
 
+_SUITE_FILES = """
+CREATE TABLE IF NOT EXISTS suite_files (suite TEXT PRIMARY KEY, file TEXT NOT NULL, data TEXT NOT NULL) WITHOUT ROWID
+"""
+
 
 def open_ledger_file(path: Path) -> Database:
     """Open the ledger's file, a new one where there is none, with the temporary table ``selected`` of cell ids.
@@ -47,6 +51,7 @@ def open_ledger_file(path: Path) -> Database:
     """
     database = Database(path, SCHEMA, VERSION)
     with database.read() as connection:
+        connection.execute(_SUITE_FILES)  # a ledger of an earlier tlbench has it not
         connection.execute("CREATE TEMP TABLE selected (cell TEXT PRIMARY KEY) WITHOUT ROWID")
     return database
 

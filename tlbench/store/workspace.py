@@ -12,6 +12,8 @@ from tlbench.core.paths import expand
 from tlbench.store.artifacts import Artifacts, artifact_folder
 from tlbench.store.ledger import Ledger
 
+_LEDGER = "ledger.sqlite"
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -37,10 +39,15 @@ class Workspace:
         """Decoded datasets, pre-trained weights and features; ``$TLBENCH_ARTIFACTS`` puts them elsewhere."""
         return Artifacts(artifact_folder(self.root / "artifacts"))
 
+    @property
+    def has_ledger(self) -> bool:
+        """Whether a suite was ever run or looked at here."""
+        return (self.root / _LEDGER).is_file()
+
     def ledger(self) -> Ledger:
         """Open the results of every suite run here."""
         self.root.mkdir(parents=True, exist_ok=True)
-        return Ledger(self.root / "ledger.sqlite")
+        return Ledger(self.root / _LEDGER)
 
 
 def driver_name() -> str:
