@@ -99,6 +99,16 @@ def test_two_spellings_of_a_label_are_one_class(tmp_path: Path, kind: str) -> No
     assert info.warnings == (f"the label {COMPOSED!r} is spelt in two ways in Unicode: read as one",)
 
 
+def test_blanks_around_a_label_are_left_out_and_told_of_where_it_also_stands_without(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["text,label", *(f"t {n},{('a', ' a', 'b')[n % 3]}" for n in range(12))]))
+    info = opened(tmp_path, path).info
+    assert info.classes == ("a", "b")
+    assert info.warnings == ("the label 'a' stands with and without blanks around it: read as one",)
+    path.write_text("\n".join(["text, label", *(f"t {n}, {'ab'[n % 2]}" for n in range(8))]))
+    assert opened(tmp_path, path).info.warnings == ()
+
+
 def test_one_spelling_throughout_needs_no_note(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(

@@ -117,7 +117,7 @@ def test_numbers_serve_as_labels(tmp_path: Path) -> None:
         ("a.csv", b"text,label\nhi,x\n\xff\xfe,x\n", "a.csv:3: not UTF-8"),
         ("a.csv", "text,label\n", "a.csv: there are no texts"),
         ("a.csv", "", "a.csv:1: there is no column 'text'"),
-        ("a.csv", "text,label,split\nhi,x,train\nyo,x,\n", "record 2 has no split, but others do"),
+        ("a.csv", "text,label,split\nhi,x,train\nyo,x,\n", "a.csv:3: this record has no split, but others do"),
         ("a.csv", "text,label\nhi,x\nyo,y\nha,y\n", "class 'x' has only 1 example"),
         ("a.jsonl", '{"text": "hi", "label": "x"}\n{"text": "yo"\n', "a.jsonl:2: not JSON"),
         ("a.jsonl", '{"text": "hi", "lable": "x"}\n', "a.jsonl:1: label is missing or empty\n  did you mean 'lable'?"),
@@ -181,7 +181,7 @@ def test_one_domain_is_no_shift_but_is_told(tmp_path: Path) -> None:
 
 def test_a_missing_domain_is_named(tmp_path: Path) -> None:
     content = "text,label,domain\nhi,x,mail\nho,x,\nyo,y,mail\nha,y,mail\n"
-    assert "record 2 has no domain, but others do" in refusal(tmp_path, "a.csv", content)
+    assert "a.csv:3: this record has no domain, but others do" in refusal(tmp_path, "a.csv", content)
 
 
 def test_splits_of_different_labels_keep_their_domains(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import stat
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ _STRAY = {  # what desktops, NAS and tools leave behind, in small letters; hidde
 }
 _KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 _SHOWN = 3
+_UTF8 = 0x800  # the flag of a zip's member whose name is in UTF-8
 
 
 @dataclass(frozen=True, order=True)
@@ -57,10 +58,12 @@ class Tree:
         files: All files, sorted by their parts; hidden ones and those that desktops leave behind are passed over.
         folders: All folders below the root, as parts.
         passed_over: What was passed over, as parts; of a folder, only itself.
+        guessed: Names in a zip whose characters may be others: it does not say in what they are written.
+        respelt: Folders, as parts, that stand there in two spellings of Unicode and are read as one.
 
     Raises:
-        UserError: The path is neither, a pipe or device lies among the files, the zip is damaged or names paths outside
-            itself.
+        UserError: The path is neither, a pipe or device lies among the files, the zip is damaged, names paths outside
+            itself or a file twice.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,6 +71,8 @@ class Tree:
         self._zip: zipfile.ZipFile | None = None
         self.folders: set[tuple[str, ...]] = set()
         self.passed_over: set[tuple[str, ...]] = set()
+        self.respelt: set[tuple[str, ...]] = set()
+        self.guessed: set[tuple[str, ...]] = set()
         if path.is_dir():
             files = list(self._walk(path, ()))
         elif path.is_file():
@@ -103,13 +108,24 @@ class Tree:
             raise self._too_large(entry)
         return data
 
-    def note(self) -> str:
-        """Return what was passed over, for readers of the results, or nothing."""
-        if not self.passed_over:
-            return ""
-        names = ["/".join(parts) for parts in sorted(self.passed_over)]
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        return f"passed over, as left behind by other programs or hidden: {', '.join(names[:_SHOWN])}{more}"
+    def notes(self) -> Iterator[str]:
+        """Yield what was passed over and what was read as one, for readers of the results."""
+        if self.passed_over:
+            yield f"passed over, as left behind by other programs or hidden: {_listed(self.passed_over)}"
+        if self.respelt:
+            yield f"folders whose names are spelt in two ways in Unicode, read as one each: {_listed(self.respelt)}"
+        if self.guessed:
+            yield f"names in the zip that are not UTF-8, read as code page 437: {_listed(self.guessed)}"
+
+    def _name_of(self, member: zipfile.ZipInfo) -> str:
+        """Return a member's name: macOS and others write UTF-8 without saying so, old programs in one of many pages."""
+        if member.flag_bits & _UTF8 or member.filename.isascii():
+            return member.filename
+        try:
+            return member.filename.encode("cp437").decode()
+        except UnicodeError:
+            self.guessed.add((member.filename,))
+            return member.filename
 
     def _too_large(self, entry: Entry) -> UserError:
         return UserError(f"{self.path}: {entry.name} is larger than {MAX_BYTES // 2**20} MiB")
@@ -126,6 +142,8 @@ class Tree:
                     self.passed_over.add(here)
                     continue
                 if item.is_dir():
+                    if here in self.folders and not any(here[:depth] in self.respelt for depth in range(len(here))):
+                        self.respelt.add(here)
                     self.folders.add(here)
                     yield from self._walk(Path(item.path), here)
                 else:
@@ -142,8 +160,10 @@ class Tree:
             self._zip = zipfile.ZipFile(self.path)
         except (zipfile.BadZipFile, OSError) as error:
             raise UserError(f"{self.path}: not a zip file: {error}", "give a folder, or a .zip of one") from error
+        spelt: dict[tuple[str, ...], list[str]] = {}  # of each folder, as it stands in the zip first
+        seen: set[str] = set()
         for member in self._zip.infolist():
-            names = member.filename.rstrip("/").split("/")
+            names = self._name_of(member).rstrip("/").split("/")
             if member.filename.startswith("/") or "\\" in member.filename or not {"", ".", ".."}.isdisjoint(names):
                 raise UserError(f"{self.path}: the zip names a place outside itself: {member.filename!r}")
             stray = next((place for place, name in enumerate(names) if _is_stray(name)), None)
@@ -153,10 +173,20 @@ class Tree:
             if len(names) > _DEPTH + 1:
                 raise UserError(f"{self.path}: folders lie deeper than {_DEPTH} levels: {member.filename}")
             here = tuple(unicodedata.normalize("NFC", name) for name in names)
-            inner = here if member.is_dir() else here[:-1]
-            self.folders.update(inner[:depth] for depth in range(1, len(inner) + 1))
+            for depth in range(1, len(here) + member.is_dir()):
+                if spelt.setdefault(here[:depth], names[:depth])[-1] != names[depth - 1]:
+                    self.respelt.add(here[:depth])
             if not member.is_dir():
+                if member.filename in seen:
+                    raise UserError(f"{self.path}: the zip holds two files called {member.filename}", "pack it anew")
+                seen.add(member.filename)
                 yield Entry(here, member.filename, member.file_size, member.CRC)
+        self.folders.update(spelt)
+
+
+def _listed(found: Collection[tuple[str, ...]]) -> str:
+    names = ["/".join(parts) for parts in sorted(found)]
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def _is_stray(name: str) -> bool:

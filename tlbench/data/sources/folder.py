@@ -26,7 +26,7 @@ from tlbench.data.source import DataPath
 from tlbench.data.split_folders import are_splits, leave_out_unlabeled, refuse_inner
 from tlbench.data.split_names import split_of
 
-VERSION = 2
+VERSION = 3
 Layout = Literal["classes", "domains", "groups"]
 T = TypeVar("T")
 R = TypeVar("R")
@@ -120,7 +120,7 @@ def arrange(tree: Tree, layout: str) -> tuple[Layout, list[Example], tuple[str, 
     if not tree.files:
         raise UserError(f"{tree.path}: there are no images", "put them into one folder a class")
     skip = _wrapper(tree, layout)
-    notes = tuple(note for note in (tree.note(), leave_out_unlabeled(tree, skip)) if note)
+    notes = tuple(note for note in (*tree.notes(), leave_out_unlabeled(tree, skip)) if note)
     skip = _wrapper(tree, layout)
     is_split = are_splits(tree, skip, layout)
     start = skip + is_split

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from tlbench.data.example_splits import divide
 from tlbench.data.source import DataPath
 from tlbench.data.split_names import SPLITS, split_of
 
-VERSION = 2
+VERSION = 3
 _REQUIRED, _OPTIONAL = ("text", "label"), ("split", "domain")
 _FIELDS = _REQUIRED + _OPTIONAL
 _DELIMITERS = {";": ";", "\t": "tab", "|": "|"}  # what else lies between columns, and how a suite writes it
@@ -39,6 +42,7 @@ _USUAL = {  # what others call the columns
     ),
     "label": ("category", "target", "class", "sentiment", "intent", "topic", "labels", "tag", "y"),
 }
+_LONGEST_SHOWN = 60  # characters of a value in an error
 _LONGEST = 2**31 - 1  # characters of a field; more than a C long holds is refused on some machines
 
 
@@ -92,18 +96,20 @@ def decode(params: Params, folder: Path) -> Decoded:
     try:
         table = kind in (".csv", ".tsv")
         columns = {name: column.strip().lower() for name, column in columns.items()} if table else columns
-        lines = _csv(path, columns, _delimiter(params)) if table else _jsonl(path)
-        records = [_record(line, columns) for line in lines]
+        lines = partial(_csv, path, columns, _delimiter(params)) if table else partial(_jsonl, path)
+        records = [_record(line, columns) for line in lines()]
     except UnicodeDecodeError as error:
         raise UserError(f"{path}:{_undecodable(path)}: not UTF-8", "save the file as UTF-8") from error
     if not records:
         raise UserError(f"{path}: there are no texts")
     text, label, split, domain = (list(column) for column in zip(*records, strict=True))
     for name, column in (("split", split), ("domain", domain)):
-        if "" in column and any(column):
-            raise UserError(f"{path}: record {column.index('') + 1} has no {name}, but others do")
+        empty = [not value.strip() for value in column]
+        if any(empty) and not all(empty):
+            at = next(islice(lines(), empty.index(True), None)).at
+            raise UserError(f"{at}: this record has no {name}, but others do", f"give all a {name}, or none")
     notes = [note for note in (_respelt("label", label), _respelt("domain", domain)) if note]
-    label, domain = ([unicodedata.normalize("NFC", name) for name in names] for names in (label, domain))
+    label, domain = ([_meant(name) for name in names] for names in (label, domain))
     classes, y = np.unique(np.asarray(label), return_inverse=True)
     known = tuple(map(str, classes))
     domains = tuple(sorted(set(domain))) if domain[0] else ()
@@ -131,15 +137,20 @@ def _delimiter(params: Params) -> str:
 
 
 def _respelt(what: str, names: Iterable[str]) -> str:
-    """Return a note where names look the same but are spelt in different characters of Unicode, else nothing."""
+    """Return a note where names differ only in blanks around them or in how Unicode spells them, else nothing."""
     spelt = set(names)
-    twice = sorted({unicodedata.normalize("NFC", name) for name in spelt if not unicodedata.is_normalized("NFC", name)})
-    both = [name for name in twice if sum(unicodedata.normalize("NFC", other) == name for other in spelt) > 1]
-    if not both:
+    several = {meant for meant, count in Counter(map(_meant, spelt)).items() if meant and count > 1}
+    if not several:
         return ""
-    return f"the {what} {both[0]!r} is spelt in two ways in Unicode: read as one" + (
-        f" ({len(both)} such)" if len(both) > 1 else ""
-    )
+    first = min(several)
+    forms = {unicodedata.normalize("NFC", name) for name in spelt if _meant(name) == first}
+    how = "is spelt in two ways in Unicode" if len(forms) == 1 else "stands with and without blanks around it"
+    return f"the {what} {first!r} {how}: read as one" + (f" ({len(several)} such)" if len(several) > 1 else "")
+
+
+def _meant(name: str) -> str:
+    """Return a name without blanks around it, in Unicode's composed form."""
+    return unicodedata.normalize("NFC", name.strip())
 
 
 def _file(params: Params) -> Path:
@@ -245,7 +256,10 @@ def _jsonl(path: Path) -> Iterator[Line]:
             except RecursionError as error:
                 raise UserError(f"{at}: too many brackets inside one another") from error
             if not isinstance(value, dict):
-                raise UserError(f"{at}: each line is an object with text and label, not {type(value).__name__}")
+                raise UserError(
+                    f"{at}: each line is an object with text and label, not {_shown(value)}",
+                    'e.g. {"text": "as it is", "label": "its class"}',
+                )
             yield Line(at, value)
 
 
@@ -257,20 +271,25 @@ def _record(line: Line, columns: dict[str, str]) -> tuple[str, ...]:
         if isinstance(value, int) and not isinstance(value, bool) and name != "text":
             value = str(value)
         if value is not None and not isinstance(value, str):
-            shown = (
-                "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else json.dumps(value)
-            )
-            raise UserError(f"{line.at}: {column} must be a text, not {shown}")
+            raise UserError(f"{line.at}: {column} must be a text, not {_shown(value)}")
         value = value or ""
         _check_whole(line.at, column, value)
         if name in _REQUIRED and not value.strip():
             hint = _hint(name, line.value, columns) if column not in line.value and line.value else ""
             raise UserError(f"{line.at}: {column} is missing or empty", hint)
-        fields.append(value if name == "text" else value.strip())
-    fields[2] = split_of(fields[2]) or fields[2].lower()
+        fields.append(value)
+    fields[2] = split_of(fields[2]) or fields[2].strip().lower()
     if fields[2] and fields[2] not in SPLITS:
         raise UserError(f"{line.at}: unknown split {fields[2]!r}", nearest(fields[2], SPLITS))
     return tuple(fields)
+
+
+def _shown(value: Any) -> str:
+    """Return what a value of JSON is, in words, or the value itself where it is a single one."""
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    text = json.dumps(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _check_whole(at: str, name: str, value: str) -> None:
