@@ -63,7 +63,7 @@ def ids_of(backbone: Backbone) -> Tensor:
     recipe = backbone.info.recipe
     text = catalog.tokenizer(backbone.info)
     assert text is not None
-    return torch.from_numpy(encode(text, TEXTS, recipe["max_length"], recipe["vocabulary"]["pad"]))
+    return torch.from_numpy(encode(text, TEXTS, recipe["max_length"], recipe["vocabulary"]["pad"]).ids)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -30,7 +30,7 @@ def test_ids_come_from_a_file_and_all_else_stays(dataset: Dataset, tmp_path: Pat
     read = tokenize(dataset, tokenizer, 16, 0, Artifacts(tmp_path / "a"))
     assert isinstance(read.x, np.ndarray)
     assert read.x.dtype == np.int32
-    assert np.array_equal(read.x, encode(tokenizer, TEXTS, 16, 0))
+    assert np.array_equal(read.x, encode(tokenizer, TEXTS, 16, 0).ids)
     assert read.info is dataset.info
     for key in ("y", "part", "domain"):
         assert getattr(read, key) is getattr(dataset, key)
@@ -58,3 +58,12 @@ def test_whatever_decides_the_ids_decides_their_name(dataset: Dataset, tmp_path:
     asked = [(one, 16, 0), (other, 16, 0), (one, 5, 0), (one, 16, 1)]
     names = [tokenize(dataset, *how, artifacts).tokens for how in asked]
     assert len(set(names)) == len(asked)
+
+
+def test_texts_that_are_cut_are_counted(dataset: Dataset, tmp_path: Path) -> None:
+    tokenizer, artifacts = train(TEXTS, Design("bpe", 512, True)), Artifacts(tmp_path / "a")
+    lengths = (encode(tokenizer, TEXTS, 512, 0).ids != 0).sum(1)
+    for _ in range(2):  # also where the ids lie on disk already
+        read = tokenize(dataset, tokenizer, int(lengths.max()) - 1, 0, artifacts)
+        assert read.notes == (f"25.0% of the texts of small are longer than {lengths.max() - 1} tokens and are cut",)
+    assert tokenize(dataset, tokenizer, int(lengths.max()), 0, artifacts).notes == ()

@@ -311,7 +311,7 @@ MUTANTS = (
     ),
     Mutant(
         "hf: pads pooled",
-        f"{BODY}:Body.forward",
+        f"{BODY}:Body._pooled",
         "ids != self._pad",
         "ids == ids",
         _hub("test_padding_and_the_other_texts_change_no_output"),

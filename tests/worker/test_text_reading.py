@@ -50,6 +50,11 @@ FINETUNE = {"name": "finetune", "params": {"epochs": 6}}
 TEACHER = {"method": "finetune", "params": {"epochs": 4}}
 
 
+def uncut(notes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the notes that are not about long texts, of which these have some."""
+    return tuple(note for note in notes if not note.endswith("tokens and are cut"))
+
+
 def written(folder: Path, name: str = "texts", topics: Sequence[str] = tuple(TOPICS)[:3], each: int = 16) -> Path:
     """A file of texts of some topics; the last four of each are for the test, and those alone speak of zebras."""
     draw, path = random.Random(name), folder / f"{name}.csv"
@@ -102,7 +107,7 @@ def test_every_kind_of_method_learns_and_is_the_same_in_any_order_and_process(tm
     for record in first.values():
         assert record.outcome is not None
         assert record.outcome.scores["accuracy"] > 0.6, record.cell.method_label
-        assert record.outcome.notes == ()
+        assert uncut(record.outcome.notes) == ()
     shutil.copytree(tmp_path / "a" / "datasets", tmp_path / "b" / "datasets")
     other = new_cache(tmp_path / "b")
     for cell in reversed(chosen):
@@ -202,7 +207,10 @@ def test_a_file_of_weights_is_read_with_its_own_tokeniser_and_refused_without(tm
     file = tmp_path / "mine.safetensors"
     shutil.copy(weights_file(cache.artifacts, ArtifactName(PRETRAINED, made.backbone.artifact)), file)
     (read,) = cells(tmp_path, tmp_path / "a", methods=["knn"], backbones=[{**TINY, "weights": {"file": str(file)}}])
-    assert done(read, new_cache(tmp_path / "b")).outcome == expected
+    found = done(read, new_cache(tmp_path / "b")).outcome
+    for outcome in (found, expected):
+        assert outcome is not None
+    assert found.model_copy(update={"notes": ()}) == expected.model_copy(update={"notes": ()})
     assert artifact_names(tmp_path / "b", "tokenizers") == []
 
     save_file(load_file(file), file)
@@ -239,7 +247,7 @@ def test_a_note_says_that_a_tokeniser_does_not_know_the_texts(methods: Path, tmp
 
     def notes(**grid: Any) -> list[tuple[str, ...]]:
         found = [done(cell, shared).outcome for cell in cells(tmp_path, tmp_path / "a", greek, **grid)]
-        return [outcome.notes for outcome in found if outcome is not None]
+        return [uncut(outcome.notes) for outcome in found if outcome is not None]
 
     assert notes(methods=["knn"], backbones=backbones) == [(said,), ()]
     assert notes(methods=["knn"], backbones=own) == [(), ()], "what it was trained on it knows"
@@ -318,9 +326,9 @@ def test_encoders_of_hugging_face_read_with_their_own_tokeniser_and_go_on_from_t
         assert "transformers" in record.provenance
         assert record.outcome is not None
         if cell.backbone.pretrain is None:
-            assert record.outcome.notes == ()
+            assert uncut(record.outcome.notes) == ()
         else:
-            (note,) = record.outcome.notes
+            (note,) = uncut(record.outcome.notes)
             assert note.endswith("of texts(corpus) are unknown to the tokeniser of hf:small-roberta")
     # One reading by the encoder's own tokeniser, shared by all its weights; the corpus's; the student's.
     assert len(artifact_names(tmp_path / "a", "tokens")) == 3

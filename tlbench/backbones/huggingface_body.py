@@ -21,15 +21,17 @@ class Body(nn.Module):
         model: A network of transformers; what pools its states is taken off.
         pad: The id of padding.
         pooling: Whether a text's vector is the mean of its tokens' states or that of the first.
+        normalize: Whether vectors have length one.
     """
 
-    def __init__(self, model: Any, pad: int, pooling: Literal["mean", "cls"]) -> None:
+    def __init__(self, model: Any, pad: int, pooling: Literal["mean", "cls"], *, normalize: bool = False) -> None:
         super().__init__()
         if isinstance(getattr(model, "pooler", None), nn.Module):
             model.pooler = None
         self.model = model
         self._pad = pad
         self._pooling = pooling
+        self._normalize = normalize
 
     @property
     def embedding(self) -> nn.Embedding:
@@ -44,6 +46,10 @@ class Body(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return features (B, width) of token ids (B, L)."""
+        z = self._pooled(ids)
+        return nn.functional.normalize(z, dim=1) if self._normalize else z
+
+    def _pooled(self, ids: Tensor) -> Tensor:
         z = self.states(ids)
         if self._pooling == "cls":
             return z[:, 0]

@@ -127,6 +127,7 @@ def input_text(recipe: Mapping[str, Any]) -> str:
     """Return in one line how a recipe has inputs read, for the provenance of records."""
     if "image_size" not in recipe:
         pooled = f", pooling {recipe['pooling']}" if "pooling" in recipe else ""
+        pooled += ", of length one" if recipe.get("normalize") else ""
         return f"up to {recipe['max_length']} tokens{pooled}" if "max_length" in recipe else ""
     how = framing(recipe)
     scaled = {

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,8 +72,20 @@ def train(texts: Iterable[str], design: Design) -> str:
     return tokenizer.to_str()
 
 
-def encode(tokenizer: str, texts: Iterable[str], length: int, pad: int) -> NDArray[np.int32]:
-    """Return the token ids of texts (N, L), padded behind to the longest.
+class TokenIds(NamedTuple):
+    """Texts as token ids.
+
+    Attributes:
+        ids: Ids (N, L), padded behind.
+        cut: How many texts had more tokens than were kept.
+    """
+
+    ids: NDArray[np.int32]
+    cut: int
+
+
+def encode(tokenizer: str, texts: Iterable[str], length: int, pad: int) -> TokenIds:
+    """Return the token ids of texts, padded behind to the longest.
 
     Special tokens that are spelt out in a text are read as any other characters.
 
@@ -87,12 +99,15 @@ def encode(tokenizer: str, texts: Iterable[str], length: int, pad: int) -> NDArr
     model.no_padding()
     model.enable_truncation(length)
     sequences: list[NDArray[np.int32]] = []
+    cut = 0
     for chunk in _chunks(texts):
-        sequences += [np.asarray(text.ids, np.int32) for text in model.encode_batch_fast(chunk)]
+        encoded = model.encode_batch_fast(chunk)
+        sequences += [np.asarray(text.ids, np.int32) for text in encoded]
+        cut += sum(bool(text.overflowing) for text in encoded)
     ids = np.full((len(sequences), max(map(len, sequences), default=0)), pad, np.int32)
     for row, own in zip(ids, sequences, strict=True):
         row[: len(own)] = own
-    return ids
+    return TokenIds(ids, cut)
 
 
 def load(tokenizer: str) -> Tokenizer:

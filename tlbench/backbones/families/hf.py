@@ -21,6 +21,7 @@ from tlbench.backbones.huggingface_files import (
     quiet,
     weights_hash,
 )
+from tlbench.backbones.huggingface_sentences import pooling_of, sentence_settings
 from tlbench.backbones.options import label, read_options
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError
@@ -30,19 +31,25 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tlbench.backbones.backbone import Backbone
-
-_USUAL_LENGTH = 128
+    from tlbench.backbones.huggingface_body import Body
 
 
 class Params(Settings):
     """Options of Hugging Face's encoders."""
 
-    max_length: int | None = Field(None, ge=8, description="most tokens of a text; by default 128, or fewer if it must")
-    pooling: Literal["mean", "cls"] = Field("mean", description="features: mean over the tokens, or the first token")
+    max_length: int | None = Field(None, ge=8, description="most tokens of a text; by default as many as it takes")
+    pooling: Literal["mean", "cls"] | None = Field(
+        None, description="features: mean over the tokens, or the first token; by default as the encoder says, or mean"
+    )
+    normalize: bool = Field(False, description="features have length one")
 
 
 def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> BackboneInfo:
     """Return the facts of an encoder. Imports transformers, and torch with it.
+
+    Texts are as long, and tokens are pooled, as the files of a sentence encoder say
+    (:mod:`tlbench.backbones.huggingface_sentences`). Its features have any length, even if its last module would make
+    that one: heads that learn by gradient learn slowly on such, and ``normalize`` asks for them.
 
     A name of the hub is looked up in the library's cache first, and on the hub only if it is not there. The recipe
     holds the commit, or hashes of the folder's files, and no path.
@@ -54,12 +61,16 @@ def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> Back
     revision_name = str(weights["name"]) if weights["kind"] == "hf" else "DEFAULT"
     encoder = find(name, revision_name)
     options = read_options(name, Params, params)
-    usual = min(_USUAL_LENGTH, encoder.positions)
+    said = sentence_settings(name, "DEFAULT" if folder_of(name) is not None else encoder.content)
+    usual = min(said.max_length or encoder.positions, encoder.positions)
     length = options.max_length or usual
     if length > encoder.positions:
         raise UserError(f"{name}: 'max_length' {length} is too long", f"it takes up to {encoder.positions} tokens")
-    chosen = {"max_length": length, "pooling": options.pooling}
-    changed = {key: value for key, value in chosen.items() if value != {"max_length": usual, "pooling": "mean"}[key]}
+    chosen = {"max_length": length, "pooling": pooling_of(name, said, options.pooling)}
+    plain = {"max_length": usual, "pooling": said.pooling or "mean"}
+    changed: dict[str, Any] = {key: value for key, value in chosen.items() if value != plain[key]}
+    if options.normalize:
+        chosen["normalize"] = changed["normalize"] = True
     folder = folder_of(name)
     if weights["kind"] == "hf":
         weights = {**weights, "name": encoder.content if folder is None else weights_hash(name, folder)}
@@ -96,11 +107,11 @@ def assemble(info: BackboneInfo, model: Any) -> Backbone:
         model: The encoder, as ``AutoModel`` makes it.
     """
     from tlbench.backbones.backbone import Backbone, BodyParts, Trim, vocabulary
-    from tlbench.backbones.huggingface_body import Body, block_classes, find_all_sublayers
+    from tlbench.backbones.huggingface_body import block_classes, find_all_sublayers
     from tlbench.backbones.layer_groups import find_blocks, layer_groups
 
     words = vocabulary(info)
-    body = Body(model, words.pad, info.recipe["pooling"])
+    body = _body(info, model)
     kinds = block_classes(body)
     blocks = find_blocks(body, kinds)
     return Backbone(
@@ -113,14 +124,19 @@ def assemble(info: BackboneInfo, model: Any) -> Backbone:
     )
 
 
+def _body(info: BackboneInfo, model: Any) -> Body:
+    from tlbench.backbones.huggingface_body import Body
+
+    pad, pooling = info.recipe["vocabulary"]["pad"], info.recipe["pooling"]
+    return Body(model, pad, pooling, normalize=info.recipe.get("normalize", False))
+
+
 def published(info: BackboneInfo) -> dict[str, Tensor]:
     """Return the weights that the recipe names, by the names of the body.
 
     Raises:
         UserError: They can neither be downloaded nor read, or some of the network's are not among them.
     """
-    from tlbench.backbones.huggingface_body import Body
-
     encoder, folder = _planned(info), folder_of(info.name)
     revision = "DEFAULT" if folder is not None else encoder.content
     if folder is not None and weights_hash(info.name, folder) != info.recipe["weights"]["name"]:
@@ -128,7 +144,7 @@ def published(info: BackboneInfo) -> dict[str, Tensor]:
     more = {"use_safetensors": True, "dtype": "float32", "output_loading_info": True}
     with quiet():
         model, report = load(library().AutoModel.from_pretrained, info.name, revision, **more)
-    body = Body(model, info.recipe["vocabulary"]["pad"], info.recipe["pooling"])
+    body = _body(info, model)
     missing = sorted(name for name in report["missing_keys"] if f"model.{name}" in body.state_dict())
     if missing:
         raise UserError(f"{info.label}: its file has no weights for {', '.join(missing[:4])}", "use weights: random")
