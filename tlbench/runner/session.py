@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import stat
 import threading
 import time
@@ -19,13 +18,12 @@ from unittest import mock
 
 from tlbench.core.errors import UserError
 from tlbench.core.resources import Resources
+from tlbench.runner.cluster_address import find_cluster
 
-_CONNECT_SECONDS = 5.0
 _IDLE_SECONDS = 10.0
 _LONGEST_FOLDER = 38  # bytes: a socket has 107, of which /ray/session_DATE_TIME_PID/sockets/plasma_store takes 68
 _SHORT_FOLDER = "/tmp/tlbench-{}"  # owner and rights are checked
 _POLL_SECONDS = 0.05
-_START_ONE = "start one with `ray start --head`, or leave --address out"
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray would print this among our results; the record of the cell or trial says what became of it.
@@ -50,12 +48,12 @@ class RaySession:
 
     Args:
         workspace: tlbench's folder, which keeps the token of a cluster of this machine's own.
-        address: A running cluster, or None for one of this machine's own.
+        address: A running cluster, or None or ``local`` for one of this machine's own.
     """
 
     def __init__(self, workspace: Path, address: str | None = None) -> None:
         self._workspace = workspace
-        self._address = address
+        self._address = None if address == "local" else address
         self._start_attempted = False
         self._free_at_start: dict[str, float] | None = None  # None before the start has succeeded
 
@@ -79,16 +77,15 @@ class RaySession:
         """
         if self._free_at_start is not None:
             return
-        if self._address is not None:
-            _refuse_silent_address(self._address)
         self._prepare_environment()
+        place = None if self._address is None else find_cluster(self._address)
         self._start_attempted = True
         with _kept_termination_handler():  # Ray reads its environment when it is imported, so not before
-            if self._address is None:
+            if place is None:
                 with _without_tracking():
                     _start_cluster()
             else:
-                _join_cluster(self._address)
+                _join_cluster(place)
         self._free_at_start = _free()
 
     def capacity(self, resources: Resources) -> int:
@@ -215,19 +212,8 @@ def _join_cluster(address: str) -> None:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
-        raise UserError(f"no Ray cluster at {address!r}: {first_line(error)}", _START_ONE) from error
-
-
-def _refuse_silent_address(address: str) -> None:
-    """Refuse an address where nothing listens: Ray would try for ten minutes before it says so."""
-    host, _, port = address.rpartition("/")[2].rpartition(":")
-    if not port.isdigit():
-        return  # "auto", or another name that Ray looks up at once
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"no Ray cluster at {address!r}: {reason}", _START_ONE) from error
+        hint = "is it the same version of Ray, and is this machine one of its own?"
+        raise UserError(f"the Ray cluster at {address} cannot be joined: {first_line(error)}", hint) from error
 
 
 @contextmanager
