@@ -322,7 +322,7 @@ def test_a_damaged_zip_is_named(tmp_path: Path, artifacts: Artifacts) -> None:
 def test_circles_of_links_end(tmp_path: Path, artifacts: Artifacts) -> None:
     root = fill(tmp_path / "birds", ["a", "b"])
     (root / "a" / "again").symlink_to(root)
-    assert "deeper than 6 levels" in refusal(artifacts, root)
+    assert "a/again is a link to a folder that it lies in" in refusal(artifacts, root)
 
 
 def test_a_linked_class_folder_is_followed(tmp_path: Path, artifacts: Artifacts) -> None:

@@ -16,8 +16,11 @@ def canonical(value: Any) -> str:
 
 
 def digest(value: Any, length: int = 16) -> str:
-    """Return the first ``length`` hexadecimal digits of the SHA-256 of a JSON-like value."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+    """Return the first ``length`` hexadecimal digits of the SHA-256 of a JSON-like value.
+
+    Names of files that are not UTF-8, of which Python keeps bytes as halves of characters, have one like all others.
+    """
+    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()[:length]
 
 
 def derive_seed(*parts: str | int) -> int:

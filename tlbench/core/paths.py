@@ -5,12 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from pathlib import Path
 
 from tlbench.core.errors import UserError
 
 _IMPOSSIBLE = {errno.ELOOP: "links that lead back to themselves", errno.ENAMETOOLONG: "a name that is too long"}
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
+_KINDS = {
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 _SHOWN = 200  # characters of a path in an error
 
 
@@ -45,6 +54,27 @@ def expand(text: str, base: Path | None = None) -> Path:
 def shortened(text: str) -> str:
     """Return a path as errors show it: without the middle of what is longer than a few lines."""
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]}...{text[-_SHOWN // 4 :]}"
+
+
+def kind_of_file(path: Path) -> str:
+    """Return what lies at a path, behind links: "a file", "a folder", "a named pipe" or the like; empty for nothing."""
+    try:
+        return _KINDS.get(stat.S_IFMT(path.stat().st_mode), "something that is no file")
+    except (OSError, ValueError):
+        return ""
+
+
+def readable(name: str) -> str:
+    r"""Return a path or name as it is shown and stored: bytes that are not UTF-8 as ``\xef``.
+
+    Python keeps such bytes as halves of characters, which nothing that is stored or printed can hold.
+    """
+    return name if name.isascii() else name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def is_utf8(name: str) -> bool:
+    """Return whether a path or name is UTF-8 on the disk."""
+    return readable(name) == name
 
 
 def _exists(path: Path, shown: str) -> bool:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import canonical, digest
-from tlbench.core.paths import expand
+from tlbench.core.paths import expand, readable
 from tlbench.core.validation import check
 from tlbench.data import decoded
 from tlbench.data.dataset import Dataset, with_origin
-from tlbench.data.source import JoinedSource, Member, Source, path_parameter
+from tlbench.data.source import HashedSource, JoinedSource, Member, Source, path_parameter
 from tlbench.data.source_files import LoadedSource, declaring, load_source, names, summaries
 from tlbench.store.artifacts import Artifacts
+
+T = TypeVar("T")
 
 __all__ = ["joined", "names", "open_dataset", "paired", "summaries", "validate"]
 
@@ -69,10 +72,30 @@ def open_dataset(name: str, params: dict[str, Any], artifacts: Artifacts, base: 
     opener = _Opener(source.constants.VERSION, artifacts)
     if source.constants.JOINS:
         return cast("JoinedSource", source.code).open(settings, opener)
-    code = cast("Source", source.code)
-    content = [settings.model_dump(mode="json"), code.signature(settings)]
-    dataset = opener.decode_once(_label(source.name, settings), content, lambda folder: code.decode(settings, folder))
+    dataset = _open_source(source, cast("Source", source.code), settings, opener)
     return with_origin(dataset, _data_path(settings) or source.name)
+
+
+def _open_source(source: LoadedSource, code: Source, settings: Settings, opener: _Opener) -> Dataset:
+    """Open a dataset that is decoded here, by what its files hold.
+
+    Raises:
+        UserError: The data are wrong, or change while they are read.
+    """
+    own, mark = settings.model_dump(mode="json"), code.signature(settings)
+
+    def unchanged(value: T) -> T:
+        """Return what was read of the files, unless they changed meanwhile."""
+        if code.signature(settings) != mark:
+            raise UserError(f"{_label(source.name, settings)}: its files changed while they were read", "run it again")
+        return value
+
+    content = mark
+    if isinstance(code, HashedSource):
+        content = opener.content_once([source.name, own, mark], lambda: unchanged(code.content(settings)))
+    return opener.decode_once(
+        _label(source.name, settings), [own, content], lambda folder: unchanged(code.decode(settings, folder))
+    )
 
 
 @dataclass(frozen=True)
@@ -84,6 +107,16 @@ class _Opener:
 
     def dataset(self, member: Member) -> Dataset:
         return open_dataset(member.name, member.params, self.artifacts)
+
+    def content_once(self, mark: Sequence[Any], read: Callable[[], Any]) -> Any:
+        """Return the content that belongs to a mark, read where this machine has not done so."""
+        name = "content.json"
+        folder = self.artifacts.get(
+            "contents",
+            digest([self.version, *mark], length=32),
+            lambda folder: (folder / name).write_text(canonical(read()), encoding="utf-8"),
+        )
+        return json.loads((folder / name).read_text(encoding="utf-8"))
 
     def decode_once(self, label: str, content: Sequence[Any], decode: Callable[[Path], decoded.Decoded]) -> Dataset:
         key = digest([label, self.version, *content, decoded.VERSION], length=32)
@@ -141,7 +174,7 @@ def _data_path(settings: Settings) -> str:
     for key, field in type(settings).model_fields.items():
         mark = path_parameter(field)
         if mark is not None and mark.is_data:
-            return Path(getattr(settings, key)).resolve().as_posix()
+            return readable(Path(getattr(settings, key)).resolve().as_posix())
     return ""
 
 
@@ -151,7 +184,7 @@ def _label(name: str, settings: Settings) -> str:
     for key, field in type(settings).model_fields.items():
         value, mark = getattr(settings, key), path_parameter(field)
         if mark is not None and mark.is_data:
-            shown.append(Path(value).stem)
+            shown.append(readable(Path(value).stem))
         elif mark is None and value != field.get_default(call_default_factory=True):
             inner = value if isinstance(value, dict) else {key: value}
             shown += [f"{k}={v if isinstance(v, str) else canonical(v)}" for k, v in inner.items()]

@@ -9,7 +9,8 @@ the functions that need them.
 A file takes one of three forms:
 
 * It *is* a source: it sets ``VERSION`` and defines ``Params``, ``signature`` and ``decode`` (:class:`Source`), and
-  ``check`` where pydantic cannot express what is wrong with parameters (:class:`CheckedSource`).
+  ``check`` where pydantic cannot express what is wrong with parameters (:class:`CheckedSource`), and ``content`` where
+  what tells that files have changed is another thing than what they hold (:class:`HashedSource`).
 * It holds *several* sources, as ``torchvision`` does for the classes of that library: it sets ``VERSION`` and defines
   ``sources()``, which returns a :class:`NamedSource` by each name (:class:`SeveralSources`).
 * It *joins* other datasets, as ``pair`` does: it sets ``VERSION`` and ``JOINS`` and defines ``Params``, in which the
@@ -55,7 +56,8 @@ class Source(Protocol):
         """Return what decides the content besides the parameters, as a JSON-like value.
 
         Called whenever the dataset is opened: a dataset is decoded again when the value has changed. For files it holds
-        their resolved path, sizes and times; for drawn images, the versions of the libraries that draw.
+        the hash of what they hold, or what :mod:`tlbench.data.file_marks` has; for drawn images, the versions of the
+        libraries that draw.
 
         Raises:
             UserError: A file is missing.
@@ -82,6 +84,21 @@ class CheckedSource(Source, Protocol):
 
         Raises:
             UserError: Quotes the parameter at fault, so that the message gets its line in the suite.
+        """
+
+
+@runtime_checkable
+class HashedSource(Source, Protocol):
+    """A source of files that are too many to be read whenever it is opened."""
+
+    def content(self, params: Any) -> Any:
+        """Return the hash of all that decides the content besides the parameters, as a JSON-like value.
+
+        Called where ``signature`` has a value that was not seen before. Files that were copied or touched have another
+        signature, but the same content, and are not decoded again.
+
+        Raises:
+            UserError: A file is missing or cannot be read.
         """
 
 

@@ -32,7 +32,7 @@ class Artifacts:
         """Say whether the artifact is there, complete."""
         return self.path(kind, key).is_dir()
 
-    def get(self, kind: str, key: str, build: Callable[[Path], None]) -> Path:
+    def get(self, kind: str, key: str, build: Callable[[Path], object]) -> Path:
         """Return the artifact's folder; when it is missing, call ``build(folder)`` to fill a new one.
 
         Several processes may ask at the same moment: one builds, the others wait for it.

@@ -23,7 +23,7 @@ from tlbench.core.hashing import canonical
 from tlbench.core.validation import check
 from tlbench.data.catalog import names, open_dataset, paired, summaries, validate
 from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, VAL, Dataset
-from tlbench.data.source import Source
+from tlbench.data.source import HashedSource, Source
 from tlbench.data.source_files import load_source
 from tlbench.store.artifacts import Artifacts
 
@@ -88,6 +88,10 @@ def check_source(name: str, params: Mapping[str, Any], folder: Path) -> Dataset:
         settings = source.params(**values)
         first, second = (canonical(source.code.signature(settings)) for _ in range(2))
         assert first == second, "the signature stays the same while the data do"
+        if isinstance(source.code, HashedSource):
+            assert canonical(source.code.content(settings)) == canonical(source.code.content(settings)), (
+                "content differs"
+            )
     dataset = open_dataset(name, values, Artifacts(folder / "first"))
     kept = {path: path.stat().st_mtime_ns for path in (folder / "first").rglob("*.npy")}
     open_dataset(name, values, Artifacts(folder / "first"))

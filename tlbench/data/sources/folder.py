@@ -15,7 +15,6 @@ from pydantic import Field
 
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError
-from tlbench.core.hashing import digest
 from tlbench.data.class_groups import choose_groups, deal_groups
 from tlbench.data.decoded import Decoded, canvas
 from tlbench.data.example_splits import divide
@@ -62,12 +61,16 @@ class Example:
 
 
 def signature(params: Params) -> Any:
-    """Return the path and the listing with sizes and times: any change of a file gives another value."""
+    """Return the path and the mark of the listing: any change of a file gives another value."""
     path = Path(params.path)
     with Tree(path) as tree:
-        listing = [[entry.name, entry.size, entry.stamp] for entry in tree.files]
-        folders = sorted("/".join(parts) for parts in tree.folders)
-    return [str(path.resolve()), digest([listing, folders], length=32)]
+        return [str(path.resolve()), tree.mark()]
+
+
+def content(params: Params) -> Any:
+    """Return the names and hashes of all files."""
+    with Tree(Path(params.path)) as tree:
+        return tree.content()
 
 
 def decode(params: Params, folder: Path) -> Decoded:

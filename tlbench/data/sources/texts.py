@@ -18,8 +18,10 @@ from pydantic import Field
 
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError, nearest
+from tlbench.core.paths import kind_of_file
 from tlbench.data.decoded import Decoded
 from tlbench.data.example_splits import divide
+from tlbench.data.file_marks import content_hash
 from tlbench.data.source import DataPath
 from tlbench.data.split_names import SPLITS, split_of
 
@@ -43,6 +45,7 @@ _USUAL = {  # what others call the columns
     "label": ("category", "target", "class", "sentiment", "intent", "topic", "labels", "tag", "y"),
 }
 _LONGEST_SHOWN = 60  # characters of a value in an error
+_WHERE = "path is relative to the suite file"
 _LONGEST = 2**31 - 1  # characters of a field; more than a C long holds is refused on some machines
 
 
@@ -81,10 +84,12 @@ def check(params: Params) -> None:
 
 
 def signature(params: Params) -> Any:
-    """Return path, size and time of the file."""
+    """Return the path and the hash of the file."""
     path = _file(params)
-    facts = path.stat()
-    return [str(path.resolve()), facts.st_size, facts.st_mtime_ns]
+    try:
+        return [str(path.resolve()), content_hash(path)]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def decode(params: Params, folder: Path) -> Decoded:
@@ -155,8 +160,9 @@ def _meant(name: str) -> str:
 
 def _file(params: Params) -> Path:
     path = Path(params.path)
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file", "path is relative to the suite file")
+    kind = kind_of_file(path)
+    if kind != "a file":
+        raise UserError(f"{path}: {f'is {kind}, not a file' if kind else 'there is no such file'}", _WHERE)
     return path
 
 
