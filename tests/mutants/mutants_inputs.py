@@ -5,6 +5,7 @@ from __future__ import annotations
 from mutant import Mutant
 
 DISK = "tests/store/test_disk_space.py"
+CHANGED, NAMES = "tests/data/test_changed_data.py", "tests/data/test_file_names.py"
 
 MUTANTS = [
     Mutant(
@@ -55,5 +56,96 @@ MUTANTS = [
         "raise OSError(error.errno, error.strerror, str(path)) from error",
         "raise",
         f"{DISK}::test_an_error_while_writing_names_the_file",
+    ),
+    Mutant(
+        "content: times of change are not looked at",
+        "tlbench.data.file_marks:stamp",
+        "facts.st_ctime_ns, facts.st_ino",
+        "0, 0",
+        f"{CHANGED}::test_a_file_written_over_in_place_is_noticed",
+    ),
+    Mutant(
+        "content: a table is known by its size",
+        "tlbench.data.sources.texts:signature",
+        "content_hash(path)",
+        "path.stat().st_size",
+        f"{CHANGED}::test_other_content_of_the_same_names_sizes_and_times_is_noticed",
+    ),
+    Mutant(
+        "content: nothing is sampled",
+        "tlbench.data.file_marks:sample",
+        "seen.update(os.pread(stream.fileno(), _PIECE, place))",
+        "",
+        f"{CHANGED}::test_content_is_noticed_where_a_file_system_keeps_no_times_of_change",
+    ),
+    Mutant(
+        "content: the middle of a large file is not sampled",
+        "tlbench.data.file_marks:sample",
+        "max(2, _SAMPLES // len(files))",
+        "2",
+        f"{CHANGED}::test_a_sample_has_pieces_of_all_of_a_few_files_and_of_some_of_many",
+    ),
+    Mutant(
+        "content: copies are decoded again",
+        "tlbench.data.catalog:_open_source",
+        "isinstance(code, HashedSource)",
+        "False",
+        f"{CHANGED}::test_copied_and_touched_files_are_read_but_not_decoded_again",
+    ),
+    Mutant(
+        "content: all is read at every opening",
+        "tlbench.data.catalog:_open_source",
+        "opener.content_once([source.name, own, mark], lambda: unchanged(code.content(settings)))",
+        "code.content(settings)",
+        f"{CHANGED}::test_unchanged_files_are_not_read_a_second_time",
+    ),
+    Mutant(
+        "content: files may change while they are read",
+        "tlbench.data.catalog:_open_source.unchanged",
+        "code.signature(settings) != mark",
+        "False",
+        f"{CHANGED}::test_files_that_change_while_they_are_read_are_refused",
+    ),
+    Mutant(
+        "content: names alone decide",
+        "tlbench.data.file_tree:Tree.content",
+        "hashlib.sha256(self.read(entry)).hexdigest()",
+        "entry.size",
+        f"{CHANGED}::test_other_content_of_the_same_names_sizes_and_times_is_noticed",
+    ),
+    Mutant(
+        "content: strays that come later are not noted",
+        "tlbench.data.file_tree:Tree._names",
+        "list(self.notes())",
+        "[]",
+        f"{CHANGED}::test_strays_that_come_later_are_noted",
+    ),
+    Mutant(
+        "names: bytes that are not UTF-8 stay halves of characters",
+        "tlbench.core.paths:readable",
+        'name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")',
+        "name",
+        f"{NAMES}::test_a_class_with_such_a_name_is_readable_and_noted",
+    ),
+    Mutant(
+        "names: two folders become one class",
+        "tlbench.data.file_tree:Tree.__init__",
+        "self._refuse_two_of_one()",
+        "",
+        f"{NAMES}::test_two_folders_are_never_taken_for_one",
+    ),
+    Mutant(
+        "names: halves of characters have no hash",
+        "tlbench.core.hashing:digest",
+        'encode("utf-8", "surrogatepass")',
+        "encode()",
+        f"{NAMES}::test_names_are_shown_with_the_numbers_of_their_bytes",
+    ),
+    Mutant(
+        "names: a link leads to a path that is not UTF-8",
+        "tlbench.data.catalog:_with_absolute_paths",
+        "check_utf8((base / expand(value, base)).resolve())",
+        "(base / expand(value, base)).resolve()",
+        f"{NAMES}::test_paths_of_suites_data_and_workspaces_are_refused_with_their_name",
     ),
 ]

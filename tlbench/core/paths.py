@@ -31,13 +31,14 @@ def expand(text: str, base: Path | None = None) -> Path:
         base: The folder that a relative path starts from, else the current one.
 
     Raises:
-        UserError: The path is empty, names an unknown user or a variable that is not set, or cannot be opened whatever
-            lies there: a loop of links, a name that is too long, a character that no path has.
+        UserError: The path is empty or not UTF-8, names an unknown user or a variable that is not set, or cannot be
+            opened whatever lies there: a loop of links, a name that is too long, a character that no path has.
     """
-    shown = shortened(text)
+    shown = shortened(readable(text))
     if not text.strip():
         raise UserError("a path is empty", "write the path, or . for the folder itself")
     base = Path() if base is None else base
+    check_utf8(base / text)
     if _exists(base / text, shown):
         return Path(text)
     changed = os.path.expanduser(os.path.expandvars(text))  # noqa: PTH111  # Path's own raises for unknown users
@@ -47,8 +48,23 @@ def expand(text: str, base: Path | None = None) -> Path:
     for braced, plain in _VARIABLE.findall(text):
         if (braced or plain) not in os.environ:
             raise UserError(f"{shown}: the variable {braced or plain} is not set", "set it, or write the whole path")
-    _exists(base / changed, shown)
+    _exists(check_utf8(base / changed), shown)
     return Path(changed)
+
+
+def check_utf8(path: Path) -> Path:
+    """Return a path that results may be named by.
+
+    Raises:
+        UserError: It is not UTF-8: records, MLflow and Ray cannot hold it.
+    """
+    whole = str(path.absolute())
+    if not is_utf8(whole):
+        raise UserError(
+            f"{readable(whole)}: the path is not UTF-8",
+            "rename the file or folder; below a folder of data, names may be so",
+        )
+    return path
 
 
 def shortened(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import canonical, digest
-from tlbench.core.paths import expand, readable
+from tlbench.core.paths import check_utf8, expand
 from tlbench.core.validation import check
 from tlbench.data import decoded
 from tlbench.data.dataset import Dataset, with_origin
@@ -163,7 +163,7 @@ def _with_absolute_paths(source: LoadedSource, values: dict[str, Any], base: Pat
             }
         elif (mark := path_parameter(field)) is not None and isinstance(value, str) and (value or mark.is_data):
             try:
-                absolute[key] = str((base / expand(value, base)).resolve())
+                absolute[key] = str(check_utf8((base / expand(value, base)).resolve()))
             except UserError as error:
                 raise UserError(f"{key}: {error.message}", error.hint) from error
     return absolute
@@ -174,7 +174,7 @@ def _data_path(settings: Settings) -> str:
     for key, field in type(settings).model_fields.items():
         mark = path_parameter(field)
         if mark is not None and mark.is_data:
-            return readable(Path(getattr(settings, key)).resolve().as_posix())
+            return Path(getattr(settings, key)).resolve().as_posix()
     return ""
 
 
@@ -184,7 +184,7 @@ def _label(name: str, settings: Settings) -> str:
     for key, field in type(settings).model_fields.items():
         value, mark = getattr(settings, key), path_parameter(field)
         if mark is not None and mark.is_data:
-            shown.append(readable(Path(value).stem))
+            shown.append(Path(value).stem)
         elif mark is None and value != field.get_default(call_default_factory=True):
             inner = value if isinstance(value, dict) else {key: value}
             shown += [f"{k}={v if isinstance(v, str) else canonical(v)}" for k, v in inner.items()]
