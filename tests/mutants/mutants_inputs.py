@@ -129,16 +129,16 @@ MUTANTS = [
     ),
     Mutant(
         "names: two folders become one class",
-        "tlbench.data.file_tree:Tree.__init__",
-        "self._refuse_two_of_one()",
-        "",
+        "tlbench.data.file_tree:Tree._read_as_one",
+        'is_utf8(name) != is_utf8(self._raw.get(here, ""))',
+        "False",
         f"{NAMES}::test_two_folders_are_never_taken_for_one",
     ),
     Mutant(
         "names: halves of characters have no hash",
         "tlbench.core.hashing:digest",
-        'encode("utf-8", "surrogatepass")',
-        "encode()",
+        'canonical(value).encode("utf-8", "surrogatepass")',
+        "canonical(value).encode()",
         f"{NAMES}::test_names_are_shown_with_the_numbers_of_their_bytes",
     ),
     Mutant(
