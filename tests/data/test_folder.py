@@ -231,12 +231,13 @@ def test_files_out_of_place_are_named(tmp_path: Path, artifacts: Artifacts) -> N
     assert "there are no images" in refusal(artifacts, tmp_path / "empty")
 
 
-def test_unequal_sizes_ask_for_one_and_are_scaled_to_it(tmp_path: Path, artifacts: Artifacts) -> None:
+def test_unequal_sizes_are_kept_unless_one_is_asked_for(tmp_path: Path, artifacts: Artifacts) -> None:
     root = fill(tmp_path / "birds", ["a", "b"])
     picture(1, size=(40, 20)).save(root / "a" / "wide.png")
-    text = refusal(artifacts, root)
+    text = refusal(artifacts, root, rotations=True)
     assert "6x5, 40x20" in text
     assert "image_size" in text
+    assert opened(artifacts, root).info.shape == (3, 0, 0)
     assert opened(artifacts, root, image_size=8).x.shape == (11, 3, 8, 8)
 
 

@@ -22,6 +22,7 @@ from PIL import Image
 from tlbench.core.errors import UserError
 from tlbench.data.catalog import open_dataset
 from tlbench.data.dataset import TEST, TRAIN, VAL, Dataset
+from tlbench.data.mixed_images import MixedImages
 from tlbench.data.torchvision_classes import dataset_classes
 from tlbench.store.artifacts import Artifacts
 
@@ -188,8 +189,13 @@ def test_textures_with_three_splits_and_unequal_sizes(tmp_path: Path) -> None:
                 Image.new("RGB", size, (80 * place, 100, 20)).save(file)
                 lines.append(f"{name}/{file.name}")
         (base / "labels" / f"{part}1.txt").write_text("\n".join(lines))
+    own = opened(tmp_path, "DTD")
+    assert isinstance(own.x, MixedImages)
+    assert {image.shape for image in own.x} == {(3, 40, 30), (3, 40, 34), (3, 40, 38)}
+    assert abs(own.x[-1][0].astype(int) - 160).max() < 6
+    assert any("differ in size, from 30x40 to 38x40" in note for note in own.info.warnings)
     with pytest.raises(UserError, match="30x40, 34x40") as caught:
-        opened(tmp_path, "DTD")
+        opened(tmp_path, "DTD", rotations=True)
     assert "image_size" in caught.value.hint
     dataset = opened(tmp_path, "DTD", image_size=16)
     assert dataset.info.counts == {"train": (2, 2), "val": (2, 2), "test": (2, 2)}

@@ -14,12 +14,14 @@ from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice
 from tlbench.core.class_splits import deal_classes
 from tlbench.data.dataset import SOURCE, SOURCE_VAL, TRAIN, VAL
 from tlbench.data.duplicates import CopyIndex, copy_index, find_copies
+from tlbench.data.mixed_images import MixedImages, thumbnails
 from tlbench.worker.pretrain import corpus
 from tlbench.worker.worker_resources import TextResources
 
 Rows = NDArray[np.int64]
 
 _PAIRS = 5  # that are shown of a comparison
+_THUMBNAIL = 64  # pixels of a side of images of several sizes, as they are compared
 _LETTERS = 120  # that are shown of a text
 
 
@@ -117,7 +119,8 @@ class OverlapSearch:
     def _prepare(self, choice: DatasetChoice) -> CopyIndex:
         key = choice.info.fingerprint
         if key not in self._prepared:
-            self._prepared[key] = copy_index(self.resources.dataset(choice).x)
+            x = self.resources.dataset(choice).x
+            self._prepared[key] = copy_index(thumbnails(x, _THUMBNAIL) if isinstance(x, MixedImages) else x)
         return self._prepared[key]
 
     def _classes(self, choice: DatasetChoice, rows: Rows) -> NDArray[np.object_]:
@@ -125,7 +128,7 @@ class OverlapSearch:
 
     def _text(self, choice: DatasetChoice, row: int) -> str:
         x = self.resources.dataset(choice).x
-        return "" if isinstance(x, np.ndarray) else str(x[row])[:_LETTERS]
+        return "" if isinstance(x, np.ndarray | MixedImages) else str(x[row])[:_LETTERS]
 
 
 def unknown_corpora(cells: Iterable[Cell]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.core.info import DatasetInfo, TaskInfo
+from tlbench.data.mixed_images import MixedImages
 
 TRAIN, VAL, TEST = 0, 1, 2
 SOURCE, SOURCE_VAL = 3, 4
@@ -22,19 +23,20 @@ class Dataset:
 
     Attributes:
         info: Facts.
-        x: ``uint8`` images (N, C, H, W), or a sequence of N texts, or their token ids, ``int32`` (N, L).
+        x: ``uint8`` images (N, C, H, W), or N images of several sizes, or a sequence of N texts, or their token ids,
+            ``int32`` (N, L).
         y: ``int64`` labels (N,).
         part: ``uint8`` (N,): TRAIN, VAL or TEST, the example split of the source (or a seeded one); in a pair of
             domains also SOURCE and SOURCE_VAL.
         domain: ``int64`` (N,) domain of each example, all zero when there is one domain.
-        tokens: Names how texts became token ids; empty where they did not.
+        tokens: Names how texts became token ids, or images of several sizes squares; empty where they did not.
         group: ``int64`` (N,) group of each example, where those of one resemble each other (texts of one file); None
             where there are no groups.
         notes: What a record of results on it must say.
     """
 
     info: DatasetInfo
-    x: NDArray[np.uint8] | NDArray[np.int32] | Sequence[str]
+    x: NDArray[np.uint8] | NDArray[np.int32] | MixedImages | Sequence[str]
     y: NDArray[np.int64]
     part: NDArray[np.uint8]
     domain: NDArray[np.int64]
@@ -119,5 +121,5 @@ def take(dataset: Dataset, rows: NDArray[np.int64], labels: NDArray[np.int64] | 
     return Split(lambda: _copy(dataset.x, rows), labels, rows)
 
 
-def _copy(x: NDArray[Any] | Sequence[str], rows: NDArray[np.int64]) -> Any:
+def _copy(x: NDArray[Any] | Sequence[Any], rows: NDArray[np.int64]) -> Any:
     return np.ascontiguousarray(x[rows]) if isinstance(x, np.ndarray) else [x[int(row)] for row in rows]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tlbench.core.hashing import canonical
 from tlbench.core.info import DatasetInfo
 from tlbench.data.dataset import TEST, TRAIN, VAL, Dataset
+from tlbench.data.mixed_images import MixedImages
 from tlbench.store.array_files import create_array, write_array
 
 VERSION = 1
@@ -27,7 +28,7 @@ class Decoded:
     """The content of a dataset, whatever it was read from.
 
     Attributes:
-        x: ``uint8`` images (N, C, H, W), possibly a :func:`canvas`, or N texts.
+        x: ``uint8`` images (N, C, H, W), possibly a :func:`canvas`, or N images of several sizes, or N texts.
         y: Labels (N,).
         part: TRAIN, VAL or TEST of each example (N,).
         classes: Class names; the label is the position.
@@ -40,7 +41,7 @@ class Decoded:
         group: Group of each example (N,), where those of one resemble each other; None where there are no groups.
     """
 
-    x: NDArray[np.uint8] | Sequence[str]
+    x: NDArray[np.uint8] | MixedImages | Sequence[str]
     y: NDArray[np.int64]
     part: NDArray[np.uint8]
     classes: tuple[str, ...]
@@ -101,11 +102,16 @@ def save(decoded: Decoded, name: str, folder: Path) -> None:
         x.flush()
     elif isinstance(x, np.ndarray):
         write_array(folder / "x.npy", x)
+    elif isinstance(x, MixedImages):
+        if not isinstance(x.pixels, np.memmap):
+            write_array(folder / "x.npy", x.pixels)
+        write_array(folder / "sizes.npy", x.sizes)
     else:
         blob, offsets = _pack(x)
         write_array(folder / "x.npy", blob)
         write_array(folder / "offsets.npy", offsets)
-    shape = tuple(int(side) for side in x.shape[1:]) if isinstance(x, np.ndarray) else ()
+    shape: tuple[int, ...] = (x.channels, 0, 0) if isinstance(x, MixedImages) else ()
+    shape = tuple(int(side) for side in x.shape[1:]) if isinstance(x, np.ndarray) else shape
     domain = np.zeros(len(decoded.y), np.int64) if decoded.domain is None else decoded.domain
     write_array(folder / "y.npy", decoded.y.astype(np.int64))
     write_array(folder / "part.npy", decoded.part.astype(np.uint8))
@@ -123,8 +129,10 @@ def save(decoded: Decoded, name: str, folder: Path) -> None:
         domains=decoded.domains,
         warnings=decoded.warnings,
         target=decoded.target,
+        usual_side=x.usual_side if isinstance(x, MixedImages) else 0,
     )
-    (folder / "info.json").write_text(json.dumps(asdict(info), ensure_ascii=False, indent=1), encoding="utf-8")
+    facts = {key: value for key, value in asdict(info).items() if key != "usual_side" or value}
+    (folder / "info.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def load(folder: Path) -> Dataset:
@@ -133,7 +141,7 @@ def load(folder: Path) -> Dataset:
     x, y, part, domain = (_open(folder / f"{name}.npy") for name in ("x", "y", "part", "domain"))
     return Dataset(
         info=info,
-        x=x if info.modality == "image" else Texts(x, _open(folder / "offsets.npy")),
+        x=_inputs(x, info, folder),
         y=y,
         part=part,
         domain=domain,
@@ -141,9 +149,18 @@ def load(folder: Path) -> Dataset:
     )
 
 
+def _inputs(x: NDArray[Any], info: DatasetInfo, folder: Path) -> NDArray[Any] | MixedImages | Texts:
+    if info.modality == "text":
+        return Texts(x, _open(folder / "offsets.npy"))
+    return x if all(info.shape) else MixedImages(x, _open(folder / "sizes.npy"), info.shape[0])
+
+
 def fingerprint(decoded: Decoded) -> str:
     """Return the hash of everything that a protocol could see of a dataset: of its content, never of where it is."""
-    shape = decoded.x.shape if isinstance(decoded.x, np.ndarray) else (len(decoded.x),)
+    x = decoded.x
+    shape = x.shape if isinstance(x, np.ndarray) else (len(x),)
+    if isinstance(x, MixedImages):
+        shape = (len(x), x.channels, 0, 0)
     facts = {
         "shape": shape,
         "classes": decoded.classes,
@@ -160,7 +177,11 @@ def fingerprint(decoded: Decoded) -> str:
     return content.hexdigest()[:32]
 
 
-def _pieces(x: NDArray[np.uint8] | Sequence[str]) -> Iterator[bytes]:
+def _pieces(x: NDArray[np.uint8] | MixedImages | Sequence[str]) -> Iterator[bytes]:
+    if isinstance(x, MixedImages):
+        yield x.sizes.astype("<i8").tobytes()
+        yield from (np.ascontiguousarray(image).tobytes() for image in x)
+        return
     if not isinstance(x, np.ndarray):
         blob, offsets = _pack(x)
         yield offsets.astype("<i8").tobytes()

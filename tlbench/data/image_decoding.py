@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.core.errors import UserError
+from tlbench.data.mixed_images import LONGEST_SHORT_SIDE, MixedImages, bounded, to_pixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,7 +41,7 @@ def read_image(data: bytes, name: str, channels: int, size: int | None) -> NDArr
         data: The file.
         name: Its name, for messages.
         channels: 1 (grey) or 3 (colour).
-        size: Side of the square to bring it to, see :func:`fit`; None keeps its size.
+        size: Side of the square to bring it to, see :func:`fit`; None keeps its size, up to a bound.
 
     Raises:
         UserError: It is no image, damaged, too large, or of a kind that has no 8-bit meaning.
@@ -53,13 +54,14 @@ def read_image(data: bytes, name: str, channels: int, size: int | None) -> NDArr
 def fit(image: Image, name: str, channels: int, size: int | None) -> NDArray[np.uint8]:
     """Return pixels (channels, height, width) of an opened image.
 
-    A size scales the shorter side to it, smoothed, and cuts the middle square. What is transparent becomes white.
+    A size scales the shorter side to it, smoothed, and cuts the middle square. Without one, an image with a shorter
+    side of more than 512 pixels is scaled down to that, whole. What is transparent becomes white.
 
     Args:
         image: Any image.
         name: Its name, for messages.
         channels: 1 (grey) or 3 (colour).
-        size: Side of the square; None keeps the size.
+        size: Side of the square; None keeps the size, up to the bound.
 
     Raises:
         UserError: The image's kind has no 8-bit meaning.
@@ -77,8 +79,9 @@ def fit(image: Image, name: str, channels: int, size: int | None) -> NDArray[np.
     image = image.convert("L" if channels == 1 else "RGB")
     if size is not None and image.size != (size, size):
         image = ImageOps.fit(image, (size, size), Images.Resampling.BICUBIC)
-    pixels = np.asarray(image)
-    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    elif size is None and (most := bounded(image.height, image.width)) != (image.height, image.width):
+        image = image.resize(most[::-1], Images.Resampling.BICUBIC)
+    return to_pixels(image)
 
 
 def _orientation(image: Image) -> int:
@@ -105,6 +108,18 @@ def _upright(image: Image) -> Image:
     }
     turn = turns.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
+
+
+def mixed_note(images: MixedImages) -> str:
+    """Return what a reader must know of images of several sizes, as they are kept."""
+    smallest, largest = (images.sizes[at(images.sizes.prod(1))] for at in (np.argmin, np.argmax))
+    (h0, w0), (h1, w1) = smallest.tolist(), largest.tolist()
+    at_bound = images.sizes.min(1).max() == LONGEST_SHORT_SIDE
+    bound = f", larger ones scaled down to a shorter side of {LONGEST_SHORT_SIDE} pixels" if at_bound else ""
+    return (
+        f"images differ in size, from {w0}x{h0} to {w1}x{h1}; they are kept so ({images.pixels.nbytes / 1e6:.0f} MB"
+        f"{bound}), and each network reads the middle square of each, scaled as its own evaluation does"
+    )
 
 
 def sizes_differ(where: str, sizes: Sequence[tuple[int, int]]) -> UserError:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def tokenize(dataset: Dataset, tokenizer: str, length: int, pad: int, artifacts:
     key = digest([VERSION, tokenizer, dataset.info.fingerprint, length, pad], length=32)
 
     def build(folder: Path) -> None:
-        encoded = encode(tokenizer, dataset.x, length, pad)
+        encoded = encode(tokenizer, cast("Sequence[str]", dataset.x), length, pad)
         write_array(folder / "x.npy", encoded.ids)
         (folder / _CUT).write_text(json.dumps(encoded.cut))
 

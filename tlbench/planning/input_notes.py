@@ -20,7 +20,7 @@ def input_notes(cells: Iterable[Cell]) -> tuple[str, ...]:
     Args:
         cells: The cells.
     """
-    pairs = {(cell.backbone.key, cell.dataset.info.fingerprint): cell for cell in cells if cell.backbone.info.made_for}
+    pairs = {(cell.backbone.key, cell.dataset.info.fingerprint): cell for cell in cells}
     notes: dict[str, None] = {}
     for cell in pairs.values():
         notes |= dict.fromkeys(_notes(cell.backbone.info, cell.dataset.info))
@@ -28,7 +28,15 @@ def input_notes(cells: Iterable[Cell]) -> tuple[str, ...]:
 
 
 def _notes(backbone: BackboneInfo, dataset: DatasetInfo) -> Iterator[str]:
+    if backbone.modality != "image" or dataset.modality != "image":
+        return
     how, made_for = framing(backbone.recipe), backbone.made_for
+    if dataset.usual_side:
+        count = sum(sum(counts) for counts in dataset.counts.values())
+        space = count * dataset.shape[0] * how.resize**2 / 1e6
+        yield f"{backbone.label} reads {dataset.name} from squares of {how.resize} pixels, {space:.0f} MB on disk"
+    if not made_for:
+        return
     if not 1 / _FAR <= how.image_size / made_for <= _FAR:
         yield f"{backbone.label} reads images of {how.image_size} pixels, but its weights were made for {made_for}"
     side = dataset.short_side

@@ -23,6 +23,7 @@ from tlbench.core.hashing import canonical
 from tlbench.core.validation import check
 from tlbench.data.catalog import names, open_dataset, paired, summaries, validate
 from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, VAL, Dataset
+from tlbench.data.mixed_images import MixedImages
 from tlbench.data.source import HashedSource, Source
 from tlbench.data.source_files import load_source
 from tlbench.store.artifacts import Artifacts
@@ -119,7 +120,11 @@ def check_dataset(dataset: Dataset, *, is_pair: bool = False) -> None:
     assert _within(dataset.domain, max(1, len(info.domains))), "domains are positions among their names"
     assert dataset.group is None or len(dataset.group) == count
     assert info.origin, "the origin is known, by which labels that two datasets share are found"
-    if info.modality == "image":
+    if isinstance(dataset.x, MixedImages):
+        assert info.shape == (dataset.x.channels, 0, 0)
+        assert info.usual_side == dataset.x.usual_side
+        assert len({tuple(size) for size in dataset.x.sizes.tolist()}) > 1, "images of one size are an array"
+    elif info.modality == "image":
         assert isinstance(dataset.x, np.ndarray)
         assert dataset.x.dtype == np.uint8
         assert dataset.x.shape == (count, *info.shape)

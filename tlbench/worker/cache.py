@@ -13,6 +13,7 @@ from torch import nn
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.backbones.catalog import build
+from tlbench.backbones.image_recipe import framing
 from tlbench.backbones.weights_metadata import read_tokenizer
 from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice
 from tlbench.core.config import Precision
@@ -21,6 +22,8 @@ from tlbench.core.errors import UserError
 from tlbench.core.hashing import digest, sha256
 from tlbench.data.catalog import open_dataset
 from tlbench.data.dataset import Dataset
+from tlbench.data.framed import frame
+from tlbench.data.mixed_images import MixedImages
 from tlbench.store.artifacts import Artifacts
 from tlbench.training.frozen_features import FrozenFeatures
 from tlbench.training.process_group import SINGLE_PROCESS, ProcessGroup
@@ -102,7 +105,7 @@ class WorkerCache:
         return self._cached(self._tokenizers, key, lambda: tokenizer_for(backbone, dataset, episodic, self))
 
     def read(self, dataset: DatasetChoice, backbone: BackboneChoice, *, episodic: bool = False) -> Dataset:
-        """Return a dataset as a backbone reads it: images as they are, texts as token ids.
+        """Return a dataset as a backbone reads it: texts as token ids, images of several sizes as squares.
 
         Args:
             dataset: The dataset.
@@ -114,7 +117,7 @@ class WorkerCache:
         """
         tokenizer = self.tokenizer(backbone, dataset, episodic=episodic)
         if tokenizer is None:
-            return self.dataset(dataset)
+            return self._framed(self.dataset(dataset), backbone)
         key = digest([backbone.artifact, dataset.info.fingerprint, episodic])
         return self._cached(
             self._token_ids, key, lambda: read_texts(self.dataset(dataset), backbone, tokenizer, self.artifacts)
@@ -158,6 +161,8 @@ class WorkerCache:
     def read_by_teacher(self, student: Cell) -> Dataset:
         """Return a cell's dataset as its teacher reads it: texts with the tokeniser in the teacher's weights file.
 
+        A teacher sees the images that its student sees.
+
         Raises:
             ValueError: The cell's method has no teacher.
         """
@@ -166,7 +171,7 @@ class WorkerCache:
         assert cell is not None
         dataset = self.dataset(cell.dataset)
         if cell.backbone.info.modality != "text":
-            return dataset
+            return self._framed(dataset, student.backbone)
 
         def read() -> Dataset:
             tokenizer = read_tokenizer(weights_file(self.artifacts, ArtifactName(TEACHERS, key)))
@@ -179,6 +184,13 @@ class WorkerCache:
         if choice.pretrain is None:
             raise ValueError(f"{choice.info.label} is not pre-trained by tlbench")
         return pretrained_weights(choice.pretrain, choice.artifact, self)
+
+    def _framed(self, dataset: Dataset, backbone: BackboneChoice) -> Dataset:
+        if not isinstance(dataset.x, MixedImages):
+            return dataset
+        recipe = backbone.info.recipe
+        fill = tuple(round(255 * shade) for shade in recipe["mean"])
+        return frame(dataset, framing(recipe), fill, self.artifacts)
 
     def _build(self, choice: BackboneChoice, seed: int) -> Backbone:
         weights: Path | None = None

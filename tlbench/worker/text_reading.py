@@ -117,7 +117,7 @@ def _trained(info: BackboneInfo, target: DatasetChoice, episodic: bool, resource
 
     def build(folder: Path) -> None:
         dataset = resources.dataset(target)
-        texts = [dataset.x[int(row)] for row in training_rows(dataset, classes)]
+        texts = [str(dataset.x[int(row)]) for row in training_rows(dataset, classes)]
         (folder / _FILE).write_text(training.train(texts, design), encoding="utf-8")
 
     return (resources.artifacts.get(TOKENIZERS, key, build) / _FILE).read_text(encoding="utf-8")

@@ -66,7 +66,7 @@ class WorkerResources(BuildResources, TextResources, Protocol):
         """Return the tokeniser, as JSON, with which a backbone reads a dataset; None unless it reads text."""
 
     def read(self, dataset: DatasetChoice, backbone: BackboneChoice, *, episodic: bool = False) -> Dataset:
-        """Return a dataset as a backbone reads it: images as they are, texts as token ids."""
+        """Return a dataset as a backbone reads it: texts as token ids, images of several sizes as squares."""
 
     def backbone(self, choice: BackboneChoice, seed: int) -> Backbone:
         """Return the one shared instance of a backbone, which must not be changed."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from tlbench.core.config import Settings
@@ -19,7 +20,8 @@ from tlbench.data.class_groups import choose_groups, deal_groups
 from tlbench.data.decoded import Decoded, canvas
 from tlbench.data.example_splits import divide
 from tlbench.data.file_tree import Entry, Tree
-from tlbench.data.image_decoding import read_header, read_image, sizes_differ
+from tlbench.data.image_decoding import mixed_note, read_header, read_image, sizes_differ
+from tlbench.data.mixed_images import MixedImages, bounded
 from tlbench.data.rotated_classes import TURNS, with_rotations
 from tlbench.data.source import DataPath
 from tlbench.data.split_folders import are_splits, leave_out_unlabeled, refuse_inner
@@ -39,7 +41,9 @@ class Params(Settings):
     layout: Literal["auto", "classes", "domains", "groups"] = Field(
         "auto", description="classes: class/img; domains: domain/class/img; groups: group/class/img"
     )
-    image_size: int | None = Field(None, ge=4, le=1024, description="side to scale to; by default the images' own")
+    image_size: int | None = Field(
+        None, ge=4, le=1024, description="side of the squares to bring images to; by default they keep their size"
+    )
     invert: bool = Field(False, description="dark strokes on white become bright ones on black")
     rotations: bool = Field(False, description="each class turned by 90, 180 and 270 degrees is a class of its own")
     test_groups: Annotated[int, Field(ge=1)] | tuple[str, ...] | None = Field(
@@ -76,31 +80,37 @@ def content(params: Params) -> Any:
 def decode(params: Params, folder: Path) -> Decoded:
     """Return the images, in the order of their paths.
 
-    They are grey (one channel) if every file is, else colour. A file that is no image, a damaged one and a class
+    They keep their sizes, up to a bound, unless one is asked for. They are grey (one channel) if every file is, else
+    colour. A file that is no image, a damaged one and a class
     folder without images are errors; hidden files are passed over.
     """
     with Tree(Path(params.path)) as tree:
         layout, examples, notes = arrange(tree, params.layout)
         headers = _each(lambda example: read_header(tree.read(example.entry), _full(tree, example)), examples)
-        sizes = [size for size, _ in headers]
-        if params.image_size is None and len(set(sizes)) > 1:
+        square = None if params.image_size is None else (params.image_size, params.image_size)
+        sizes = [square or bounded(*size) for size, _ in headers]
+        if params.rotations and len(set(sizes)) > 1:
             raise sizes_differ(str(tree.path), sizes)
-        height, width = (params.image_size,) * 2 if params.image_size else sizes[0]
         channels = 1 if all(grey for _, grey in headers) else 3
-        x = canvas(folder, (TURNS if params.rotations else 1) * len(examples), (channels, height, width))
+        x: NDArray[np.uint8] | MixedImages
+        if len(set(sizes)) > 1:
+            x = MixedImages.create(folder, sizes, channels)
+            notes = (*notes, mixed_note(x))
+        else:
+            x = canvas(folder, (TURNS if params.rotations else 1) * len(examples), (channels, *sizes[0]))
         decoded = _label(x, layout, examples, params)
         decoded = replace(decoded, warnings=notes + decoded.warnings)
 
         def write(row: int) -> None:
-            example = examples[row]
+            example, (height, width) = examples[row], sizes[row]
             pixels = read_image(tree.read(example.entry), _full(tree, example), channels, params.image_size)
-            if pixels.shape != x.shape[1:]:
+            if pixels.shape[1:] != (height, width):
                 raise UserError(
                     f"{_full(tree, example)} has another size than its header says: "
                     f"{pixels.shape[2]}x{pixels.shape[1]}, not {width}x{height}",
                     "save it anew",
                 )
-            x[row] = 255 - pixels if params.invert else pixels
+            x[row][:] = 255 - pixels if params.invert else pixels
 
         _each(write, range(len(examples)))
         return with_rotations(decoded, params.path) if params.rotations else decoded

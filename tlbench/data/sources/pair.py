@@ -23,6 +23,8 @@ from tlbench.core.info import DatasetInfo
 from tlbench.core.label_provenance import labels_shared, within
 from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, Dataset, with_origin
 from tlbench.data.decoded import Decoded, canvas
+from tlbench.data.image_decoding import fit
+from tlbench.data.mixed_images import MixedImages, to_image
 from tlbench.data.source import Member, Opener
 
 VERSION = 2
@@ -133,7 +135,7 @@ def join(source: Dataset, target: Dataset, params: Params, folder: Path) -> Deco
             f"the target {names[1]} has only one training example", "a distribution needs two or more: give it more"
         )
     warnings = [f"{side.info.name}: {text}" for side in (source, target) for text in side.info.warnings]
-    if source.info.shape != target.info.shape:
+    if source.info.shape != target.info.shape and all(target.info.shape):
         shapes = ("x".join(map(str, side.info.shape)) for side in (source, target))
         warnings.append("images of the source were brought from {} to {}".format(*shapes))
     for name, number in (("training", TRAIN), ("test", TEST)):
@@ -250,34 +252,34 @@ def _refuse_unlearnable(name: str, labels: Rows, classes: Sequence[str]) -> None
 
 def _join_inputs(
     source: Dataset, ours: Rows, target: Dataset, theirs: Rows, folder: Path
-) -> NDArray[np.uint8] | list[str]:
-    """Return texts, or images in the target's shape: the source's first."""
+) -> NDArray[np.uint8] | MixedImages | list[str]:
+    """Return texts, or images in the target's shape: the source's first. Images of several sizes keep theirs."""
     sides = ((source, ours), (target, theirs))
     if target.info.modality == "text":
         return [str(side.x[row]) for side, rows in sides for row in rows.tolist()]
+    if isinstance(target.x, MixedImages):
+        pixels = [np.asarray(side.x[row]) for side, rows in sides for row in rows.tolist()]
+        mixed = MixedImages.create(folder, [image.shape[1:] for image in pixels], target.x.channels)
+        for row, image in enumerate(pixels):
+            mixed[row][:] = fit(to_image(image), source.info.name, mixed.channels, None)
+        return mixed
     channels, height, width = target.info.shape
     x = canvas(folder, len(ours) + len(theirs), (channels, height, width))
     start = 0
     for side, rows in sides:
-        images = np.asarray(side.x)
         for piece in np.split(rows, range(_CHUNK, len(rows), _CHUNK)):
-            x[start : start + len(piece)] = _fitted(images[piece], target.info.shape, source.info.name)
+            images = [np.asarray(side.x[row]) for row in piece.tolist()]
+            x[start : start + len(piece)] = _fitted(images, target.info.shape, source.info.name)
             start += len(piece)
     return x
 
 
-def _fitted(x: Any, shape: tuple[int, ...], name: str) -> NDArray[np.uint8]:
-    """Return images (n, C, H, W) in a shape (C, H, W)."""
-    if x.shape[1:] == shape:
-        return np.asarray(x)
-    from PIL import Image
-
-    from tlbench.data.image_decoding import fit
-
+def _fitted(images: Sequence[NDArray[np.uint8]], shape: tuple[int, ...], name: str) -> NDArray[np.uint8]:
+    """Return images (C, H, W), as one array (n, C, H, W), in a shape."""
+    if all(image.shape == shape for image in images):
+        return np.stack(images) if images else np.empty((0, *shape), np.uint8)
     channels, height, width = shape
-    if height != width and x.shape[2:] != (height, width):
+    if height != width and any(image.shape[1:] != (height, width) for image in images):
         raise UserError(f"{name}: its images cannot be brought to {width}x{height}", "give both sides one image_size")
     size = height if height == width else None
-    grey = x.shape[1] == 1
-    images = (Image.fromarray(each[0] if grey else np.ascontiguousarray(each.transpose(1, 2, 0))) for each in x)
-    return np.stack([fit(image, name, channels, size) for image in images])
+    return np.stack([fit(to_image(image), name, channels, size) for image in images])

@@ -21,7 +21,8 @@ from tlbench.core.errors import UserError, nearest
 from tlbench.core.paths import expand
 from tlbench.data.decoded import Decoded, canvas
 from tlbench.data.example_splits import divide
-from tlbench.data.image_decoding import fit, sizes_differ
+from tlbench.data.image_decoding import fit, mixed_note, sizes_differ
+from tlbench.data.mixed_images import MixedImages, bounded
 from tlbench.data.rotated_classes import TURNS, with_rotations
 from tlbench.data.source import DownloadPath
 from tlbench.data.torchvision_classes import DatasetClass, dataset_classes
@@ -49,7 +50,9 @@ class TorchvisionParams(Settings):
     root: DownloadPath | None = Field(
         None, description="folder of downloads; by default $TLBENCH_DATA or ~/.cache/tlbench"
     )
-    image_size: int | None = Field(None, ge=4, le=1024, description="side to scale to; by default the images' own")
+    image_size: int | None = Field(
+        None, ge=4, le=1024, description="side of the squares to bring images to; by default they keep their size"
+    )
     invert: bool = Field(False, description="dark strokes on white become bright ones on black")
     rotations: bool = Field(False, description="each class turned by 90, 180 and 270 degrees is a class of its own")
     options: dict[str, str | int | float | bool] = Field(
@@ -98,7 +101,7 @@ class TorchvisionDataset:
             folder: Where to put the images.
 
         Raises:
-            UserError: It cannot be downloaded or read, its images differ in size, or its targets are no classes.
+            UserError: It cannot be downloaded or read, images to turn differ in size, or its targets are no classes.
         """
         splits = _open_splits(self.dataset_class, params)
         x, targets = _read_images(splits, params, folder)
@@ -110,7 +113,8 @@ class TorchvisionDataset:
         y = np.asarray([label[names[split][target]] for split in splits.parts for target in targets[split]], np.int64)
         of_example = [split for split in splits.parts for _ in targets[split]] if self.dataset_class.splits else None
         parts = divide(splits.name, of_example, y, classes)
-        decoded = Decoded(x, y, parts.part, classes, class_splits=parts.class_splits, warnings=parts.warnings)
+        warnings = (*parts.warnings, mixed_note(x)) if isinstance(x, MixedImages) else parts.warnings
+        decoded = Decoded(x, y, parts.part, classes, class_splits=parts.class_splits, warnings=warnings)
         return with_rotations(decoded, splits.name) if params.rotations else decoded
 
 
@@ -170,27 +174,49 @@ class _ColourImageError(Exception):
     """A dataset whose first image is grey has a coloured image."""
 
 
-def _read_images(
-    splits: _Splits, params: TorchvisionParams, folder: Path
-) -> tuple[NDArray[np.uint8], dict[str, list[int]]]:
-    """Write all images to the folder's canvas and return it with the targets of each split.
+class _MixedSizesError(Exception):
+    """An image has another size than the first."""
+
+
+Images = NDArray[np.uint8] | MixedImages
+
+
+def _read_images(splits: _Splits, params: TorchvisionParams, folder: Path) -> tuple[Images, dict[str, list[int]]]:
+    """Write all images into the folder and return them with the targets of each split.
 
     Images are grey (one channel) if all of them are.
     """
     first, _ = _item(splits.name, next(iter(splits.parts.values())), 0)
-    shape = (first.height, first.width) if params.image_size is None else (params.image_size,) * 2
-    try:
-        return _read_images_as((1 if first.mode in _GREY else 3, *shape), splits, params, folder)
-    except _ColourImageError:
-        return _read_images_as((3, *shape), splits, params, folder)
+    shape = (params.image_size,) * 2 if params.image_size else bounded(first.height, first.width)
+    count = sum(map(len, splits.order.values()))
+    turns = TURNS if params.rotations else 1
+    for channels in (1, 3) if first.mode in _GREY else (3,):
+        try:
+            return _fill(canvas(folder, turns * count, (channels, *shape)), channels, splits, params)
+        except _ColourImageError:
+            continue
+        except _MixedSizesError:
+            break
+    return _read_mixed(splits, params, folder)
 
 
-def _read_images_as(
-    shape: tuple[int, int, int], splits: _Splits, params: TorchvisionParams, folder: Path
-) -> tuple[NDArray[np.uint8], dict[str, list[int]]]:
-    """Do the work of :func:`_read_images` for images (channels, height, width)."""
-    channels, height, width = shape
-    x = canvas(folder, (TURNS if params.rotations else 1) * sum(map(len, splits.order.values())), shape)
+def _read_mixed(splits: _Splits, params: TorchvisionParams, folder: Path) -> tuple[Images, dict[str, list[int]]]:
+    """Do the work of :func:`_read_images` for images of several sizes, which are read twice."""
+    sizes: list[tuple[int, int]] = []
+    grey = True
+    for split, part in splits.parts.items():
+        for index in splits.order[split]:
+            image, _ = _item(splits.name, part, index)
+            sizes.append(bounded(image.height, image.width))
+            grey = grey and image.mode in _GREY
+    if params.rotations:
+        raise sizes_differ(splits.name, sizes)
+    channels = 1 if grey else 3
+    return _fill(MixedImages.create(folder, sizes, channels), channels, splits, params)
+
+
+def _fill(x: Images, channels: int, splits: _Splits, params: TorchvisionParams) -> tuple[Images, dict[str, list[int]]]:
+    """Write the images of all splits; raises where one is coloured, or of another size, and there is no room."""
     targets: dict[str, list[int]] = {split: [] for split in splits.parts}
     row = 0
     for split, part in splits.parts.items():
@@ -198,11 +224,11 @@ def _read_images_as(
             image, target = _item(splits.name, part, index)
             if channels == 1 and image.mode not in _GREY:
                 raise _ColourImageError
-            if params.image_size is None and (image.height, image.width) != (height, width):
-                raise sizes_differ(splits.name, [(height, width), (image.height, image.width)])
             place = f"{splits.name}: image {index} of {split or 'the set'}"
             pixels = fit(image, place, channels, params.image_size)
-            x[row] = 255 - pixels if params.invert else pixels
+            if pixels.shape != x[row].shape:
+                raise _MixedSizesError
+            x[row][:] = 255 - pixels if params.invert else pixels
             targets[split].append(target)
             row += 1
     return x, targets
