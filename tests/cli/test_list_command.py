@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,4 +24,7 @@ def test_suites_are_listed_by_path_with_their_comment(command: Any, here: Path) 
     assert command("list", "suites") == (0, "", "there are no suites here: no file suites/*.yaml\n")
     (here / "suites").mkdir()
     (here / "suites" / "a.yaml").write_text("# tlbench run suites/a.yaml\n#\n# What it asks.\nname: a\n")
-    assert command("list", "suites").out == "suites/a.yaml  What it asks.\n"
+    (here / "suites" / "folder.yaml").mkdir()
+    os.mkfifo(here / "suites" / "pipe.yaml")
+    (here / "suites" / "latin.yaml").write_bytes("# run\n# für\n".encode("latin-1"))
+    assert command("list", "suites").out == "suites/a.yaml      What it asks.\nsuites/latin.yaml  f\ufffdr\n"

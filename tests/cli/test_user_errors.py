@@ -173,6 +173,13 @@ LINES = {
     "run s.yaml --address 127.0.0.1:1": ("no Ray cluster at '127.0.0.1:1': Connection refused", "ray start --head"),
     "run s.yaml --tracking-uri results": ("results: MLflow does not write to plain folders", "sqlite:///results.db"),
     "status s.yaml --workspace s.yaml": ("s.yaml", "file exists"),
+    "report s --tracking-uri http://[::1": ("'http://[::1' is no address: Invalid IPv6 URL", "give sqlite:///FILE.db"),
+    "report s --tracking-uri http://127.0.0.1:99999": ("is no address: Port out of range", "http://HOST:PORT"),
+    "report s --tracking-uri //[": ("//[: MLflow does not write to plain folders", "give sqlite:///mlflow.db"),
+    "report s --tracking-uri sqlite:///\udcff.db": ("is no address: it is not UTF-8", "sqlite:///FILE.db"),
+    "report \udcff": ("\\xff: no name of a suite: it is not UTF-8", "give a suite's file or name"),
+    "cell \udcff": ("no result of a cell", "`tlbench status SUITE --cells` lists the cells"),
+    "check /dev/zero": ("/dev/zero", "device"),
     "report s": ("mlflow.db: no such file", "run the suite first"),
     "cell abc": ("no result of a cell 'abc'",),
 }

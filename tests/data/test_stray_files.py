@@ -68,7 +68,11 @@ def test_pipes_and_devices_are_named_and_never_read(tmp_path: Path, artifacts: A
     assert "dog/zero.png is no file but a device" in refusal(artifacts, root)
     (root / "dog" / "zero.png").unlink()
     (root / "dog" / "gone.png").symlink_to(root / "nowhere.png")
-    assert "gone.png: No such file or directory" in refusal(artifacts, root)
+    assert "gone.png is a link to " in (said := refusal(artifacts, root))
+    assert "nowhere.png, where nothing is" in said
+    (root / "dog" / "gone.png").unlink()
+    (root / "dog" / "loop.png").symlink_to("loop.png")
+    assert "loop.png is a link back to itself" in refusal(artifacts, root)
 
 
 def test_a_zip_of_nothing_but_strays_has_no_images(tmp_path: Path, artifacts: Artifacts) -> None:

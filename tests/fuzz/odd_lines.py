@@ -72,7 +72,7 @@ PATHS = st.sampled_from([
     "", " ", ".", "..", "/", "~", "~/x", "~nobody123/x", "~/", "$HOME/x", "$NOT_SET_ANYWHERE/x", "${HOME}/y",
     "${HOME", "$", "$(ls)", "%HOME%",
     "x" * 300, "/".join(["d" * 100] * 50), "loop", "loop/x", "gone", "pipe", "plain.yaml/x", "plain.yaml",
-    "pictures", "pictures/cat/0.png",
+    "some folder", "pictures/cat/0.png",
     "texts.csv", "/dev/null", "/dev/zero", "/proc/self/mem", "a b", "a\nb", "a\tb", "\udcff.yaml", "caf\u00e9.yaml",
     "e\u0301.yaml", "🦉", "-", "--",
     "-x", "[red]", "*.yaml", "plain.yml", "Plain.yaml", "./plain.yaml", "plain.yaml/", "http://x/plain.yaml",
@@ -84,7 +84,7 @@ PATHS = st.sampled_from([
 
 _URIS = st.sampled_from([
     "", " ", "results", "sqlite://", "sqlite:///", "sqlite:///x.db", "sqlite:////no/such/x.db",
-    "sqlite:///pictures", "sqlite:///texts.csv", "file:x",
+    "sqlite:///some folder", "sqlite:///texts.csv", "file:x",
     "sqlite:///x.db?mode=ro", "sqlite:///%zz", "sqlite:///~nobody123/x.db", "sqlite:///" + "x" * 300, "ftp://x",
     "http://", "http://127.0.0.1:1",
     "http://[::1", "http://127.0.0.1:99999", "https://user:pw@127.0.0.1:1/x", "postgresql://",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -56,10 +57,17 @@ def test_anchors_stand_for_their_value() -> None:
         ("a: .nan\n", "f:1: .nan is not a finite number"),
         ("a: 1e999\n", "f:1: a number too large"),
         (f"a: {'9' * 5000}\n", "f:1: a number too large"),
-        ("a: [1\nb: 2\n", "f:2: is not valid YAML"),
-        ("a: 1\n\tb: 2\n", "f:2: is not valid YAML"),
+        ("a: [1\nb: 2\n", "f:2: is not valid YAML: a comma is missing in the bracket [ of line 1, or it is not closed"),
+        ("a: {b: 1\n", "f:2: is not valid YAML: the brace { of line 1 is not closed"),
+        ("b: 2\na: 'x\n", "f:3: is not valid YAML: the text in quotes of line 2 is not closed"),
+        ("a: 1\n\tb: 2\n", "f:2: is not valid YAML: a tab stands where only blanks may"),
+        ("a:\n    b: 1\n  c: 2\n", "f:3: is not valid YAML: this is no part of the mapping of line 1"),
+        ("a: b: c\n", "f:1: is not valid YAML: a colon stands where no key may"),
+        ("{a: 1}}\n", "f:1: is not valid YAML: something follows the end of the suite"),
+        ("a: @x\n", "f:1: is not valid YAML: '@' cannot begin a value"),
+        ("a: [b]]\n", "f:1: is not valid YAML: a bracket or brace too many"),
         ('a: "\\ud800"\n', "f:1: half a character"),
-        ("a: 1\nb: \x01\n", "f:2: is not valid YAML"),
+        ("a: 1\nb: \x01\n", "f:2: is not valid YAML: it holds the sign U+0001"),
         ("a: " + "[" * 5000, "f:1: nested too deeply"),
         ("a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
             f"{k}: &{k} [{','.join(['*' + chr(ord(k) - 1)] * 10)}]\n" for k in "bcdefghi"), "more than 200,000 values"),
@@ -76,6 +84,14 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read(tmp_path / "missing.yaml")
     with pytest.raises(UserError, match="is a folder"):
         read(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    for endless, kind in ((tmp_path / "pipe", "is a named pipe, not a file"), (Path("/dev/zero"), "is a device")):
+        with pytest.raises(UserError, match=kind):
+            read(endless)
+    with (tmp_path / "large.yaml").open("wb") as stream:
+        stream.truncate(2**30)
+    with pytest.raises(UserError, match="is larger than 32 MiB"):
+        read(tmp_path / "large.yaml")
     file = tmp_path / "latin.yaml"
     file.write_bytes("name: x\nbaseline: é\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"latin\.yaml:2: is not UTF-8"):

@@ -77,7 +77,10 @@ def _suites() -> list[Row]:
     """Return the suite files of ``suites/`` here, with the first line of their opening comment after the command."""
     rows = []
     for path in sorted(Path("suites").glob("*.y*ml")):
-        comments = [line.lstrip("# ").strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        if not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        comments = [line.lstrip("# ").strip() for line in text.splitlines()]
         about = next((line for line in comments[1:] if line), "")
         rows.append((str(path), about))
     return rows

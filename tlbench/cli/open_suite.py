@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from tlbench.cli.output import err
 from tlbench.core.errors import UserError, nearest
-from tlbench.core.paths import expand
+from tlbench.core.paths import expand, is_utf8, readable
 
 if TYPE_CHECKING:
     from tlbench.planning.prepare import PreparedSuite
@@ -90,8 +90,10 @@ def suite_name(text: str) -> str:
     """Return the name of a suite that is given by its file or by its name.
 
     Raises:
-        UserError: The file is missing, or is no suite.
+        UserError: The file is missing, or is no suite, or the name can be none.
     """
+    if not is_utf8(text):
+        raise UserError(f"{readable(text)}: no name of a suite: it is not UTF-8", "give a suite's file or name")
     if Path(text).suffix not in _SUFFIXES:
         return text
     path = expand(text)

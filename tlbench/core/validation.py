@@ -34,6 +34,7 @@ _KINDS = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
 }
+_MODELS = ("model_type", "model_attributes_type")
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,11 @@ def _problem(model: type[Settings], detail: ErrorDetails, within: Location, sibl
     if detail["type"] == "value_error":
         message, hint = str(context["error"]), getattr(context["error"], "hint", "")
     elif detail["type"] in _KINDS:
-        message = f"must be {_KINDS[detail['type']]}, not {show(detail['input'])}"
+        name_alone = (
+            "a name or " if location and detail["type"] in _MODELS and "name" in _keys_at(model, location) else ""
+        )
+        each = "each " if location and isinstance(location[-1], int) else ""
+        message = f"{each}must be {name_alone}{_KINDS[detail['type']]}, not {show(detail['input'])}"
     elif detail["type"] == "too_short":
         message = "must not be empty"
     else:

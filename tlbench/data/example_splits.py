@@ -73,7 +73,10 @@ def divide(
     for name, labels in of_split.items():
         unknown = np.setdiff1d(labels, of_split["train"])
         if len(unknown):
-            raise UserError(f"{where}: class {classes[unknown[0]]!r} is in {name} but not in train")
+            raise UserError(
+                f"{where}: class {classes[unknown[0]]!r} is in {name} but not in train",
+                "give train examples of it, or leave it out",
+            )
     untested = len(classes) - len(of_split["test"])
     if untested:
         warnings.append(f"{untested} of {len(classes)} classes have no test example")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -47,8 +48,8 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """The path from the root, for messages."""
-        return "/".join(self.parts)
+        """The path from the root, for messages: on one line, and without signs that turn it around."""
+        return _on_one_line("/".join(self.parts))
 
 
 class Tree:
@@ -113,7 +114,7 @@ class Tree:
             raise
         except Exception as error:  # the decompressors of a zip raise what they like
             reason = str(error) or type(error).__name__
-            raise UserError(f"{self.path}: {entry.name} cannot be read: {reason}") from error
+            raise UserError(f"{self.path}: {entry.name} cannot be read: {reason}", _hint(error)) from error
         if len(data) > MAX_BYTES:
             raise self._too_large(entry)
         return data
@@ -177,7 +178,8 @@ class Tree:
 
     def _walk(self, folder: Path, parts: tuple[str, ...], above: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
         if len(parts) > _DEPTH:
-            raise UserError(f"{self.path}: folders lie deeper than {_DEPTH} levels: {'/'.join(parts)}")
+            shown = _on_one_line("/".join(parts))
+            raise UserError(f"{self.path}: folders lie deeper than {_DEPTH} levels: {shown}", "move them up or out")
         try:
             facts = folder.stat()
             own = (facts.st_dev, facts.st_ino)
@@ -190,20 +192,20 @@ class Tree:
                 if _is_stray(item.name):
                     self.passed_over.add(here)
                     continue
-                if item.is_dir():
+                facts = _facts(item)
+                if stat.S_ISDIR(facts.st_mode):
                     if here in self.folders and not any(here[:depth] in self.respelt for depth in range(len(here))):
                         self._read_as_one(here, item.name)
                     self.folders.add(here)
                     self._raw.setdefault(here, item.name)
                     yield from self._walk(Path(item.path), here, (*above, own))
                 else:
-                    facts = item.stat()
                     if not stat.S_ISREG(facts.st_mode):
                         kind = kind_of_file(Path(item.path))
                         raise UserError(f"{self.path}: {'/'.join(here)} is no file but {kind}", "move it out")
                     yield Entry(here, item.path, facts.st_size, stamp(facts))
         except OSError as error:
-            raise UserError(f"{error.filename or folder}: {error.strerror}") from error
+            raise UserError(f"{readable(str(error.filename or folder))}: {error.strerror}") from error
 
     def _members(self) -> Iterator[Entry]:
         try:
@@ -216,7 +218,8 @@ class Tree:
         for member in self._zip.infolist():
             names = self._name_of(member).rstrip("/").split("/")
             if member.filename.startswith("/") or "\\" in member.filename or not {"", ".", ".."}.isdisjoint(names):
-                raise UserError(f"{self.path}: the zip names a place outside itself: {member.filename!r}")
+                what = "names a place outside itself" if _leads_out(member.filename) else "holds a name that is no path"
+                raise UserError(f"{self.path}: the zip {what}: {member.filename!r}", "pack the folder anew")
             stray = next((place for place, name in enumerate(names) if _is_stray(name)), None)
             if stray is not None:
                 self.passed_over.add(tuple(names[: stray + 1]))
@@ -248,9 +251,41 @@ class Tree:
         self.respelt.add(here)
 
 
+def _facts(item: os.DirEntry[str]) -> os.stat_result:
+    """Return the facts of a file, or of what a link leads to.
+
+    Raises:
+        UserError: The link leads nowhere.
+        OSError: It cannot be looked at for another reason.
+    """
+    try:
+        return item.stat()
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP) or not item.is_symlink():
+            raise
+        where = "back to itself" if error.errno == errno.ELOOP else f"to {Path(item.path).readlink()}, where nothing is"
+        raise UserError(f"{readable(item.path)} is a link {where}", "remove it, or put the file there") from error
+
+
+def _on_one_line(name: str) -> str:
+    """Return a name for messages, with the signs escaped that end a line or turn the direction of writing."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in name)
+
+
+def _leads_out(name: str) -> bool:
+    return name.startswith("/") or "\\" in name or ".." in name.split("/")
+
+
 def _listed(found: Collection[tuple[str, ...]]) -> str:
-    names = ["/".join(parts) for parts in sorted(found)]
+    names = [_on_one_line("/".join(parts)) for parts in sorted(found)]
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _hint(error: Exception) -> str:
+    """Return what to do where a file of a zip cannot be read."""
+    if isinstance(error, RuntimeError):  # NotImplementedError, of a method of packing, is one
+        return "unpack the zip, and give the folder"
+    return "" if isinstance(error, OSError) else "the zip is damaged: copy or pack it anew"
 
 
 def _is_stray(name: str) -> bool:

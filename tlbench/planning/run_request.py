@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tlbench.core.cell import Cell
 from tlbench.core.errors import UserError, nearest
+from tlbench.core.paths import shortened
 from tlbench.suite.plan import PlanStatus
 from tlbench.suite.selector import FIELDS, conditions_in, read_selector
 
@@ -65,8 +66,11 @@ def check_selectors(request: RunRequest, cells: list[Cell]) -> None:
         conditions = [part for part in conditions_in(text) if part not in words]
         unmatched = next((part for part in conditions if not read_selector(part).filter(cells)), None)
         if unmatched is None:
-            raise UserError(f"{option} {text!r}: no cell of the suite fits all of it")
-        raise UserError(f"{option} {text!r}: no cell of the suite fits {unmatched!r}", _nearest_value(unmatched, cells))
+            raise UserError(f"{option} {shortened(text)!r}: no cell of the suite fits all of it")
+        raise UserError(
+            f"{option} {shortened(text)!r}: no cell of the suite fits {shortened(unmatched)!r}",
+            _nearest_value(unmatched, cells),
+        )
 
 
 def cells_to_run(status: PlanStatus, request: RunRequest) -> CellsToRun:

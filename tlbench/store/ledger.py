@@ -16,6 +16,7 @@ from typing import NamedTuple
 from tlbench.core.cost import Timing
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import canonical
+from tlbench.core.paths import shortened
 from tlbench.core.record import Record, ResultInfo
 from tlbench.store.ledger_tables import open_ledger_file, select_cells
 from tlbench.store.owner_locks import OwnerLocks
@@ -230,15 +231,19 @@ class Ledger:
         Raises:
             UserError: No cell with a result has it, or several have.
         """
-        with self._database.read() as connection:
-            rows = connection.execute(
-                "SELECT cell, number FROM standing WHERE cell >= ? AND cell < ? LIMIT 3",
-                (id_prefix, id_prefix + "\U0010ffff"),
-            ).fetchall()
+        rows = []
+        if id_prefix.isascii():  # as ids are; bytes of a terminal that are no text could not even be asked for
+            with self._database.read() as connection:
+                rows = connection.execute(
+                    "SELECT cell, number FROM standing WHERE cell >= ? AND cell < ? LIMIT 3",
+                    (id_prefix, id_prefix + "\U0010ffff"),
+                ).fetchall()
         if len(rows) == 1:
             return next(self.numbered([rows[0][1]]))
         if not rows:
-            raise UserError(f"{self.path}: no result of a cell {id_prefix!r}", "`tlbench status SUITE` lists the cells")
+            shown = shortened(id_prefix)
+            hint = "`tlbench status SUITE --cells` lists the cells"
+            raise UserError(f"{self.path}: no result of a cell {shown!r}", hint)
         several = ", ".join(cell for cell, _ in rows)
         raise UserError(f"{self.path}: several cells start with {id_prefix!r}: {several}", "give more of the id")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.paths import expand
-from tlbench.core.validation import Location, Problem
+from tlbench.core.validation import Location, Problem, show
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.check_names import check_dataset, check_method, where_quoted
 from tlbench.suite.spec import Weights, read_weights
@@ -54,7 +54,7 @@ def _weights(value: Any, here: Location, folder: Path, catalog: Catalog) -> tupl
         published = (f"{library}, {{{library}: NAME}}" for library in catalog.publishers)
         forms = f"{', '.join(('random', *published))} or {{file: PATH}}"
         hint = nearest(weights.kind, ("random", "file", *catalog.publishers)) if weights is not None else ""
-        problem = Problem(here, f"weights: must be {forms}, not {value!r}", hint if hint.startswith("did") else "")
+        problem = Problem(here, f"weights: must be {forms}, not {show(value)}", hint if hint.startswith("did") else "")
         return Weights(), problem
     if weights.kind != "file":
         return weights, None

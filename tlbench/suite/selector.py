@@ -14,6 +14,7 @@ from tlbench.core.cell import Cell
 from tlbench.core.description import CellDescription
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.info import Shots
+from tlbench.core.paths import shortened
 
 TEXTS = ("method", "label", "backbone", "dataset", "protocol", "weights", "id")
 NUMBERS = ("shots", "seed")
@@ -137,16 +138,16 @@ def conditions_in(text: str) -> list[str]:
 def _condition(match: re.Match[str], text: str) -> _Condition:
     name, op = match["field"], match["op"]
     if name not in FIELDS:
-        raise UserError(f"selector {text!r}: unknown field {name!r}", nearest(name, FIELDS))
+        raise UserError(f"selector {shortened(text)!r}: unknown field {shortened(name)!r}", nearest(name, FIELDS))
     values = tuple(re.findall(_VALUE, match["values"]))
     if name in TEXTS and op in _ORDER:
-        raise UserError(f"selector {text!r}: {name} cannot be compared with {op}", "use = or !=")
+        raise UserError(f"selector {shortened(text)!r}: {name} cannot be compared with {op}", "use = or !=")
     if name in NUMBERS:
         values = tuple(value.strip("\"'") for value in values)
         for value in values:
             if not re.fullmatch(r"[0-9]{1,18}", value) and not (name == "shots" and value == "full"):
                 kind = "a whole number or full" if name == "shots" else "a whole number"
-                raise UserError(f"selector {text!r}: {name} is {kind}, not {value!r}")
+                raise UserError(f"selector {shortened(text)!r}: {name} is {kind}, not {shortened(value)!r}")
     return _Condition(name, op, values)
 
 
@@ -156,7 +157,7 @@ def _refusal(text: str, position: int, words: tuple[str, ...]) -> UserError:
     if re.fullmatch(r"[\w-]+", part) and (words or part in FIELDS):
         close = nearest(part, (*words, *FIELDS))
         hint = f"write {part}=..." if part in FIELDS else close
-    return UserError(f"selector {text!r}: {part!r} is not understood", hint)
+    return UserError(f"selector {shortened(text)!r}: {shortened(part)!r} is not understood", hint)
 
 
 def _texts(name: str, facts: CellFacts | CellDescription) -> tuple[str, ...]:

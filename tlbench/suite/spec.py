@@ -12,6 +12,7 @@ from tlbench.core.config import Settings
 from tlbench.core.hashing import canonical
 from tlbench.core.info import Shots
 from tlbench.core.resources import Limits, Resources
+from tlbench.core.validation import show
 from tlbench.search.spec import Search
 
 MAX_SEEDS = 10_000
@@ -32,7 +33,7 @@ def check_shots(value: Any, least: int = 0) -> Shots:
     """
     if value == "full" or (_whole(value) and value >= least):
         return value  # type: ignore[no-any-return]
-    raise ValueError(f"must be a whole number of {least} or more, or full, not {value!r}")
+    raise ValueError(f"must be a whole number of {least} or more, or full, not {show(value)}")
 
 
 def _pairs(value: Any) -> Any:
@@ -44,7 +45,7 @@ def _pairs(value: Any) -> Any:
         and all(isinstance(pair, str) and _PAIR.match(pair) for pair in value)
     ):
         return tuple(value)
-    raise ValueError(f'must be all, or a list like ["A -> B", "B -> A"], not {value!r}')
+    raise ValueError(f'must be all, or a list like ["A -> B", "B -> A"], not {show(value)}')
 
 
 def read_seeds(value: Any) -> tuple[int, ...]:
@@ -61,7 +62,7 @@ def read_seeds(value: Any) -> tuple[int, ...]:
         return tuple(value)
     if _whole(value) and 1 <= value <= MAX_SEEDS:
         return tuple(range(value))
-    raise ValueError(f"must be a number of seeds from 1 to {MAX_SEEDS}, or a list of seeds, not {value!r}")
+    raise ValueError(f"must be a number of seeds from 1 to {MAX_SEEDS}, or a list of seeds, not {show(value)}")
 
 
 class Weights(Settings):
@@ -97,7 +98,7 @@ def read_weights(value: Any) -> Weights:
             return Weights(kind="file", path=text)
         if isinstance(text, str) and text and isinstance(kind, str) and kind not in ("", "random"):
             return Weights(kind=kind, name=text)
-    raise ValueError(f"must be random, LIBRARY, {{LIBRARY: NAME}} or {{file: PATH}}, not {value!r}")
+    raise ValueError(f"must be random, LIBRARY, {{LIBRARY: NAME}} or {{file: PATH}}, not {show(value)}")
 
 
 class DatasetSpec(Settings):

@@ -21,10 +21,13 @@ from ruamel.yaml.events import (
 )
 
 from tlbench.core.errors import UserError
+from tlbench.core.paths import kind_of_file
 from tlbench.core.validation import Location, Problem
+from tlbench.suite.yaml_errors import in_words
 
 _MAX_DEPTH = 40
 _MAX_VALUES = 200_000
+_MAX_BYTES = 32 * 2**20
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
@@ -71,7 +74,7 @@ def read(path: Path) -> Source:
         UserError: The file cannot be read, or is not one document of plain YAML 1.2 with unique keys.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = _content(path).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except IsADirectoryError as error:
@@ -82,6 +85,22 @@ def read(path: Path) -> Source:
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
     return parse(text, str(path))
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        UserError: It is a pipe or a device, which may have no end, or far too large.
+        OSError: It cannot be read.
+    """
+    if (kind := kind_of_file(path)) not in ("", "a file", "a folder"):
+        raise UserError(f"{path}: is {kind}, not a file", "give the path of a suite file")
+    with path.open("rb") as stream:
+        content = stream.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise UserError(f"{path}: is larger than {_MAX_BYTES // 2**20} MiB, which no suite is")
+    return content
 
 
 def parse(text: str, name: str) -> Source:
@@ -96,16 +115,24 @@ def parse(text: str, name: str) -> Source:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 1
-        problem = str(error.problem or error.context or "").partition("\n")[0]
-        raise UserError(f"{name}:{line}: is not valid YAML: {problem}") from error
+        problem, hint = in_words(error)
+        raise UserError(f"{name}:{line}: is not valid YAML: {problem}", hint) from error
     except YAMLError as error:
         position = getattr(error, "position", 0)
         line = text[:position].count("\n") + 1
-        raise UserError(f"{name}:{line}: is not valid YAML: {getattr(error, 'reason', error)}") from error
+        raise UserError(
+            f"{name}:{line}: is not valid YAML: {_forbidden(error)}", "take it out, or escape it"
+        ) from error
     except (ValueError, RecursionError, AssertionError, AttributeError, TypeError, IndexError) as error:
         # ruamel.yaml itself trips over a few malformed texts (odd escapes and directives).
         raise UserError(f"{name}:{composer.line}: is not valid YAML: {error}") from error
     return Source(name, text, value, composer.lines)
+
+
+def _forbidden(error: YAMLError) -> str:
+    """Return what a text holds that YAML does not allow anywhere."""
+    sign = getattr(error, "character", None)
+    return f"it holds the sign U+{sign:04X}" if isinstance(sign, int) else str(error).partition("\n")[0]
 
 
 def _events(text: str) -> Iterator[Any]:
@@ -178,7 +205,7 @@ class _Composer:
         values: dict[str, Any] = {}
         while not isinstance(event := self._next(), MappingEndEvent):
             if not isinstance(event, ScalarEvent) or event.tag is not None:
-                raise self._refuse("a key must be a plain word")
+                raise self._refuse("a key must be a plain word", "quote a text that holds ? or brackets")
             key = self._scalar(event)
             if not isinstance(key, str):
                 raise self._refuse(f"a key must be a word, not {event.value or 'nothing'}", "put it in quotes")

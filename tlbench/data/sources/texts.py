@@ -97,7 +97,7 @@ def decode(params: Params, folder: Path) -> Decoded:
     path = _file(params)
     kind, columns = path.suffix.lower(), _columns(params)
     if kind not in (".csv", ".tsv", ".jsonl", ".ndjson"):
-        raise UserError(f"{path}: texts are read from .csv, .tsv or .jsonl files")
+        raise UserError(f"{path}: texts are read from .csv, .tsv or .jsonl files", "give the file one of these endings")
     try:
         table = kind in (".csv", ".tsv")
         columns = {name: column.strip().lower() for name, column in columns.items()} if table else columns
@@ -244,6 +244,8 @@ def _hint(name: str, given: Iterable[str], columns: dict[str, str]) -> str:
     close = nearest(columns[name], free) if free else ""
     if close.startswith("did you mean"):
         return close
+    if name in there and columns[name] != name:
+        return f"leave {name}_column out: there is a column {name!r}"
     return f"its columns are {', '.join(there[:12])}; add {name}_column: NAME to the dataset"
 
 

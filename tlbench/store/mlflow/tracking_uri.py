@@ -9,9 +9,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tlbench.core.errors import UserError
-from tlbench.core.paths import expand
+from tlbench.core.paths import expand, is_utf8, readable, shortened
 from tlbench.store import postgresql
-from tlbench.store.addresses import SQLITE, sqlite_address, sqlite_file
+from tlbench.store.addresses import SQLITE, sqlite_address, sqlite_file, without_credentials
 from tlbench.store.database import WAIT_S, sqlite_errors_of
 
 _SERVERS = ("http", "https", "databricks")
@@ -43,9 +43,12 @@ def prepare_tracking(uri: str | None, workspace: Path) -> str:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_address(f"{workspace.absolute() / 'mlflow.db'}")
+    _refuse_impossible(uri)
     if "://" not in uri or uri.startswith("file:"):
-        name = unquote(urlsplit(uri).path).rstrip("/") or "mlflow"
-        raise UserError(f"{uri}: MLflow does not write to plain folders", f"give {SQLITE}{name}.db or http://HOST:PORT")
+        name = unquote(_path_of(uri)).rstrip("/") or "mlflow"
+        raise UserError(
+            f"{shortened(uri)}: MLflow does not write to plain folders", f"give {SQLITE}{name}.db or http://HOST:PORT"
+        )
     if postgresql.is_postgresql(uri):
         postgresql.address(uri)
     if not uri.startswith(SQLITE):
@@ -56,6 +59,32 @@ def prepare_tracking(uri: str | None, workspace: Path) -> str:
             connection.execute("SELECT count(*) FROM sqlite_schema")
     _, asked, query = uri.partition("?")
     return f"{sqlite_address(str(path))}{asked}{query}"
+
+
+def _path_of(uri: str) -> str:
+    try:
+        return urlsplit(uri).path
+    except ValueError:  # brackets that hold no host
+        return ""
+
+
+def _refuse_impossible(uri: str) -> None:
+    """Refuse what no library can read as an address: its exceptions are of many kinds.
+
+    Raises:
+        UserError: A server's host or port cannot be one, or the address is no text.
+    """
+    shown = shortened(readable(without_credentials(uri)))
+    hint = f"give {SQLITE}FILE.db or http://HOST:PORT"
+    if not is_utf8(uri):
+        raise UserError(f"{shown!r} is no address: it is not UTF-8", hint)
+    if is_server(uri):
+        try:
+            parts = urlsplit(uri)
+            if parts.scheme != "databricks" and not (parts.hostname and parts.port != 0):
+                raise ValueError("it names no host")
+        except ValueError as error:
+            raise UserError(f"{shown!r} is no address: {error}", hint) from error
 
 
 def sqlite_path(uri: str) -> Path | None:
