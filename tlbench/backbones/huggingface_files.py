@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tlbench.backbones import hub
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import digest
 from tlbench.core.paths import expand
@@ -181,12 +182,9 @@ def load(loader: Callable[..., T], name: str, revision_name: str, **more: Any) -
     source = name.removeprefix(PREFIX) if folder is None else str(folder)
     more = {"trust_remote_code": False, **({} if revision_name == "DEFAULT" else {"revision": revision_name}), **more}
     try:
-        try:
+        if folder is not None:
             return loader(source, local_files_only=True, **more)
-        except OSError:
-            if folder is not None:
-                raise
-            return loader(source, **more)
+        return hub.from_cache_first(lambda: loader(source, **more))
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tlbench.backbones import hub
 from tlbench.backbones.huggingface_files import PREFIX, folder_of, library
 from tlbench.core.errors import UserError
 
@@ -79,11 +81,9 @@ def _read(name: str, revision: str, file: str) -> Any:
         path = folder / file
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     more = {} if revision == "DEFAULT" else {"revision": revision}
-    for local in (True, False):
-        try:
-            found = library().utils.cached_file(name.removeprefix(PREFIX), file, local_files_only=local, **more)
-        except (OSError, ValueError):  # it is not in the cache, not on the hub, or the hub cannot be asked
-            continue
-        if found is not None:
-            return json.loads(Path(found).read_text(encoding="utf-8"))
-    return None
+    find = partial(library().utils.cached_file, name.removeprefix(PREFIX), file, **more)
+    try:
+        found = hub.from_cache_first(find, (OSError, ValueError))
+    except (OSError, ValueError):  # it is not in the cache, not on the hub, or the hub cannot be asked
+        return None
+    return None if found is None else json.loads(Path(found).read_text(encoding="utf-8"))

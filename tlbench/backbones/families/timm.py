@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from tlbench.backbones import hub
 from tlbench.backbones.image_recipe import ImageOptions, MadeFor, changed_options, image_entries
 from tlbench.backbones.options import label, read_options
 from tlbench.backbones.weights_metadata import recorded_recipe
@@ -152,7 +153,7 @@ def published(info: BackboneInfo) -> dict[str, Tensor]:
     own, tag, size, channels = _choice(info)
     try:
         # With its classifier: timm then insists that each tensor is there.
-        model = _create(own, tag, size, channels, pretrained=True)
+        model = hub.from_cache_first(lambda: _create(own, tag, size, channels, pretrained=True), (Exception,))
     except Exception as error:
         # The hub's client and its transport raise errors of many kinds, not all of them OSError.
         reason = " ".join(str(error).split())[:200]
