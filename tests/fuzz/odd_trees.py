@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from PIL import Image
 
+from tlbench.core.paths import is_utf8
+
 Kind = Literal[
     "picture", "grey", "large", "empty", "text", "cut", "folder", "link out", "link up", "gone", "loop", "pipe"
 ]
@@ -23,6 +25,7 @@ _CLASSES = [
     "cat", "dog", "Cat", "bus", "train", "\u00e9", "e\u0301", "a b", " cat", "cat ", "x" * 120, "🦉", "\u202ecat",
     "a\nb", "1", "-x", "[bold]",
     "~", "$HOME", "con", "cat.", "\u212bng", "ﬁsh", "a'b", 'a"b', "%s", "{x}", "\x7f", "test", "val",
+    "caf\udce9", "\udcff",
 ]  # fmt: skip
 _OUTER = [
     "train", "val", "test", "Train", "valid", "validation", "testing", "TEST", "dev", "unlabeled", "Unlabelled",
@@ -203,6 +206,8 @@ def _pack(plan: TreePlan, place: Path) -> tuple[Path, list[Item]]:
     warnings.simplefilter("ignore", UserWarning)  # of names that stand twice
     with zipfile.ZipFile(file, "w", methods.get(plan.packing, zipfile.ZIP_STORED)) as archive:
         for item in plan.items:
+            if not is_utf8(item.path):
+                continue
             if item.kind == "folder":
                 archive.writestr(item.path + "/", b"")
             elif item.kind in ("link out", "link up", "gone", "loop", "pipe"):
@@ -213,7 +218,7 @@ def _pack(plan: TreePlan, place: Path) -> tuple[Path, list[Item]]:
         for number, name in enumerate(plan.extra):
             archive.writestr(zipfile.ZipInfo(name) if len(name) > 1 else _nameless(), picture(800 + number))
             made.append(Item(tuple(name.split("/")), "picture", 800 + number))
-        if plan.packing == "twice":
+        if plan.packing == "twice" and made:
             item = made[0]
             archive.writestr(item.path, picture(700))
             made.append(Item(item.parts, "picture", 700))

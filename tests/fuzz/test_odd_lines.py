@@ -66,6 +66,30 @@ def test_any_command_line_ends_in_a_result_or_a_sentence(
     fuzz(lines(), attempt, examples)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "variables", "code", "said"),
+    [
+        ([b"check", b"caf\xe9.yaml"], {}, 2, rb"caf\xe9.yaml"),
+        ([b"plan", b"pipe"], {}, 2, b"pipe: is a named pipe, not a file"),
+        (
+            [b"check", b"plain.yaml"],
+            {b"TLBENCH_ARTIFACTS": b"~nobody123/x"},
+            2,
+            b"there is no user 'nobody123' here",
+        ),
+        ([b"list", b"suites"], {b"LC_ALL": b"C", b"COLUMNS": b"-3", b"TERM": b"\xff"}, 0, b""),
+    ],
+    ids=["a name that is no text", "a pipe", "a variable that is no path", "a strange terminal"],
+)
+def test_the_same_holds_in_a_process_of_its_own(
+    here: Path, arguments: list[bytes], variables: dict[bytes, bytes], code: int, said: bytes
+) -> None:
+    command = [sys.executable.encode(), b"-m", b"tlbench", *arguments]
+    ended = subprocess.run(command, env={**os.environb, **variables}, capture_output=True, timeout=120)
+    assert (ended.returncode, b"Traceback" in ended.stderr) == (code, False), ended.stderr
+    assert said in ended.stderr
+
+
 def _start_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no command start a cluster, a server or an audit: what would start it is refused."""
 

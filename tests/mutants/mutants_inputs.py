@@ -7,6 +7,8 @@ from mutant import Mutant
 DISK = "tests/store/test_disk_space.py"
 CHANGED, NAMES = "tests/data/test_changed_data.py", "tests/data/test_file_names.py"
 
+TREE, IN_TREES = "tlbench.data.file_tree:Tree", "tests/data/test_names_in_trees.py"
+
 MUTANTS = [
     Mutant(
         "disk: mapped arrays have holes",
@@ -60,8 +62,8 @@ MUTANTS = [
     Mutant(
         "content: times of change are not looked at",
         "tlbench.data.file_marks:stamp",
-        "facts.st_ctime_ns, facts.st_ino",
-        "0, 0",
+        "facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino",
+        "facts.st_mtime_ns, 0, 0",
         f"{CHANGED}::test_a_file_written_over_in_place_is_noticed",
     ),
     Mutant(
@@ -147,5 +149,61 @@ MUTANTS = [
         "check_utf8((base / expand(value, base)).resolve())",
         "(base / expand(value, base)).resolve()",
         f"{NAMES}::test_paths_of_suites_data_and_workspaces_are_refused_with_their_name",
+    ),
+    Mutant(
+        "names: a zip's file that stands twice is read twice",
+        f"{TREE}._members",
+        "member.filename in seen",
+        "False",
+        f"{IN_TREES}::test_a_zip_with_a_file_twice_is_refused",
+    ),
+    Mutant(
+        "names: UTF-8 in zips is not tried",
+        f"{TREE}._name_of",
+        'member.filename.encode("cp437").decode()',
+        'member.filename.encode("cp437").decode("cp437")',
+        f"{IN_TREES}::test_names_in_utf8_are_read_so_where_the_zip_does_not_say_it",
+    ),
+    Mutant(
+        "names: a guessed page is not told of",
+        f"{TREE}._name_of",
+        "self.guessed.add((member.filename,))",
+        "",
+        f"{IN_TREES}::test_names_in_an_old_page_are_told_of",
+    ),
+    Mutant(
+        "names: two spellings in a zip are one without a note",
+        f"{TREE}._members",
+        "self.respelt.add(here[:depth])",
+        "",
+        f"{IN_TREES}::test_folders_that_differ_by_unicode_form_are_one_class_with_a_note",
+    ),
+    Mutant(
+        "names: blanks around a label are left out without a note",
+        "tlbench.data.sources.texts:_respelt",
+        "count > 1",
+        "count > 2",
+        "tests/data/test_text_columns.py::test_blanks_around_a_label_are_left_out_and_told_of_where_it_also_stands_without",
+    ),
+    Mutant(
+        "suites: pipes and devices are read",
+        "tlbench.suite.yaml_source:_content",
+        '("", "a file", "a folder")',
+        "(kind,)",
+        "tests/suite/test_yaml_source.py::test_files_that_cannot_be_read",
+    ),
+    Mutant(
+        "suites: a file of any size is read",
+        "tlbench.suite.yaml_source:_content",
+        "len(content) > _MAX_BYTES",
+        "False",
+        "tests/suite/test_yaml_source.py::test_files_that_cannot_be_read",
+    ),
+    Mutant(
+        "addresses: hosts that can be none go to MLflow",
+        "tlbench.store.mlflow.tracking_uri:_refuse_impossible",
+        "is_server(uri)",
+        "False",
+        "tests/cli/test_user_errors.py",
     ),
 ]
