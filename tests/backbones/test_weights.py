@@ -226,7 +226,7 @@ def test_weights_trained_with_the_standard_stem_are_told_from_the_small_one(tmp_
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 broken", b"\x80\x02 broken", b"just text, much longer than 8"])
 def test_a_file_that_holds_no_weights_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "w.pt").write_bytes(content)
-    with pytest.raises(UserError, match=r"w\.pt: cannot be read"):
+    with pytest.raises(UserError, match=r"w\.pt: (cannot be read|is empty|is cut off|is a text)"):
         read_weights(tmp_path / "w.pt")
 
 

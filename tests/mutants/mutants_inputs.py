@@ -5,6 +5,7 @@ from __future__ import annotations
 from mutant import Mutant
 
 DISK = "tests/store/test_disk_space.py"
+WEIGHTS = "tests/backbones/test_weight_files.py"
 CHANGED, NAMES = "tests/data/test_changed_data.py", "tests/data/test_file_names.py"
 
 TREE, IN_TREES = "tlbench.data.file_tree:Tree", "tests/data/test_names_in_trees.py"
@@ -205,5 +206,75 @@ MUTANTS = [
         "is_server(uri)",
         "False",
         "tests/cli/test_user_errors.py",
+    ),
+    Mutant(
+        "weights: a pointer is any text",
+        "tlbench.backbones.damaged_weights:check_content",
+        "head.startswith(_POINTER)",
+        "False",
+        f"{WEIGHTS}::test_what_is_no_file_of_weights_is_called_what_it_is",
+    ),
+    Mutant(
+        "weights: pipes are read",
+        "tlbench.backbones.damaged_weights:check_content",
+        'kind != "a file"',
+        "not kind",
+        f"{WEIGHTS}::test_folders_pipes_and_devices_are_never_read",
+    ),
+    Mutant(
+        "weights: the end of a safetensors file may be missing",
+        "tlbench.backbones.damaged_weights:_check_safetensors",
+        "size < whole",
+        "size < length",
+        f"{WEIGHTS}::test_files_that_are_cut_off_are_refused_whatever_is_missing",
+    ),
+    Mutant(
+        "weights: the end of a torch file may be missing",
+        "tlbench.backbones.damaged_weights:check_content",
+        "not _has_directory(file, size)",
+        "False",
+        f"{WEIGHTS}::test_files_that_are_cut_off_are_refused_whatever_is_missing",
+    ),
+    Mutant(
+        "weights: tensors are loaded for their names",
+        "tlbench.backbones.weights:read_weights",
+        'names_only and form == "zip"',
+        "False",
+        f"{WEIGHTS}::test_names_are_read_without_the_tensors",
+    ),
+    Mutant(
+        "weights: a check has no rule for shapes",
+        "tlbench.backbones.catalog:check_weights.check",
+        "weights.fitted(_shapes_only(info), weights.read_weights(file, names_only=True), str(file))",
+        "weights.read_weights(file, names_only=True)",
+        f"{WEIGHTS}::test_what_a_check_says_is_what_a_run_would_say",
+    ),
+    Mutant(
+        "weights: what fits one network fits all",
+        "tlbench.backbones.catalog:check_weights",
+        "[_FITTING, _architecture(info), sha256]",
+        "[_FITTING, sha256]",
+        f"{WEIGHTS}::test_a_file_that_fits_is_looked_at_once_and_one_that_does_not_always",
+    ),
+    Mutant(
+        "weights: a check moves the random numbers",
+        "tlbench.backbones.catalog:_shapes_only",
+        "torch.random.fork_rng(devices=[])",
+        "torch.random.fork_rng(enabled=False)",
+        f"{WEIGHTS}::test_networks_of_every_kind_are_made_without_values",
+    ),
+    Mutant(
+        "weights: lines of teachers are not found",
+        "tlbench.planning.resolve_backbones:_line",
+        "method.teacher.backbone.key == spec.key",
+        "False",
+        f"{WEIGHTS}::test_check_names_file_and_line_of_every_bad_weights_file",
+    ),
+    Mutant(
+        "weights: folders of Hugging Face hold what they hold",
+        "tlbench.backbones.huggingface_files:weights_hash",
+        "check_content(file)",
+        "",
+        f"{WEIGHTS}::test_a_pointer_in_a_folder_of_hugging_face_is_told",
     ),
 ]

@@ -6,16 +6,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlbench.backbones import damaged_weights
 from tlbench.backbones.family import FileReadingFamily, NamedFamily, Publisher, TokenizingFamily
 from tlbench.backbones.family_files import families, family_of_name, publishers
 from tlbench.core.errors import UserError, nearest
-from tlbench.core.hashing import canonical, derive_seed
+from tlbench.core.hashing import canonical, derive_seed, digest
 from tlbench.core.info import BackboneInfo, WeightsContents
+from tlbench.store.artifacts import Artifacts
 
 if TYPE_CHECKING:
     from tlbench.backbones.backbone import Backbone
 
-__all__ = ["build", "describe", "family_of_name", "names", "prefixes", "publishers", "summaries", "tokenizer"]
+__all__ = [
+    "build",
+    "check_weights",
+    "describe",
+    "family_of_name",
+    "names",
+    "prefixes",
+    "publishers",
+    "summaries",
+    "tokenizer",
+]
 
 
 def names() -> tuple[str, ...]:
@@ -74,6 +86,7 @@ def describe(
     return replace(info, recipe={**info.recipe, "version": family.constants.VERSION})
 
 
+_FITTING = 1  # raise it when other files fit
 _NO_PUBLISHED = "use weights: random, a file, or a pretrain block"
 
 
@@ -108,7 +121,7 @@ def build(info: BackboneInfo, seed: int, weights_file: Path | None) -> Backbone:
     kind, family = info.weights, families()[info.family].code
     if kind in ("file", "pretrain") and weights_file is None:
         raise ValueError(f"{info.label}: weights of kind {kind} need a file")
-    architecture = {key: value for key, value in info.recipe.items() if key != "weights"}
+    architecture = _architecture(info)
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed: that would also reseed the GPUs, whose state is not restored here.
         torch.default_generator.manual_seed(derive_seed("backbone", canonical(architecture), seed))
@@ -120,3 +133,46 @@ def build(info: BackboneInfo, seed: int, weights_file: Path | None) -> Backbone:
         state = weights.read_weights(weights_file)
         weights.load_weights(backbone, state, str(weights_file), exact=kind == "pretrain")
     return backbone
+
+
+def check_weights(info: BackboneInfo, file: Path, sha256: str, artifacts: Artifacts) -> None:
+    """Refuse a file of weights that :func:`build` would refuse, by its names and shapes; no tensor is loaded.
+
+    A file that fits is looked at once, so that whoever asks again need not import torch.
+
+    Args:
+        info: What :func:`describe` returned, with weights of the kind ``file``.
+        file: The file.
+        sha256: Hash of its content.
+        artifacts: Where it is noted that they fit.
+
+    Raises:
+        UserError: It cannot be read, holds something else, or does not fit.
+    """
+    damaged_weights.check_content(file)
+
+    def check(_: Path) -> None:
+        from tlbench.backbones import weights
+
+        weights.fitted(_shapes_only(info), weights.read_weights(file, names_only=True), str(file))
+
+    artifacts.get("fitting_weights", digest([_FITTING, _architecture(info), sha256], length=32), check)
+
+
+def _architecture(info: BackboneInfo) -> dict[str, Any]:
+    return {key: value for key, value in info.recipe.items() if key != "weights"}
+
+
+def _shapes_only(info: BackboneInfo) -> Backbone:
+    """Return the network of a recipe without values, or with some where its library needs them to make it."""
+    import torch
+
+    construct = families()[info.family].code.construct
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                return construct(info)
+        except UserError:
+            raise
+        except Exception:  # networks that compute with values while they are made
+            return construct(info)

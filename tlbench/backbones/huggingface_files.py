@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tlbench.backbones import hub
+from tlbench.backbones.damaged_weights import check_content
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import digest
 from tlbench.core.paths import expand
@@ -213,6 +214,7 @@ def weights_hash(name: str, folder: Path) -> str:
         raise UserError(f"{name}: there are no .safetensors weights in {folder}", hint)
     whole = hashlib.sha256()
     for file in files:
+        check_content(file)
         with file.open("rb") as stream:
             whole.update(hashlib.file_digest(stream, "sha256").digest())
     return whole.hexdigest()

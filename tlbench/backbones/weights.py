@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import pickle
 import re
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Backbone
+from tlbench.backbones.damaged_weights import check_content, torch_format
 from tlbench.backbones.weights_metadata import carried
 from tlbench.core.errors import UserError
 
@@ -49,24 +50,30 @@ def save_weights(backbone: Backbone, path: Path, tokenizer: str | None = None, n
     save_file(state, path, carried(tokenizer, notes, recipe))
 
 
-def read_weights(path: Path) -> State:
+def read_weights(path: Path, *, names_only: bool = False) -> State:
     """Return the tensors of a safetensors file, or of a torch file, by name.
 
     A torch file may hold the state under ``state_dict``, ``model`` or the like; no code in it is run.
 
+    Args:
+        path: The file.
+        names_only: Whether names and shapes will do: of the tensors nothing is read then, as far as the format allows
+            it, and the values of those returned mean nothing.
+
     Raises:
         UserError: The file cannot be read, or holds something else.
     """
+    check_content(path)
     try:
-        with path.open("rb") as stream:
-            start = stream.read(2)
-        # A torch file is a zip archive or, from older versions, a pickle.
-        if start == b"PK" or start[:1] == b"\x80":
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        form = torch_format(path)
+        if form:
+            mapped = names_only and form == "zip"  # pickles cannot be mapped
+            with warnings.catch_warnings(action="ignore"):  # of odd pickles, which the error tells of
+                content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         else:
-            content = load_file(path)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = str(error).partition("\n")[0]
+            content = _shapes(path) if names_only else load_file(path)
+    except Exception as error:  # readers of pickles and headers raise what they like
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(
             f"weights file {path}: cannot be read ({reason})",
             "give a .safetensors file, or a torch file of tensors only",
@@ -95,6 +102,17 @@ def load_weights(backbone: Backbone, state: Mapping[str, Tensor], origin: str, *
     Raises:
         UserError: Tensors are missing, unexpected or of another shape; names the first of each.
     """
+    fitting = OrderedDict(fitted(backbone, state, origin, exact=exact))
+    # Names and shapes are those of today, so no network need convert anything, whatever version the file claims.
+    fitting._metadata = backbone.body.state_dict()._metadata  # type: ignore[attr-defined]
+    backbone.body.load_state_dict(fitting)
+
+
+def fitted(backbone: Backbone, state: Mapping[str, Tensor], origin: str, *, exact: bool = False) -> State:
+    """Return weights by the names of a backbone's body; arguments and errors are those of :func:`load_weights`.
+
+    Names and shapes decide; values are not read.
+    """
     own = backbone.body.state_dict()
     if not exact:
         state = _sum_first(backbone.body, _trim(state, own), own)
@@ -111,10 +129,13 @@ def load_weights(backbone: Backbone, state: Mapping[str, Tensor], origin: str, *
         if _first(backbone.body) in shapes and backbone.info.recipe.get("stem") == "small":
             hint = "the first convolution differs: say stem: standard, and the image_size it was trained with"
         raise UserError(f"{origin}: does not fit {backbone.info.label}: {'; '.join(faults)}", hint)
-    fitting = OrderedDict(state)
-    # Names and shapes are those of today, so no network need convert anything, whatever version the file claims.
-    fitting._metadata = own._metadata  # type: ignore[attr-defined]
-    backbone.body.load_state_dict(fitting)
+    return dict(state)
+
+
+def _shapes(path: Path) -> State:
+    """Return tensors without values in the shapes that a safetensors file has."""
+    with safe_open(path, "pt") as opened:
+        return {name: torch.empty(opened.get_slice(name).get_shape(), device="meta") for name in opened.keys()}  # noqa: SIM118
 
 
 def _holds(content: Mapping[str, object], key: str) -> bool:

@@ -13,7 +13,7 @@ from tlbench.core.info import WeightsContents
 def read_contents(file: Path) -> WeightsContents:
     """Return what a file of weights holds, without the values; nothing of a file that cannot be read.
 
-    Only the header of a safetensors file is read, without torch. A torch file has none, so it is read whole.
+    Only the header of a safetensors file is read, without torch, and only the names in a torch file that is a zip.
     """
     try:
         with safe_open(file, "numpy") as opened:
@@ -24,6 +24,8 @@ def read_contents(file: Path) -> WeightsContents:
     from tlbench.backbones.weights import read_weights
 
     try:
-        return WeightsContents({name: tuple(tensor.shape) for name, tensor in read_weights(file).items()}, {})
+        return WeightsContents(
+            {name: tuple(tensor.shape) for name, tensor in read_weights(file, names_only=True).items()}, {}
+        )
     except UserError:  # whoever loads the weights says so
         return WeightsContents({}, {})

@@ -76,7 +76,7 @@ def prepare(path: Path, artifacts: Artifacts, on_open: Callable[[str], None] = l
     datasets = opener.open_all(suite)
     if opener.errors:
         raise together(opener.errors)
-    backbones = resolve_backbones(suite, folder, datasets, catalog)
+    backbones = resolve_backbones(suite, source, datasets, catalog, artifacts)
     check_tasks(suite, source, catalog, datasets, backbones)
     planned = _plan(suite, source, catalog, datasets, backbones)
     return replace(planned, path=path.resolve(), named_at=source.at(("name",)))

@@ -6,13 +6,14 @@ Pointers of Git LFS and web pages come with the name of the file that was meant;
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
+from typing import Literal
 
 from tlbench.core.errors import UserError
 from tlbench.core.paths import kind_of_file
 
 _HEAD = 1024
+_END, _LONGEST_END = b"PK\x05\x06", 22 + 2**16  # of a zip: its last record, and the most bytes that this has
 _POINTER = b"version https://git-lfs"
 _PAGES = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--", b"<script")
 _OTHERS = {
@@ -28,11 +29,11 @@ _AGAIN = "download or copy it again"
 _FORMATS = "give a .safetensors file, or a torch file of tensors only"
 
 
-def is_torch_file(file: Path) -> bool:
-    """Return whether a file is a zip archive, as torch writes it, or a pickle, as its older versions did."""
+def torch_format(file: Path) -> Literal["zip", "pickle", ""]:
+    """Return how torch wrote a file: as a zip archive, or, before its version 1.6, as pickles; else nothing."""
     with file.open("rb") as stream:
         start = stream.read(2)
-    return start == b"PK" or start[:1] == b"\x80"
+    return "zip" if start == b"PK" else "pickle" if start[:1] == b"\x80" else ""
 
 
 def check_content(file: Path) -> None:
@@ -69,10 +70,17 @@ def check_content(file: Path) -> None:
         line = head.decode("ascii").strip().partition("\n")[0][:80]
         raise UserError(f"{where}: is a text, not weights: {line!r}", "download the file itself")
     if head.startswith(b"PK"):
-        if not zipfile.is_zipfile(file):
+        if not _has_directory(file, size):
             raise UserError(f"{where}: is cut off at {size} bytes: the directory at its end is missing", _AGAIN)
     elif not head.startswith(b"\x80"):
         _check_safetensors(where, file, size)
+
+
+def _has_directory(file: Path, size: int) -> bool:
+    """Return whether a zip has the directory that stands at its end; tells nothing of what stands in it."""
+    with file.open("rb") as stream:
+        stream.seek(max(0, size - _LONGEST_END))
+        return _END in stream.read()
 
 
 def _check_safetensors(where: str, file: Path, size: int) -> None:
