@@ -193,7 +193,7 @@ def files(dataset: Dataset) -> Any:
 def run(dataset: Dataset, shots: int | str) -> tuple[Task, tuple[str, ...]]:
     seen: list[Task] = []
 
-    def fit(task: Task) -> ModulePredictor:
+    def fit(task: Task, ctx: Context | None = None) -> ModulePredictor:
         seen.append(task)
         return ModulePredictor(FakeTeacher(dataset), [])
 
@@ -207,8 +207,10 @@ def test_classification_keeps_groups_apart_and_tells_where_it_cannot() -> None:
     plain = fake_dataset()
     dataset = files(plain)
     task, notes = run(dataset, 5)
-    assert task.val is not None
-    assert not set(dataset.group[task.train.rows]) & set(dataset.group[task.val.rows])
+    assert task.folds is not None
+    for fold in range(5):
+        inside, outside = task.train.rows[task.folds == fold], task.train.rows[task.folds != fold]
+        assert not set(dataset.group[inside]) & set(dataset.group[outside])
     assert notes == ()
     one = replace(dataset, group=np.where(dataset.y == 3, 10_000, dataset.group))
     assert run(one, 5)[1] == ("validation has examples of groups that are trained on, for want of others: class 3",)

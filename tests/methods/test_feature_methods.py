@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, cast
 
@@ -76,7 +76,7 @@ def _fit(name: str, problem: Problem, *, val: bool = True, **params: Any) -> tup
 def _standardised(problem: Problem) -> np.ndarray:
     z = problem.z.astype(np.float64)
     centred = z - z[problem.train].mean(0)
-    return centred / np.sqrt((centred[problem.train] ** 2).mean())
+    return centred / np.sqrt((centred[problem.train] ** 2).sum(1).mean())
 
 
 @pytest.mark.parametrize("c", [0.01, 1.0, 10.0])
@@ -89,17 +89,61 @@ def test_probe_is_logistic_regression(problem: Problem, c: float) -> None:
     assert ctx.selected["C"] == c
 
 
-def test_probe_chooses_c_by_accuracy_then_likelihood_on_validation_alone(problem: Problem) -> None:
+def test_probe_chooses_c_by_likelihood_on_validation_alone(problem: Problem) -> None:
     grid = linear_probe.C_GRID
     z, train, val = _standardised(problem), problem.train, problem.val
     fits = [LogisticRegression(C=c, tol=1e-8, max_iter=5000).fit(z[train], problem.y[train]) for c in grid]
-    scored = [(fit.score(z[val], problem.y[val]), -log_loss(problem.y[val], fit.predict_proba(z[val]))) for fit in fits]
+    scored = [(-log_loss(problem.y[val], fit.predict_proba(z[val])), fit.score(z[val], problem.y[val])) for fit in fits]
     best = max(range(len(grid)), key=lambda place: scored[place])
     _, ctx = _fit("linear_probe", problem)
     assert 0 < best < len(grid) - 1, "this test needs a best C inside the grid"
     assert ctx.selected["C"] == grid[best]
-    assert ctx.validation["accuracy"] == pytest.approx(scored[best][0])
-    assert ctx.validation["nll"] == pytest.approx(-scored[best][1], abs=1e-4)
+    assert ctx.validation["accuracy"] == pytest.approx(scored[best][1])
+    assert ctx.validation["nll"] == pytest.approx(-scored[best][0], abs=1e-4)
+
+
+def _fold_pairs(problem: Problem) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
+    folds = np.arange(len(problem.train)) % 3
+    return folds, [(problem.train[folds != each], problem.train[folds == each]) for each in range(3)]
+
+
+def test_probe_chooses_c_by_folds_and_is_fitted_to_all_labels(problem: Problem) -> None:
+    folds, pairs = _fold_pairs(problem)
+    losses = []
+    for c in linear_probe.C_GRID:
+        chances = np.zeros((len(problem.y), CLASSES))
+        for fitted, scored in pairs:
+            z = _standardised(replace(problem, train=fitted))
+            model = LogisticRegression(C=c, tol=1e-8, max_iter=5000).fit(z[fitted], problem.y[fitted])
+            chances[scored] = model.predict_proba(z[scored])
+        losses.append(log_loss(problem.y[problem.train], chances[problem.train], labels=range(CLASSES)))
+    best = linear_probe.C_GRID[int(np.argmin(losses))]
+    method, ctx = _method("linear_probe"), problem.context()
+    task = replace(problem.task(val=False), folds=folds)
+    head = method.fit(task, fake_backbone(), method.Config(), ctx).head
+    assert ctx.selected["C"] == best
+    assert ctx.validation["nll"] == pytest.approx(min(losses), abs=2e-3)  # candidates are solved approximately
+    to_all = _fit("linear_probe", problem, val=False, C=best)[0]
+    np.testing.assert_array_equal(head(torch.from_numpy(problem.z[problem.test])), to_all)
+    ctx = problem.context()
+    ctx.fixed = {"C": 0.5}
+    method.fit(task, fake_backbone(), method.Config(), ctx)
+    assert ctx.selected["C"] == 0.5, "what was chosen before is not chosen again"
+
+
+def test_neighbours_are_counted_by_folds(problem: Problem) -> None:
+    folds, pairs = _fold_pairs(problem)
+    losses = {}
+    for k in [k for k in _method("knn")._GRID if k <= 40]:
+        logits = np.zeros((len(problem.y), CLASSES))
+        for fitted, scored in pairs:
+            logits[scored] = _fit("knn", replace(problem, train=fitted, test=scored), val=False, k=k)[0]
+        losses[k] = log_loss(problem.y[problem.train], np.exp(logits[problem.train]))
+    method, ctx = _method("knn"), problem.context()
+    head = method.fit(replace(problem.task(val=False), folds=folds), fake_backbone(), method.Config(), ctx).head
+    assert ctx.selected["k"] == min(losses, key=lambda k: losses[k])
+    assert ctx.validation["nll"] == pytest.approx(min(losses.values()), abs=1e-5)
+    assert len(head.keywords["bank"]) == len(problem.train)
 
 
 def test_probe_without_validation_uses_its_default(problem: Problem) -> None:
@@ -139,7 +183,7 @@ def test_one_neighbour_is_the_nearest_by_brute_force(problem: Problem) -> None:
 
 def test_neighbours_are_counted_on_validation(problem: Problem) -> None:
     scored = {k: _fit("knn", problem, k=k)[1].validation for k in _method("knn")._GRID if k <= 60}
-    best = max(scored, key=lambda k: (scored[k]["accuracy"], -scored[k]["nll"]))
+    best = min(scored, key=lambda k: scored[k]["nll"])
     _, ctx = _fit("knn", problem)
     assert ctx.selected["k"] == best
     assert ctx.validation == scored[best]

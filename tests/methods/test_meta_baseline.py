@@ -19,9 +19,9 @@ from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
 from tlbench.training.epoch_loop import Checkpoints
-from tlbench.training.evaluation import ValidationScores
 from tlbench.training.fewshot import base_classifier
 from tlbench.training.fewshot import episodic_loop as meta
+from tlbench.training.validation_scores import ValidationScores
 
 
 @pytest.fixture(scope="module")

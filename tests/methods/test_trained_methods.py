@@ -21,11 +21,11 @@ from tlbench.plugins import registry
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
-from tlbench.training.evaluation import ValidationScores
 from tlbench.training.fewshot import episodic_loop as meta
 from tlbench.training.fewshot.episodes import validation_episodes
 from tlbench.training.fewshot.episodic_loop import EpisodicTraining
 from tlbench.training.frozen_features import embed
+from tlbench.training.validation_scores import ValidationScores
 
 
 def _method(name: str) -> ModuleType:

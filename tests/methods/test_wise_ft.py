@@ -13,8 +13,8 @@ from tlbench.plugins import registry
 from tlbench.testing.contract import Case, Fitted, assert_footprint, run
 from tlbench.testing.fakes import fake_backbone
 from tlbench.training.classifier import Classifier
-from tlbench.training.evaluation import ValidationScores
 from tlbench.training.linear_probe import initialise_head
+from tlbench.training.validation_scores import ValidationScores
 
 between = registry.declaration("methods", "wise_ft").load().interpolate_states
 MOVING = {"epochs": 4, "batch_norm": "train"}

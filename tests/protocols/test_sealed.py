@@ -11,14 +11,15 @@ import pytest
 import torch
 
 from tlbench.core.record import Outcome
-from tlbench.data.dataset import TEST, Dataset
+from tlbench.data.dataset import TEST, Dataset, Task
 from tlbench.plugins import registry
 from tlbench.protocols import adaptation
 from tlbench.search.objective import value_of
 from tlbench.testing.fakes import fake_backbone, fake_context, fake_task
+from tlbench.training.context import Context
 
 CASES = {
-    "classification": ("finetune", {"epochs": 3}, {}),
+    "classification": ("finetune", {"epochs": 3}, {"validation": "held_out", "refit": False}),
     "episodic": ("protonet", {"episodes": 8, "check_every": 4, "checks": 5, "ways": 3}, {"ways": 2, "queries": 3}),
     "adaptation": ("mmd", {"steps": 6, "checks": 3, "bottleneck": 8}, {}),
 }
@@ -33,7 +34,11 @@ def outcome(protocol: str, folder: Path, dataset: Dataset | None = None, **conte
     declared = registry.declaration("protocols", protocol)
     info = replace(fake.task.info, options={**declared.settings(**options).model_dump(mode="json")})
     config = module.Config(**params)
-    found = declared.load().run(info, dataset or fake.dataset, 0, lambda t: module.fit(t, backbone, config, ctx), ctx)
+
+    def fit(task: Task, own: Context | None = None) -> object:
+        return module.fit(task, backbone, config, own or ctx)
+
+    found = declared.load().run(info, dataset or fake.dataset, 0, fit, ctx)
     assert isinstance(found, Outcome)
     return found
 

@@ -22,11 +22,12 @@ from tlbench.training.batches import Batch, Batches, Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.epoch_loop import Checkpoints
-from tlbench.training.evaluation import evaluate, score_logits
+from tlbench.training.evaluation import evaluate
 from tlbench.training.parameter_groups import ParameterGroup, parameter_groups, scale_rates
 from tlbench.training.process_group import ProcessGroup
 from tlbench.training.schedules import rate_factor
 from tlbench.training.supervised_loop import LoopOptions, smoothed_cross_entropy, train_classifier
+from tlbench.training.validation_scores import score_logits
 
 Recipe = partial(TrainingConfig, epochs=3, batch_size=16)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from tlbench.core.description import DEFAULT_EXECUTION, CellDescription, Execution, Trial
 from tlbench.core.hashing import canonical, digest
 from tlbench.core.info import BackboneInfo, DatasetInfo, Shots, TaskInfo
+from tlbench.core.label_budget import without_validation_labels
 from tlbench.core.segments import Segments
 
 
@@ -229,11 +230,16 @@ class Cell:
 
     @property
     def teacher(self) -> Cell | None:
-        """The cell whose trained network this one learns from, with the same draw of labels; None without a teacher."""
+        """The cell whose trained network this one learns from, with the same draw of labels; None without a teacher.
+
+        That of a trial was not fitted to the labels that the trial is validated on.
+        """
         if self.method.teacher is None:
             return None
         chosen = self.method.teacher
-        setting = Setting(self.protocol, chosen.method, chosen.backbone, self.dataset, self.shots)
+        options = self.protocol.options if self.trial is None else without_validation_labels(self.protocol.options)
+        protocol = replace(self.protocol, options=options)
+        setting = Setting(protocol, chosen.method, chosen.backbone, self.dataset, self.shots)
         return Cell(cell_id(setting, self.seed, execution=self.execution), *setting, self.seed, self.execution)
 
     def describe(self) -> CellDescription:

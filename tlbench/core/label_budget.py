@@ -1,15 +1,46 @@
-"""What part of a label budget is for validation, and in how many folds a search validates where that part is small."""
+"""What part of a label budget is for validation, and in how many folds it validates where that part is small."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from tlbench.core.config import Settings
 from tlbench.core.info import DatasetInfo, Shots
 
 VAL_OF_SHOTS = 0.2
 """Part of each class's shots that is for validation, at least one example; a single shot has none."""
 VAL_OF_FULL = 0.1
 """Part of each class that is for validation where all examples are labelled and the source holds none out."""
-FOLDS = 5
-"""Folds of a search, fewer where a class has fewer labelled examples (Kohavi 1995, IJCAI, compares numbers of them)."""
+MOST_FOLDS = 5
+"""Folds, fewer where a class has fewer labelled examples (Kohavi 1995, IJCAI, compares numbers of them)."""
+FOLD_LABELS = 2000
+"""Labels from which on a choice that needs no further training of the network is made on one fold of a fifth."""
+
+
+class ExtraLabels(Settings):
+    """Labels beside the shots, for validation alone."""
+
+    extra: int = Field(ge=1, description="labelled examples of each class beside the shots, for validation alone")
+
+
+Validation = Literal["auto", "held_out", "k_fold", "none"] | ExtraLabels
+"""What the labels of a budget that choose something are: see :mod:`tlbench.protocols.classification`."""
+
+
+def extra_labels(options: Mapping[str, Any]) -> int:
+    """Return the number of labels of each class beside the shots that the options of a protocol ask for."""
+    validation = options.get("validation")
+    return int(validation["extra"]) if isinstance(validation, Mapping) else 0
+
+
+def without_validation_labels(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a protocol under which no label is fitted to that a trial of a search is validated on."""
+    if "validation" not in options or extra_labels(options):
+        return dict(options)
+    return {**options, "validation": "held_out", "refit": False}
 
 
 def validation_of_shots(shots: int) -> int:
@@ -42,4 +73,19 @@ def fold_count(info: DatasetInfo, shots: Shots, below: int) -> int:
     if not 0 < validation_examples(info, shots) < below:
         return 1
     smallest = min(count for count in info.counts["train"] if count)
-    return min(FOLDS, smallest if shots == "full" else shots)
+    return min(MOST_FOLDS, smallest if shots == "full" else shots)
+
+
+def folds_of_choices(counts: Sequence[int]) -> int:
+    """Return in how many folds a method chooses what needs no further training of the network.
+
+    Every labelled example is in a fold where there are less than :data:`FOLD_LABELS` of them; with more there is one
+    fold of a fifth, since each of several would take about as long and tell little more. A class with one label cannot
+    be divided, so that there is no fold.
+
+    Args:
+        counts: Labelled examples of each class.
+    """
+    if min(counts) < 2:
+        return 0
+    return min(MOST_FOLDS, *counts) if sum(counts) < FOLD_LABELS else 1

@@ -103,8 +103,11 @@ class Task:
         info: Facts of the task.
         train: Labelled examples to fit on. In ``episodic``: all examples of the training classes; in ``adaptation``:
             the shots of the target, empty where there are none.
-        val: Labelled examples to select by, taken out of the label budget; None when the budget is one shot.
+        val: Labelled examples to choose by, the epoch included; None where all labels of the budget are to fit on.
             In ``episodic``: the examples of the validation classes; in ``adaptation``: held-out source examples.
+        folds: Fold of each training example (n,), -1 in none. By them a method makes those choices that need no further
+            training of the network, as C of a probe: what is fitted to the others is scored on each fold in turn, and
+            what was chosen is fitted to all. None where nothing is chosen so.
         unlabeled: The remaining training examples without labels, or None. In ``adaptation``: all of the target's.
         source: Labelled examples of another domain, or None.
     """
@@ -114,6 +117,7 @@ class Task:
     val: Split | None
     unlabeled: Split | None = None
     source: Split | None = None
+    folds: NDArray[np.int64] | None = None
 
 
 def take(dataset: Dataset, rows: NDArray[np.int64], labels: NDArray[np.int64] | None) -> Split:

@@ -75,6 +75,7 @@ def draw_shots(
     *,
     source_val: Rows | None = None,
     groups: Rows | None = None,
+    extra: int = 0,
 ) -> Draw:
     """Draw the label budget: ``shots`` examples of each class, of which a fifth is for validation.
 
@@ -96,6 +97,8 @@ def draw_shots(
         info: Facts of the dataset, of which the fingerprint decides the order and class names stand in messages.
         source_val: Row numbers of the source's own validation part.
         groups: Group of each example of the whole dataset (N,); None where there are none.
+        extra: Labelled examples of each class beside the shots that are for validation, in place of the fifth of the
+            shots; ``full`` has none beside it.
 
     Raises:
         UserError: A class has too few examples.
@@ -110,10 +113,10 @@ def draw_shots(
     of_class, count = labels[pool][order], np.bincount(labels[pool], minlength=int(labels.max(initial=-1)) + 1)
     rank = np.arange(len(pool)) - (np.cumsum(count) - count)[of_class]
     own = source_val if shots == "full" and source_val is not None and len(source_val) else None
-    _refuse_few(count, np.unique(labels), shots, own is not None, info.classes)
+    _refuse_few(count, np.unique(labels), shots, own is not None, info.classes, extra)
     if shots != "full":
-        for_val = np.full_like(count, validation_of_shots(shots))
-        budget = np.full_like(count, shots)
+        for_val = np.full_like(count, extra or validation_of_shots(shots))
+        budget = np.full_like(count, shots + extra)
     else:
         whole = np.bincount(labels[pool][apart], minlength=len(count))
         part = np.where((whole > 0) & (whole < count), whole, np.maximum(1, np.round(VAL_OF_FULL * count)).astype(int))
@@ -130,13 +133,14 @@ def draw_shots(
     )
 
 
-def check_shots(info: DatasetInfo, shots: Shots, *, adapting: bool = False) -> None:
+def check_shots(info: DatasetInfo, shots: Shots, *, adapting: bool = False, extra: int = 0) -> None:
     """Refuse a budget that a dataset cannot give, before anything is trained.
 
     Args:
         info: Facts of the dataset.
         shots: Labelled examples per class, or ``full``.
         adapting: Whether a source validates, so that ``full`` reserves nothing, and no labels at all are a budget, too.
+        extra: Labelled examples of each class beside the shots.
 
     Raises:
         UserError: Naming the class and its count.
@@ -145,7 +149,8 @@ def check_shots(info: DatasetInfo, shots: Shots, *, adapting: bool = False) -> N
         raise UserError(f"{info.name}: {len(info.classes)} class to tell apart", "classification needs two or more")
     count = np.asarray(info.counts.get("train", (0,) * len(info.classes)))
     try:
-        _refuse_few(count, np.arange(len(info.classes)), shots, adapting or "val" in info.counts, info.classes)
+        has_val = adapting or "val" in info.counts
+        _refuse_few(count, np.arange(len(info.classes)), shots, has_val, info.classes, extra)
     except UserError as error:
         more = " or ask for shots: 0" if adapting and not count.all() else ""
         raise UserError(f"{info.name}: {error.message}", error.hint + more) from None
@@ -266,8 +271,12 @@ def _class_name(label: int, names: Sequence[str]) -> str:
     return repr(names[label]) if label < len(names) else str(label)
 
 
-def _refuse_few(count: NDArray[np.int64], classes: Rows, shots: Shots, has_val: bool, names: Sequence[str]) -> None:
-    need = shots if shots != "full" else 1 if has_val else 2
+def _refuse_few(
+    count: NDArray[np.int64], classes: Rows, shots: Shots, has_val: bool, names: Sequence[str], extra: int = 0
+) -> None:
+    if extra and shots == "full":
+        raise UserError("shots: full leaves no labels for validation: extra", "give a number of shots, or held_out")
+    need = shots + extra if shots != "full" else 1 if has_val else 2
     short = [int(label) for label in classes if count[label] < need]
     if not short:
         return
@@ -275,8 +284,10 @@ def _refuse_few(count: NDArray[np.int64], classes: Rows, shots: Shots, has_val: 
     more = f" (and {len(short) - 1} more classes have too few)" if len(short) > 1 else ""
     raise UserError(
         f"class {_class_name(short[0], names)} has {int(count[short[0]])} training examples, "
-        f"but shots: {shots} needs {need}{more}",
-        f"every class has at least {least}: ask for at most {least} shots" if least else "leave that class out",
+        f"but shots: {shots}{f' and extra: {extra}' if extra else ''} needs {need}{more}",
+        f"every class has at least {least}: ask for at most {least - extra} shots"
+        if least > extra
+        else "leave that class out",
     )
 
 

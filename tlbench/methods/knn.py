@@ -1,13 +1,14 @@
 """k nearest neighbours by cosine on frozen features, each voting with weight exp(similarity / temperature).
 
 Wu, Xiong, Yu and Lin 2018, "Unsupervised Feature Learning via Non-Parametric Instance Discrimination",
-arXiv:1805.01978, section 3.4; DINO (arXiv:2104.14294) evaluates the same way. Nothing is trained; k is chosen on
-validation. Votes are turned into probabilities by one additional neighbour that votes for all classes equally, which
-preserves their order and makes the likelihood finite.
+arXiv:1805.01978, section 3.4; DINO (arXiv:2104.14294) evaluates the same way. Nothing is trained; k is chosen by folds
+of the labelled examples, or on validation. Votes are turned into probabilities by one additional neighbour that votes
+for all classes equally, which preserves their order and makes the likelihood finite.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -19,20 +20,20 @@ from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import MethodConfig, log_uniform, tunable
 from tlbench.data.dataset import Task
 from tlbench.training.context import Context
-from tlbench.training.evaluation import score_logits
 from tlbench.training.predictor import FeaturePredictor, Predictor
+from tlbench.training.validation_scores import ValidationScores, by_likelihood, score_logits
 
 PROTOCOLS = ("classification",)
 FROZEN_BACKBONE = True
 _GRID = (1, 3, 5, 10, 20, 50, 100, 200)
-_UNTUNED = 1  # k where there is no validation to choose it on, which is the case at one shot
+_UNTUNED = 1  # k where there is nothing to choose it by, which is the case at one shot
 _CHUNK = 2**25  # similarities in memory at once
 
 
 class Config(MethodConfig):
     """Parameters of the nearest neighbours."""
 
-    k: int | None = Field(None, ge=1, description="number of neighbours; null chooses it on validation")
+    k: int | None = Field(None, ge=1, description="number of neighbours; null chooses it")
     temperature: float = tunable(0.07, log_uniform(0.01, 1.0), "sharpness of the votes", gt=0)
 
 
@@ -41,17 +42,39 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     bank = normalize(ctx.frozen_features(task.train), dim=1)
     labels = torch.from_numpy(task.train.labels).to(bank.device)
     vote = partial(_vote, classes=task.info.classes, temperature=cfg.temperature)
-    k = min(cfg.k or _UNTUNED, len(bank))
-    if task.val is not None:
-        grid = [k] if cfg.k else [candidate for candidate in _GRID if candidate <= len(bank)]
-        similarity, neighbours = _nearest(ctx.frozen_features(task.val), bank, labels, grid[-1])
-        truth = torch.from_numpy(task.val.labels).to(bank.device)
-        scores = {count: score_logits(vote(similarity[:, :count], neighbours[:, :count]), truth) for count in grid}
-        k = max(grid, key=lambda count: scores[count].order)
+    k = min(cfg.k or int(ctx.fixed.get("k", _UNTUNED)), len(bank))
+    grid = (k,) if cfg.k or "k" in ctx.fixed else _GRID
+    scores = _scores(task, bank, labels, grid, vote, ctx)
+    if scores:
+        k = ctx.choose("k", scores, by_likelihood)
         ctx.validation.update(scores[k]._asdict())
     ctx.selected["k"] = k
     head = partial(_head, bank=bank, labels=labels, k=k, vote=vote)
     return FeaturePredictor(backbone, head, trainable=0, stored=bank.numel() + len(labels))
+
+
+def _scores(
+    task: Task, bank: Tensor, labels: Tensor, grid: Sequence[int], vote: partial[Tensor], ctx: Context
+) -> dict[int, ValidationScores]:
+    """Return the scores of each k, over all folds of the bank (n, D) or on validation; empty where there is neither."""
+    pairs: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []  # what neighbours are taken from, and what votes are on
+    if task.folds is not None:
+        folds = torch.from_numpy(task.folds).to(bank.device)
+        others = [(folds == each) for each in range(int(task.folds.max()) + 1)]
+        pairs = [(bank[~own], labels[~own], bank[own], labels[own]) for own in others]
+    elif task.val is not None:
+        truth = torch.from_numpy(task.val.labels).to(bank.device)
+        pairs = [(bank, labels, ctx.frozen_features(task.val), truth)]
+    if not pairs:
+        return {}
+    grid = [count for count in grid if count <= min(len(given) for given, *_ in pairs)]
+    votes: dict[int, list[Tensor]] = {count: [] for count in grid}
+    for given, of_given, z, _ in pairs if grid else ():
+        similarity, neighbours = _nearest(z, given, of_given, grid[-1])
+        for count in grid:
+            votes[count].append(vote(similarity[:, :count], neighbours[:, :count]))
+    truths = torch.cat([truth for *_, truth in pairs])
+    return {count: score_logits(torch.cat(parts), truths) for count, parts in votes.items()}
 
 
 def _head(z: Tensor, *, bank: Tensor, labels: Tensor, k: int, vote: partial[Tensor]) -> Tensor:

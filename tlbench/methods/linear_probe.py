@@ -1,9 +1,9 @@
 """Linear probe: multinomial logistic regression, solved to convergence, on the frozen backbone's features.
 
-The regularisation C is chosen on validation from a logarithmic grid, in ascending order, each fit starting from the
-last (Kornblith, Shlens and Le 2019, "Do Better ImageNet Models Transfer Better?", arXiv:1805.08974, section 3).
-Features are centred and divided by a scalar, their root mean square over the training examples, so that one grid suits
-every backbone; this changes only the scale of C.
+The regularisation C is chosen from a logarithmic grid, in ascending order, each fit starting from the last (Kornblith,
+Shlens and Le 2019, "Do Better ImageNet Models Transfer Better?", arXiv:1805.08974, section 3): by folds of the labelled
+examples, or on validation. Features are centred and divided by a scalar, the root mean square of their lengths over the
+training examples, so that one grid suits every backbone and every number of features; this changes only the scale of C.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from tlbench.training.predictor import FeaturePredictor, Predictor
 
 PROTOCOLS = ("classification",)
 FROZEN_BACKBONE = True
+VERSION = 2  # 1 divided features by the root mean square of their entries, and had a grid of C that ended too early
 
 
 class Config(MethodConfig):
     """Parameters of the linear probe; nothing to search, since C is chosen inside every fit."""
 
-    C: float | None = Field(None, gt=0, description="inverse regularisation; null chooses it on validation")
+    C: float | None = Field(None, gt=0, description="inverse regularisation; null chooses it")
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:

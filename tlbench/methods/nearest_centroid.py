@@ -20,10 +20,10 @@ from tlbench.core.info import BackboneInfo, TaskInfo
 from tlbench.core.record import Footprint
 from tlbench.data.dataset import Task
 from tlbench.training.context import Context
-from tlbench.training.evaluation import score_logits
 from tlbench.training.fewshot.episodes import validate_on_episodes
 from tlbench.training.fewshot.prototypes import distance_logits, prototypes
 from tlbench.training.predictor import EmbeddingEpisodeLearner, FeaturePredictor, Predictor
+from tlbench.training.validation_scores import score_logits
 
 PROTOCOLS = ("classification", "episodic")
 FROZEN_BACKBONE = True

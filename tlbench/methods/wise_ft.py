@@ -20,16 +20,17 @@ from tlbench.data.dataset import Task
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
-from tlbench.training.evaluation import ValidationScores, evaluate
+from tlbench.training.evaluation import evaluate
 from tlbench.training.linear_probe import initialise_head
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor, Predictor
 from tlbench.training.supervised_loop import LoopOptions, train_classifier
+from tlbench.training.validation_scores import ValidationScores
 
 PROTOCOLS = ("classification",)
 SEGMENTABLE = ("classification",)
 _GRID = tuple(step / 10 for step in range(11))
-_UNTUNED = 0.5  # alpha where there is no validation to choose it on
+_UNTUNED = 0.5  # alpha where there is nothing to choose it by: the paper's recommendation (section 4)
 
 
 class Config(FineTuningConfig):
@@ -52,15 +53,14 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     groups = parameter_groups(parts, cfg.weight_decay)
     train_classifier(model, groups, task.train, task.val, cfg, ctx, LoopOptions(batch_norm=cfg.batch_norm))
     end = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    alpha = _UNTUNED if cfg.alpha is None else cfg.alpha
-    held_out = Examples(task.val, ctx.device) if task.val is not None else None
-    if held_out is not None:
-        candidates: list[tuple[ValidationScores, float]] = []
+    alpha = float(ctx.fixed.get("alpha", _UNTUNED)) if cfg.alpha is None else cfg.alpha
+    if task.val is not None:
+        held_out, scores = Examples(task.val, ctx.device), dict[float, ValidationScores]()
         for candidate in _GRID if cfg.alpha is None else (alpha,):
             model.load_state_dict(interpolate_states(start, end, candidate))
-            candidates.append((evaluate(model, held_out, ctx), candidate))
-        best, alpha = max(candidates, key=lambda one: one[0].order)
-        ctx.validation.update(best._asdict())
+            scores[candidate] = evaluate(model, held_out, ctx)
+        alpha = ctx.choose("alpha", scores)
+        ctx.validation.update(scores[alpha]._asdict())
     ctx.selected["alpha"] = alpha
     model.load_state_dict(interpolate_states(start, end, alpha))
     if alpha == 0:

@@ -8,6 +8,7 @@ from tlbench.core.cell import BackboneChoice, DatasetChoice
 from tlbench.core.class_splits import deal_classes
 from tlbench.core.errors import UserError, together
 from tlbench.core.info import DatasetInfo
+from tlbench.core.label_budget import extra_labels
 from tlbench.data.sampling import check_episodes, check_shots
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.resolve import choose_protocol
@@ -56,7 +57,7 @@ def _too_few_examples(grid: Grid, info: DatasetInfo, lines: list[str], catalog: 
             if "ways" in options:
                 check_episodes(info, options["ways"], shots, options["queries"])
             else:
-                check_shots(info, shots, adapting=adapting)
+                check_shots(info, shots, adapting=adapting, extra=extra_labels(options))
         except UserError as error:
             yield error.at(line)
 

@@ -16,7 +16,7 @@ from tlbench.core.cell import BackboneChoice, Cell, DatasetChoice, MethodChoice,
 from tlbench.core.description import DEFAULT_EXECUTION, Execution, Trial, setting_label
 from tlbench.core.hashing import canonical, digest
 from tlbench.core.info import Shots
-from tlbench.core.label_budget import fold_count
+from tlbench.core.label_budget import extra_labels, fold_count
 from tlbench.core.segments import GENERATIONS
 from tlbench.search.sampler import SamplerPlugin, sampler
 from tlbench.search.scheduler import SchedulerPlugin, scheduler
@@ -81,6 +81,8 @@ class SearchProblem:
     @property
     def folds_wanted(self) -> int:
         """Number of folds that so few validation examples ask for, whether the training can have them or not."""
+        if extra_labels(self.protocol.options):
+            return 1
         return fold_count(self.dataset.info, self.shots, self.search.fold_below)
 
     @property

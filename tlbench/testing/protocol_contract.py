@@ -67,6 +67,11 @@ class Evaluated:
     task: Task
     ctx: Context
 
+    @property
+    def validation(self) -> Split | None:
+        """The labelled examples by which the method chooses, or by which a trial is scored in place of it."""
+        return self.ctx.followed if self.task.val is None else self.task.val
+
 
 def cases() -> list[Case]:
     """Return a case of every protocol that is found."""
@@ -129,7 +134,9 @@ def run(case: Case, folder: Path, dataset: Dataset | None = None, /, scale: floa
     ctx = fake_context(folder, dataset, copy.deepcopy(backbone), **context)
     tasks: list[Task] = []
 
-    def fit(task: Task) -> ClassMeans:
+    def fit(task: Task, choosing: Context | None = None) -> ClassMeans:
+        if choosing is not None:
+            return ClassMeans(task, ctx, backbone, scale)
         tasks.append(task)
         ctx.selected["temperature"] = 0.5
         ctx.validation["accuracy"] = 0.25
@@ -228,7 +235,7 @@ def check_validation_only(case: Case, folder: Path) -> None:
         assert abs(plain.outcome.validation["accuracy"] - bits.mean()) < 1e-6
         assert answers.count % answers.group == 0
     x = np.asarray(dataset.x).copy()
-    x[_outside(plain.task, dataset)] = 0
+    x[np.setdiff1d(_outside(plain.task, dataset), [] if plain.validation is None else plain.validation.rows)] = 0
     blank = run(case, folder / "blank", replace(dataset, x=x), validation_only=True)
     assert blank.outcome is not None
     told, blanked = plain.outcome.validation, blank.outcome.validation
@@ -241,13 +248,13 @@ def check_folds(case: Case, folder: Path) -> None:
     """A protocol that declares ``FOLDS`` validates once on each label of the task, and fits to the others meanwhile."""
     if not registry.declaration("protocols", case.protocol).constants.FOLDS:
         return
-    labelled = _labelled(run(case, folder / "plain", validation_only=True).task)
+    labelled = _labelled(run(case, folder / "plain", validation_only=True))
     held_out: list[int] = []
     for number in range(2):
         found = run(case, folder / str(number), validation_only=True, fold=Fold(number, 2))
-        val = found.task.val
+        val = found.validation
         assert val is not None
-        assert _labelled(found.task) == labelled, "a fold has the labels of the task, and no others"
+        assert _labelled(found) == labelled, "a fold has the labels of the task, and no others"
         assert not set(val.rows.tolist()) & set(found.task.train.rows.tolist())
         assert found.outcome is not None
         assert found.outcome.answers is not None
@@ -256,8 +263,8 @@ def check_folds(case: Case, folder: Path) -> None:
     assert sorted(held_out) == labelled
 
 
-def _labelled(task: Task) -> list[int]:
-    return sorted(task.train.rows.tolist() + ([] if task.val is None else task.val.rows.tolist()))
+def _labelled(found: Evaluated) -> list[int]:
+    return sorted(found.task.train.rows.tolist() + ([] if found.validation is None else found.validation.rows.tolist()))
 
 
 def check_group(case: Case, folder: Path) -> None:

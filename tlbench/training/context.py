@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,9 @@ from tlbench.training.epoch_loop import (
 )
 from tlbench.training.frozen_features import FrozenFeatures
 from tlbench.training.process_group import SINGLE_PROCESS, ProcessGroup
+from tlbench.training.validation_scores import Candidates, Choice, Key, ValidationScores, by_accuracy
+
+C = TypeVar("C", float, int, str)
 
 NO_EARLY_STOPPING = EarlyStopping()
 
@@ -54,6 +58,11 @@ class Context:
         validation_root: The root of the seeds of validation draws, as of episodes; empty is ``random_root``. All trials
             of one search have the same, so that they meet the same episodes.
         fold: The fold of the label budget to validate on, in place of the part that is held out; None where it is that.
+        followed: Labelled examples whose scores a training logs after each epoch, and by which it chooses nothing; set
+            by the protocol. None follows the task's own validation examples, if there are any.
+        fixed: Choices that were made before, by name, and that the method does not make again: ``C`` of a probe, the
+            ``epoch`` after which the training named ``fit`` ends; set by the protocol.
+        candidates: The validation scores of all candidates of each choice; filled by :meth:`choose`.
         curves: Values logged by step, by name.
         selected: Hyper-parameters that the method chose on validation, by name; filled by the method.
         validation: The validation scores of that choice, by name; filled by the method.
@@ -74,8 +83,11 @@ class Context:
     validation_only: bool = False
     validation_root: str = ""
     fold: Fold | None = None
+    followed: Split | None = None
+    fixed: Mapping[str, Choice] = field(default_factory=dict)
+    candidates: dict[str, Candidates] = field(default_factory=dict)
     curves: Curves = field(default_factory=dict)
-    selected: dict[str, float | int | str] = field(default_factory=dict)
+    selected: dict[str, Choice] = field(default_factory=dict)
     validation: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -96,6 +108,35 @@ class Context:
         for name, value in values.items():
             if math.isfinite(value):
                 self.curves.setdefault(name, []).append((step, float(value)))
+
+    def choose(self, name: str, scores: Mapping[C, ValidationScores], key: Key = by_accuracy) -> C:
+        """Return the candidate with the best validation score, the first of equals, and keep the scores of all.
+
+        Args:
+            name: What is chosen, as in :attr:`selected`.
+            scores: Scores of one candidate or more.
+            key: By what they are compared; larger is better.
+        """
+        self.candidates[name] = Candidates({value: scores[value] for value in scores}, key)
+        return max(scores, key=lambda value: key(scores[value]))
+
+    def for_choice(self, number: int) -> Context:
+        """Return a context for a fit that only serves to choose something for this one.
+
+        Args:
+            number: Number of the fit, from 0 on, which gives it randomness and checkpoints of its own.
+        """
+        name = f"choice{number}"
+        return replace(
+            self,
+            random_root=f"{self.random_root}/{name}",
+            checkpoints=None if self.checkpoints is None else self.checkpoints.inside(name),
+            candidates={},
+            curves={},
+            selected={},
+            validation={},
+            notes=[],
+        )
 
     def autocast(self) -> torch.autocast:
         """Return the autocast context of a training step's forward pass, active under mixed precision."""
@@ -131,9 +172,11 @@ class Context:
 
     def _segment_end(self, name: str, total: int) -> int | None:
         """Return the number of epochs after which a training ends in this segment; only ``fit`` is ever interrupted."""
+        last = int(self.fixed["epoch"]) + 1 if "epoch" in self.fixed and name == "fit" else None
         if self.segment_end is None:
-            return None
-        return epochs_until(self.segment_end, total) if name == "fit" else total
+            return last
+        until = epochs_until(self.segment_end, total) if name == "fit" else total
+        return until if last is None else min(until, last)
 
     def add_candidate(self, step: int, model: Callable[[Tensor], Tensor]) -> None:
         """Offer a model to the protocol as a candidate for model selection.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -59,6 +59,11 @@ class Checkpoints:
     folder: Path
     interval: float = 5.0
     on_save: Callable[[], None] = lambda: None
+
+    def inside(self, name: str) -> Checkpoints:
+        """Return the checkpoints of a fit within this cell, in a folder of its own."""
+        (self.folder / name).mkdir(exist_ok=True)
+        return replace(self, folder=self.folder / name)
 
     def of(self, training: str) -> Checkpoint:
         """Return the checkpoint of the training of this name."""

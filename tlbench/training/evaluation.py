@@ -1,42 +1,17 @@
-"""Accuracy and log-likelihood on validation, by which every method selects."""
+"""Evaluates a model on labelled examples, batch by batch."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 from tlbench.training.batches import IndexedExamples
 from tlbench.training.collectives import all_reduce_sum
 from tlbench.training.context import Context
+from tlbench.training.validation_scores import ValidationScores
 
 _BATCH_SIZE = 256
-
-
-class ValidationScores(NamedTuple):
-    """Scores on validation examples.
-
-    Attributes:
-        accuracy: Fraction of correct predictions.
-        nll: Mean negative log-likelihood, in nats.
-    """
-
-    accuracy: float
-    nll: float
-
-    @property
-    def order(self) -> tuple[float, float]:
-        """The key by which scores are compared: larger is better; accuracy first, then likelihood."""
-        return self.accuracy, -self.nll
-
-
-def score_logits(logits: Tensor, labels: Tensor) -> ValidationScores:
-    """Return the scores of logits (..., classes) for labels (...)."""
-    logits, labels = logits.flatten(0, -2), labels.flatten()
-    accuracy = (logits.argmax(1) == labels).double().mean().item()
-    return ValidationScores(accuracy, cross_entropy(logits.double(), labels).item())
 
 
 @torch.no_grad()

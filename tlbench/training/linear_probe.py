@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,17 +16,17 @@ from tlbench.data.dataset import Split, Task
 from tlbench.training.classifier import Classifier
 from tlbench.training.collectives import broadcast_from_rank_zero
 from tlbench.training.context import Context
-from tlbench.training.evaluation import ValidationScores, score_logits
 from tlbench.training.logistic_regression import Array, LogisticProblem
+from tlbench.training.validation_scores import ValidationScores, by_likelihood, score_logits
 
-C_GRID = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)
-"""Values of the inverse regularisation C to choose from on validation."""
+C_GRID = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e4, 1e5)
+"""Values of the inverse regularisation C to choose from; of features of length 1 on average."""
 
 DEFAULT_C = 1.0
-"""C where there is no validation to choose it on."""
+"""C where there is nothing to choose it by."""
 
 SELECTION_TOLERANCE = 1e-4
-"""Tolerance of the fits that are only compared on validation."""
+"""Tolerance of the fits that are only compared."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,10 @@ class LinearProbe:
     Attributes:
         C: Inverse regularisation.
         mean: Mean of the training features (out_dim,).
-        scale: Root mean square of the centred training features.
+        scale: Root mean square of the lengths of the centred training features.
         weights: Weights (classes, out_dim).
         bias: Bias (classes,).
-        scores: Scores on validation, if there is any.
+        scores: Scores of the choice of C; None where nothing was chosen.
     """
 
     C: float
@@ -65,36 +66,49 @@ class LinearProbe:
         return weights.to(dtype or self.weights.dtype), bias.to(dtype or self.bias.dtype)
 
 
+class _Labelled(NamedTuple):
+    """Features (n, out_dim) and labels (n,)."""
+
+    z: Tensor
+    y: NDArray[np.int64]
+
+    def where(self, chosen: NDArray[np.bool_]) -> _Labelled:
+        return _Labelled(self.z[torch.from_numpy(chosen)], self.y[chosen])
+
+
 def fit_probe(
     task: Task,
     ctx: Context,
     C: float | None = None,  # noqa: N803 - the field's name
     features: Callable[[Split], Tensor] | None = None,
 ) -> LinearProbe:
-    """Fit a probe to convergence on the features of the training examples.
+    """Fit a probe to convergence on the features of all training examples.
 
     Args:
-        task: Training and validation examples.
-        ctx: Provides the frozen features.
-        C: Inverse regularisation; None chooses it on validation from :data:`C_GRID`, in ascending order, each fit
-            starting from the solution of the last.
+        task: Training examples; validation examples or folds.
+        ctx: Provides the frozen features, and C where it was chosen before.
+        C: Inverse regularisation; None chooses it from :data:`C_GRID`, in ascending order, each fit starting from the
+            solution of the last: by the task's folds, or its validation examples.
         features: Returns the features (n, out_dim) of a split; by default those of the backbone as given.
     """
     features = features or ctx.frozen_features
-    z = features(task.train)
-    mean = z.mean(0)
-    scale = (z - mean).square().mean().sqrt().clamp_min(torch.finfo(z.dtype).tiny)
-    problem = LogisticProblem(_numpy((z - mean) / scale), task.train.labels, task.info.classes)
-    z_val = features(task.val) if task.val is not None else None
-    y_val = torch.from_numpy(task.val.labels) if task.val is not None else None
-    c, start = C or DEFAULT_C, None
-    if C is None and z_val is not None and y_val is not None:
-        c, start = _select_c(problem, _numpy((z_val - mean) / scale), y_val)
-    weights, bias = (torch.from_numpy(part).to(z) for part in problem.linear(problem.solve(c, start)))
-    probe = LinearProbe(c, mean, scale, weights, bias, None)
-    if z_val is None or y_val is None:
+    train = _Labelled(features(task.train), task.train.labels)
+    val = None if task.val is None else _Labelled(features(task.val), task.val.labels)
+    c, scores = C, None
+    if c is None and "C" in ctx.fixed:
+        c = float(ctx.fixed["C"])
+    if c is None:
+        pairs = _pairs(train, val, task.folds)
+        by_c = _scores(pairs, task.info.classes) if pairs else {}
+        c = ctx.choose("C", by_c, by_likelihood) if by_c else DEFAULT_C
+        scores = by_c.get(c)
+    mean, scale = _moments(train.z)
+    problem = LogisticProblem(_numpy((train.z - mean) / scale), train.y, task.info.classes)
+    weights, bias = (torch.from_numpy(part).to(train.z) for part in problem.linear(problem.solve(c)))
+    probe = LinearProbe(c, mean, scale, weights, bias, scores)
+    if val is None:
         return probe
-    return replace(probe, scores=score_logits(probe(z_val), y_val.to(z.device)))
+    return replace(probe, scores=score_logits(probe(val.z), torch.from_numpy(val.y).to(val.z.device)))
 
 
 def initialise_head(
@@ -106,7 +120,7 @@ def initialise_head(
 
     Args:
         model: The classifier.
-        task: Training and validation examples.
+        task: Training examples; validation examples or folds.
         ctx: Provides the frozen features.
         features: As of :func:`fit_probe`.
 
@@ -127,18 +141,36 @@ def initialise_head(
     return probe
 
 
-def _select_c(problem: LogisticProblem, inputs: NDArray[np.float64], labels: Tensor) -> tuple[float, Array]:
-    """Return the C with the best validation score, of equal scores the smallest, and its approximate solution."""
-    candidates: list[tuple[ValidationScores, float, Array]] = []
-    solution = None
-    for c in C_GRID:
-        solution = problem.solve(c, solution, tolerance=SELECTION_TOLERANCE)
-        weights, bias = problem.linear(solution)
-        candidates.append((score_logits(torch.from_numpy(inputs @ weights.T + bias), labels), c, solution))
-    _, c, solution = max(candidates, key=lambda candidate: candidate[0].order)
-    return c, solution
+def _pairs(
+    train: _Labelled, val: _Labelled | None, folds: NDArray[np.int64] | None
+) -> list[tuple[_Labelled, _Labelled]]:
+    """Return pairs of examples to fit on and to score on, by which C is chosen."""
+    if folds is not None:
+        return [(train.where(folds != each), train.where(folds == each)) for each in range(int(folds.max()) + 1)]
+    return [] if val is None else [(train, val)]
 
 
-def _numpy(z: Tensor) -> NDArray[np.float64]:
-    array: NDArray[np.float64] = z.double().cpu().numpy()
+def _scores(pairs: Sequence[tuple[_Labelled, _Labelled]], classes: int) -> dict[float, ValidationScores]:
+    """Return the scores of each C over all examples that are scored, from approximate solutions."""
+    logits: dict[float, list[Tensor]] = {c: [] for c in C_GRID}
+    for fitted, scored in pairs:
+        mean, scale = _moments(fitted.z)
+        problem = LogisticProblem(_numpy((fitted.z - mean) / scale), fitted.y, classes)
+        inputs, solution = _numpy((scored.z - mean) / scale), None
+        for c in C_GRID:
+            solution = problem.solve(c, solution, tolerance=SELECTION_TOLERANCE)
+            weights, bias = problem.linear(solution)
+            logits[c].append(torch.from_numpy(inputs @ weights.T + bias))
+    labels = torch.from_numpy(np.concatenate([scored.y for _, scored in pairs]))
+    return {c: score_logits(torch.cat(parts), labels) for c, parts in logits.items()}
+
+
+def _moments(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean (out_dim,) of features, and the root mean square of their lengths once they are centred."""
+    mean = z.mean(0)
+    return mean, (z - mean).square().sum(1).mean().sqrt().clamp_min(torch.finfo(z.dtype).tiny)
+
+
+def _numpy(z: Tensor) -> Array:
+    array: Array = z.double().cpu().numpy()
     return array

@@ -15,7 +15,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error,
 
 from tlbench.core.record import Footprint, Outcome, ValidationAnswers, pack_bits, unpack_bits
 from tlbench.training.context import Context
-from tlbench.training.evaluation import score_logits
+from tlbench.training.validation_scores import score_logits
 
 
 def classification_scores(logits: Tensor, labels: Tensor) -> dict[str, float]:

@@ -21,6 +21,7 @@ from tlbench.training.frozen_prefix import cache_prefix, frozen_depth, frozen_mo
 from tlbench.training.parameter_groups import ParameterGroup, check_coverage, make_optimizer, scale_rates
 from tlbench.training.precision import at_least_float32
 from tlbench.training.schedules import rate_factor
+from tlbench.training.validation_scores import ValidationScores
 
 Loss = Callable[[Tensor, Batch], Tensor]
 """Logits (b, classes) in float32 or float64 and their batch -> losses (b,)."""
@@ -66,10 +67,12 @@ def train_classifier(
 ) -> None:
     """Train a classifier in place; afterwards it has the weights that were best on validation.
 
-    Learning rates follow the recipe's schedule by step, not by epoch. Without validation the last epoch's weights stay.
+    Learning rates follow the recipe's schedule by step, not by epoch. Without validation the last epoch's weights stay,
+    or those of the epoch that the context fixes.
     Layer groups that are frozen from the stem upwards run in evaluation mode and, where the inputs are the same in
     every epoch, only once: see :mod:`tlbench.training.frozen_prefix`. Fills the curves ``train_loss``,
-    ``val_accuracy`` and ``val_nll``, and the context's ``selected`` and ``validation``.
+    ``val_accuracy`` and ``val_nll`` (of the examples that the context follows, where it names some), and the context's
+    ``selected``, ``validation`` and ``candidates``.
 
     Args:
         model: Maps raw inputs (B, ...) to logits (B, classes).
@@ -85,7 +88,7 @@ def train_classifier(
     if ctx.device.type == "cuda":
         model.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(recipe.optimizer, groups)
-    stages = _Stages(model, train, val, recipe, ctx, options)
+    stages = _Stages(model, train, val if ctx.followed is None else ctx.followed, recipe, ctx, options)
     epochs = ctx.epochs(
         recipe.epochs,
         model,
@@ -93,8 +96,10 @@ def train_classifier(
         early_stopping=EarlyStopping(recipe.patience, options.patience_start),
         name=options.name,
     )
+    before: ValidationScores | None = None
     if options.score_initial and val is not None:
-        epochs.score_initial(*evaluate(model, Examples(val, ctx.device), ctx).order)
+        before = evaluate(model, Examples(val, ctx.device), ctx)
+        epochs.score_initial(*before.order)
     for epoch in epochs:
         if options.unfreeze is not None:
             options.unfreeze(epoch)
@@ -106,12 +111,22 @@ def train_classifier(
         if stage.val is not None:
             scores = evaluate(stage.module, stage.val, ctx)
             ctx.log(epoch, val_accuracy=scores.accuracy, val_nll=scores.nll)
-            epochs.score(*scores.order)
+            if val is not None:
+                epochs.score(*scores.order)
         del stage  # or its cached outputs would still be in memory when those of the next stage are computed
     epochs.restore_best()
     if epochs.best_epoch is not None and epochs.best_score is not None:
         ctx.selected["epoch"] = epochs.best_epoch
         ctx.validation.update(accuracy=epochs.best_score[0], nll=-epochs.best_score[1])
+        ctx.choose("epoch", ({-1: before} if before is not None else {}) | _scores_by_epoch(ctx))
+    elif "epoch" in ctx.fixed:
+        ctx.selected["epoch"] = ctx.fixed["epoch"]
+
+
+def _scores_by_epoch(ctx: Context) -> dict[int, ValidationScores]:
+    """Return the validation scores after each epoch, those before a resumed training was killed included."""
+    nll = dict(ctx.curves.get("val_nll", []))
+    return {e: ValidationScores(a, nll[e]) for e, a in ctx.curves.get("val_accuracy", []) if e in nll}
 
 
 def _train_epoch(

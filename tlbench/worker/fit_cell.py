@@ -134,15 +134,19 @@ def _fit(
         ctx.on_epoch = partial(observer.on_epoch, ctx)
     results: list[object] = []
 
-    def fit(task: Task) -> object:
+    def fit(task: Task, choosing: Context | None = None) -> object:
+        own = choosing or ctx
         with nullcontext() if meter is None else meter.training():
             for until, values in earlier:
-                own = replace(ctx, segment_end=until, curves={}, selected={}, validation={}, notes=[])
-                reseed(ctx.seed("global"))
-                method.fit(task, copy.deepcopy(inputs.backbone), method.Config(**values), own)
-            reseed(ctx.seed("global"))
-            results.append(method.fit(task, inputs.backbone, method.Config(**params), ctx))
-        return results[0]
+                segment = replace(own, segment_end=until, curves={}, selected={}, validation={}, notes=[])
+                reseed(own.seed("global"))
+                method.fit(task, copy.deepcopy(inputs.backbone), method.Config(**values), segment)
+            reseed(own.seed("global"))
+            backbone = inputs.backbone if choosing is None or frozen else copy.deepcopy(inputs.backbone)
+            fitted = method.fit(task, backbone, method.Config(**params), own)
+        if choosing is None:
+            results.append(fitted)
+        return fitted
 
     task = task_info(cell.protocol, cell.dataset.info, cell.shots)
     outcome: Outcome | None = protocol.run(task, inputs.dataset, cell.seed, fit, ctx)

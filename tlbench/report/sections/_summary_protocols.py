@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from tlbench.core.label_budget import extra_labels
 from tlbench.report import number_format as text
 from tlbench.report.comparable_cells import ComparableCell, by_shots, grouped
 from tlbench.stats.validators import KINDS, counterpart
 
 _SELECTION = {
-    "classification": "on validation taken out of the label budget; the test split is read once, by the protocol",
     "episodic": "on episodes of validation classes; test episodes are the same for every method",
     "adaptation": "by {validator} ({kind}), without a label of the target, checkpoints and configurations alike; "
     "the ranking by {second} ({second_kind}) stands beside it, and the oracle is shown and never ranked",
+}
+_CLASSIFICATION = {
+    "auto": "choices that need no training of the network, as C of a probe, by folds of the labels; networks are "
+    "trained to their last epoch; all labels are fitted to",
+    "held_out": "on a part held out of the label budget",
+    "k_fold": "by the mean over folds of the label budget; then all labels are fitted to",
+    "none": "nothing is chosen; all labels are fitted to",
 }
 _SEEDS = 10  # that are listed one by one
 
@@ -60,6 +68,8 @@ def _box(name: str, group: Sequence[ComparableCell]) -> ProtocolBox:
     first = group[0]
     options = {key: value for key, value in json.loads(first.options).items() if key != "validator"}
     rule = _SELECTION.get(first.protocol_name, "as the protocol says")
+    if first.protocol_name == "classification":
+        rule = _classification_rule(options)
     seeds = sorted({cell.seed for cell in group})
     return ProtocolBox(
         name=name,
@@ -72,6 +82,17 @@ def _box(name: str, group: Sequence[ComparableCell]) -> ProtocolBox:
         cells=str(len(group)),
         time=time_text(group),
     )
+
+
+def _classification_rule(options: Mapping[str, Any]) -> str:
+    """Return by what labels a model is chosen in classification; results of version 1 have no such option."""
+    validation, refit = options.get("validation", "held_out"), options.get("refit")
+    extra = extra_labels(options)
+    rule = f"on {extra} more labels of each class beside the shots" if extra else _CLASSIFICATION[validation]
+    refits = bool(refit) if extra else "validation" in options and refit is not False
+    if extra or validation == "held_out":
+        rule += "; then all labels are fitted to" if refits else ", which is not fitted to"
+    return f"{rule}; the test split is read once, by the protocol"
 
 
 def _validators(name: str) -> dict[str, str]:

@@ -12,9 +12,9 @@ from tlbench.data.dataset import Split
 from tlbench.data.sampling import Episodes, EpisodeShape, draw_episodes
 from tlbench.training.collectives import all_reduce_sum
 from tlbench.training.context import Context
-from tlbench.training.evaluation import ValidationScores, score_logits
 from tlbench.training.frozen_features import embed
 from tlbench.training.predictor import AdaptingEpisodeLearner, EpisodeLearner
+from tlbench.training.validation_scores import ValidationScores, score_logits
 
 # Input values of the support and query examples that are passed to a learner at once: as many as fit into a CPU's cache
 # for one that reads embeddings; more for one that trains on them for long.
