@@ -13,6 +13,7 @@ from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerB
 from tlbench.backbones.backbone import Backbone, BodyParts, ImageInput, Prepare, find_sublayers
 from tlbench.backbones.layer_groups import find_blocks, layer_groups
 from tlbench.core.info import BackboneInfo
+from tlbench.data.framing import Framing
 
 SIZE = 32
 KINDS = {"Bottleneck", "CNBlock", "EncoderBlock", "SwinTransformerBlock", "SwinTransformerBlockV2"}
@@ -50,7 +51,7 @@ def small_net(name: str) -> Backbone:
                 if "running" in key:
                     tensor.add_(0.1 * torch.rand(tensor.shape))
     info = BackboneInfo(name, "torchvision", "image", name, {"name": name, "weights": {"kind": "random"}})
-    prepare = Prepare(ImageInput(SIZE, 3, (0.5,) * 3, (0.5,) * 3))
+    prepare = Prepare(ImageInput(Framing(SIZE, SIZE), 3, (0.5,) * 3, (0.5,) * 3))
     groups, blocks = layer_groups(body, KINDS), find_blocks(body, KINDS)
     return Backbone(info, prepare, body, WIDTHS[name], BodyParts(groups, blocks, find_sublayers(body))).double()
 

@@ -33,33 +33,40 @@ def _rates(monkeypatch: pytest.MonkeyPatch, backbone: Any, **params: Any) -> tup
 
 @pytest.mark.parametrize("name", BODIES)
 @pytest.mark.parametrize("granularity", ["stage", "block"])
-def test_rates_rise_from_stem_to_head_by_the_same_factor(
+def test_rates_rise_from_stem_to_top_by_the_same_factor(
     monkeypatch: pytest.MonkeyPatch, name: str, granularity: str
 ) -> None:
     model, rates = _rates(monkeypatch, small_net(name), lr=0.1, decay=0.5, granularity=granularity)
     backbone = model.backbone
     layers = backbone.group_parameters() if granularity == "stage" else backbone.fine_groups()
-    of_layer = [{rates[id(p)] for p in group} for group in [*layers, list(model.head.parameters())]]
+    *of_layer, of_head = [{rates[id(p)] for p in group} for group in [*layers, list(model.head.parameters())]]
     assert all(len(found) == 1 for found in of_layer), "one rate a layer, weights and biases alike"
     values = [found.pop() for found in of_layer]
     assert values[-1] == 0.1
+    assert of_head == {0.1 * 3.0}
     assert all(low / high == 0.5 for low, high in pairwise(values))
     stem = next(p for p in backbone.body.parameters() if p.ndim == 4)
     assert rates[id(stem)] == min(values), "the first convolution learns slowest"
 
 
-def test_by_default_a_layer_learns_at_the_rate_above_over_two_point_six(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_default_four_layers_have_the_factor_of_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
     model, rates = _rates(monkeypatch, fake_backbone())
-    first, last = model.backbone.body.block1[0].weight, model.backbone.body.block4[0].weight
-    assert rates[id(model.head.weight)] / rates[id(last)] == pytest.approx(2.6)
-    assert rates[id(last)] / rates[id(first)] == pytest.approx(2.6**3)
+    of_layer = [rates[id(group[0])] for group in model.backbone.group_parameters()]
+    assert len(of_layer) == 4
+    assert [high / low for low, high in pairwise(of_layer)] == pytest.approx([2.6] * 3)
+
+
+@pytest.mark.parametrize("layers", [2, 5, 13])
+def test_a_network_of_any_depth_has_the_same_range_of_rates(layers: int) -> None:
+    assert METHOD.usual_decay(layers) ** (layers - 1) == pytest.approx(2.6**-3)
+    assert METHOD.usual_decay(1) > 0
 
 
 def test_a_decay_of_one_is_fine_tuning_at_one_rate_bit_for_bit() -> None:
     fake, plain = fake_task("classification"), registry.declaration("methods", "finetune").load()
     states = []
     for method, params in (
-        (METHOD, {"decay": 1.0}),
+        (METHOD, {"decay": 1.0, "head_multiplier": 1.0}),
         (plain, {"head_multiplier": 1.0, "schedule": "slanted_triangular"}),
     ):
         backbone = fake_backbone()

@@ -240,7 +240,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_from_it() -> None:
     teacher.eval().requires_grad_(False)
     cfg = _method().Config(epochs=1, hard_weight=0.0, weight_decay=0.0, optimizer="sgd", lr=1.0, augment="shift")
     ctx = _context(teacher=teacher)
-    loss = _method().distillation_loss(fake.task.train, cfg, ctx)
+    loss = _method().DistillationLoss(fake.task.train, cfg, ctx)
     groups = parameter_groups([(model.parameters(), cfg.lr)], 0.0)
     train_classifier(model, groups, fake.task.train, None, cfg, ctx, LoopOptions(loss=loss, batch_norm="frozen"))
     assert ctx.curves["train_loss"][0][1] == pytest.approx(0.0, abs=1e-14)
@@ -307,7 +307,7 @@ def _loss_of(labels: list[int], student: Tensor, **params: Any) -> Tensor:
     count = len(labels)
     split = Split(fake.task.train.x[:count], np.array(labels), np.arange(count))
     cfg = _method().Config(augment="shift", **params)
-    loss = _method().distillation_loss(split, cfg, _context(teacher=FakeTeacher(fake.dataset)))
+    loss = _method().DistillationLoss(split, cfg, _context(teacher=FakeTeacher(fake.dataset)))
     x = torch.from_numpy(split.x)
     return loss(student, _method().Batch(torch.arange(count), x, torch.tensor(labels), count))
 
@@ -320,13 +320,31 @@ def test_an_unknown_label_takes_no_hard_term_and_leaves_the_target_to_the_teache
     assert torch.equal(_loss_of([-1] * 4, student, hard_weight=1.0), torch.zeros(4))
     soft = 0.7 * softened_kl(teacher, student, 4.0)
     torch.testing.assert_close(_loss_of([-1] * 4, student, hard_weight=0.3), soft)
-    soft = 0.7 * decoupled_kl(teacher, student, first, 4.0, 0.5, 6.0)
+    soft = decoupled_kl(teacher, student, first, 4.0, 0.5, 6.0)
     dkd = {"loss": "dkd", "alpha": 0.5, "beta": 6.0, "hard_weight": 0.3}
     torch.testing.assert_close(_loss_of([-1] * 4, student, **dkd), soft)
     labels = ((first + 3) % 10).tolist()
-    soft = 0.7 * decoupled_kl(teacher, student, torch.tensor(labels), 4.0, 0.5, 6.0)
+    soft = decoupled_kl(teacher, student, torch.tensor(labels), 4.0, 0.5, 6.0)
     hard = 0.3 * cross_entropy(student, torch.tensor(labels), reduction="none")
     torch.testing.assert_close(_loss_of(labels, student, **dkd), hard + soft)
+    torch.testing.assert_close(_loss_of(labels, student, **{**dkd, "hard_weight": None}), hard / 0.3 + soft)
+
+
+def test_the_teachers_weight_rises_over_the_first_epochs_of_the_decoupled_loss() -> None:
+    fake = fake_task("classification")
+    student = torch.randn(4, 10, generator=torch.Generator().manual_seed(0))
+    labels = fake.task.train.labels[:4]
+    split = Split(fake.task.train.x[:4], labels, np.arange(4))
+    batch = _method().Batch(torch.arange(4), torch.from_numpy(split.x), torch.from_numpy(labels), 4)
+    hard = cross_entropy(student, torch.from_numpy(labels), reduction="none")
+    for kind, shares in (("dkd", [0.25, 0.5, 0.75, 1.0, 1.0]), ("kd", [1.0] * 5)):
+        cfg = _method().Config(loss=kind, epochs=40, rise=0.1)
+        loss = _method().DistillationLoss(split, cfg, _context(teacher=FakeTeacher(fake.dataset)))
+        weight = 1.0 if kind == "dkd" else 0.1
+        soft = loss(student, batch) - weight * hard
+        for epoch, share in enumerate(shares):
+            loss.begin_epoch(epoch)
+            torch.testing.assert_close(loss(student, batch), weight * hard + share * soft)
 
 
 def test_losses_are_in_single_precision_whatever_the_teacher_answers_in(monkeypatch: pytest.MonkeyPatch) -> None:

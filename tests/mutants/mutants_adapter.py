@@ -100,8 +100,8 @@ MUTANTS = (
     Mutant(
         "adapter: moved statistics not stored",
         f"{ADDED}:train_added_parameters",
-        "[*trained, *changed]",
-        "trained",
+        "[*parameters, *changed]",
+        "parameters",
         ADAPTER,
     ),
     Mutant(

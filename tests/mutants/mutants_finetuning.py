@@ -52,8 +52,8 @@ MUTANTS = (
     Mutant(
         "rates: a step for each tensor",
         "tlbench.methods.discriminative_lr:fit",
-        "[*layers, list(model.head.parameters())]",
-        "[[p] for p in model.parameters()]",
+        "layerwise_rates(layers, recipe.lr, decay)",
+        "layerwise_rates([[p] for layer in layers for p in layer], recipe.lr, decay)",
         RATES,
     ),
     Mutant(
@@ -222,9 +222,9 @@ MUTANTS = (
     Mutant("wise_ft: all the way without validation", "tlbench.methods.wise_ft:_UNTUNED", "0.5", "1.0", STARTS),
     Mutant(
         "wise_ft: the last share wins ties",
-        "tlbench.methods.wise_ft:fit",
-        "lambda one: one[0].order",
-        "lambda one: (one[0].accuracy, one[1])",
+        "tlbench.training.context:Context.choose",
+        "max(scores, key=lambda value: key(scores[value]))",
+        "max(reversed(list(scores)), key=lambda value: key(scores[value]))",
         WISE_FT,
     ),
 )

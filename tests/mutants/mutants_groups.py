@@ -170,8 +170,8 @@ MUTANTS = (
     ),
     Mutant(
         "groups: mixed classes are not told",
-        "tlbench.protocols.classification:run",
-        "ctx.notes += _notes(task, dataset)",
+        "tlbench.protocols.classification:_chosen_task",
+        "ctx.notes += _notes(whole, dataset)",
         "",
         APART,
     ),

@@ -235,8 +235,8 @@ MUTANTS = (
     Mutant(
         "mlm: biases are decayed",
         f"{METHOD}:_train",
-        "parameter_groups([(model.parameters(), cfg.lr)], cfg.weight_decay)",
-        '[{"params": list(model.parameters()), "lr": cfg.lr, "weight_decay": cfg.weight_decay}]',
+        "parameter_groups([(model.parameters(), lr)], cfg.weight_decay)",
+        '[{"params": list(model.parameters()), "lr": lr, "weight_decay": cfg.weight_decay}]',
         TESTS,
     ),
     Mutant("mlm: the rate falls as a cosine", f"{METHOD}:Config.schedule", '"linear"', '"cosine"', TESTS),

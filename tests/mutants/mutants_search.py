@@ -74,9 +74,9 @@ MUTANTS = (
     ),
     Mutant(
         "folds: validated on what was fitted to",
-        "tlbench.protocols.classification:_in_folds",
-        "rows[folds != fold.number]",
-        "rows",
+        "tlbench.protocols.classification:draw",
+        "labelled[folds != fold.number]",
+        "labelled",
         OF_TRIALS,
     ),
     Mutant(
@@ -515,8 +515,8 @@ MUTANTS = (
     Mutant(
         "fit: segments share a network",
         f"{FIT}:_fit.fit",
-        "copy.deepcopy(inputs.backbone)",
-        "backbone",
+        "method.fit(task, copy.deepcopy(inputs.backbone), method.Config(**values), segment)",
+        "method.fit(task, inputs.backbone, method.Config(**values), segment)",
         OF_SEGMENTS,
     ),
     Mutant(

@@ -189,13 +189,13 @@ def test_a_training_follows_examples_without_choosing_by_them(tmp_path: Path) ->
     assert torch.equal(last, same)
     assert not plain.curves.get("val_accuracy")
     assert len(followed.curves["val_accuracy"]) == 6
-    assert followed.selected == {}
+    assert "epoch" not in followed.selected
     assert followed.curves["val_nll"] == chosen.curves["val_nll"]
     epoch = chosen.selected["epoch"]
     assert chosen.candidates["epoch"].best == epoch
     refitted, fixed = fit(replace(split, val=None), lr, fixed={"epoch": epoch})
     assert torch.equal(fixed, best)
-    assert refitted.selected == {"epoch": epoch}
+    assert refitted.selected["epoch"] == epoch
     assert len(refitted.curves["train_loss"]) == epoch + 1
 
 

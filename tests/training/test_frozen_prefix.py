@@ -23,6 +23,7 @@ from tlbench.backbones.layer_groups import find_blocks, layer_groups
 from tlbench.core.config import TrainingConfig
 from tlbench.core.info import BackboneInfo
 from tlbench.data.dataset import Split
+from tlbench.data.framing import Framing
 from tlbench.testing.fakes import CPU
 from tlbench.training import frozen_prefix as prefix
 from tlbench.training import supervised_loop as loop
@@ -69,7 +70,7 @@ def _backbone(name: str) -> Backbone:
         body = make()
     body.classifier = nn.Identity()
     info = BackboneInfo(name, "torchvision", "image", name, {"weights": {"kind": "random"}})
-    prepare = Prepare(ImageInput(SIZE, 3, (0.5,) * 3, (0.5,) * 3))
+    prepare = Prepare(ImageInput(Framing(SIZE, SIZE), 3, (0.5,) * 3, (0.5,) * 3))
     groups, blocks = layer_groups(body, {kind}), find_blocks(body, {kind})
     return Backbone(info, prepare, body, width, BodyParts(groups, blocks)).double()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from torch import nn
+from torchvision.models import VisionTransformer
 
 from tlbench.backbones.backbone import Backbone, BodyParts
 from tlbench.core.info import BackboneInfo
@@ -54,6 +55,17 @@ def test_vectors_are_not_decayed_and_matrices_are(decay: float) -> None:
     for group in groups:
         for parameter in group["params"]:
             assert group["weight_decay"] == (decay if parameter.ndim > 1 else 0.0)
+
+
+def test_tokens_and_tables_of_positions_are_not_decayed() -> None:
+    vit = VisionTransformer(16, 8, 1, 2, 32, 64)
+    (decayed, others) = parameter_groups([(vit.parameters(), 0.1)], 0.5)
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.5, 0.0)
+    free = {id(p) for p in others["params"]}
+    assert {id(vit.class_token), id(vit.encoder.pos_embedding)} <= free
+    assert {id(p) for p in vit.parameters() if p.ndim <= 1} < free
+    assert id(vit.conv_proj.weight) not in free
+    assert len(free) + len(decayed["params"]) == len(list(vit.parameters()))
 
 
 @pytest.mark.parametrize("fault", ["missing", "twice", "foreign", "frozen"])

@@ -75,6 +75,22 @@ def test_one_step_of_sgd_is_minus_rate_times_gradient(fake: FakeTask) -> None:
         torch.testing.assert_close(after, before - rate * before.grad, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("share", [0.1, 10.0])
+def test_the_gradient_of_a_step_has_at_most_the_norm_that_it_may_have(fake: FakeTask, share: float) -> None:
+    start = Classifier(fake_backbone(), 10).double()
+    nn.init.normal_(start.head.weight, generator=torch.Generator().manual_seed(0))
+    steps = []
+    for clip in (None, 1.0):
+        model = copy.deepcopy(start)
+        if clip is not None:
+            clip = share * steps[0]
+        recipe = Recipe(epochs=1, batch_size=1000, optimizer="sgd", warmup=0.0, clip_norm=clip)
+        train_classifier(model, _groups(model, 0.1, 1.0, 0.0), fake.task.train, None, recipe, _context())
+        moved = [(p - q).square().sum() for p, q in zip(model.parameters(), start.parameters(), strict=True)]
+        steps.append(float(torch.stack(moved).sum().sqrt()) / 0.1)
+    assert steps[1] == pytest.approx(min(share, 1.0) * steps[0], rel=1e-4)
+
+
 def test_the_returned_model_is_the_best_one_and_scores_exactly_what_was_logged(fake: FakeTask) -> None:
     model, ctx = Classifier(fake_backbone(), 10), _context()
     assert fake.task.val is not None

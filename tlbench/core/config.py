@@ -69,12 +69,15 @@ def tunable(
 class TrainingConfig(MethodConfig):
     """What every method that trains by gradient declares alike; a subclass changes the defaults it needs."""
 
-    epochs: int = Field(40, ge=1, description="passes over the training examples")
+    epochs: int | None = Field(
+        None, ge=1, description="passes over the training examples; null: 40, or as many more as make 200 steps"
+    )
     batch_size: int = Field(32, ge=4, description="largest global batch")
     optimizer: Optimizer = Field("adamw", description="sgd has momentum 0.9 and wants a larger lr")
     weight_decay: float = tunable(1e-2, log_uniform(1e-6, 1e-1), "of matrices and kernels only", ge=0)
     schedule: Schedule = Field("cosine", description="how the rate rises to its peak and falls")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps over which the rate rises")
+    clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient of a step; null: any")
     smoothing: float = tunable(0.0, choice(0.0, 0.1), "label smoothing", ge=0, lt=1)
     augment: Augment = tunable(
         "none",
@@ -85,10 +88,17 @@ class TrainingConfig(MethodConfig):
 
 
 class FineTuningConfig(TrainingConfig):
-    """What every method that goes on from given weights declares alike; each adds its own ``lr``."""
+    """What every method that goes on from given weights declares alike; each gives the range of its own ``lr``.
 
+    What is null goes by the weights: see :mod:`tlbench.training.recipe`.
+    """
+
+    lr: float | None = Field(None, gt=0, description="learning rate of what is trained besides the head")
+    clip_norm: float | None = Field(1.0, gt=0, description="largest norm of the gradient of a step; null: any")
     head_multiplier: float = tunable(3.0, choice(1.0, 3.0, 10.0), "rate of the head over that of the backbone", gt=0)
-    batch_norm: BatchNorm = tunable("train", choice("train", "frozen"), "whether running statistics move or stay")
+    batch_norm: BatchNorm | None = tunable(
+        None, choice("train", "frozen"), "whether running statistics move or stay; null: they stay if published"
+    )
 
 
 class SelfSupervisedConfig(FineTuningConfig):
@@ -100,9 +110,11 @@ class SelfSupervisedConfig(FineTuningConfig):
     """
 
     then: Literal["finetune", "probe"] = Field("finetune", description="what follows on a task, with its labels")
-    tune_epochs: int = Field(40, ge=1, description="passes over the labelled examples, where fine-tuning follows")
-    tune_lr: float = tunable(
-        1e-3, log_uniform(1e-5, 1e-2), "rate of the backbone in it", when={"then": ("finetune",)}, gt=0
+    tune_epochs: int | None = Field(
+        None, ge=1, description="passes over the labelled examples, where fine-tuning follows; null: as in finetune"
+    )
+    tune_lr: float | None = tunable(
+        None, log_uniform(1e-5, 1e-2), "rate of the backbone in it", when={"then": ("finetune",)}, gt=0
     )
     head_multiplier: float = tunable(
         3.0,

@@ -33,7 +33,7 @@ QUICK = {"epochs": 30, "lr": 5e-3, "reduction": 4, "head_multiplier": 10.0}
 class Config(FineTuningConfig):
     """Parameters of bottleneck adapters."""
 
-    lr: float = tunable(1e-3, log_uniform(1e-4, 5e-3), "learning rate of the adapters", gt=0)
+    lr: float | None = tunable(None, log_uniform(1e-4, 1e-2), "learning rate of the adapters", gt=0)
     placement: Literal["houlsby", "pfeiffer", "parallel"] = tunable(
         "houlsby",
         choice("houlsby", "pfeiffer", "parallel"),
@@ -59,4 +59,4 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     if not backbone.sublayers:
         ctx.notes.append("no transformer blocks: one adapter behind each block, whatever the placement")
     added = [parameter for each in adapted.values() for parameter in each.adapter.parameters()]
-    return train_added_parameters(Classifier(backbone, task.info.classes), [*added, *norms], cfg.lr, task, cfg, ctx)
+    return train_added_parameters(Classifier(backbone, task.info.classes), [*added, *norms], "adapters", task, cfg, ctx)

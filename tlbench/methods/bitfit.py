@@ -29,7 +29,7 @@ QUICK = {"epochs": 30, "lr": 1e-2}
 class Config(FineTuningConfig):
     """Parameters of BitFit."""
 
-    lr: float = tunable(3e-3, log_uniform(1e-4, 3e-2), "learning rate of the biases", gt=0)
+    lr: float | None = tunable(None, log_uniform(1e-4, 3e-2), "learning rate of the biases", gt=0)
     what: Literal["bias", "norm", "bias_norm"] = tunable(
         "bias", choice("bias", "norm", "bias_norm"), "biases, scales and shifts of normalisation, or both", lasting=True
     )
@@ -43,7 +43,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
         what = {"bias": "no bias", "norm": "no normalisation with scale or shift"}
         missing = what.get(cfg.what, "neither a bias nor a normalisation with scale or shift")
         raise UserError(f"bitfit: {backbone.info.label} has {missing}", "choose another `what`, or another method")
-    return train_added_parameters(Classifier(backbone, task.info.classes), selected, cfg.lr, task, cfg, ctx)
+    return train_added_parameters(Classifier(backbone, task.info.classes), selected, "biases", task, cfg, ctx)
 
 
 def select_parameters(backbone: Backbone, what: str) -> list[nn.Parameter]:

@@ -18,6 +18,7 @@ from tlbench.training.fewshot.episodes import validate_on_episodes
 from tlbench.training.fewshot.support_finetuning import SupportFineTuner
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import AdaptingEpisodeLearner, ModulePredictor, Predictor
+from tlbench.training.recipe import EPOCHS, fine_tuning_recipe
 from tlbench.training.supervised_loop import LoopOptions, train_classifier
 
 PROTOCOLS = ("classification", "episodic")
@@ -29,7 +30,7 @@ _VALIDATION_EPISODES = 20  # each is a training of its own
 class Config(FineTuningConfig):
     """Parameters of fine-tuning."""
 
-    lr: float = tunable(1e-3, log_uniform(1e-5, 1e-2), "learning rate of the backbone", gt=0)
+    lr: float | None = tunable(None, log_uniform(1e-5, 1e-2), "learning rate of the backbone", gt=0)
 
 
 def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
@@ -41,13 +42,15 @@ def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor | AdaptingEpisodeLearner:
     """Train the whole network on the labelled examples (classification) or on each support set (episodes)."""
+    recipe = fine_tuning_recipe(cfg, "network", backbone, ctx)
 
     def tune(model: Classifier, train: Split, ctx: Context, val: Split | None = None) -> None:
-        parts = [(backbone.parameters(), cfg.lr), (model.head.parameters(), cfg.lr * cfg.head_multiplier)]
+        parts = [(backbone.parameters(), recipe.lr), (model.head.parameters(), recipe.head_lr)]
         groups = parameter_groups(parts, cfg.weight_decay)
-        train_classifier(model, groups, train, val, cfg, ctx, LoopOptions(batch_norm=cfg.batch_norm))
+        train_classifier(model, groups, train, val, cfg, ctx, LoopOptions(batch_norm=recipe.batch_norm))
 
     if task.info.protocol == "episodic":
+        cfg = cfg.model_copy(update={"epochs": cfg.epochs or EPOCHS})  # as many steps as elsewhere would take hours
         learner = SupportFineTuner(backbone, tune, task.info.classes, ctx)
         validate_on_episodes(learner, task.info, task.val, _VALIDATION_EPISODES, ctx)
         return learner

@@ -22,6 +22,7 @@ from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.parameter_groups import layerwise_rates, parameter_groups
 from tlbench.training.predictor import ModulePredictor, Predictor
+from tlbench.training.recipe import fine_tuning_recipe, usual_epochs
 from tlbench.training.supervised_loop import LoopOptions, train_classifier
 
 PROTOCOLS = ("classification",)
@@ -31,7 +32,7 @@ SEGMENTABLE = ("classification",)
 class Config(FineTuningConfig):
     """Parameters of gradual unfreezing."""
 
-    lr: float = tunable(1e-3, log_uniform(1e-4, 1e-2), "learning rate of the uppermost layer group", gt=0)
+    lr: float | None = tunable(None, log_uniform(1e-5, 1e-2), "learning rate of the uppermost layer group", gt=0)
     decay: float = tunable(
         1.0, uniform(0.3, 1.0), "ratio of the learning rates of a layer group and the one above", gt=0, le=1
     )
@@ -61,21 +62,23 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train the head, then more and more layer groups."""
     model = Classifier(backbone, task.info.classes)
     layers = backbone.group_parameters()
+    recipe = fine_tuning_recipe(cfg, "network", backbone, ctx)
     stages = lowest_trained_groups(cfg.order, len(layers), cfg.depth)
-    if len(stages) * cfg.epochs_per_stage > cfg.epochs:
+    epochs = usual_epochs(cfg.epochs, len(task.train), cfg.batch_size)
+    if len(stages) * cfg.epochs_per_stage > epochs:
         raise UserError(
             f"gradual_unfreezing: {backbone.info.label} thaws in {len(stages)} stages, which take "
-            f"{len(stages) * cfg.epochs_per_stage} epochs of the {cfg.epochs} there are",
+            f"{len(stages) * cfg.epochs_per_stage} epochs of the {epochs} there are",
             "give more epochs, fewer epochs_per_stage, or order: head_first",
         )
     for group in layers[: stages[-1]]:
         for parameter in group:
             parameter.requires_grad_(False)
-    unfrozen = layerwise_rates(layers, cfg.lr, cfg.decay)[stages[-1] :]
-    groups = parameter_groups([*unfrozen, (model.head.parameters(), cfg.lr * cfg.head_multiplier)], cfg.weight_decay)
+    unfrozen = layerwise_rates(layers, recipe.lr, cfg.decay)[stages[-1] :]
+    groups = parameter_groups([*unfrozen, (model.head.parameters(), recipe.head_lr)], cfg.weight_decay)
     options = LoopOptions(
-        batch_norm=cfg.batch_norm,
-        unfreeze=_unfreezing(layers, stages, cfg.epochs_per_stage),
+        batch_norm=recipe.batch_norm,
+        begin_epoch=_unfreezing(layers, stages, cfg.epochs_per_stage),
         patience_start=(len(stages) - 1) * cfg.epochs_per_stage,
     )
     train_classifier(model, groups, task.train, task.val, cfg, ctx, options)

@@ -21,6 +21,7 @@ from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor, Predictor
+from tlbench.training.recipe import fine_tuning_recipe
 from tlbench.training.supervised_loop import LoopOptions, train_classifier
 
 PROTOCOLS = ("classification",)
@@ -30,7 +31,7 @@ SEGMENTABLE = ("classification",)
 class Config(FineTuningConfig):
     """Parameters of L2-SP."""
 
-    lr: float = tunable(1e-3, log_uniform(1e-5, 1e-2), "learning rate of the backbone", gt=0)
+    lr: float | None = tunable(None, log_uniform(1e-5, 1e-2), "learning rate of the backbone", gt=0)
     alpha: float = tunable(
         0.1, log_uniform(1e-3, 1.0), "penalty of the backbone's distance to its initial weights", ge=0
     )
@@ -41,7 +42,8 @@ class Config(FineTuningConfig):
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train the whole network under both penalties."""
     model = Classifier(backbone, task.info.classes).to(ctx.device)
-    parts = [(backbone.parameters(), cfg.lr), (model.head.parameters(), cfg.lr * cfg.head_multiplier)]
+    recipe = fine_tuning_recipe(cfg, "network", backbone, ctx)
+    parts = [(backbone.parameters(), recipe.lr), (model.head.parameters(), recipe.head_lr)]
     from_start = half_squared_distance(backbone.parameters())
     from_zero = half_squared_distance(model.head.parameters(), start=0.0)
 
@@ -49,7 +51,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
         return cfg.alpha * from_start() + cfg.beta * from_zero()
 
     groups = parameter_groups(parts, cfg.weight_decay)
-    options = LoopOptions(batch_norm=cfg.batch_norm, penalty=penalty)
+    options = LoopOptions(batch_norm=recipe.batch_norm, penalty=penalty)
     train_classifier(model, groups, task.train, task.val, cfg, ctx, options)
     return ModulePredictor(model, list(model.parameters()))
 

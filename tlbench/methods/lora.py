@@ -36,7 +36,7 @@ QUICK = {"epochs": 30, "lr": 1e-2, "rank": 4, "head_multiplier": 1.0}
 class Config(FineTuningConfig):
     """Parameters of low-rank adaptation."""
 
-    lr: float = tunable(1e-3, log_uniform(1e-4, 1e-2), "learning rate of the updates", gt=0)
+    lr: float | None = tunable(None, log_uniform(1e-4, 1e-2), "learning rate of the updates", gt=0)
     rank: int = tunable(8, choice(2, 4, 8, 16, 32), "rank r of each update", lasting=True, ge=1)
     alpha_over_rank: float = tunable(1.0, choice(1.0, 2.0), "alpha / r, the factor of B A", lasting=True, gt=0)
     rslora: bool = Field(False, description="factor alpha / sqrt(r) instead (arXiv:2312.03732)")
@@ -66,7 +66,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
         notes += [f"not updated, since no feature depends on them: {', '.join(added.unused)}"]
     ctx.notes += notes
     predictor = train_added_parameters(
-        Classifier(backbone, task.info.classes), added.parameters, cfg.lr, task, cfg, ctx
+        Classifier(backbone, task.info.classes), added.parameters, "low_rank", task, cfg, ctx
     )
     merge_low_rank(backbone)
     return predictor

@@ -18,6 +18,7 @@ from tlbench.training.context import Context
 from tlbench.training.linear_probe import initialise_head
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor, Predictor
+from tlbench.training.recipe import fine_tuning_recipe
 from tlbench.training.supervised_loop import LoopOptions, train_classifier
 
 PROTOCOLS = ("classification",)
@@ -27,7 +28,7 @@ SEGMENTABLE = ("classification",)
 class Config(FineTuningConfig):
     """Parameters of LP-FT."""
 
-    lr: float = tunable(3e-4, log_uniform(1e-5, 1e-2), "learning rate of the backbone", gt=0)
+    lr: float | None = tunable(None, log_uniform(1e-5, 1e-2), "learning rate of the backbone", gt=0)
     head_multiplier: float = tunable(
         1.0, choice(1.0, 3.0, 10.0), "ratio of the learning rates of head and backbone", gt=0
     )
@@ -38,9 +39,10 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Fit the probe, copy it into the head, and train the whole network."""
     model = Classifier(backbone, task.info.classes).to(ctx.device)
     ctx.selected["C"] = initialise_head(model, task, ctx).C
-    parts = [(backbone.parameters(), cfg.lr), (model.head.parameters(), cfg.lr * cfg.head_multiplier)]
+    recipe = fine_tuning_recipe(cfg, "network", backbone, ctx)
+    parts = [(backbone.parameters(), recipe.lr), (model.head.parameters(), recipe.head_lr)]
     groups = parameter_groups(parts, cfg.weight_decay)
-    options = LoopOptions(batch_norm=cfg.batch_norm, score_initial=True)
+    options = LoopOptions(batch_norm=recipe.batch_norm, score_initial=True)
     train_classifier(model, groups, task.train, task.val, cfg, ctx, options)
     if ctx.selected.get("epoch") == -1:
         ctx.notes.append("no epoch of fine-tuning was better on validation than the probe, whose weights these are")

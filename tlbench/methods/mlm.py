@@ -33,6 +33,7 @@ from tlbench.training.context import Context
 from tlbench.training.parameter_groups import make_optimizer, parameter_groups, scale_rates
 from tlbench.training.precision import at_least_float32
 from tlbench.training.predictor import Predictor
+from tlbench.training.recipe import usual_rate
 from tlbench.training.schedules import rate_factor
 from tlbench.training.selfsupervised.downstream import train_downstream
 from tlbench.training.selfsupervised.language_head import LanguageModel
@@ -51,7 +52,7 @@ class Config(SelfSupervisedConfig):
 
     epochs: int = Field(40, ge=1, description="epochs over the texts")
     batch_size: int = Field(32, ge=4, description="largest global batch")
-    lr: float = tunable(1e-3, log_uniform(1e-4, 2e-3), "learning rate of all layers", gt=0)
+    lr: float | None = tunable(None, log_uniform(1e-5, 2e-3), "learning rate of all layers", gt=0)
     weight_decay: float = tunable(1e-2, log_uniform(1e-3, 1e-1), "of matrices only", ge=0)
     schedule: Schedule = Field("linear", description="learning rate schedule")
     warmup: float = tunable(
@@ -61,7 +62,7 @@ class Config(SelfSupervisedConfig):
         0.15, choice(0.15, 0.3, 0.4), "probability that a token is selected for prediction", gt=0, lt=1
     )
     augment: Augment = Field("none", description="of images: no effect here")
-    batch_norm: BatchNorm = Field("train", description="of image networks: no effect here")
+    batch_norm: BatchNorm | None = Field(None, description="of image networks: no effect here")
 
 
 def pretrain(corpus: Split, backbone: Backbone, cfg: Config, ctx: Context) -> None:
@@ -80,7 +81,8 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
 def _train(texts: NDArray[np.int32], backbone: Backbone, cfg: Config, ctx: Context, curve: str) -> None:
     """Train on token ids (n, L), and log the mean loss of the selected tokens, in nats."""
     model = LanguageModel(backbone, ctx.generator("pretrain", "head")).to(ctx.device)
-    groups = parameter_groups([(model.parameters(), cfg.lr)], cfg.weight_decay)
+    lr = usual_rate(cfg.lr, "language_model", backbone.info, ctx)
+    groups = parameter_groups([(model.parameters(), lr)], cfg.weight_decay)
     optimizer = make_optimizer(cfg.optimizer, groups)
     batches = MaskedBatches(texts, backbone, cfg.batch_size, cfg.mask_probability, ctx, "pretrain")
     wrapped = ctx.wrap(model)

@@ -68,9 +68,9 @@ class Config(MethodConfig):
         1.0, uniform(0.5, 2.0), "strength of the colour jitter, relative to that of the views", ge=0
     )
     then: Literal["finetune", "probe"] = Field("finetune", description="training on the labels of a task")
-    tune_epochs: int = Field(40, ge=1, description="epochs of fine-tuning")
-    tune_lr: float = tunable(
-        1e-3,
+    tune_epochs: int | None = Field(None, ge=1, description="epochs of fine-tuning; null: as in finetune")
+    tune_lr: float | None = tunable(
+        None,
         log_uniform(1e-5, 1e-2),
         "learning rate of the backbone in fine-tuning",
         when={"then": ("finetune",)},

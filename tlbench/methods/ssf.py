@@ -29,13 +29,13 @@ QUICK = {"epochs": 30, "lr": 1e-2}
 class Config(FineTuningConfig):
     """Parameters of scaling and shifting."""
 
-    lr: float = tunable(5e-3, log_uniform(3e-4, 3e-2), "learning rate of scales and shifts", gt=0)
+    lr: float | None = tunable(None, log_uniform(3e-4, 3e-2), "learning rate of scales and shifts", gt=0)
     batch_norm: BatchNorm = Field("frozen", description="whether running statistics are updated")
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train scales, shifts and a head with the backbone frozen, and merge scales and shifts."""
     added = add_scales(backbone, example_inputs(task.train), distributed=ctx.group.is_distributed)
-    predictor = train_added_parameters(Classifier(backbone, task.info.classes), added, cfg.lr, task, cfg, ctx)
+    predictor = train_added_parameters(Classifier(backbone, task.info.classes), added, "scales", task, cfg, ctx)
     merge_scales(backbone)
     return predictor

@@ -24,6 +24,7 @@ from tlbench.training.evaluation import evaluate
 from tlbench.training.linear_probe import initialise_head
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor, Predictor
+from tlbench.training.recipe import fine_tuning_recipe
 from tlbench.training.supervised_loop import LoopOptions, train_classifier
 from tlbench.training.validation_scores import ValidationScores
 
@@ -36,7 +37,7 @@ _UNTUNED = 0.5  # alpha where there is nothing to choose it by: the paper's reco
 class Config(FineTuningConfig):
     """Parameters of WiSE-FT; alpha is not searched, since it is chosen inside every fit."""
 
-    lr: float = tunable(3e-4, log_uniform(1e-5, 1e-2), "learning rate of the backbone", gt=0)
+    lr: float | None = tunable(None, log_uniform(1e-5, 1e-2), "learning rate of the backbone", gt=0)
     head_multiplier: float = tunable(
         1.0, choice(1.0, 3.0, 10.0), "ratio of the learning rates of head and backbone", gt=0
     )
@@ -49,9 +50,10 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     model = Classifier(backbone, task.info.classes).to(ctx.device)
     ctx.selected["C"] = initialise_head(model, task, ctx).C
     start = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    parts = [(backbone.parameters(), cfg.lr), (model.head.parameters(), cfg.lr * cfg.head_multiplier)]
+    recipe = fine_tuning_recipe(cfg, "network", backbone, ctx)
+    parts = [(backbone.parameters(), recipe.lr), (model.head.parameters(), recipe.head_lr)]
     groups = parameter_groups(parts, cfg.weight_decay)
-    train_classifier(model, groups, task.train, task.val, cfg, ctx, LoopOptions(batch_norm=cfg.batch_norm))
+    train_classifier(model, groups, task.train, task.val, cfg, ctx, LoopOptions(batch_norm=recipe.batch_norm))
     end = {name: value.detach().clone() for name, value in model.state_dict().items()}
     alpha = float(ctx.fixed.get("alpha", _UNTUNED)) if cfg.alpha is None else cfg.alpha
     if task.val is not None:

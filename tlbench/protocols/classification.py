@@ -133,10 +133,8 @@ def _run_trial(info: TaskInfo, dataset: Dataset, seed: int, fit: Fit, ctx: Conte
         validation = Options(**info.options).validation
         if validation in ("auto", "none"):
             ctx.followed = split.val
-            rows = split.train.rows
-            task = replace(
-                split, val=None, folds=_fold_of_each(rows, info, dataset, seed) if validation == "auto" else None
-            )
+            folds = _fold_of_each(split.train.rows, info, dataset, seed) if validation == "auto" else None
+            task = replace(split, val=None, folds=folds)
     predictor = fit(task)
     if not ctx.group.is_first:
         return None

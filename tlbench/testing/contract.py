@@ -481,11 +481,12 @@ def _same(p: Tensor, q: Tensor) -> bool:
 
 def _check_space(config: type[MethodConfig], name: str, default: Any, space: Any) -> None:
     if space["distribution"] == "choice":
-        assert default in space["values"], f"{name}: the default {default!r} is none of its choices"
+        assert default is None or default in space["values"], f"{name}: the default {default!r} is none of its choices"
         ends = space["values"]
     else:
         assert space["low"] < space["high"]
-        assert space["low"] <= default <= space["high"], f"{name}: the default {default!r} lies outside its space"
+        inside = default is None or space["low"] <= default <= space["high"]
+        assert inside, f"{name}: the default {default!r} lies outside its space"
         ends = [space["low"], space["high"]]
     for value in ends:
         config(**{name: value})

@@ -23,20 +23,26 @@ def parameter_groups(
     """Return the parameter groups of the trainable parameters of some parts of a model.
 
     Parts are given as parameters (``model.head.parameters()``), never by name. Tensors of one dimension (biases, scales
-    of normalisation) have no weight decay, so that a part makes up to two groups.
+    of normalisation) and those whose first dimension is one (class tokens and tables of positions of vision
+    transformers) have no weight decay, so that a part makes up to two groups.
 
     Args:
         parts: Parameters and learning rate of each part; frozen parameters are left out.
-        weight_decay: Weight decay of tensors with two dimensions or more.
+        weight_decay: Weight decay of matrices and kernels.
     """
     groups: list[ParameterGroup] = []
     for parameters, lr in parts:
         trainable = [parameter for parameter in parameters if parameter.requires_grad]
-        decayed = [parameter for parameter in trainable if parameter.ndim > 1]
-        others = [parameter for parameter in trainable if parameter.ndim <= 1]
+        decayed = [parameter for parameter in trainable if _is_matrix(parameter)]
+        others = [parameter for parameter in trainable if not _is_matrix(parameter)]
         for params, decay in ((decayed, weight_decay), (others, 0.0)):
             groups += [{"params": params, "lr": lr, "weight_decay": decay}] if params else []
     return groups
+
+
+def _is_matrix(parameter: nn.Parameter) -> bool:
+    """Return whether a parameter is a matrix or a kernel, and not a vector, a token or a table of positions."""
+    return parameter.ndim > 1 and parameter.shape[0] > 1
 
 
 def layerwise_rates(

@@ -20,6 +20,7 @@ from tlbench.training.evaluation import evaluate
 from tlbench.training.frozen_prefix import cache_prefix, frozen_depth, frozen_modules
 from tlbench.training.parameter_groups import ParameterGroup, check_coverage, make_optimizer, scale_rates
 from tlbench.training.precision import at_least_float32
+from tlbench.training.recipe import usual_epochs
 from tlbench.training.schedules import rate_factor
 from tlbench.training.validation_scores import ValidationScores
 
@@ -36,9 +37,9 @@ class LoopOptions:
         loss: The loss to minimise, which may read the raw inputs; None is cross-entropy with the recipe's label
             smoothing.
         penalty: A term that is added to the mean loss of every step.
-        unfreeze: Called with the epoch at its start; sets ``requires_grad`` of the model's parameters, as a function of
-            the epoch alone. The parameter groups then cover all parameters that are ever trained, and are made before
-            the first call.
+        begin_epoch: Called with the epoch at its start; what it changes is a function of the epoch alone. Where it sets
+            ``requires_grad`` of the model's parameters, the parameter groups cover all that are ever trained, and are
+            made before the first call.
         patience_start: First epoch that counts for the recipe's patience.
         score_initial: Whether the initial weights take part in selection on validation, as epoch -1.
         name: Name of the training, unique within the cell.
@@ -47,7 +48,7 @@ class LoopOptions:
     batch_norm: BatchNorm = "train"
     loss: Loss | None = None
     penalty: Callable[[], Tensor] | None = None
-    unfreeze: Callable[[int], None] | None = None
+    begin_epoch: Callable[[int], None] | None = None
     patience_start: int = 0
     score_initial: bool = False
     name: str = "fit"
@@ -89,8 +90,9 @@ def train_classifier(
         model.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(recipe.optimizer, groups)
     stages = _Stages(model, train, val if ctx.followed is None else ctx.followed, recipe, ctx, options)
+    total = usual_epochs(recipe.epochs, len(train), recipe.batch_size)
     epochs = ctx.epochs(
-        recipe.epochs,
+        total,
         model,
         {"optimizer": optimizer},
         early_stopping=EarlyStopping(recipe.patience, options.patience_start),
@@ -101,13 +103,13 @@ def train_classifier(
         before = evaluate(model, Examples(val, ctx.device), ctx)
         epochs.score_initial(*before.order)
     for epoch in epochs:
-        if options.unfreeze is not None:
-            options.unfreeze(epoch)
+        if options.begin_epoch is not None:
+            options.begin_epoch(epoch)
         stage = stages.current()
         train_mode(stage.module, options.batch_norm)
         for module in stage.frozen:
             module.eval()
-        ctx.log(epoch, train_loss=_train_epoch(stage, optimizer, epoch, recipe, ctx, options) / len(train))
+        ctx.log(epoch, train_loss=_train_epoch(stage, optimizer, epoch, total, recipe, ctx, options) / len(train))
         if stage.val is not None:
             scores = evaluate(stage.module, stage.val, ctx)
             ctx.log(epoch, val_accuracy=scores.accuracy, val_nll=scores.nll)
@@ -133,13 +135,14 @@ def _train_epoch(
     stage: _Stage,
     optimizer: torch.optim.Optimizer,
     epoch: int,
+    total: int,
     recipe: TrainingConfig,
     ctx: Context,
     options: LoopOptions,
 ) -> float:
-    """Train one epoch and return the sum of the losses of all its examples."""
+    """Train one epoch of a total and return the sum of the losses of all its examples."""
     loss_sum = torch.zeros((), device=ctx.device)
-    steps = recipe.epochs * stage.batches.count
+    steps = total * stage.batches.count
     for step, batch in enumerate(stage.batches.epoch(epoch), start=epoch * stage.batches.count):
         scale_rates(optimizer, rate_factor(recipe.schedule, step, steps, recipe.warmup))
         optimizer.zero_grad(set_to_none=True)
@@ -155,6 +158,8 @@ def _train_epoch(
             mean = ctx.global_mean(losses, part.size)
             (mean + options.penalty() if part is last and options.penalty is not None else mean).backward()
             loss_sum += losses.detach().sum()
+        if recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(stage.module.parameters(), recipe.clip_norm)
         optimizer.step()
     return all_reduce_sum(loss_sum, ctx.group).item()
 

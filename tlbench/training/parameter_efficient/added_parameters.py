@@ -14,6 +14,7 @@ from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor
+from tlbench.training.recipe import Trained, fine_tuning_recipe
 from tlbench.training.supervised_loop import LoopOptions, train_classifier
 
 
@@ -24,7 +25,7 @@ def normalisation_parameters(backbone: Backbone) -> list[nn.Parameter]:
 
 
 def train_added_parameters(
-    model: Classifier, added: Sequence[nn.Parameter], lr: float, task: Task, cfg: FineTuningConfig, ctx: Context
+    model: Classifier, added: Sequence[nn.Parameter], trained: Trained, task: Task, cfg: FineTuningConfig, ctx: Context
 ) -> ModulePredictor:
     """Train some parameters of a classifier and its head, and freeze all others.
 
@@ -33,18 +34,19 @@ def train_added_parameters(
     Args:
         model: The classifier, including any parameters that were added to its backbone.
         added: The parameters to train besides the head.
-        lr: Their learning rate.
+        trained: What they are, which decides their learning rate where the suite leaves it open.
         task: Training and validation examples.
-        cfg: The recipe, with the ratio of the head's learning rate to ``lr``.
+        cfg: The recipe.
         ctx: Device, randomness, epochs and processes.
     """
     model.requires_grad_(False)
-    trained = [*added, *model.head.parameters()]
-    for parameter in trained:
+    recipe = fine_tuning_recipe(cfg, trained, model.backbone, ctx)
+    parameters = [*added, *model.head.parameters()]
+    for parameter in parameters:
         parameter.requires_grad_(True)
-    parts = [(added, lr), (model.head.parameters(), lr * cfg.head_multiplier)]
+    parts = [(added, recipe.lr), (model.head.parameters(), recipe.head_lr)]
     groups = parameter_groups(parts, cfg.weight_decay)
     before = [buffer.cpu().clone() for buffer in model.buffers()]
-    train_classifier(model, groups, task.train, task.val, cfg, ctx, LoopOptions(batch_norm=cfg.batch_norm))
+    train_classifier(model, groups, task.train, task.val, cfg, ctx, LoopOptions(batch_norm=recipe.batch_norm))
     changed = [now for now, old in zip(model.buffers(), before, strict=True) if not torch.equal(now.cpu(), old)]
-    return ModulePredictor(model, trained, [*trained, *changed])
+    return ModulePredictor(model, parameters, [*parameters, *changed])

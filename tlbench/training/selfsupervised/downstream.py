@@ -13,6 +13,7 @@ from tlbench.training.frozen_features import embed
 from tlbench.training.linear_probe import initialise_head
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor
+from tlbench.training.recipe import fine_tuning_recipe
 from tlbench.training.supervised_loop import LoopOptions, train_classifier
 
 
@@ -37,7 +38,8 @@ def train_downstream(task: Task, backbone: Backbone, cfg: SelfSupervisedConfig, 
             ctx.validation.update(probe.scores._asdict())
     else:
         recipe = cfg.model_copy(update={"epochs": cfg.tune_epochs})
-        parts = [(backbone.parameters(), cfg.tune_lr), (model.head.parameters(), cfg.tune_lr * cfg.head_multiplier)]
+        tuning = fine_tuning_recipe(cfg.model_copy(update={"lr": cfg.tune_lr}), "network", backbone, ctx, "tune_lr")
+        parts = [(backbone.parameters(), tuning.lr), (model.head.parameters(), tuning.head_lr)]
         groups = parameter_groups(parts, cfg.weight_decay)
-        train_classifier(model, groups, task.train, task.val, recipe, ctx, LoopOptions(batch_norm=cfg.batch_norm))
+        train_classifier(model, groups, task.train, task.val, recipe, ctx, LoopOptions(batch_norm=tuning.batch_norm))
     return ModulePredictor(model, list(model.parameters()))
