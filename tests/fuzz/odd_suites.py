@@ -160,7 +160,7 @@ def _changed(draw: DrawFn, value: Any) -> Any:
     """Return a value with one part of it replaced, left out, renamed, doubled, wrapped or added."""
     place = draw(st.sampled_from(_places(value)))
     if not place:
-        return value if draw(st.integers(0, 9)) < 9 else draw(_VALUES)
+        return value if draw(st.integers(0, 9)) < 9 else copy.deepcopy(draw(_VALUES))
     *above, last = place
     parent = value
     for step in above:
