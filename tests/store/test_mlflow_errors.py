@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -42,3 +43,21 @@ def test_an_older_database_is_told_with_the_command_that_mends_it(tmp_path: Path
 @pytest.mark.parametrize("error", [ValueError(), ValueError("first\nsecond"), OSError("[SQL: x]")])
 def test_any_other_error_keeps_its_words(error: Exception) -> None:
     assert explain(error, ADDRESS) == f"{type(error).__name__}: {error}".replace("\n", " ").removesuffix(": ")
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("http://127.0.0.1:9", "connection refused"),
+        ("http://nobody.invalid:9", "failed to resolve|name or|temporary"),
+    ],
+)
+def test_a_server_that_is_not_there_is_told_without_the_layers_of_the_transport(
+    address: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(Exception, match="HTTPConnectionPool") as raised:
+        MlflowClient(address).get_experiment_by_name("demo")
+    told, hint = explain(raised.value, address).splitlines()
+    assert re.fullmatch(f"cannot reach the MLflow server: ({reason}).*", told)
+    assert hint == "  is it running, and is the address right?"

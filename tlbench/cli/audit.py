@@ -53,7 +53,7 @@ def _print_audit(prepared: PreparedSuite, workspace: Workspace, only: str) -> Au
 
     with out.status("opening the data") if out.is_terminal else nullcontext() as status:
         result, file = run_audit(prepared, workspace, only, _Printer(out, status))
-    out.print(overlap_table(result))
+    out.print(overlap_table(result, out.width))
     for overlap in result.overlaps:
         for line in examples(overlap):
             out.print(escape(line))

@@ -17,6 +17,7 @@ _MARKS = {
     "declared": ("declared transductive", ""),
     "not applicable": ("does not apply", "dim"),
 }
+_NEEDS = {"exact": 0, "near": 0, "of": 46, "share": 56, "expected": 66}  # columns that a terminal must have
 
 
 def cell_lines(cell: AuditedCell) -> Iterator[str]:
@@ -30,17 +31,23 @@ def cell_lines(cell: AuditedCell) -> Iterator[str]:
     yield from (f"          {escape(f'{result.check}: {result.detail}')}" for result in cell.checks if result.detail)
 
 
-def overlap_table(audit: Audit) -> Table:
-    """Return the comparisons of test data with what was trained on."""
+def overlap_table(audit: Audit, width: int = 80) -> Table:
+    """Return the comparisons of test data with what was trained on.
+
+    Args:
+        audit: All of it.
+        width: Columns of the terminal; where they are few, what was compared and the copies stay, others go.
+    """
     table = Table(title="copies of test examples", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("tested", overflow="fold")
     table.add_column("among", overflow="fold")
-    for heading in ("exact", "near", "of", "share", "expected"):
+    shown = [heading for heading, needed in _NEEDS.items() if width >= needed]
+    for heading in shown:
         table.add_column(heading, justify="right", no_wrap=True)
     for each in audit.overlaps:
-        counts = (f"{number:,}" for number in (each.exact, each.near, each.tests))
-        shares = (f"{100 * share:.2g}%" for share in (each.share, each.expected))
-        row = (each.test, each.against, *counts, *shares)
+        numbers = {"exact": f"{each.exact:,}", "near": f"{each.near:,}", "of": f"{each.tests:,}"}
+        numbers |= {"share": f"{100 * each.share:.2g}%", "expected": f"{100 * each.expected:.2g}%"}
+        row = (each.test, each.against, *(numbers[heading] for heading in shown))
         table.add_row(*map(Text, row), style="yellow" if each.exact or each.share > each.expected else None)
     return table
 

@@ -12,6 +12,11 @@ from tlbench.core.hashing import canonical
 from tlbench.core.segments import describe_course
 from tlbench.planning.search_results import SearchResult
 
+# Columns, and the width that a terminal must have for each.
+_NEEDS = {
+    "setting": 0, "trials": 72, "trainings": 100, "failed": 90, "time": 80, "default": 46, "best": 0, "chosen": 56
+}  # fmt: skip
+
 
 def search_json(results: Iterable[SearchResult]) -> list[dict[str, Any]]:
     """Return one mapping a search, which is of one setting and seed."""
@@ -34,23 +39,38 @@ def search_json(results: Iterable[SearchResult]) -> list[dict[str, Any]]:
     ]
 
 
-def search_table(results: Iterable[SearchResult]) -> Table:
-    """Return one row a search: its budget, validation scores of the default and the best, and the choice."""
-    table = Table(title="validation score of the default and of the best trial", box=None, title_justify="left")
-    for name in ("setting", "trials", "trainings", "failed", "time", "default", "best", "chosen"):
-        table.add_column(name, justify="left" if name in ("setting", "chosen") else "right", overflow="fold")
+def search_table(results: Iterable[SearchResult], width: int = 80) -> Table:
+    """Return one row a search: its budget, validation scores of the default and the best, and the choice.
+
+    Args:
+        results: Of the searches.
+        width: Columns of the terminal; where they are few, the setting and its best score stay, others go.
+    """
+    title = (
+        "validation score of the default and of the best trial" if width >= _NEEDS["chosen"] else "validation scores"
+    )
+    table = Table(title=title, box=None, title_justify="left")
+    shown = [name for name, needed in _NEEDS.items() if width >= needed]
+    for name in shown:
+        is_text = name in ("setting", "chosen")
+        table.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
     for each in results:
-        table.add_row(
-            escape(each.label),
-            f"{each.trials:.3g}",
-            f"{each.trainings:.3g}",
-            str(each.failed or ""),
-            f"{each.seconds:.3g} s",
-            _score(each.default_score),
-            _score(each.best_score),
-            escape(_chosen(each)),
-        )
+        cells = _cells(each)
+        table.add_row(*(cells[name] for name in shown))
     return table
+
+
+def _cells(result: SearchResult) -> dict[str, str]:
+    return {
+        "setting": escape(result.label),
+        "trials": f"{result.trials:.3g}",
+        "trainings": f"{result.trainings:.3g}",
+        "failed": str(result.failed or ""),
+        "time": f"{result.seconds:.3g} s",
+        "default": _score(result.default_score),
+        "best": _score(result.best_score),
+        "chosen": escape(_chosen(result)),
+    }
 
 
 def _chosen(result: SearchResult) -> str:

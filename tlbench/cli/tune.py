@@ -41,7 +41,7 @@ def tune(
     if as_json:
         print_json(search_json(summary.results))
     else:
-        out.print(search_table(summary.results))
+        out.print(search_table(summary.results, out.width))
     print_backlog(summary.backlog, suite)
     if not summary.complete:
         halt = why_halted(summary.over_budget, prepared, place, suite)

@@ -11,6 +11,13 @@ _SURROUNDINGS = re.compile(
     re.DOTALL,
 )
 
+# The transport tells its own pool and each layer that an error came through.
+_UNREACHABLE = re.compile(
+    r"HTTPS?ConnectionPool\(.*"
+    r"(?P<reason>(?<=\] )[A-Z][\w ]+|Read timed out|Connection to \S+ timed out|Failed to resolve)",
+    re.DOTALL,
+)
+
 
 def explain(error: Exception, tracking: str) -> str:
     """Return the whole reason of an error of MLflow, on one line, and on the next what to do where that is known.
@@ -19,6 +26,8 @@ def explain(error: Exception, tracking: str) -> str:
         error: From MLflow's client.
         tracking: Address of the store, without credentials.
     """
+    if found := _UNREACHABLE.search(str(error)):
+        return f"cannot reach the MLflow server: {found['reason'].lower()}\n  is it running, and is the address right?"
     told = " ".join(_SURROUNDINGS.sub(" ", str(error)).split()) or " ".join(str(error).split())
     reason = f"{type(error).__name__}: {told}" if told else type(error).__name__
     hint = _hint(told, tracking)
