@@ -53,6 +53,10 @@ MEMBERS: dict[str, tuple[dict[str, Any], int, int]] = {
     "swin_tiny_patch4_window7_224": ({"image_size": 32}, 12, 12),
     "mixer_s32_224": ({"image_size": 64}, 8, 0),
     "pit_ti_224": ({}, 12, 12),
+    "eva02_tiny_patch14_224": ({"image_size": 28}, 12, 12),
+    "vit_small_patch14_dinov2": ({"image_size": 28}, 12, 12),
+    "vit_xsmall_patch16_clip_224": ({"image_size": 32}, 10, 10),
+    "vit_base_patch16_siglip_224": ({"image_size": 32}, 12, 12),
 }
 # Networks of most of timm's source files, for what needs no values.
 MORE = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -9,7 +10,11 @@ from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Sublayers, find_sublayers
 
-_WHOLE = (("attention", "ffn"), ("self_attn", "mlp"))  # sublayers that add nothing themselves, by library's names
+_WHOLE = (
+    ("attention", "ffn"),
+    ("self_attn", "mlp"),
+    ("attention", "mlp"),
+)  # sublayers that add nothing themselves, by library's names
 _SPLIT = ("attention", "intermediate", "output")  # children of a block as BERT has them
 _DENSE = ("attention.output.dense", "output.dense")  # what adds to its stream
 
@@ -55,6 +60,46 @@ class Body(nn.Module):
             return z[:, 0]
         real = (ids != self._pad)[..., None]
         return (z * real).sum(1) / real.sum(1)
+
+
+class ImageBody(nn.Module):
+    """Images in, one vector an image out, as the library pools it.
+
+    Args:
+        model: A network of transformers; a layer that was trained to pool for another task is taken off, and so is what
+            stands for hidden patches in pre-training.
+        size: Height and width of images; where the network has positions for others, they are interpolated.
+    """
+
+    def __init__(self, model: Any, size: int) -> None:
+        super().__init__()
+        self._takes_token = isinstance(getattr(getattr(model, "pooler", None), "dense", None), nn.Linear)
+        if self._takes_token:
+            model.pooler = None
+        if isinstance(getattr(getattr(model, "embeddings", None), "mask_token", None), nn.Parameter):
+            model.embeddings.mask_token = None
+        self.model = model
+        own = getattr(model.config, "image_size", size)
+        fits = own in (size, [size, size], (size, size))
+        knows = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
+        self._more = {"interpolate_pos_encoding": True} if knows and not fits else {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features (B, width) of prepared images (B, C, H, W)."""
+        out = self.model(pixel_values=x, **self._more)
+        pooled = None if self._takes_token else getattr(out, "pooler_output", None)
+        z: Tensor = out.last_hidden_state[:, 0] if pooled is None else pooled.flatten(1)
+        return z
+
+
+def image_block_classes(body: nn.Module) -> set[str]:
+    """Return the class names of the blocks of an image encoder: those of the innermost lists of parts all alike."""
+    outer = block_classes(body)
+    inner: set[str] = set()
+    for module in body.modules():
+        if type(module).__name__ in outer:
+            inner |= block_classes(module)
+    return inner or outer
 
 
 def block_classes(body: nn.Module) -> set[str]:

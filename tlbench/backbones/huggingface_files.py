@@ -103,9 +103,7 @@ def find(name: str, revision_name: str) -> EncoderSource:
         UserError: It cannot be loaded, is no encoder, or its tokeniser lacks a token for padding or for the mask.
     """
     theirs, folder = library(), folder_of(name)
-    if folder is not None and revision_name != "DEFAULT":
-        raise UserError(f"{name}: a folder has no revision {revision_name!r}", "use weights: hf")
-    content = _content_hash(folder) if folder is not None else _commit(name, revision_name)
+    content = commit_or_hash(name, revision_name)
     revision = "DEFAULT" if folder is not None else content
     with quiet():
         config = load(theirs.AutoConfig.from_pretrained, name, revision)
@@ -127,6 +125,20 @@ def find(name: str, revision_name: str) -> EncoderSource:
         positions=min(words.model_max_length, _positions(config)),
         content=content,
     )
+
+
+def commit_or_hash(name: str, revision_name: str) -> str:
+    """Return by what content an encoder is known: its commit on the hub, or the hash of a folder's configuration.
+
+    Raises:
+        UserError: It cannot be had, or a folder is asked for a revision.
+    """
+    folder = folder_of(name)
+    if folder is None:
+        return _commit(name, revision_name)
+    if revision_name != "DEFAULT":
+        raise UserError(f"{name}: a folder has no revision {revision_name!r}", "use weights: hf")
+    return _content_hash(folder)
 
 
 def _positions(config: Any) -> int:
@@ -162,7 +174,7 @@ def _check_encoder(name: str, config: Any) -> None:
     fits = config.model_type in MASKED and {"input_ids", "attention_mask"} <= set(reads)
     if not fits or config.is_encoder_decoder or getattr(config, "is_decoder", False):
         raise UserError(
-            f"{name}: a {config.model_type} is no encoder of texts that reads a mask of padding",
+            f"{name}: a {config.model_type} is no encoder of texts that reads a mask of padding, nor one of images",
             "name one that was trained as a masked language model, as BERT, RoBERTa, DistilBERT or ModernBERT were",
         )
 

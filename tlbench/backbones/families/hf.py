@@ -1,4 +1,6 @@
-"""Any text encoder of Hugging Face, by hub name or folder, e.g. hf:distilbert-base-uncased; weights hf; extra hf.
+"""Any encoder of Hugging Face for texts or images, by hub name or folder, e.g. hf:facebook/dinov2-small; extra hf.
+
+Weights are ``hf``, random, or a file.
 
 Source: Wolf et al. 2020, "Transformers: State-of-the-Art Natural Language Processing", arXiv:1910.03771. An encoder
 comes with its own tokeniser. What is known of it can only be read with the library, which imports torch; so this file
@@ -21,7 +23,16 @@ from tlbench.backbones.huggingface_files import (
     quiet,
     weights_hash,
 )
+from tlbench.backbones.huggingface_images import (
+    ImageParams,
+    ImageSource,
+    check_reads,
+    find_image,
+    image_body,
+    width,
+)
 from tlbench.backbones.huggingface_sentences import pooling_of, sentence_settings
+from tlbench.backbones.image_recipe import changed_options, image_entries
 from tlbench.backbones.options import label, read_options
 from tlbench.core.config import Settings
 from tlbench.core.errors import UserError
@@ -59,6 +70,9 @@ def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> Back
             encoder trained as a masked language model, or an option is impossible.
     """
     revision_name = str(weights["name"]) if weights["kind"] == "hf" else "DEFAULT"
+    image = find_image(name, revision_name)
+    if image is not None:
+        return _describe_image(name, params, weights, image)
     encoder = find(name, revision_name)
     options = read_options(name, Params, params)
     said = sentence_settings(name, "DEFAULT" if folder_of(name) is not None else encoder.content)
@@ -71,10 +85,7 @@ def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> Back
     changed: dict[str, Any] = {key: value for key, value in chosen.items() if value != plain[key]}
     if options.normalize:
         chosen["normalize"] = changed["normalize"] = True
-    folder = folder_of(name)
-    if weights["kind"] == "hf":
-        weights = {**weights, "name": encoder.content if folder is None else weights_hash(name, folder)}
-    shown = name if folder is None else PREFIX + folder.name
+    weights, shown = _known(name, weights, encoder.content)
     recipe = {
         "name": shown,
         "family": "hf",
@@ -89,14 +100,65 @@ def describe(name: str, params: dict[str, Any], weights: dict[str, Any]) -> Back
         },
         **chosen,
     }
-    weights_label = f"hf:{weights['name'][:8]}" if weights["kind"] == "hf" else ""
-    return BackboneInfo(name, "hf", "text", label(shown, changed, weights, weights_label), recipe)
+    return BackboneInfo(name, "hf", "text", label(shown, changed, weights, _weights_label(weights)), recipe)
+
+
+def _describe_image(name: str, params: dict[str, Any], weights: dict[str, Any], source: ImageSource) -> BackboneInfo:
+    """Return the facts of an image encoder, which reads images as its image processor does unless the suite says so."""
+    options, made = read_options(name, ImageParams, params), source.made
+    size = options.image_size or made.image_size
+    check_reads(name, source, size, options)
+    changed: dict[str, Any] = {} if size == made.image_size else {"image_size": size}
+    changed |= changed_options(made, options)
+    weights, shown = _known(name, weights, source.content)
+    recipe = {
+        "name": shown,
+        "family": "hf",
+        "weights": weights,
+        "content": source.content,
+        **image_entries(made, options, size),
+    }
+    text = label(shown, changed, weights, _weights_label(weights))
+    return BackboneInfo(name, "hf", "image", text, recipe, made_for=made.image_size)
+
+
+def _known(name: str, weights: dict[str, Any], content: str) -> tuple[dict[str, Any], str]:
+    """Return the weights and the name as a recipe has them: by content, without a path."""
+    folder = folder_of(name)
+    if weights["kind"] == "hf":
+        weights = {**weights, "name": content if folder is None else weights_hash(name, folder)}
+    return weights, name if folder is None else PREFIX + folder.name
+
+
+def _weights_label(weights: dict[str, Any]) -> str:
+    return f"hf:{weights['name'][:8]}" if weights["kind"] == "hf" else ""
 
 
 def construct(info: BackboneInfo) -> Backbone:
     """Return the network with fresh weights from torch's global generator, without what pools its states."""
+    if info.modality == "image":
+        return _construct_image(info)
     with quiet():
         return assemble(info, library().AutoModel.from_config(_planned(info).config, dtype="float32"))
+
+
+def _construct_image(info: BackboneInfo) -> Backbone:
+    from tlbench.backbones.backbone import Backbone, BodyParts, Prepare, image_input
+    from tlbench.backbones.huggingface_body import find_all_sublayers, image_block_classes
+    from tlbench.backbones.layer_groups import find_blocks, layer_groups
+
+    config, size = _planned_image(info).config, info.recipe["image_size"]
+    with quiet():
+        body = image_body(library().AutoModel.from_config(config, dtype="float32"), size)
+    kinds = image_block_classes(body)
+    blocks = find_blocks(body, kinds)
+    return Backbone(
+        info=info,
+        prepare=Prepare(image_input(info)),
+        body=body,
+        out_dim=width(config, size),
+        parts=BodyParts(layer_groups(body, kinds), blocks, find_all_sublayers(body, blocks)),
+    )
 
 
 def assemble(info: BackboneInfo, model: Any) -> Backbone:
@@ -137,14 +199,18 @@ def published(info: BackboneInfo) -> dict[str, Tensor]:
     Raises:
         UserError: They can neither be downloaded nor read, or some of the network's are not among them.
     """
-    encoder, folder = _planned(info), folder_of(info.name)
-    revision = "DEFAULT" if folder is not None else encoder.content
+    folder = folder_of(info.name)
+    content = (_planned_image(info) if info.modality == "image" else _planned(info)).content
+    revision = "DEFAULT" if folder is not None else content
     if folder is not None and weights_hash(info.name, folder) != info.recipe["weights"]["name"]:
         raise _changed(info)
     more = {"use_safetensors": True, "dtype": "float32", "output_loading_info": True}
     with quiet():
-        model, report = load(library().AutoModel.from_pretrained, info.name, revision, **more)
-    body = _body(info, model)
+        network = library().AutoModel
+        if info.modality == "image":
+            network = library().MODEL_MAPPING[type(_planned_image(info).config)]
+        model, report = load(network.from_pretrained, info.name, revision, **more)
+    body = image_body(model, info.recipe["image_size"]) if info.modality == "image" else _body(info, model)
     missing = sorted(name for name in report["missing_keys"] if f"model.{name}" in body.state_dict())
     if missing:
         raise UserError(f"{info.label}: its file has no weights for {', '.join(missing[:4])}", "use weights: random")
@@ -170,6 +236,18 @@ def _planned(info: BackboneInfo) -> EncoderSource:
     if encoder.content != info.recipe["content"]:
         raise _changed(info)
     return encoder
+
+
+def _planned_image(info: BackboneInfo) -> ImageSource:
+    """Return what the recipe of an image encoder was made from.
+
+    Raises:
+        UserError: It is not there, or has another content.
+    """
+    source = find_image(info.name, "DEFAULT" if folder_of(info.name) is not None else info.recipe["content"])
+    if source is None or source.content != info.recipe["content"]:
+        raise _changed(info)
+    return source
 
 
 def _changed(info: BackboneInfo) -> UserError:
