@@ -339,7 +339,7 @@ MUTANTS = (
     ),
     Mutant(
         "hf: published weights do not matter",
-        f"{HUB}:describe",
+        f"{HUB}:_known",
         "weights_hash(name, folder)",
         '"none"',
         _hub("test_recipes_hold_content_and_no_path"),

@@ -18,7 +18,7 @@ METHODS: list[Any] = [
     {"name": "lora", "params": SHORT},
     {"name": "adapter", "params": SHORT},
     {"name": "discriminative_lr", "params": SHORT},
-    {"name": "gradual_unfreezing", "params": {"epochs": 4}},
+    {"name": "gradual_unfreezing", "params": {"epochs": 16}},
     {"name": "bitfit", "params": SHORT},
 ]
 TIMM: dict[str, dict[str, Any]] = {
