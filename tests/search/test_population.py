@@ -199,13 +199,15 @@ def test_what_lasts_is_inherited_and_the_rest_moves_inside_its_space(setting: An
             moved.add(dimension.name)
             if dimension.values:
                 assert new in dimension.values
+            elif old is None:
+                assert dimension.space["low"] <= new <= dimension.space["high"], "what was open is drawn"
             else:
                 low, high = dimension.space["low"], dimension.space["high"]
                 assert new in (pytest.approx(0.8 * old), pytest.approx(1.25 * old), low, high)
                 assert low <= new <= high
     assert {"lr", "decay", "weight_decay"} <= moved
     assert len({child.parent for child in children}) > 3, "each draws its own"
-    assert min(len(child.values) for child in children) < len(here.space.dimensions), "some pace does not count"
+    assert min(len(trial.values) for trial in (*first, *children)) < len(here.space.dimensions), "some pace does not count"
     every = {each.name for each in here.space.dimensions}
     assert all(set(values) == every for child in children for _, values in child.segments), (
         "its default holds all the same"
@@ -292,11 +294,13 @@ def test_methods_that_cannot_be_cut_are_searched_as_without_a_scheduler(setting:
 
 
 def test_a_small_space_makes_a_small_population(setting: Any) -> None:
-    study = Study(setting(declared=False, searcher="grid", space={"finetune": {"lr": {"choice": [1e-3, 1e-2]}}}), {})
+    study = Study(
+        setting(declared=False, searcher="grid", space={"finetune": {"weight_decay": {"choice": [1e-2, 1e-3]}}}), {}
+    )
     trials = whole_search(study, lambda number: 0.5 + number / 100)
     assert len(trials) == 6
     assert study.ended
-    assert [trial.values["lr"] for trial in trials[:2]] == [1e-3, 1e-2]
+    assert [trial.values["weight_decay"] for trial in trials[:2]] == [1e-2, 1e-3]
 
 
 def test_legs_join_where_nothing_changes_and_are_told_where_something_does() -> None:

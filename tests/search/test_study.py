@@ -35,7 +35,7 @@ def setting(tmp_path: Path, artifacts: Path) -> Any:
 
 def score(values: dict[str, Any]) -> float:
     """A smooth objective with its best at a rate of 2e-5, far from the default."""
-    return 1 - abs(log10(values["lr"]) + 4.7) / 4
+    return 1 - abs(log10(values.get("lr") or 1e-3) + 4.7) / 4
 
 
 def run(study: Study, until: int | None = None) -> list[dict[str, Any]]:
@@ -119,9 +119,9 @@ def test_without_validation_there_is_no_search(setting: Any) -> None:
 
 @pytest.mark.parametrize("searcher", ["grid", "random"])
 def test_a_small_space_ends_before_the_budget(setting: Any, searcher: str) -> None:
-    space = {"finetune": {"lr": {"choice": [1e-3, 1e-2]}}}
+    space = {"finetune": {"weight_decay": {"choice": [1e-2, 1e-3]}}}
     study = Study(setting(searcher=searcher, declared=False, space=space), {})
-    assert run(study) == [{"lr": 1e-3}, {"lr": 1e-2}]
+    assert run(study) == [{"weight_decay": 1e-2}, {"weight_decay": 1e-3}]
     assert study.ended
     assert Study(study.problem, study.records).ended, "whoever looks at it later sees that it is over"
 
