@@ -81,8 +81,9 @@ METHODS = {
     labels = torch.from_numpy(ctx.features._dataset.y[beyond])
     ctx.log(0, seen=(labels * torch.arange(len(labels))).sum().item())
     return FeaturePredictor(backbone, head, 0, 0)""",
-    "selects": """logits = head(ctx.frozen_features(task.val))
-    ctx.validation["accuracy"] = (logits.argmax(1) == torch.from_numpy(task.val.labels)).double().mean().item()
+    "selects": """chosen = task.train if task.val is None else task.val
+    logits = head(ctx.frozen_features(chosen))
+    ctx.validation["accuracy"] = (logits.argmax(1) == torch.from_numpy(chosen.labels)).double().mean().item()
     return FeaturePredictor(backbone, head, 0, 0)""",
     "crowd": """inner = head
     found = Predictor(backbone, lambda q: inner(q) - inner(q).mean(0))

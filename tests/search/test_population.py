@@ -207,7 +207,9 @@ def test_what_lasts_is_inherited_and_the_rest_moves_inside_its_space(setting: An
                 assert low <= new <= high
     assert {"lr", "decay", "weight_decay"} <= moved
     assert len({child.parent for child in children}) > 3, "each draws its own"
-    assert min(len(trial.values) for trial in (*first, *children)) < len(here.space.dimensions), "some pace does not count"
+    assert min(len(trial.values) for trial in (*first, *children)) < len(here.space.dimensions), (
+        "some pace does not count"
+    )
     every = {each.name for each in here.space.dimensions}
     assert all(set(values) == every for child in children for _, values in child.segments), (
         "its default holds all the same"

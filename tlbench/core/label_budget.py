@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from tlbench.core.config import Settings
 from tlbench.core.info import DatasetInfo, Shots
@@ -26,7 +26,14 @@ class ExtraLabels(Settings):
     extra: int = Field(ge=1, description="labelled examples of each class beside the shots, for validation alone")
 
 
-Validation = Literal["auto", "held_out", "k_fold", "none"] | ExtraLabels
+def _form(value: object) -> str:
+    return "extra" if isinstance(value, Mapping | ExtraLabels) else "validation"
+
+
+Validation = Annotated[
+    Annotated[Literal["auto", "held_out", "k_fold", "none"], Tag("validation")] | Annotated[ExtraLabels, Tag("extra")],
+    Discriminator(_form),
+]
 """What the labels of a budget that choose something are: see :mod:`tlbench.protocols.classification`."""
 
 

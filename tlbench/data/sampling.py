@@ -285,10 +285,15 @@ def _refuse_few(
     raise UserError(
         f"class {_class_name(short[0], names)} has {int(count[short[0]])} training examples, "
         f"but shots: {shots}{f' and extra: {extra}' if extra else ''} needs {need}{more}",
-        f"every class has at least {least}: ask for at most {least - extra} shots"
-        if least > extra
-        else "leave that class out",
+        _what_fits(least, 0 if shots == "full" else shots, extra),
     )
+
+
+def _what_fits(least: int, shots: int, extra: int) -> str:
+    """Return what to ask for where the smallest class has so many examples."""
+    if least > extra:
+        return f"every class has at least {least}: ask for at most {least - extra} shots"
+    return f"ask for at most {least - shots} extra" if least > shots else "leave that class out"
 
 
 def _refuse_episodes(count: NDArray[np.int64], classes: Rows, ways: int, need: int, names: Sequence[str]) -> None:
