@@ -34,7 +34,7 @@ def test_searches(width: int) -> None:
     assert "0.875" in rows[0]
     assert sum(len(row.strip()) > 0 for row in rows) <= 8
     assert ("trainings" in heading) == (width >= 100)
-    joined = "".join(row[: heading.index("best") - 4].replace(" ", "") for row in rows) if width == 40 else ""
+    joined = "".join(row[: heading.index("best") - 2].replace(" ", "") for row in rows) if width == 40 else ""
     assert width != 40 or joined == LABEL.replace(" ", "")
 
 
