@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
+import logging
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
 MAX_PIXELS = 100_000_000
 _GREY = ("1", "L", "LA", "I;16", "I;16B", "I;16L")
 _ORIENTATION = 0x0112
+_DRAWN = ("EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG")  # programs and films: Pillow has only their heads
 
 
 def read_header(data: bytes, name: str) -> tuple[tuple[int, int], bool]:
@@ -135,19 +141,26 @@ def sizes_differ(where: str, sizes: Sequence[tuple[int, int]]) -> UserError:
 
 @contextmanager
 def _opened(data: bytes, name: str) -> Iterator[Image]:
+    with _QUIET, _identified(data, name) as image:
+        yield image
+
+
+@contextmanager
+def _identified(data: bytes, name: str) -> Iterator[Image]:
     from PIL import Image as Images
     from PIL import UnidentifiedImageError
 
+    _silence_libtiff()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Images.open(io.BytesIO(data))
+        image = Images.open(io.BytesIO(data))
     except UnidentifiedImageError:
         raise UserError(f"{name} is no image", "move it out, or mend it") from None
     except Images.DecompressionBombError:
         raise UserError(f"{name} is larger than {MAX_PIXELS // 10**6} megapixels", "scale it down") from None
     except Exception as error:  # decoders raise what they like: struct.error, TypeError, KeyError, OverflowError, ...
         raise UserError(f"{name} cannot be read as an image: {_reason(error)}", "move it out, or mend it") from error
+    if image.format in _DRAWN:
+        raise UserError(f"{name} is {image.format}, which other programs draw", "save it as PNG or JPEG")
     if image.width * image.height > MAX_PIXELS:
         raise UserError(f"{name} is larger than {MAX_PIXELS // 10**6} megapixels", "scale it down")
     try:
@@ -156,6 +169,50 @@ def _opened(data: bytes, name: str) -> Iterator[Image]:
         raise
     except Exception as error:
         raise UserError(f"{name} is damaged: {_reason(error)}", "move it out, or mend it") from error
+
+
+class _Quiet:
+    """Keeps back what Pillow warns of and logs about files while a thread reads one; the errors tell of it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters = warnings.catch_warnings()
+        self._level = logging.NOTSET
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:  # filters are those of the process: the last thread puts them back
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+                self._level = logging.getLogger("PIL").level
+                logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._filters.__exit__(None, None, None)
+                logging.getLogger("PIL").setLevel(self._level)
+
+
+_QUIET = _Quiet()
+
+
+@cache
+def _silence_libtiff() -> None:
+    """Keep Pillow's libtiff from printing to the terminal what it thinks of files; the errors tell of it.
+
+    Pillow has no way to say so. Where the library is not a file of its own, as outside Linux, nothing is done.
+    """
+    with suppress(OSError, AttributeError):
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+        for file in {line.partition("/")[1] + line.partition("/")[2] for line in lines if "/libtiff" in line}:
+            library = ctypes.CDLL(file)
+            library.TIFFSetErrorHandler(None)
+            library.TIFFSetWarningHandler(None)
 
 
 def _reason(error: Exception) -> str:
