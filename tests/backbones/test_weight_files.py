@@ -18,6 +18,7 @@ from torch import Tensor
 
 from tlbench.backbones.catalog import build, check_weights, describe
 from tlbench.backbones.damaged_weights import check_content
+from tlbench.backbones.families import conv4
 from tlbench.backbones.weights import fitted, read_weights
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import sha256
@@ -115,10 +116,11 @@ def test_names_and_shapes_are_those_of_the_whole_file(tmp_path: Path, state: dic
 def test_names_are_read_without_the_tensors(tmp_path: Path) -> None:
     """A gigabyte whose tensors were never written: a file with a hole is read in no time, and takes no memory."""
     code = (
-        "import resource, sys; from pathlib import Path; from tlbench.backbones.weights import read_weights\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "import sys; from pathlib import Path; from tlbench.backbones.weights import read_weights\n"
+        "def peak(): return int(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])\n"
+        "before = peak()\n"
         "print(read_weights(Path(sys.argv[1]), names_only=True)['a'].numel())\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+        "print(peak() - before)"
     )
     header = b'{"a":{"dtype":"F32","shape":[250000000],"data_offsets":[0,1000000000]}}'
     holed = tmp_path / "w.safetensors"
@@ -199,6 +201,24 @@ def test_networks_of_every_kind_are_made_without_values(tmp_path: Path, backbone
     before = torch.random.get_rng_state()
     with pytest.raises(UserError, match="does not fit"):
         checked(file, tmp_path / "a", backbone, **options)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_networks_that_cannot_be_made_without_values_are_made_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = conv4.construct
+
+    def construct(info: Any) -> Any:
+        if torch.get_default_device().type == "meta":
+            raise RuntimeError("Tensor.item() cannot be called on meta tensors")
+        return real(info)
+
+    monkeypatch.setattr(conv4, "construct", construct)
+    file = write(tmp_path / "w.pt", {"odd": torch.zeros(2)})
+    before = torch.random.get_rng_state()
+    with pytest.raises(UserError, match="does not fit"):
+        checked(file, tmp_path / "a", "conv4", width=4)
     assert torch.equal(before, torch.random.get_rng_state())
 
 

@@ -261,7 +261,7 @@ MUTANTS = [
         "tlbench.backbones.catalog:_shapes_only",
         "torch.random.fork_rng(devices=[])",
         "torch.random.fork_rng(enabled=False)",
-        f"{WEIGHTS}::test_networks_of_every_kind_are_made_without_values",
+        f"{WEIGHTS}::test_networks_that_cannot_be_made_without_values_are_made_with_them",
     ),
     Mutant(
         "weights: lines of teachers are not found",

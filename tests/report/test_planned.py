@@ -9,6 +9,9 @@ from made_results import results, run
 from tlbench.core.planned_setting import PlannedSetting
 from tlbench.report.comparable_cells import comparable_cells
 from tlbench.report.planned import PlannedCell, Row, planned_cells
+from tlbench.report.results import tidy
+from tlbench.store.mlflow.planned_cells import plan_tags
+from tlbench.store.mlflow.stored_experiment import StoredExperiment
 
 SEEDS = (0, 1, 2)
 
@@ -89,3 +92,16 @@ def test_a_setting_goes_with_its_own_cells_first() -> None:
     apart, plain = (found[protocol, "maml", "resnet18/random"] for protocol in ("episodic, transductive", "episodic"))
     assert {dataset for dataset, *_ in apart} == {"digits"}
     assert {dataset for dataset, *_ in plain} == {"glyphs", "faces"}, "of faces nothing is known"
+
+
+def test_the_same_data_in_another_folder_are_called_as_the_suite_calls_them() -> None:
+    """A cell that another suite ran counts here too, under the name that is planned."""
+    plan = [planned("probe", dataset="folder(valid)", fingerprint="f" * 64)]
+    facts = {"dataset": "folder(val)", "dataset_fingerprint": "f" * 64}
+    ran = (finished("probe", 0, **facts), finished("probe", 1, **facts, shots="1"), finished("probe", 2))
+    read = tidy("valid", "memory", StoredExperiment(plan_tags(plan, 5000) | {"tlbench.plan": '{"cells": 3}'}, ran))
+    assert read.planned_settings == tuple(plan)
+    cells, _ = comparable_cells(read.done, read.planned_settings)
+    assert {(cell.dataset, cell.seed) for cell in cells} == {("folder(valid)", 0), ("folder(valid)", 1), ("digits", 2)}
+    ((_, asked),) = planned_cells(plan, read.done, cells).items()
+    assert ("folder(valid)", "5", 0) in asked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -144,7 +144,7 @@ def suites(uri: str) -> list[str]:
 def tidy(suite: str, place: str, stored: StoredExperiment) -> Results:
     """Turn what MLflow stored into results: one row a finished cell, failures apart."""
     notes: list[str] = []
-    runs, trials = split_trials(stored.runs)
+    runs, trials = split_trials(_called_as_planned(stored.runs, stored.plan.settings))
     finished = _first_of_each_cell(_complete(runs, notes), notes)
     rows = [_row(run) for run in finished]
     done = pd.DataFrame(rows, columns=_columns(rows))
@@ -255,6 +255,24 @@ def _first_of_each_cell(runs: Iterable[StoredRun], notes: list[str]) -> list[Sto
             f"e.g. {min(conflicts)}"
         )
     return list(kept.values())
+
+
+def _called_as_planned(runs: Iterable[StoredRun], planned: Sequence[PlannedSetting] | None) -> list[StoredRun]:
+    """Return runs whose datasets have the names that the suite gives them.
+
+    A cell is done once. Its record has the name of the suite that ran it first, which may have found the same data in
+    another folder.
+    """
+    known = {(each.dataset, each.fingerprint) for each in planned or ()}
+    names = {fingerprint: name for name, fingerprint in sorted(known, reverse=True) if fingerprint}
+
+    def called(run: StoredRun) -> StoredRun:
+        name, fingerprint = (run.params.get(key, "") for key in ("dataset", "dataset_fingerprint"))
+        if (name, fingerprint) in known or fingerprint not in names:
+            return run
+        return replace(run, params={**run.params, "dataset": names[fingerprint]})
+
+    return [called(run) for run in runs]
 
 
 def _row(run: StoredRun) -> dict[str, Any]:
