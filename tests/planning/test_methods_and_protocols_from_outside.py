@@ -167,7 +167,11 @@ def outside(tmp_path: Path, tlbench: Any, environment: dict[str, str]) -> Run:
 def write(tmp_path: Path, **changed: Any) -> Path:
     path = tmp_path / "outside.yaml"
     content = suite("outside", {"methods": ["means"], "backbones": BACKBONES, "shots": [3], "seeds": 1})
-    content["grids"].append({**content["grids"][0], "protocol": "mirrored", "flips": 2, **changed})
+    first = content["grids"][0]
+    content["grids"] = [
+        {**first, "validation": "held_out", "refit": False},  # as the other fits to a part of the labels
+        {**first, "protocol": "mirrored", "flips": 2, **changed},
+    ]
     path.write_text(json.dumps(content))
     return path
 
