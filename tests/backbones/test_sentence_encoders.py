@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 from real_inputs import real_data, real_weights
+from safetensors.torch import save_file
 from torch import Tensor
 
 from tlbench.backbones.catalog import build, describe, tokenizer
+from tlbench.backbones.weights_metadata import read_tokenizer
 from tlbench.core.errors import UserError
 from tlbench.data.tokenizer import encode
 
@@ -118,3 +120,21 @@ def test_features_of_texts_are_those_of_the_encoders_own_pooling(pooling: str) -
         expected = (states * mask).sum(1) / mask.sum(1) if pooling == "mean" else states[:, 0]
         found = build(info, 0, None).eval()(torch.from_numpy(ids))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("prefix", ["", "bert."])
+def test_the_file_of_an_encoder_gives_what_the_encoder_gives(prefix: str, tmp_path: Path) -> None:
+    """With the library's names, with what pools, and with a tokeniser that is the network's own."""
+    name, file = f"hf:{save('bert', tmp_path / 'own')}", tmp_path / "weights.safetensors"
+    given = build(describe(name, {}, HF), 0, None).eval()
+    state = {key.replace("model.", prefix, 1): tensor for key, tensor in given.body.state_dict().items()}
+    older = {f"{prefix}embeddings.position_ids": torch.arange(24)[None]}
+    save_file({**state, **older, f"{prefix}pooler.dense.bias": torch.zeros(32)}, file)
+    read = build(describe(name, {}, {"kind": "file", "sha256": "0" * 64}), 0, file).eval()
+    ids = torch.randint(6, 40, (4, 12), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(read(ids), given(ids))
+    usual = str(tokenizer(given.info))
+    assert read_tokenizer(file, usual) == usual
+    with pytest.raises(UserError, match="carries no tokeniser"):
+        read_tokenizer(file)

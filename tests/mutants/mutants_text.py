@@ -255,7 +255,7 @@ MUTANTS = (
     Mutant(
         "text: a file without a tokeniser is found out late",
         "tlbench.planning.resolve_backbones:_resolve",
-        "read_tokenizer(file)",
+        "read_tokenizer(file, tokenizer(choice.info))",
         "pass",
         _cells("test_a_file_of_weights_is_read_with_its_own_tokeniser_and_refused_without"),
     ),

@@ -22,6 +22,8 @@ State = dict[str, Tensor]
 
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("", "backbone.", "body.", "model.", "encoder.", "trunk.", "network.", "net.")
+_COUNTERS = ("position_ids", "token_type_ids")  # tables of 0, 1, 2, ... that older files hold
+_WRAPPED = "model."  # where bodies around a network of transformers hold it
 _HEADS = frozenset({"fc", "head", "heads", "head_dist", "heads_dist", "classifier", "linear", "last_linear", "logits"})
 _AUXILIARY = frozenset({"aux1", "aux2", "aux_head", "AuxLogits"})
 # What data parallelism and compilation add; names that torchvision's published files still use, and those of today.
@@ -145,11 +147,32 @@ def _holds(content: Mapping[str, object], key: str) -> bool:
 def _trim(state: Mapping[str, Tensor], own: State) -> State:
     """Return the state under the body's own names, without heads, with counters that older files lack."""
     named = {_current(name): tensor for name, tensor in state.items()}
+    if all(name.startswith(_WRAPPED) for name in own):
+        named = _wrapped(named, own)
     prefix = max(_PREFIXES, key=lambda p: sum(name.startswith(p) and name[len(p) :] in own for name in named))
     inner = {name[len(prefix) :]: tensor for name, tensor in named.items() if name.startswith(prefix)}
     kept = {name: t for name, t in inner.items() if name in own or name.partition(".")[0] not in _HEADS | _AUXILIARY}
     counters = {name: t for name, t in own.items() if name.endswith(".num_batches_tracked") and name not in kept}
     return kept | counters
+
+
+def _wrapped(state: State, own: State) -> State:
+    """Return a state of the library's own network for a body that holds that network under a name of its own.
+
+    What a network for another task has beside the encoder, under its prefix (``bert.``), is left out, and so is what
+    pools its states.
+    """
+    inside = {name.removeprefix(_WRAPPED) for name in own}
+    starts = {""} | {f"{name.partition('.')[0]}." for name in state}
+    start = max(sorted(starts), key=lambda p: sum(name.startswith(p) and name[len(p) :] in inside for name in state))
+    inner = {name[len(start) :]: tensor for name, tensor in state.items() if name.startswith(start)}
+    parts = {name.partition(".")[0] for name in inside}
+    known = {
+        f"{_WRAPPED}{name}": tensor
+        for name, tensor in inner.items()
+        if name in inside or (name.partition(".")[0] in parts and not name.endswith(_COUNTERS))
+    }
+    return known or state
 
 
 def _current(name: str) -> str:

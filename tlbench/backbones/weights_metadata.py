@@ -55,8 +55,12 @@ def read_notes(file: Path) -> tuple[str, ...]:
     return tuple(json.loads(metadata.get(_NOTES, "null")) or json.loads(metadata.get(_RECIPE, "{}")).get(_NOTES, ()))
 
 
-def read_tokenizer(file: Path) -> str:
+def read_tokenizer(file: Path, usual: str | None = None) -> str:
     """Return the tokeniser, as JSON, that a safetensors file carries. Imports no torch.
+
+    Args:
+        file: The file.
+        usual: The tokeniser that goes with the network whatever its weights, which serves a file that carries none.
 
     Raises:
         UserError: The file cannot be read, or carries none.
@@ -68,9 +72,9 @@ def read_tokenizer(file: Path) -> str:
         raise UserError(
             f"weights file {file}: a text backbone needs a .safetensors file, and this is none ({error})", _HINT
         ) from error
-    if tokenizer is None:
+    if tokenizer is None and usual is None:
         raise UserError(f"weights file {file}: carries no tokeniser", _HINT)
-    return tokenizer
+    return tokenizer or str(usual)
 
 
 _HINT = (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tlbench.backbones.catalog import check_weights
+from tlbench.backbones.catalog import check_weights, tokenizer
 from tlbench.backbones.damaged_weights import check_content
 from tlbench.backbones.weights_contents import read_contents
 from tlbench.backbones.weights_metadata import read_tokenizer
@@ -72,7 +72,7 @@ def _resolve(
     found = WeightsFile(str(file), sha256(file), read_contents(file))
     choice = choose_backbone(spec, datasets, catalog, found, execution)
     if choice.info.modality == "text":
-        read_tokenizer(file)  # a file without one is refused here, and not after hours
+        read_tokenizer(file, tokenizer(choice.info))  # a file without one is refused here, and not after hours
     return choice
 
 

@@ -47,7 +47,8 @@ def tokenizer_for(choice: BackboneChoice, target: DatasetChoice, episodic: bool,
     if choice.pretrain is not None:
         return read_tokenizer(resources.pretrained_weights(choice))
     if choice.weights_file is not None:
-        return read_tokenizer(Path(choice.weights_file))
+        own = published_tokenizer(choice.info)
+        return read_tokenizer(Path(choice.weights_file), own)
     return published_tokenizer(choice.info) or _trained(choice.info, target, episodic, resources)
 
 
