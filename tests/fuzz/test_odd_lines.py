@@ -43,7 +43,7 @@ def here(pictures: Path, decoded: Path, environment: dict[str, str], monkeypatch
     return pictures
 
 
-@pytest.mark.parametrize("examples", [150, MANY])
+@pytest.mark.parametrize("examples", [100, MANY])
 def test_any_command_line_ends_in_a_result_or_a_sentence(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], examples: int
 ) -> None:

@@ -19,7 +19,7 @@ MANY = pytest.param(30_000, marks=pytest.mark.slow)
 FACTS = CellFacts("ab12", "classification", "knn", "knn(k=5)", "conv4", "conv4/random", "random", "digits", 5, 1)
 
 
-@pytest.mark.parametrize("examples", [1500, MANY])
+@pytest.mark.parametrize("examples", [1000, MANY])
 def test_any_selector_picks_or_is_quoted(examples: int) -> None:
     def attempt(outcomes: Outcomes, text: str) -> None:
         selector = outcomes.of(lambda: read_selector(text, ("failed", "stale")))
@@ -38,7 +38,7 @@ def test_any_selector_picks_or_is_quoted(examples: int) -> None:
     fuzz(SELECTORS, attempt, examples)
 
 
-@pytest.mark.parametrize("examples", [150, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [80, pytest.param(3000, marks=pytest.mark.slow)])
 def test_any_two_selectors_are_compared_or_the_side_is_told(examples: int) -> None:
     runs = [
         made(method, 0.5 + seed / 10, seed, dataset)

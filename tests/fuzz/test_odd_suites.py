@@ -18,7 +18,7 @@ from tlbench.suite.load import load
 MANY = pytest.param(6000, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("examples", [300, MANY])
+@pytest.mark.parametrize("examples", [200, MANY])
 def test_any_suite_file_is_read_or_refused_with_its_line(pictures: Path, decoded: Path, examples: int) -> None:
     here, artifacts, catalog = pictures, Artifacts(decoded), full_catalog()
 

@@ -19,7 +19,7 @@ from tlbench.store.artifacts import Artifacts
 MANY = pytest.param(20_000, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("examples", [500, MANY])
+@pytest.mark.parametrize("examples", [400, MANY])
 def test_any_table_keeps_every_record_or_is_refused(tmp_path: Path, examples: int) -> None:
     number = count()
 

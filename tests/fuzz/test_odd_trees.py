@@ -25,7 +25,7 @@ from tlbench.store.artifacts import Artifacts
 MANY = pytest.param(6000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])
 
 
-@pytest.mark.parametrize("examples", [300, MANY])
+@pytest.mark.parametrize("examples", [200, MANY])
 def test_any_tree_keeps_every_picture_or_is_refused(tmp_path: Path, examples: int) -> None:
     number = count()
 

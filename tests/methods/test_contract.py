@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tlbench.testing import contract
 
+CASES = [
+    pytest.param(check, case, id=f"{contract.title(check)}-{case}")
+    for case in contract.cases()  # all checks of one case after each other, which share its fit
+    for check in contract.CHECKS
+]
 
-@pytest.mark.parametrize("case", contract.cases(), ids=str)
-@pytest.mark.parametrize("check", contract.CHECKS, ids=contract.title)
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_fits() -> Iterator[None]:
+    with contract.shared_fits():
+        yield
+
+
+@pytest.mark.parametrize(("check", "case"), CASES)
 def test_contract(check: Callable[[contract.Case, Path], None], case: contract.Case, tmp_path: Path) -> None:
     try:
         check(case, tmp_path)

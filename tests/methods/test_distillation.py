@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -369,10 +369,16 @@ def test_the_teacher_answers_in_the_precision_of_the_step(params: dict[str, Any]
     assert seen == {torch.bfloat16}
 
 
-@pytest.mark.parametrize("params", VARIANTS, ids=str)
+@pytest.fixture(scope="module")
+def shared_fits() -> Iterator[None]:
+    with contract.shared_fits():
+        yield
+
+
 @pytest.mark.parametrize("check", contract.CHECKS[2:], ids=contract.title)
+@pytest.mark.parametrize("params", VARIANTS, ids=str)
 def test_every_variant_keeps_the_contract(
-    check: Callable[[Case, Path], None], params: dict[str, Any], tmp_path: Path
+    shared_fits: None, check: Callable[[Case, Path], None], params: dict[str, Any], tmp_path: Path
 ) -> None:
     check(Case("distillation", "classification", params={"epochs": 25, "lr": 0.01, **params}), tmp_path)
 

@@ -6,16 +6,19 @@
         check(case, tmp_path)
 
 A case is a method in one of its roles: in a protocol that it fits into, or in pre-training. Methods whose defaults
-train for long declare ``QUICK``, the parameters with which a fit on the fakes takes a second.
+train for long declare ``QUICK``, the parameters with which a fit on the fakes takes a second. Within
+:func:`shared_fits`, checks that only look at a fit look at the same one where they follow each other on one case.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -150,6 +153,38 @@ def run(case: Case, folder: Path, /, **context: Any) -> Fitted:
     return Fitted(_predict(result, fake, ctx, slice(None)), result, given, backbone, ctx, fake)
 
 
+@contextmanager
+def shared_fits() -> Iterator[None]:
+    """Let checks that follow each other on one case share its plain fit; methods must stay as they are meanwhile."""
+    global _last
+    _last = _LastFit()
+    try:
+        yield
+    finally:
+        _last = None
+
+
+class _LastFit:
+    """The plain fit of the case that was asked for last, in a folder of its own."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[Case, Fitted, TemporaryDirectory[str]] | None = None
+
+    def of(self, case: Case) -> Fitted:
+        if self._kept is None or self._kept[0] != case:
+            folder = TemporaryDirectory()
+            self._kept = case, run(case, Path(folder.name)), folder
+        return self._kept[1]
+
+
+_last: _LastFit | None = None
+
+
+def _plain(case: Case, folder: Path) -> Fitted:
+    """Return a fit as a cell has it, to be looked at and not changed."""
+    return run(case, folder) if _last is None else _last.of(case)
+
+
 def check_declaration(case: Case, folder: Path) -> None:
     """What is declared without torch is what the module has: docstring, paper, schema, searchable defaults."""
     declared = registry.declaration("methods", case.method)
@@ -183,7 +218,7 @@ def check_recipe(case: Case, folder: Path) -> None:
     """
     if case.role != PRETRAIN:
         return
-    fitted = run(case, folder)
+    fitted = _plain(case, folder)
     assert fitted.backbone is fitted.result
     before, after = fitted.given.state_dict(), fitted.backbone.state_dict()
     assert {name: value.shape for name, value in before.items()} == {name: value.shape for name, value in after.items()}
@@ -197,12 +232,12 @@ def check_recipe(case: Case, folder: Path) -> None:
 
 def check_learns(case: Case, folder: Path) -> None:
     """Predictions are finite, of the right shape, and far better than chance on the fake."""
-    _check_accuracy(run(case, folder), case)
+    _check_accuracy(_plain(case, folder), case)
 
 
 def check_reproducible(case: Case, folder: Path) -> None:
     """The same cell gives the same logits, bit for bit, and leaves its inputs and the data alone."""
-    first, second = run(case, folder / "1"), run(case, folder / "2")
+    first, second = _plain(case, folder / "1"), run(case, folder / "2")
     assert torch.equal(first.logits, second.logits)
     assert first.ctx.curves == second.ctx.curves
     assert first.ctx.selected == second.ctx.selected
@@ -214,7 +249,7 @@ def check_reproducible(case: Case, folder: Path) -> None:
 
 def check_resumes(case: Case, folder: Path) -> None:
     """A fit that is killed after its second epoch and started again equals one that was not, bit for bit."""
-    straight = run(case, folder / "straight")
+    straight = _plain(case, folder / "straight")
     scratch = folder / "scratch"
     scratch.mkdir()
     killed: list[int] = []
@@ -267,14 +302,14 @@ def check_frozen_backbone(case: Case, folder: Path) -> None:
     """A method that says ``FROZEN_BACKBONE`` leaves every parameter and buffer of the given backbone as it was."""
     if not registry.declaration("methods", case.method).constants.FROZEN_BACKBONE:
         return
-    assert _moved(run(case, folder)) == []
+    assert _moved(_plain(case, folder)) == []
 
 
 def check_teacher(case: Case, folder: Path) -> None:
     """A method that learns from a teacher leaves all of it as it was, in evaluation mode, and needs it no more."""
     if not registry.declaration("methods", case.method).constants.TEACHER:
         return
-    fitted = run(case, folder)
+    fitted = _plain(case, folder)
     before, teacher = FakeTeacher(fitted.fake.dataset).state_dict(), fitted.ctx.teacher
     assert teacher is not None
     assert [name for name, value in teacher.state_dict().items() if not torch.equal(value, before[name])] == []
@@ -288,14 +323,14 @@ def check_footprint(case: Case, folder: Path) -> None:
     """The footprint counts exactly the parameters that are not those of the given backbone, bit for bit."""
     if case.role == PRETRAIN:
         return
-    assert_footprint(run(case, folder))
+    assert_footprint(_plain(case, folder))
 
 
 def check_inductive(case: Case, folder: Path) -> None:
     """The prediction for one example depends on the others that are predicted with it where that is declared only."""
     if case.role == PRETRAIN:
         return
-    fitted = run(case, folder)
+    fitted = _plain(case, folder)
     if getattr(fitted.result, "transductive", False):
         assert_transductive(fitted)
     else:
@@ -304,7 +339,7 @@ def check_inductive(case: Case, folder: Path) -> None:
 
 def check_solving(case: Case, folder: Path) -> None:
     """An episode that changes the network leaves it as it was, and is solved alike whatever is solved beside it."""
-    fitted = run(case, folder)
+    fitted = _plain(case, folder)
     if not isinstance(fitted.result, AdaptingEpisodeLearner):
         return
     state = {name: value.clone() for name, value in fitted.result.module.state_dict().items()}
@@ -374,7 +409,7 @@ def check_proposals(case: Case, folder: Path) -> None:
     fitted = run(case, folder, on_candidate=note)
     if proposed:
         assert torch.equal(proposed[max(proposed)], fitted.logits)
-    assert torch.equal(fitted.logits, run(case, folder / "unseen").logits), "selection must not change the training"
+    assert torch.equal(fitted.logits, _plain(case, folder / "unseen").logits), "selection must not change the training"
 
 
 CHECKS = (
