@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import EllipsisType
 
 from tlbench.plugins.scopes import FUNCTIONS, File, Import, bindings, brought
 
@@ -142,9 +143,9 @@ def read(path: Path, changed: int, name: str) -> Module:
 
 
 def says_nothing(node: ast.AST) -> bool:
-    """Say whether a statement is ``pass``, or a text that stands by itself, as docstrings do."""
+    """Say whether a statement is ``pass``, ``...``, or a text that stands by itself, as docstrings do."""
     if isinstance(node, ast.Expr):
-        return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str | EllipsisType)
     return isinstance(node, ast.Pass)
 
 
