@@ -40,7 +40,7 @@ def test_the_table_knows_each_name_in_any_case_and_no_other() -> None:
     assert not any(map(split_of, ("", "trainer", "photo", "unlabeled", "tests", "train2017")))
     assert is_unlabeled("Unlabeled")
     assert all(map(resembles_split, ("train2017", "my_test", "VAL-images", "dev")))
-    assert not any(map(resembles_split, ("photo", "trainer", "contest", "valve", "2017")))
+    assert not any(map(resembles_split, ("photo", "trainer", "contest", "latest", "valve", "2017")))
 
 
 @pytest.mark.parametrize("names", TRIPLES)
@@ -128,3 +128,31 @@ def test_what_the_suite_says_is_taken(tmp_path: Path, artifacts: Artifacts) -> N
 
 def test_a_train_is_a_class_beside_a_bus(tmp_path: Path, artifacts: Artifacts) -> None:
     assert opened(artifacts, fill(tmp_path / "vehicles", ["bus", "train"])).info.classes == ("bus", "train")
+
+
+@pytest.mark.parametrize(
+    "outer",
+    [
+        ("trainA", "testA"),
+        ("TrainSet", "TestSet"),
+        ("trainset", "testset"),
+        ("train_images", "test_images"),
+        ("fold1", "fold2"),
+        ("labeled", "unlabeled"),
+        ("query", "gallery"),
+        ("trn", "tst"),
+        ("images", "holdout"),
+        ("main", "Evaluation"),
+    ],
+)
+def test_what_may_be_a_split_is_asked_about_and_read_as_the_suite_says(tmp_path: Path, outer: tuple[str, str]) -> None:
+    artifacts = Artifacts(tmp_path / "artifacts")
+    root = fill(tmp_path / "set", [f"{name}/{kind}" for name in outer for kind in ("cat", "dog")])
+    assert "it is not clear what the outermost folders mean" in refusal(artifacts, root)
+    assert set(opened(artifacts, root, layout="domains").info.domains) == set(outer)
+
+
+@pytest.mark.parametrize("outer", [("amazon", "webcam"), ("photo", "sketch"), ("day", "night"), ("art", "clipart")])
+def test_domains_are_not_asked_about(tmp_path: Path, outer: tuple[str, str]) -> None:
+    root = fill(tmp_path / "set", [f"{name}/{kind}" for name in outer for kind in ("cat", "dog")])
+    assert set(opened(Artifacts(tmp_path / "artifacts"), root).info.domains) == set(outer)

@@ -58,4 +58,18 @@ MUTANTS = [
         "True",
         "tests/report/test_planned.py::test_the_same_data_in_another_folder_are_called_as_the_suite_calls_them",
     ),
+    Mutant(
+        "splits: names that others use are domains",
+        "tlbench.data.split_names:resembles_split",
+        "word.lower() in _DOUBTFUL",
+        "False",
+        "tests/data/test_split_names.py::test_what_may_be_a_split_is_asked_about_and_read_as_the_suite_says",
+    ),
+    Mutant(
+        "splits: trainA and TestSet are domains",
+        "tlbench.data.split_names:resembles_split",
+        "_ALIKE.fullmatch(word.lower())",
+        "split_of(word)",
+        "tests/data/test_split_names.py::test_what_may_be_a_split_is_asked_about_and_read_as_the_suite_says",
+    ),
 ]

@@ -15,6 +15,12 @@ ALIASES = {
 }
 _SPLIT = {alias: split for split, aliases in ALIASES.items() for alias in aliases}
 _UNLABELED = ("unlabeled", "unlabelled")
+_DOUBTFUL = (
+    *_UNLABELED,
+    *("eval", "evaluation", "holdout", "trn", "tst", "fold", "query", "gallery", "labeled"),
+)
+_ALIKE = re.compile(rf"({'|'.join(_SPLIT)})(sets?|data|images?|imgs?|split)?|(train|test)[a-z]")
+_CAPITALS = re.compile(r"[A-Z][a-z]+|^[a-z]+")
 
 
 def split_of(name: str) -> str:
@@ -28,8 +34,13 @@ def is_unlabeled(name: str) -> bool:
 
 
 def resembles_split(name: str) -> bool:
-    """Return whether a name is that of a split or holds one as a word, as do ``train2017`` and ``my_test``."""
-    return any(map(split_of, re.findall(r"[^\W\d_]+", name)))
+    """Return whether a name may mean a part of a split, so that it is asked about.
+
+    It is that of a split or holds one as a word, as do ``train2017``, ``my_test``, ``testA`` and ``Trainset``; or it is
+    one of the words that others use.
+    """
+    words = [word for part in re.findall(r"[^\W\d_]+", name) for word in (part, *_CAPITALS.findall(part))]
+    return any(_ALIKE.fullmatch(word.lower()) or word.lower() in _DOUBTFUL for word in words)
 
 
 def refuse_two_of_one(where: str, names: Iterable[str]) -> None:
