@@ -32,7 +32,7 @@ def claim_name(prepared: PreparedSuite, ledger: Ledger) -> None:
     owner = ledger.suite_file(name)
     if owner is not None and is_another_suite(own, owner, name):
         raise UserError(_taken(prepared, owner), _WAYS_OUT)
-    if own != owner and (owner is None or _is_same_file(own, owner) or not _has_name(owner.path, name)):
+    if own != owner and (owner is None or own.path == owner.path or not _has_name(owner.path, name)):
         ledger.note_suite_file(name, own)
 
 
@@ -53,7 +53,7 @@ def is_another_suite(own: SuiteFile, owner: SuiteFile, name: str) -> bool:
         owner: The file that has the name in the ledger.
         name: Of both.
     """
-    if _is_same_file(own, owner) or not _has_name(owner.path, name):
+    if own.path == owner.path or not _has_name(owner.path, name):
         return False
     if _value(own.path) != _value(owner.path):
         return True
@@ -66,13 +66,6 @@ def _suite_file(prepared: PreparedSuite, path: Path) -> SuiteFile:
 
 def _taken(prepared: PreparedSuite, owner: SuiteFile) -> str:
     return f"{prepared.named_at}: {owner.path} has the name {prepared.suite.name!r}, and is another suite"
-
-
-def _is_same_file(own: SuiteFile, owner: SuiteFile) -> bool:
-    try:
-        return own.path == owner.path or own.path.samefile(owner.path)
-    except OSError:
-        return False
 
 
 def _has_name(file: Path, name: str) -> bool:
