@@ -88,9 +88,6 @@ MUTANTS = (
         OF_NAMES,
     ),
     Mutant(
-        "names: links are other files", f"{NAMES}:_is_same_file", "own.path.samefile(owner.path)", "False", OF_NAMES
-    ),
-    Mutant(
         "names: a copied workspace belongs to the first project",
         f"{LEDGER}:Ledger.note_suite_file",
         "os.path.relpath(file.path, self.path.parent.resolve())",
