@@ -2,11 +2,11 @@
 
     uv run --extra timm python tests/benchmarks/defaults.py PACS.zip RESULTS.jsonl [--shots 5 20] [--seeds 2]
 
-The tasks are the cartoons and the sketches of PACS, at most 120 images of each class, 50 of them for testing; no shipped
-suite of ``classification`` reads these two domains. The network is EfficientNet-Lite0 with its ImageNet weights at 64
-pixels. Every configuration is trained by the product's own cells, one after another on one thread; a line is appended to
-the results for each, so that a study that is stopped goes on. At the end, the table: test accuracy in % as a mean over
-tasks and seeds, and the difference to the linear probe on the same draws.
+The tasks are the cartoons and the sketches of PACS, at most 120 images of each class, 50 of them for testing; no
+shipped suite of ``classification`` reads these two domains. The network is EfficientNet-Lite0 with its ImageNet weights
+at 64 pixels. Every configuration is trained by the product's own cells, one after another on one thread; a line is
+appended to the results for each, so that a study that is stopped goes on. At the end, the table: test accuracy in % as
+a mean over tasks and seeds, and the difference to the linear probe on the same draws.
 """
 
 from __future__ import annotations
