@@ -241,7 +241,7 @@ def test_what_is_no_pair_is_refused(
         ({"source": "digits", "target": "glyphs", "shift": 1}, "dataset pair: unknown key 'shift'"),
         ({"source": "digits", "target": {"name": "glyphs", "varints": 1}}, "unknown key 'varints', as 'target'\n  did"),
         ({"source": {"path": "x"}, "target": "digits"}, "dataset pair: 'name' is missing"),
-        ({"source": 3, "target": "digits"}, "dataset pair: source: must be a mapping"),
+        ({"source": 3, "target": "digits"}, "dataset pair: source: must be a name or a mapping"),
         ({"source": "pair", "target": "digits"}, "a pair of pairs, as 'source'"),
         (
             {"source": "digits", "target": {"name": "MNIST", "classes": {"3": "8"}}},
