@@ -72,7 +72,10 @@ def test_images_are_read_as_timms_evaluation_reads_them(name: str, shape: tuple[
     x = photo(*shape)
     apart = shades_apart(info, ours(info, x), transform(Image.fromarray(x)))
     assert (apart > 2.5).float().mean() < 1e-4
-    assert apart.mean() < (0.01 if cfg["interpolation"] == "bicubic" else 0.5), "bilinear keeps fractions of shades"
+    # Bilinear scaling keeps fractions of shades; and where one side grows and the other shrinks, as squashing does,
+    # versions of Pillow differ in which of them they scale first.
+    exact = cfg["interpolation"] == "bicubic" and cfg.get("crop_mode") != "squash"
+    assert apart.mean() < (0.01 if exact else 0.5)
     assert info.made_for == cfg["input_size"][-1]
 
 
