@@ -95,6 +95,9 @@ SHORT: dict[str, dict[str, Any]] = {
     "gradual_unfreezing": {"epochs": 5, "order": "head_first"},
     "discriminative_lr": {"epochs": 3, "decay": 0.8},
     "simclr": {"epochs": 1, "tune_epochs": 2},
+    # Features of untrained deep networks may be 1e10, and a gradient of that size, clipped, leaves nothing to others.
+    "lp_ft": {"epochs": 3, "clip_norm": None},
+    "wise_ft": {"epochs": 3, "clip_norm": None},
 }
 
 

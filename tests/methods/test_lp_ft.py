@@ -144,7 +144,7 @@ def test_without_validation_the_last_epoch_stays(fake: FakeTask, tmp_path: Path)
     ctx, backbone = fake_context(tmp_path, fake.dataset, fake_backbone()), fake_backbone()
     task: Task = replace(fake.task, val=None)
     predictor = _method().fit(task, backbone, _method().Config(epochs=2), ctx)
-    assert ctx.selected == {"C": probes.DEFAULT_C}
+    assert ctx.selected == {"C": probes.DEFAULT_C, "lr": 1e-3}
     assert ctx.notes == []
     total = sum(p.numel() for p in predictor.module.parameters())
     assert predictor.footprint().trainable == total

@@ -106,7 +106,9 @@ def same_curves(one: Outcome, two: Outcome, tolerance: float) -> None:
 
 def same(one: Outcome, two: Outcome, tolerance: float) -> None:
     same_curves(one, two, tolerance)
-    assert one.scores == pytest.approx(two.scores, abs=tolerance)
+    assert one.scores["nll"] == pytest.approx(two.scores["nll"], abs=tolerance)
+    # Where two classes are all but equal, the order of a sum decides an answer.
+    assert one.scores == pytest.approx(two.scores, abs=tolerance + 2 / one.tests)
     assert one.validation == pytest.approx(two.validation, abs=tolerance)
     assert (one.selected, one.tests, one.footprint) == (two.selected, two.tests, two.footprint)
 
