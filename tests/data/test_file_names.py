@@ -104,6 +104,7 @@ def test_folders_that_are_no_data_are_called_what_they_are(tmp_path: Path, artif
     assert kind_of_file(tmp_path / "nothing") == ""
 
 
+@pytest.mark.slow
 def test_a_class_with_such_a_name_is_run_and_reported(tmp_path: Path) -> None:
     fill(tmp_path / "data", ["cat", "dog", "probe"])
     make(tmp_path / "data" / LATIN).rmdir()

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tlbench.core.record import Record
 from tlbench.plugins.code_mark import FORM
 from tlbench.report.results import load
@@ -54,6 +56,7 @@ def chosen(cells: list[Record], shots: int) -> Record:
     return next((each for each in own if each.cell.winner is not None), own[0])
 
 
+@pytest.mark.slow
 def test_a_stale_search_begins_anew_and_its_cells_with_it(
     tmp_path: Path, write_suite: Callable[[dict[str, Any]], Path], tlbench: Any
 ) -> None:

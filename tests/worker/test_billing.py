@@ -152,6 +152,7 @@ def one_core() -> Iterator[int]:
     os.sched_setaffinity(0, before)
 
 
+@pytest.mark.slow
 def test_another_process_on_the_core_changes_the_wall_seconds_and_hardly_the_bill(
     one_core: int, own: Path, tmp_path: Path
 ) -> None:
