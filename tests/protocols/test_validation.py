@@ -199,7 +199,7 @@ def test_a_training_follows_examples_without_choosing_by_them(tmp_path: Path) ->
     assert len(refitted.curves["train_loss"]) == epoch + 1
 
 
-def test_choices_without_training_are_the_same_for_any_order_of_the_labels() -> None:
+def test_few_labels_choose_in_folds_and_many_on_one_part() -> None:
     assert folds_of_choices([1, 5]) == 0
     assert folds_of_choices([3, 5]) == 3
     assert folds_of_choices([20] * 10) == 5

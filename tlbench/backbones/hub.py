@@ -15,7 +15,6 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
-from unittest import mock
 from urllib.parse import urlsplit
 
 T = TypeVar("T")
@@ -78,8 +77,11 @@ def _knock(endpoint: str) -> bool:
 def _offline() -> Iterator[None]:
     from huggingface_hub import constants
 
-    with mock.patch.object(constants, "HF_HUB_OFFLINE", True):
+    given, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
         yield
+    finally:
+        constants.HF_HUB_OFFLINE = given
 
 
 def _hush() -> None:

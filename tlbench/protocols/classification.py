@@ -152,9 +152,9 @@ def _chosen_task(info: TaskInfo, dataset: Dataset, seed: int, fit: Fit, ctx: Con
         ctx.notes += _notes(split, dataset)
         if not options.refits:
             return split
-    labelled = np.sort(np.concatenate([split.train.rows, split.val.rows]))
-    if _ships_validation(info, dataset):
-        labelled = split.train.rows
+    labelled = split.train.rows
+    if not _ships_validation(info, dataset):
+        labelled = np.sort(np.concatenate([split.train.rows, split.val.rows]))
     whole = replace(split, train=take(dataset, labelled, dataset.y[labelled]), val=None)
     if options.validation == "auto":
         whole = replace(whole, folds=_fold_of_each(labelled, info, dataset, seed))

@@ -15,7 +15,7 @@ from tlbench.training.batches import Batch, Batches, Examples, IndexedExamples
 from tlbench.training.classifier import Classifier, train_mode
 from tlbench.training.collectives import all_reduce_sum
 from tlbench.training.context import Context
-from tlbench.training.epoch_loop import EarlyStopping
+from tlbench.training.epoch_loop import EarlyStopping, Epochs
 from tlbench.training.evaluation import evaluate
 from tlbench.training.frozen_prefix import cache_prefix, frozen_depth, frozen_modules
 from tlbench.training.parameter_groups import ParameterGroup, check_coverage, make_optimizer, scale_rates
@@ -117,6 +117,11 @@ def train_classifier(
                 epochs.score(*scores.order)
         del stage  # or its cached outputs would still be in memory when those of the next stage are computed
     epochs.restore_best()
+    _report_choice(epochs, before, ctx)
+
+
+def _report_choice(epochs: Epochs, before: ValidationScores | None, ctx: Context) -> None:
+    """Tell the context which epoch was chosen and by what scores; ``before`` are those of the initial weights."""
     if epochs.best_epoch is not None and epochs.best_score is not None:
         ctx.selected["epoch"] = epochs.best_epoch
         ctx.validation.update(accuracy=epochs.best_score[0], nll=-epochs.best_score[1])

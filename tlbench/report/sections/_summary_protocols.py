@@ -66,7 +66,7 @@ def protocol_boxes(cells: Iterable[ComparableCell]) -> tuple[ProtocolBox, ...]:
 
 def _box(name: str, group: Sequence[ComparableCell]) -> ProtocolBox:
     first = group[0]
-    options = {key: value for key, value in json.loads(first.options).items() if key != "validator"}
+    options = json.loads(first.options)
     rule = _SELECTION.get(first.protocol_name, "as the protocol says")
     if first.protocol_name == "classification":
         rule = _classification_rule(options)
@@ -74,7 +74,7 @@ def _box(name: str, group: Sequence[ComparableCell]) -> ProtocolBox:
     return ProtocolBox(
         name=name,
         protocol=f"{first.protocol_name}, version {first.protocol_version}",
-        options=", ".join(f"{key} {value}" for key, value in options.items()) or text.NONE,
+        options=_options(options),
         selected=rule.format(**_validators(first.validator)),
         datasets=_datasets({cell.dataset for cell in group}),
         shots=", ".join(sorted({cell.shots for cell in group}, key=by_shots)),
@@ -82,6 +82,14 @@ def _box(name: str, group: Sequence[ComparableCell]) -> ProtocolBox:
         cells=str(len(group)),
         time=time_text(group),
     )
+
+
+def _options(options: Mapping[str, Any]) -> str:
+    """Return options but the validator, which has a line of its own, and those that are left open."""
+    shown = {key: value for key, value in options.items() if key != "validator" and value is not None}
+    if extra := extra_labels(options):
+        shown["validation"] = f"extra {extra}"
+    return ", ".join(f"{key} {value}" for key, value in shown.items()) or text.NONE
 
 
 def _classification_rule(options: Mapping[str, Any]) -> str:
