@@ -14,7 +14,7 @@ from tlbench.core.cell import Cell, DatasetChoice
 from tlbench.core.class_splits import deal_classes
 from tlbench.core.config import Precision
 from tlbench.core.hashing import derive_seed
-from tlbench.core.label_budget import extra_labels
+from tlbench.core.label_budget import extra_labels, gives_what_it_has
 from tlbench.data.dataset import TEST, TRAIN, VAL, Dataset
 from tlbench.data.sampling import draw_shots
 from tlbench.store.artifacts import Artifacts
@@ -113,8 +113,9 @@ def permute_labels_beyond_budget(cell: Cell, dataset: Dataset) -> Labels:
 def _budget(cell: Cell, dataset: Dataset, labels: Labels) -> NDArray[np.uint8]:
     """Return for each example (N,) whether its label is to fit on (1), to select by (2), or beyond the budget (0)."""
     info, pool = cell.dataset.info, dataset.rows(TRAIN)
-    extra = extra_labels(cell.protocol.options)
-    draw = draw_shots(labels, pool, cell.shots, cell.seed, info, groups=dataset.group, extra=extra)
+    options = cell.protocol.options
+    extra, scarce = extra_labels(options), gives_what_it_has(options)
+    draw = draw_shots(labels, pool, cell.shots, cell.seed, info, groups=dataset.group, extra=extra, scarce=scarce)
     use = np.zeros(len(labels), np.uint8)
     use[draw.train], use[draw.val] = 1, 2
     return use

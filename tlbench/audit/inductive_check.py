@@ -22,8 +22,8 @@ from tlbench.core.hashing import derive_seed
 from tlbench.data.dataset import Dataset, Split, take
 from tlbench.data.sampling import EpisodeShape, draw_episodes
 from tlbench.training.context import Context
-from tlbench.training.fewshot.episodes import episode_inputs, episode_labels, episode_logits
-from tlbench.training.frozen_features import EMBED_BATCH_SIZE
+from tlbench.training.fewshot.episodes import episode_inputs, episode_labels, episode_logits, pose_given
+from tlbench.training.frozen_features import EMBED_BATCH_SIZE, embed
 from tlbench.training.predictor import AdaptingEpisodeLearner, EmbeddingEpisodeLearner, FeaturePredictor
 
 # Relative to the largest deviation of a logit from its mean; other batch sizes choose other kernels, which round
@@ -105,8 +105,7 @@ def _predict(fitted: Any, dataset: Dataset, rows: Rows, size: int, ctx: Context)
         if features is not None:
             logits.append(fitted.head(features.take(batch).to(ctx.device)).float().cpu())
         else:
-            x = torch.from_numpy(take(dataset, batch, None).x)
-            logits.append(fitted.logits(x.to(ctx.device)).float().cpu())
+            logits.append(embed(fitted.logits, take(dataset, batch, None).x, None, ctx.device))
     return torch.cat(logits)
 
 
@@ -134,20 +133,24 @@ class _Episodes:
         classes = sorted(deal_classes(cell.dataset.info)["test"])
         rows = scored_rows(cell, dataset)
         self._test = take(dataset, rows, np.searchsorted(classes, dataset.y[rows]))
-        episodes = draw_episodes(
-            self._test.labels,
-            np.arange(len(rows)),
-            range(len(classes)),
-            EpisodeShape(ways=options["ways"], shots=cell.shots, queries=options["queries"]),
-            count=_EPISODES,
-            seed=derive_seed("audit", cell.id),
-        )
-        self._ways = int(options["ways"])
         self._inputs = episode_inputs(learner, self._test, ctx)
-        support = torch.from_numpy(episodes.support).flatten(1)
-        order = torch.from_numpy(_permutation(cell, support.shape[1]))
-        self._support, self._labels = support[:, order], episode_labels(episodes.support)[:, order]
-        self._query = torch.from_numpy(episodes.query).flatten(1)
+        if ctx.episodes is not None:
+            posed = pose_given(ctx.episodes, rows)[0][0].first(_EPISODES)
+            self._support, self._labels, self._query, _, self._ways = posed
+        else:
+            episodes = draw_episodes(
+                self._test.labels,
+                np.arange(len(rows)),
+                range(len(classes)),
+                EpisodeShape(ways=options["ways"], shots=cell.shots, queries=options["queries"]),
+                count=_EPISODES,
+                seed=derive_seed("audit", cell.id),
+            )
+            self._ways = int(options["ways"])
+            support = torch.from_numpy(episodes.support).flatten(1)
+            order = torch.from_numpy(_permutation(cell, support.shape[1]))
+            self._support, self._labels = support[:, order], episode_labels(episodes.support)[:, order]
+            self._query = torch.from_numpy(episodes.query).flatten(1)
         self.logits = self._predict(self._query)
 
     def comparisons(self) -> Iterator[_Comparison]:
@@ -157,11 +160,13 @@ class _Episodes:
         order = torch.from_numpy(_permutation(self._cell, query.shape[1]))
         reordered = self._predict(query[:, order])
         yield _Comparison("the order of the queries", _distance(self.logits[:, order], reordered), allowed)
-        single = torch.cat([self._predict(query, slice(number, number + 1)) for number in range(_EPISODES)])
+        single = torch.cat([self._predict(query, slice(number, number + 1)) for number in range(len(query))])
         yield _Comparison("the other episodes", _distance(self.logits, single), allowed)
         if declares_transductive(learner):
             return
         half = query.shape[1] // 2
+        if not half:
+            return
         second = self._predict(query[:, half:])
         yield _Comparison("which other queries are given", _distance(self.logits[:, half:], second), allowed)
         some = range(0, half, max(1, half // 3))

@@ -38,6 +38,7 @@ from tlbench.training.context import Context
 from tlbench.worker.artifact_jobs import TeacherJob, required_artifacts
 from tlbench.worker.build_artifact import build_artifact
 from tlbench.worker.cache import WorkerCache
+from tlbench.worker.episodes import episodes_of
 from tlbench.worker.fit_cell import fit_cell
 from tlbench.worker.paired_tokens import join_tokens
 from tlbench.worker.pretrain import corpus
@@ -224,7 +225,13 @@ class _LeakChecks:
         cell, cache = self._cell, self._plain_cache
         dataset = cache.read(cell.dataset, cell.backbone, episodic=cell.protocol.episodic)
         features = cache.features(cell.backbone, cell.seed, dataset)
-        return Context(random_root=cell.id, device=cache.device, features=features, precision=cache.precision)
+        return Context(
+            random_root=cell.id,
+            device=cache.device,
+            features=features,
+            precision=cache.precision,
+            episodes=episodes_of(cell, cache.artifacts),
+        )
 
     def _fit(self, cache: WorkerCache) -> _Fit:
         result = fit_cell(self._cell, cache, cache.artifacts.root / "running" / self._cell.id)

@@ -136,7 +136,7 @@ def unknown_corpora(cells: Iterable[Cell]) -> tuple[str, ...]:
     labels: dict[str, None] = {}
     for backbone in {backbone.key: backbone for cell in cells for backbone in _backbones(cell)}.values():
         first = backbone.runs[0].start if backbone.runs else backbone
-        if first.info.weights != "random":
+        if first.info.weights not in ("random", "none"):
             labels[backbone.info.label] = None
     return tuple(labels)
 

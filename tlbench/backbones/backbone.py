@@ -281,3 +281,8 @@ class Trim(nn.Module):
 def round_length(length: int) -> int:
     """Return the length at which texts are computed whose longest has that many tokens."""
     return max(1, -(-length // _MULTIPLE)) * _MULTIPLE
+
+
+def absent_backbone(info: BackboneInfo) -> Backbone:
+    """Return what a method is given that reads no backbone: a module without parameters that nothing calls."""
+    return Backbone(info, nn.Identity(), nn.Identity(), 0, BodyParts([], []))

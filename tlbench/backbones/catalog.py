@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlbench.backbones import damaged_weights
-from tlbench.backbones.family import FileReadingFamily, NamedFamily, Publisher, TokenizingFamily
+from tlbench.backbones.family import (
+    FileReadingFamily,
+    NamedFamily,
+    Publisher,
+    SelfContainedFamily,
+    TokenizingFamily,
+)
 from tlbench.backbones.family_files import families, family_of_name, publishers
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.hashing import canonical, derive_seed, digest
@@ -18,8 +24,10 @@ if TYPE_CHECKING:
     from tlbench.backbones.backbone import Backbone
 
 __all__ = [
+    "architecture",
     "build",
     "check_weights",
+    "construct",
     "describe",
     "family_of_name",
     "names",
@@ -132,7 +140,47 @@ def build(info: BackboneInfo, seed: int, weights_file: Path | None) -> Backbone:
     elif weights_file is not None:
         state = weights.read_weights(weights_file)
         weights.load_weights(backbone, state, str(weights_file), exact=kind == "pretrain")
+    backbone.to(memory_format=torch.channels_last)  # convolutions run up to twice as fast, on a CPU as on a GPU
     return backbone
+
+
+def architecture(info: BackboneInfo) -> dict[str, Any] | None:
+    """Return what :func:`construct` needs beside a recipe to build a backbone anywhere; None for nothing.
+
+    Raises:
+        UserError: What the recipe was made from is not there.
+    """
+    code = families()[info.family].code
+    return code.architecture(info) if isinstance(code, SelfContainedFamily) else None
+
+
+def construct(info: BackboneInfo, stored: dict[str, Any] | None = None) -> Backbone:
+    """Return the network of a recipe with weights of no meaning, on the CPU, in training mode.
+
+    Torch's global generators are left as they were.
+
+    Args:
+        info: Facts and recipe.
+        stored: What :func:`architecture` returned; with it, nothing is looked up anywhere.
+
+    Raises:
+        UserError: The family is not installed, or a library that it needs.
+    """
+    import torch
+
+    if info.family not in families():
+        raise UserError(f"{info.label}: there is no family of backbones {info.family!r} here", _FAMILY)
+    code = families()[info.family].code
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        if stored is not None and isinstance(code, SelfContainedFamily):
+            backbone = code.construct_stored(info, stored)
+        else:
+            backbone = code.construct(info)
+    return backbone.to(memory_format=torch.channels_last)  # as :func:`build` does, on which last bits depend
+
+
+_FAMILY = "install the distribution that offers it, in the version that the model was exported with"
 
 
 def check_weights(info: BackboneInfo, file: Path, sha256: str, artifacts: Artifacts) -> None:

@@ -103,6 +103,21 @@ class Publisher(Family, Protocol):
 
 
 @runtime_checkable
+class SelfContainedFamily(Family, Protocol):
+    """A family whose networks are described by more than their recipe, which an exported model holds as well."""
+
+    def architecture(self, info: BackboneInfo) -> dict[str, Any]:
+        """Return, as a JSON-like value, what ``construct_stored`` needs beside the recipe.
+
+        Raises:
+            UserError: It is not there, or is not what the recipe was made with.
+        """
+
+    def construct_stored(self, info: BackboneInfo, architecture: dict[str, Any]) -> Backbone:
+        """Return what ``construct`` does, without looking anything up."""
+
+
+@runtime_checkable
 class TokenizingFamily(Family, Protocol):
     """A family of text encoders that come with a tokeniser, whatever their weights."""
 

@@ -14,7 +14,24 @@ import typer
 from rich.markup import escape
 
 import tlbench
-from tlbench.cli import audit, cell, check, compare, plan, report, run, schema, status, sync, tune, ui
+from tlbench.cli import (
+    audit,
+    cell,
+    check,
+    compare,
+    export,
+    init,
+    plan,
+    predict,
+    report,
+    rescore,
+    run,
+    schema,
+    status,
+    sync,
+    tune,
+    ui,
+)
 from tlbench.cli import list as list_command
 from tlbench.cli.output import err, replace_unknown_signs
 from tlbench.core.errors import UserError
@@ -30,6 +47,7 @@ app = typer.Typer(
 )
 app.command("list")(list_command.list_names)
 app.command("schema")(schema.schema)
+app.command("init")(init.init)
 app.command("check")(check.check)
 app.command("plan")(plan.plan)
 app.command("status")(status.status)
@@ -39,7 +57,10 @@ app.command("tune")(tune.tune)
 app.command("audit")(audit.audit)
 app.command("sync")(sync.sync)
 app.command("report")(report.report)
+app.command("rescore")(rescore.rescore)
 app.command("compare")(compare.compare)
+app.command("export")(export.export)
+app.command("predict")(predict.predict)
 app.command("ui")(ui.ui)
 
 # Errors about a path that the user chose; any other error of the system is a fault of ours.

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-from tlbench.cli.open_suite import open_suite, open_workspace
+from tlbench.api.open_suite import open_workspace
+from tlbench.cli.open_suite import open_suite
 from tlbench.cli.options import Json, SuitePath, WorkspacePath
 from tlbench.cli.output import out
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from tlbench.cli.open_suite import open_workspace
+from tlbench.api.open_suite import open_workspace
 from tlbench.cli.options import Json, WorkspacePath
 from tlbench.cli.output import out, print_json
 

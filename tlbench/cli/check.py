@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from rich.markup import escape
 
+from tlbench.api.open_suite import open_workspace
 from tlbench.cli import words
-from tlbench.cli.open_suite import open_suite, open_workspace, print_note_of_name
+from tlbench.cli.open_suite import open_suite, print_note_of_name
 from tlbench.cli.options import SuitePath, WorkspacePath
 from tlbench.cli.output import out
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from tlbench.cli.open_suite import open_workspace, suite_name
+from tlbench.api.open_suite import open_workspace, suite_name
 from tlbench.cli.options import Json, Reports, TrackingUri, WorkspacePath
 from tlbench.cli.output import out, print_json
 

@@ -9,11 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from tlbench.report import number_format as text
+from tlbench.report.metric_text import MetricText, metric_text
 from tlbench.report.notes import TRANSDUCTIVE
 from tlbench.report.rows.leaderboard import Board, LeaderRow
 
 _NAME = "method | backbone"
-_NEEDS = {"#": 0, "accuracy": 0, "to baseline": 60, "cells": 68, "a cell": 76}  # columns that a terminal must have
+_SCORE = "score"
+_NEEDS = {"#": 0, _SCORE: 0, "to baseline": 60, "cells": 68, "a cell": 76}  # columns that a terminal must have
 
 
 def terminal_table(suite: str, boards: Iterable[Board], width: int = 80) -> Table:
@@ -24,11 +26,15 @@ def terminal_table(suite: str, boards: Iterable[Board], width: int = 80) -> Tabl
         boards: From :func:`tlbench.report.rows.leaderboard.leaderboard`.
         width: Columns of the terminal; where they are few, the name of a row and its accuracy stay, others go.
     """
-    title = Text(f"{suite}: test accuracy in %, 95% intervals of seeds and test sets")
+    boards = tuple(boards)
+    metrics = {board.metric: metric_text(board.metric) for board in boards}
+    told = [each.heading + " in %" * each.in_percent for each in metrics.values()] or [_SCORE]
+    title = Text(f"{suite}: test {', '.join(told)}, 95% intervals of seeds and test sets")
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     shown = _shown(width)
     for heading in shown:
-        table.add_column(heading, justify="right", no_wrap=True)
+        named = [each.label for each in metrics.values()] if heading == _SCORE else []
+        table.add_column(named[0] if len(named) == 1 else heading, justify="right", no_wrap=True)
     table.add_column(_NAME, overflow="fold", ratio=1)  # last, where long names wrap without harm
     for board in boards:
         table.add_section()
@@ -37,7 +43,7 @@ def terminal_table(suite: str, boards: Iterable[Board], width: int = 80) -> Tabl
             title.append(f"\n{TRANSDUCTIVE}", style="not bold dim")
         table.add_row(*[""] * len(shown), title)
         for row in board.rows:
-            cells = _cells(row)
+            cells = _cells(row, metrics[board.metric])
             table.add_row(*(cells[name] for name in (*shown, _NAME)), style="dim" if row.rank is None else None)
     return table
 
@@ -46,7 +52,7 @@ def _shown(width: int) -> list[str]:
     return [heading for heading, needed in _NEEDS.items() if width >= needed]
 
 
-def _cells(row: LeaderRow) -> dict[str, Text]:
+def _cells(row: LeaderRow, metric: MetricText) -> dict[str, Text]:
     contrast = row.difference.contrast
     difference = Text("baseline" if row.is_baseline else text.NONE)
     if contrast is not None:
@@ -54,9 +60,7 @@ def _cells(row: LeaderRow) -> dict[str, Text]:
         difference.append(f"\n{text.points_interval(contrast.estimate)}", style="dim")
     return {
         "#": Text("" if row.rank is None else str(row.rank)),
-        "accuracy": Text(text.percent(row.accuracy.mean)).append(
-            f"\n{text.percent_interval(row.accuracy)}", style="dim"
-        ),
+        _SCORE: Text(metric.score(row.accuracy.mean)).append(f"\n{metric.interval(row.accuracy)}", style="dim"),
         "to baseline": difference,
         "cells": Text(f"{row.have}/{row.expected}"),
         "a cell": Text(text.device_seconds(row.cost.device_seconds, row.cost.device)).append(

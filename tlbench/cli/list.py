@@ -21,7 +21,9 @@ Row = tuple[str, str]
 
 
 def list_names(
-    what: Annotated[str, typer.Argument(help="methods, protocols, backbones, datasets or suites.")] = "methods",
+    what: Annotated[
+        str, typer.Argument(help="methods, protocols, backbones, datasets, metrics or suites.")
+    ] = "methods",
     as_json: Json = False,
 ) -> None:
     """List what there is, one line each."""
@@ -37,7 +39,7 @@ def list_names(
 
 
 def rows_of(what: str) -> list[Row]:
-    """Return all methods, protocols, backbones, datasets or suites. Imports no torch.
+    """Return all methods, protocols, backbones, datasets, metrics or suites. Imports no torch.
 
     Raises:
         UserError: There is no such list.
@@ -47,6 +49,7 @@ def rows_of(what: str) -> list[Row]:
         "protocols": lambda: _declared("protocols"),
         "backbones": _backbones,
         "datasets": _datasets,
+        "metrics": _metrics,
         "suites": _suites,
     }
     if what not in lists:
@@ -71,6 +74,12 @@ def _datasets() -> list[Row]:
     from tlbench.data import catalog
 
     return list(catalog.summaries().items())
+
+
+def _metrics() -> list[Row]:
+    from tlbench.plugins.metrics import metric_declaration, metric_names
+
+    return [(name, metric_declaration(name).summary) for name in metric_names()]
 
 
 def _suites() -> list[Row]:

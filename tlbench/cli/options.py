@@ -10,19 +10,20 @@ import typer
 from tlbench.core.paths import expand
 
 
-def _path(text: object) -> Path:
+def as_path(text: object) -> Path:
+    """Return a path that a user wrote."""
     return expand(str(text))
 
 
 SuitePath = Annotated[
-    Path, typer.Argument(metavar="SUITE", parser=_path, help="The suite file, e.g. suites/quickstart.yaml.")
+    Path, typer.Argument(metavar="SUITE", parser=as_path, help="The suite file, e.g. suites/quickstart.yaml.")
 ]
 WorkspacePath = Annotated[
     Path | None,
     typer.Option(
         "--workspace",
         metavar="PATH",
-        parser=_path,
+        parser=as_path,
         help="Where results and artifacts are kept.",
         show_default="$TLBENCH_WORKSPACE, else .tlbench",
     ),
@@ -39,4 +40,4 @@ ClusterAddress = Annotated[
     str | None, typer.Option("--address", help="A running Ray cluster.", show_default="this machine")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Reports = Annotated[Path, typer.Option("--reports", metavar="PATH", parser=_path, help="Where reports are written.")]
+Reports = Annotated[Path, typer.Option("--reports", metavar="PATH", parser=as_path, help="Where reports are written.")]

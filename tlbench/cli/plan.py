@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from rich.markup import escape
 
-from tlbench.cli.open_suite import open_suite, open_workspace, print_note_of_name
+from tlbench.api.open_suite import open_workspace
+from tlbench.api.plan import status_of
+from tlbench.cli.open_suite import open_suite, print_note_of_name
 from tlbench.cli.options import Json, SuitePath, WorkspacePath
 from tlbench.cli.output import out, print_json
 
@@ -12,13 +14,11 @@ from tlbench.cli.output import out, print_json
 def plan(suite: SuitePath, workspace: WorkspacePath = None, as_json: Json = False) -> None:
     """Show what is to do, done, failed, stale or not applicable, and what it will cost."""
     from tlbench.cli.status_text import status_json, status_lines
-    from tlbench.planning.status import suite_status
 
     place = open_workspace(workspace)
     prepared = open_suite(suite, place)
     print_note_of_name(prepared, place)
-    with place.ledger() as ledger:
-        status = suite_status(prepared, ledger)
+    status = status_of(prepared, place)
     if as_json:
         print_json(status_json(status))
         return

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from tlbench.cli.open_suite import note_results_of_others, open_workspace, suite_name
+from tlbench.api.open_suite import note_of_results, open_workspace, suite_name
+from tlbench.api.report import check_tag
+from tlbench.cli.open_suite import print_note
 from tlbench.cli.options import Reports, TrackingUri, WorkspacePath
-from tlbench.cli.output import out
 from tlbench.cli.write_report import write_report
 
 
@@ -27,19 +27,15 @@ def report(
     reports: Reports = Path("reports"),
 ) -> None:
     """Write the leaderboard, from MLflow alone."""
-    from tlbench.report.comparison import snapshots
     from tlbench.store.mlflow.tracking_uri import prepare_tracking
 
-    if freeze is not None:
-        snapshots.refuse_tag(freeze, reports)
+    check_tag(freeze, reports)
     place = open_workspace(workspace)
     named = {each: suite_name(each) for each in suites}
     for file, name in named.items():
-        note_results_of_others(file, name, place)
+        if note := note_of_results(file, name, place):
+            print_note(note)
     names = list(dict.fromkeys(named.values()))
-    written = write_report(names, prepare_tracking(tracking_uri, place.root), reports, place)
-    if freeze is not None:
-        folder = snapshots.freeze(written.report, freeze, reports)
-        out.print(f"frozen       {escape(str(folder))}   (`tlbench compare` reads it)")
+    written = write_report(names, prepare_tracking(tracking_uri, place.root), reports, place, freeze)
     if not written.is_whole:
         raise typer.Exit(1)

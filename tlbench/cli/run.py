@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from tlbench.api.open_suite import open_workspace
+from tlbench.api.run import run_opened
 from tlbench.cli import words
 from tlbench.cli.backlog import print_backlog
 from tlbench.cli.halt import why_halted
-from tlbench.cli.open_suite import open_suite, open_workspace
+from tlbench.cli.open_suite import open_suite
 from tlbench.cli.options import ClusterAddress, Reports, SuitePath, TrackingUri, WorkspacePath
 from tlbench.cli.output import err, out
 from tlbench.cli.write_report import write_report
@@ -45,20 +47,17 @@ def run(
     reports: Reports = _REPORTS,
 ) -> None:
     """Run what a suite lists and is not done yet; the same command continues after any interruption."""
-    from tlbench.cli.progress import ConsoleObserver
+    from tlbench.api.progress import ConsoleObserver
     from tlbench.cli.status_text import headline
-    from tlbench.planning.run_request import RunRequest, check_selectors
-    from tlbench.planning.status import suite_status
-    from tlbench.runner.run_suite import run_suite
+    from tlbench.planning.run_request import RunRequest
     from tlbench.store.addresses import without_credentials
 
     place = open_workspace(workspace)
     prepared = open_suite(suite, place)
     request = RunRequest(only=only, skip=skip, force=force, retry_failed=retry_failed, address=address)
-    check_selectors(request, prepared.plan.cells)
-    with place.ledger() as ledger:
-        out.print(headline(suite_status(prepared, ledger)))
-    summary = run_suite(prepared, place, request, tracking_uri, ConsoleObserver(out))
+    summary = run_opened(
+        prepared, place, request, tracking_uri, ConsoleObserver(out), lambda status: out.print(headline(status))
+    )
     if not summary.ran and not summary.left:
         out.print("nothing left to run")
     print_backlog(summary.backlog, suite)

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from tlbench.cli.open_suite import open_suite, open_workspace, print_note_of_name
+from tlbench.api.open_suite import open_workspace
+from tlbench.cli.open_suite import open_suite, print_note_of_name
 from tlbench.cli.options import SuitePath, WorkspacePath
 from tlbench.cli.output import out
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.markup import escape
 
+from tlbench.api.progress import duration
 from tlbench.cli import words
 from tlbench.core.cost import Total
 from tlbench.planning.budget import Budget
@@ -85,5 +86,5 @@ def status_json(status: SuiteStatus) -> dict[str, Any]:
 
 def _cost_lines(cost: Total) -> Iterator[str]:
     hours = f"{cost.cpu_hours:.2g} CPU-h" + (f", {cost.gpu_hours:.2g} GPU-h" if cost.gpu_hours else "")
-    yield f"  to do: about {hours}; {words.duration(cost.seconds)} if cells ran one after another"
+    yield f"  to do: about {hours}; {duration(cost.seconds)} if cells ran one after another"
     yield from (f"    {words.cells(count)}: {escape(source)}" for source, count in cost.sources.items())

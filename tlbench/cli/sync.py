@@ -5,8 +5,9 @@ from __future__ import annotations
 import typer
 from rich.markup import escape
 
+from tlbench.api.open_suite import open_workspace
 from tlbench.cli.backlog import print_backlog
-from tlbench.cli.open_suite import open_suite, open_workspace
+from tlbench.cli.open_suite import open_suite
 from tlbench.cli.options import SuitePath, TrackingUri, WorkspacePath
 from tlbench.cli.output import out
 

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from tlbench.api.open_suite import open_workspace
 from tlbench.cli.backlog import print_backlog
 from tlbench.cli.halt import why_halted
-from tlbench.cli.open_suite import open_suite, open_workspace
+from tlbench.cli.open_suite import open_suite
 from tlbench.cli.options import ClusterAddress, Json, SuitePath, TrackingUri, WorkspacePath
 from tlbench.cli.output import err, out, print_json
 from tlbench.core.errors import UserError
@@ -26,7 +27,7 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Run only the searches of a suite; `run` goes on with their results."""
-    from tlbench.cli.progress import ConsoleObserver
+    from tlbench.api.progress import ConsoleObserver
     from tlbench.cli.search_table import search_json, search_table
     from tlbench.planning.run_request import RunRequest, check_selectors
     from tlbench.runner.run_suite import tune_suite

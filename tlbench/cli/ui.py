@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tlbench.cli.open_suite import open_workspace
+from tlbench.api.open_suite import open_workspace
 from tlbench.cli.options import TrackingUri, WorkspacePath
 from tlbench.cli.output import out
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tlbench.core.description import DEFAULT_EXECUTION, CellDescription, Execution, Trial
 from tlbench.core.hashing import canonical, digest
-from tlbench.core.info import BackboneInfo, DatasetInfo, Shots, TaskInfo
+from tlbench.core.info import BackboneInfo, DatasetInfo, Modality, Shots, TaskInfo
 from tlbench.core.label_budget import without_validation_labels
 from tlbench.core.segments import Segments
 
@@ -46,11 +46,19 @@ class MethodChoice:
 
 @dataclass(frozen=True)
 class ProtocolChoice:
-    """A protocol with its options resolved; ``version`` changes when its draws or scores change meaning."""
+    """A protocol with its options resolved; ``version`` changes when its draws or scores change meaning.
+
+    Attributes:
+        name: The protocol's file name.
+        version: As its file declares it.
+        options: All options, defaults filled in; of a file of episodes the hash of its content.
+        episodes_file: Path of that file; empty where there is none. No part of any id.
+    """
 
     name: str
     version: int
     options: dict[str, Any]
+    episodes_file: str = ""
 
     @cached_property
     def key(self) -> str:
@@ -97,6 +105,11 @@ class BackboneChoice:
     group: str = ""
 
     @property
+    def is_absent(self) -> bool:
+        """Whether there is no backbone at all: :func:`no_backbone`."""
+        return self.info.weights == "none"
+
+    @property
     def artifact(self) -> str:
         """Name of the artifacts made from the recipe, weights and features; never depends on the code behind it."""
         return artifact_name(self.key, self.execution) if self.runs else self.key
@@ -110,6 +123,16 @@ class BackboneChoice:
     def runs(self) -> tuple[Pretrain, ...]:
         """The pre-training runs that make the weights, the first one first."""
         return () if self.pretrain is None else (*self.pretrain.start.runs, self.pretrain)
+
+
+def no_backbone(modality: Modality) -> BackboneChoice:
+    """Return what stands in the place of a backbone where a method reads inputs as they are.
+
+    Args:
+        modality: What the method reads.
+    """
+    recipe = {"name": "none", "family": "none", "weights": {"kind": "none"}}
+    return BackboneChoice(BackboneInfo("none", "none", modality, "none", recipe), digest(recipe))
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["cosine", "linear", "slanted_triangular", "one_cycle"]
-Augment = Literal["none", "shift", "shift_flip", "affine", "crop_flip"]
-DomainAugment = Literal["auto", "none", "shift", "shift_flip", "affine", "crop_flip"]
+Moves = Literal["none", "shift", "shift_flip", "affine", "crop_flip"]
+Augment = Literal["auto", "none", "shift", "shift_flip", "affine", "crop_flip", "randaugment"]
+Mix = Literal["none", "mixup", "cutmix"]
 Views = Literal["auto", "objects", "small_objects", "characters"]
 BatchNorm = Literal["train", "frozen"]
 Precision = Literal["float32", "bfloat16"]
+Balance = Literal["none", "weights", "sampling"]
 
 
 class Settings(BaseModel):
@@ -23,6 +25,11 @@ class Settings(BaseModel):
 
 class MethodConfig(Settings):
     """Parameters of a method. Subclass it as ``Config`` in the method's file."""
+
+
+def without(stored: dict[str, Any], name: str, usual: Any) -> dict[str, Any]:
+    """Return settings without one of them where it has its usual value, so that cells of before it keep their ids."""
+    return {key: value for key, value in stored.items() if (key, value) != (name, usual)}
 
 
 def log_uniform(low: float, high: float) -> dict[str, Any]:
@@ -66,7 +73,38 @@ def tunable(
     return Field(default, description=description or None, json_schema_extra=extra, **bounds)
 
 
-class TrainingConfig(MethodConfig):
+class AugmentingConfig(MethodConfig):
+    """What every method that may augment its training images declares alike.
+
+    Inputs other than images stay as they are. What ``auto`` comes to is :mod:`tlbench.training.recipe`'s to say.
+    """
+
+    augment: Augment = tunable(
+        "auto",
+        choice("auto", "none", "affine", "randaugment"),
+        "how training images change; auto: by their kind, so that characters are never mirrored",
+    )
+    crop_area: float = Field(0.08, gt=0, le=1, description="smallest area of a crop, as a share of the image's")
+    operations: int = Field(2, ge=1, le=14, description="randaugment: operations on an image, after the usual moves")
+    magnitude: float = tunable(
+        9.0, choice(5.0, 9.0, 15.0), "randaugment: their strength", when={"augment": ("randaugment",)}, ge=0, le=30
+    )
+
+
+class MixingConfig(AugmentingConfig):
+    """What every method that trains on labelled images declares alike: these may be mixed, with their labels."""
+
+    mix: Mix = tunable("none", choice("none", "mixup", "cutmix"), "how two training images and their labels are mixed")
+    mix_alpha: float | None = tunable(
+        None,
+        choice(0.2, 1.0),
+        "both parameters of the beta distribution of the weights; null: 0.2 for mixup, 1 for cutmix",
+        when={"mix": ("mixup", "cutmix")},
+        gt=0,
+    )
+
+
+class TrainingConfig(MixingConfig):
     """What every method that trains by gradient declares alike; a subclass changes the defaults it needs."""
 
     epochs: int | None = Field(
@@ -79,15 +117,27 @@ class TrainingConfig(MethodConfig):
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps over which the rate rises")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient of a step; null: any")
     smoothing: float = tunable(0.0, choice(0.0, 0.1), "label smoothing", ge=0, lt=1)
-    augment: Augment = tunable(
-        "none",
-        choice("none", "shift", "affine"),
-        "how training images are moved; flips are wrong for characters",
-    )
     patience: int | None = Field(None, ge=1, description="epochs without improvement before stopping early")
+    balance: Balance = Field(
+        "none",
+        description="how classes of different size are evened out: by weights of the loss, "
+        "or by drawing examples of all classes equally often",
+    )
+
+    @model_serializer(mode="wrap")
+    def _to_stored(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without(handler(self), "balance", "none")
 
 
-class FineTuningConfig(TrainingConfig):
+class BatchNormConfig(MethodConfig):
+    """What every method declares alike that goes on from given weights, whose running statistics may move or stay."""
+
+    batch_norm: BatchNorm | None = tunable(
+        None, choice("train", "frozen"), "whether running statistics move or stay; null: they stay if published"
+    )
+
+
+class FineTuningConfig(BatchNormConfig, TrainingConfig):
     """What every method that goes on from given weights declares alike; each gives the range of its own ``lr``.
 
     What is null goes by the weights: see :mod:`tlbench.training.recipe`.
@@ -96,9 +146,6 @@ class FineTuningConfig(TrainingConfig):
     lr: float | None = Field(None, gt=0, description="learning rate of what is trained besides the head")
     clip_norm: float | None = Field(1.0, gt=0, description="largest norm of the gradient of a step; null: any")
     head_multiplier: float = tunable(3.0, choice(1.0, 3.0, 10.0), "rate of the head over that of the backbone", gt=0)
-    batch_norm: BatchNorm | None = tunable(
-        None, choice("train", "frozen"), "whether running statistics move or stay; null: they stay if published"
-    )
 
 
 class SelfSupervisedConfig(FineTuningConfig):
@@ -126,7 +173,7 @@ class SelfSupervisedConfig(FineTuningConfig):
     smoothing: float = tunable(0.0, choice(0.0, 0.1), "label smoothing in it", when={"then": ("finetune",)}, ge=0, lt=1)
 
 
-class AdaptationConfig(MethodConfig):
+class AdaptationConfig(AugmentingConfig):
     """What every method that trains on two domains declares alike; a subclass changes the defaults it needs."""
 
     steps: int = Field(1000, ge=1, description="steps of the optimiser")
@@ -139,10 +186,10 @@ class AdaptationConfig(MethodConfig):
     weight_decay: float = tunable(1e-3, log_uniform(1e-5, 1e-2), "of matrices and kernels only", ge=0)
     schedule: Literal["inverse", "cosine"] = Field("inverse", description="how the rate falls; inverse: (1+10p)^-0.75")
     bottleneck: int | None = Field(256, ge=1, description="width of a layer under the head; null has none")
-    augment: DomainAugment = tunable(
+    augment: Augment = tunable(
         "none",
-        choice("none", "auto", "affine"),
-        "how training images are moved; auto: crops and flips of photographs, shifts of what may be characters",
+        choice("none", "auto", "affine", "randaugment"),
+        "how training images of both domains change; auto: by their kind",
     )
     checks: int = Field(10, ge=1, description="models proposed for selection, at equal distances")
 
@@ -157,7 +204,7 @@ class FixedWaysConfig(MethodConfig):
     patience: int | None = Field(None, ge=1, description="checks without improvement before stopping early")
 
 
-class EpisodicConfig(FixedWaysConfig):
+class EpisodicConfig(BatchNormConfig, FixedWaysConfig):
     """What every method declares alike that can train on more ways than the test has."""
 
     ways: int = tunable(20, choice(5, 20, 60), "classes in a training episode; fewer where there are fewer", ge=2)

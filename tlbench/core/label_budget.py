@@ -43,6 +43,11 @@ def extra_labels(options: Mapping[str, Any]) -> int:
     return int(validation["extra"]) if isinstance(validation, Mapping) else 0
 
 
+def gives_what_it_has(options: Mapping[str, Any]) -> bool:
+    """Return whether a class with fewer examples than the budget gives all of them, by the options of a protocol."""
+    return options.get("scarce") == "all"
+
+
 def without_validation_labels(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a protocol under which no label is fitted to that a trial of a search is validated on."""
     if "validation" not in options or extra_labels(options):

@@ -23,6 +23,8 @@ class PlannedSetting:
         tuned_from: Of a searched setting, the label that the method has with the suite's own parameters; else empty. A
             cell of that label is planned beside each of its cells, and is no row.
         kept: Seeds whose search kept those parameters: their cell has that label, and is the row's.
+        method_name: What the suite calls the method on pages; empty where it leaves that to the report.
+        backbone_name: The same of the backbone.
     """
 
     protocol: str
@@ -36,6 +38,8 @@ class PlannedSetting:
     execution: str = "{}"
     tuned_from: str = ""
     kept: tuple[int, ...] = ()
+    method_name: str = ""
+    backbone_name: str = ""
 
 
 def merge_settings(settings: Iterable[PlannedSetting]) -> tuple[PlannedSetting, ...]:

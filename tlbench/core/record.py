@@ -43,11 +43,22 @@ class ValidationAnswers(Settings):
         count: Number of answers.
         correct: One bit an answer (see :func:`pack_bits`).
         group: Consecutive answers that belong together (queries of one episode), 1 when each is alone.
+        scores: The answers' scores by the metric that the suite chose (see :func:`pack_scores`); empty, and then not
+            stored, where that is accuracy.
     """
 
     count: int = Field(ge=1)
     correct: str
     group: int = Field(1, ge=1)
+    scores: str = ""
+
+    @model_serializer(mode="wrap")
+    def _to_stored(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out ``scores`` where there are none, so that older records keep their digests."""
+        stored: dict[str, Any] = handler(self)
+        if not stored.get("scores", True):
+            del stored["scores"]
+        return stored
 
 
 class Outcome(Settings):
@@ -72,6 +83,12 @@ class Outcome(Settings):
         footprint: What the fitted method costs to keep.
         notes: Warnings the method or the protocol raised.
         answers: Answers on validation, of trials of a search; None where there are none, and then not stored.
+        example_scores: The score of each test prediction by the metric that the suite chose (see :func:`pack_scores`),
+            larger is better, whose mean is the metric or minus it; empty, and then not stored, where that is accuracy.
+        confusion: How often each class was taken for each (see :class:`Confusion`), packed; empty, and then not stored,
+            where classes are not those of the dataset, as in an episode.
+        test_answers: The test logits and labels (see :mod:`tlbench.store.answers`), which are kept beside the record
+            and are no part of it; empty where they are not at hand.
     """
 
     scores: dict[str, float]
@@ -88,15 +105,46 @@ class Outcome(Settings):
     footprint: Footprint | None = None
     notes: tuple[str, ...] = ()
     answers: ValidationAnswers | None = None
+    example_scores: str = ""
+    confusion: str = ""
+    test_answers: bytes = Field(b"", exclude=True, repr=False)
 
     @model_serializer(mode="wrap")
     def _to_stored(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out ``test_classes`` and ``answers`` where there are none, so that older records keep their digests."""
+        """Leave out what older records lack where there is none of it, so that they keep their digests."""
         stored: dict[str, Any] = handler(self)
-        for name in ("test_classes", "answers"):
+        for name in ("test_classes", "answers", "example_scores", "confusion"):
             if not stored.get(name, True):
                 del stored[name]
         return stored
+
+
+class Confusion(Settings):
+    """How often test examples of each class were answered with each class.
+
+    Attributes:
+        classes: Names of the classes.
+        counts: (class, answer, number of examples), classes by position; pairs that never occur are left out.
+    """
+
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, int, int], ...]
+
+    def pack(self) -> str:
+        """Return it as compressed base64 text."""
+        return pack_bits(self.model_dump_json().encode())
+
+    @classmethod
+    def unpack(cls, text: str) -> Confusion:
+        """Undo :meth:`pack`.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        try:
+            return cls.model_validate_json(zlib.decompress(base64.b64decode(text, validate=True)))
+        except zlib.error as error:
+            raise ValueError(f"not what a record holds: {error}") from error
 
 
 class SharedCost(Settings):
@@ -258,6 +306,20 @@ def unpack_classes(text: str, tests: int) -> tuple[int, ...]:
         ValueError: It is something else, or not of this number.
     """
     return struct.unpack(f"<{tests}H", _unpack(text, 2 * tests))
+
+
+def pack_scores(scores: bytes) -> str:
+    """Return scores of examples, four bytes each (``<f4``), as compressed base64 text."""
+    return pack_bits(scores)
+
+
+def unpack_scores(text: str, count: int) -> bytes:
+    """Undo :func:`pack_scores`; read the result with ``numpy.frombuffer(..., "<f4")``.
+
+    Raises:
+        ValueError: It is something else, or not of this number.
+    """
+    return _unpack(text, 4 * count)
 
 
 def _unpack(text: str, size: int) -> bytes:

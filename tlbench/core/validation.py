@@ -78,8 +78,11 @@ def check(
 
 
 def show(value: Any) -> str:
-    """Return a value as a user wrote it, cut where it is long."""
-    text = canonical(value) if not isinstance(value, str) else repr(value)
+    """Return a value as a user wrote it, in Python where no file can hold it, cut where it is long."""
+    try:
+        text = repr(value) if isinstance(value, str) else canonical(value)
+    except (TypeError, ValueError):
+        text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -15,13 +15,13 @@ from tlbench.core.paths import check_utf8, expand
 from tlbench.core.validation import check
 from tlbench.data import decoded
 from tlbench.data.dataset import Dataset, with_origin
-from tlbench.data.source import HashedSource, JoinedSource, Member, Source, path_parameter
+from tlbench.data.source import HashedSource, JoinedSource, Member, NamingSource, Source, path_parameter
 from tlbench.data.source_files import LoadedSource, declaring, load_source, names, summaries
 from tlbench.store.artifacts import Artifacts
 
 T = TypeVar("T")
 
-__all__ = ["joined", "names", "open_dataset", "paired", "summaries", "validate"]
+__all__ = ["example_names", "joined", "names", "open_dataset", "paired", "summaries", "validate"]
 
 
 def joined() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -74,6 +74,20 @@ def open_dataset(name: str, params: dict[str, Any], artifacts: Artifacts, base: 
         return cast("JoinedSource", source.code).open(settings, opener)
     dataset = _open_source(source, cast("Source", source.code), settings, opener)
     return with_origin(dataset, _data_path(settings) or source.name)
+
+
+def example_names(name: str, params: dict[str, Any]) -> Sequence[str] | None:
+    """Return the names of a dataset's examples, in their order; None where its source names none.
+
+    Args:
+        name: One of :func:`names`, in any case.
+        params: Its parameters; paths are absolute.
+
+    Raises:
+        UserError: The data are wrong.
+    """
+    source = load_source(name)
+    return source.code.example_names(_settings(source, params)) if isinstance(source.code, NamingSource) else None
 
 
 def _open_source(source: LoadedSource, code: Source, settings: Settings, opener: _Opener) -> Dataset:

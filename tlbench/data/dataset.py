@@ -78,7 +78,7 @@ class Split:
 
     @property
     def x(self) -> Any:
-        """The inputs: ``uint8`` images (n, C, H, W), or ``int32`` token ids (n, L)."""
+        """The inputs: ``uint8`` images (n, C, H, W), ``int32`` token ids (n, L), or a list of n texts as they are."""
         if callable(self._x):
             self._x = self._x()
         return self._x
@@ -118,6 +118,17 @@ class Task:
     unlabeled: Split | None = None
     source: Split | None = None
     folds: NDArray[np.int64] | None = None
+
+    def choosing(self) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_] | None]]:
+        """Return by which examples choices are made: those of each fit, and those that it is scored on.
+
+        Returns:
+            Masks of the training examples (n,); in place of the second None where all of ``val`` is scored. Empty where
+            there is nothing to choose by.
+        """
+        if self.folds is not None:
+            return [(self.folds != each, self.folds == each) for each in range(int(self.folds.max()) + 1)]
+        return [] if self.val is None else [(np.ones(len(self.train), bool), None)]
 
 
 def take(dataset: Dataset, rows: NDArray[np.int64], labels: NDArray[np.int64] | None) -> Split:

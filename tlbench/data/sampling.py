@@ -76,6 +76,7 @@ def draw_shots(
     source_val: Rows | None = None,
     groups: Rows | None = None,
     extra: int = 0,
+    scarce: bool = False,
 ) -> Draw:
     """Draw the label budget: ``shots`` examples of each class, of which a fifth is for validation.
 
@@ -99,6 +100,7 @@ def draw_shots(
         groups: Group of each example of the whole dataset (N,); None where there are none.
         extra: Labelled examples of each class beside the shots that are for validation, in place of the fifth of the
             shots; ``full`` has none beside it.
+        scarce: Whether a class that has fewer examples gives all that it has, of which one at least is trained on.
 
     Raises:
         UserError: A class has too few examples.
@@ -113,10 +115,10 @@ def draw_shots(
     of_class, count = labels[pool][order], np.bincount(labels[pool], minlength=int(labels.max(initial=-1)) + 1)
     rank = np.arange(len(pool)) - (np.cumsum(count) - count)[of_class]
     own = source_val if shots == "full" and source_val is not None and len(source_val) else None
-    _refuse_few(count, np.unique(labels), shots, own is not None, info.classes, extra)
+    _refuse_few(count, np.unique(labels), shots, own is not None, info.classes, extra, scarce=scarce)
     if shots != "full":
-        for_val = np.full_like(count, extra or validation_of_shots(shots))
-        budget = np.full_like(count, shots + extra)
+        budget = np.minimum(count, shots + extra)
+        for_val = np.minimum(extra or validation_of_shots(shots), np.maximum(budget - 1, 0))
     else:
         whole = np.bincount(labels[pool][apart], minlength=len(count))
         part = np.where((whole > 0) & (whole < count), whole, np.maximum(1, np.round(VAL_OF_FULL * count)).astype(int))
@@ -133,7 +135,9 @@ def draw_shots(
     )
 
 
-def check_shots(info: DatasetInfo, shots: Shots, *, adapting: bool = False, extra: int = 0) -> None:
+def check_shots(
+    info: DatasetInfo, shots: Shots, *, adapting: bool = False, extra: int = 0, scarce: bool = False
+) -> None:
     """Refuse a budget that a dataset cannot give, before anything is trained.
 
     Args:
@@ -141,6 +145,7 @@ def check_shots(info: DatasetInfo, shots: Shots, *, adapting: bool = False, extr
         shots: Labelled examples per class, or ``full``.
         adapting: Whether a source validates, so that ``full`` reserves nothing, and no labels at all are a budget, too.
         extra: Labelled examples of each class beside the shots.
+        scarce: Whether a class that has fewer examples gives all that it has.
 
     Raises:
         UserError: Naming the class and its count.
@@ -150,9 +155,11 @@ def check_shots(info: DatasetInfo, shots: Shots, *, adapting: bool = False, extr
     count = np.asarray(info.counts.get("train", (0,) * len(info.classes)))
     try:
         has_val = adapting or "val" in info.counts
-        _refuse_few(count, np.arange(len(info.classes)), shots, has_val, info.classes, extra)
+        _refuse_few(count, np.arange(len(info.classes)), shots, has_val, info.classes, extra, scarce=scarce)
     except UserError as error:
         more = " or ask for shots: 0" if adapting and not count.all() else ""
+        if not adapting and count.all() and shots != "full":
+            more = "; or say scarce: all, by which a class gives all that it has"
         raise UserError(f"{info.name}: {error.message}", error.hint + more) from None
 
 
@@ -272,11 +279,19 @@ def _class_name(label: int, names: Sequence[str]) -> str:
 
 
 def _refuse_few(
-    count: NDArray[np.int64], classes: Rows, shots: Shots, has_val: bool, names: Sequence[str], extra: int = 0
+    count: NDArray[np.int64],
+    classes: Rows,
+    shots: Shots,
+    has_val: bool,
+    names: Sequence[str],
+    extra: int = 0,
+    *,
+    scarce: bool = False,
 ) -> None:
     if extra and shots == "full":
         raise UserError("shots: full leaves no labels for validation: extra", "give a number of shots, or held_out")
     need = shots + extra if shots != "full" else 1 if has_val else 2
+    need = min(need, 1) if scarce and shots != "full" else need
     short = [int(label) for label in classes if count[label] < need]
     if not short:
         return

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol, get_args, runtime_checkable
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic.fields import FieldInfo
 
 from tlbench.core.config import Settings
@@ -103,6 +103,18 @@ class HashedSource(Source, Protocol):
 
 
 @runtime_checkable
+class NamingSource(Source, Protocol):
+    """A source whose examples have names, by which files of episodes speak of them."""
+
+    def example_names(self, params: Any) -> Sequence[str]:
+        """Return the names of the first examples, in their order; those after them have none.
+
+        Raises:
+            UserError: The data are wrong.
+        """
+
+
+@runtime_checkable
 class NamedSource(Source, Protocol):
     """One of several sources in a file."""
 
@@ -157,14 +169,18 @@ class JoinedSource(Protocol):
         """
 
 
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 class Member(Settings):
-    """A dataset, or one domain of it, as a parameter of a source that joins several.
+    """A dataset, or some domains of it, as a parameter of a source that joins several.
 
     A suite writes its name alone, or a mapping in which the dataset's own parameters stand beside the name.
     """
 
     name: str
-    domain: str | None = None
+    domain: Annotated[str | Annotated[tuple[str, ...], Field(min_length=1)] | None, BeforeValidator(_as_tuple)] = None
     params: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.class_splits import forbids_training
-from tlbench.core.config import FixedWaysConfig, choice, log_uniform, tunable
+from tlbench.core.config import BatchNormConfig, FixedWaysConfig, choice, log_uniform, tunable
 from tlbench.core.info import BackboneInfo, TaskInfo
 from tlbench.core.record import Footprint
 from tlbench.data.dataset import Task
@@ -27,6 +27,7 @@ from tlbench.training.context import Context
 from tlbench.training.fewshot.episodic_loop import EpisodeBatch, EpisodicTraining, embed_episodes, train_on_episodes
 from tlbench.training.fewshot.inner_loop import NamedTensors, gradient_descent
 from tlbench.training.predictor import EmbeddingEpisodeLearner, ModulePredictor
+from tlbench.training.recipe import usual_batch_norm, usual_rate
 from tlbench.training.schedules import warmup_cosine
 
 PROTOCOLS = ("episodic",)
@@ -34,13 +35,15 @@ SEGMENTABLE = ("episodic",)
 QUICK = {"episodes": 96, "check_every": 32, "checks": 10, "lr": 3e-3, "inner_lr": 0.5}
 
 
-class Config(FixedWaysConfig):
+class Config(BatchNormConfig, FixedWaysConfig):
     """Parameters of ANIL."""
 
     episodes: int = Field(4000, ge=1, description="training episodes")
     check_every: int = Field(400, ge=1, description="episodes between two checks on validation")
     per_step: int = tunable(4, choice(4, 16, 32), "episodes per step", ge=1)
-    lr: float = tunable(1e-3, log_uniform(3e-4, 3e-3), "learning rate of Adam, across episodes", gt=0)
+    lr: float | None = tunable(
+        None, log_uniform(1e-5, 3e-3), "learning rate of Adam, across episodes; null: by the weights", gt=0
+    )
     schedule: Literal["constant", "cosine"] = Field("cosine", description="schedule of that learning rate")
     inner_lr: float = tunable(0.1, log_uniform(0.01, 0.5), "learning rate within an episode", lasting=True, gt=0)
     inner_steps: int = tunable(5, choice(1, 3, 5), "steps within a training episode", ge=1)
@@ -61,7 +64,9 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingE
         ctx.wrap(backbone),
         Examples(task.train, ctx.device),
     )
-    groups = [{"params": list(embedding.parameters()), "lr": cfg.lr, "base_lr": cfg.lr}]
+    lr = usual_rate(cfg.lr, "episodes", backbone.info, ctx)
+    batch_norm = usual_batch_norm(cfg.batch_norm, backbone.info, ctx)
+    groups = [{"params": list(embedding.parameters()), "lr": lr, "base_lr": lr}]
     optimizer = torch.optim.Adam(groups, fused=True)
 
     def backward(batch: EpisodeBatch) -> Tensor:
@@ -73,7 +78,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingE
     def rate(done: int) -> float:
         return warmup_cosine(done, cfg.episodes, 0.0) if cfg.schedule == "cosine" else 1.0
 
-    training = EpisodicTraining(embedding, learner, optimizer, backward, rate, cfg.per_step)
+    training = EpisodicTraining(embedding, learner, optimizer, backward, rate, cfg.per_step, batch_norm=batch_norm)
     train_on_episodes(training, task, cfg, ctx)
     return learner
 

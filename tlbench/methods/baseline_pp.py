@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, one_hot
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.core.config import TrainingConfig, choice, log_uniform, tunable
+from tlbench.core.config import BatchNormConfig, TrainingConfig, choice, log_uniform, tunable
 from tlbench.core.info import BackboneInfo, TaskInfo
 from tlbench.core.record import Footprint
 from tlbench.data.dataset import Task
@@ -25,6 +25,7 @@ from tlbench.training.fewshot.cosine_head import cosine_logits
 from tlbench.training.fewshot.episodes import validate_on_episodes
 from tlbench.training.precision import at_least_float32
 from tlbench.training.predictor import EmbeddingEpisodeLearner, ModulePredictor
+from tlbench.training.recipe import base_classifier_recipe
 
 PROTOCOLS = ("episodic",)
 QUICK = {"epochs": 6}
@@ -32,12 +33,12 @@ _VALIDATION_EPISODES = 200
 _MOMENTUM = 0.9
 
 
-class Config(TrainingConfig):
+class Config(BatchNormConfig, TrainingConfig):
     """Parameters of Baseline++."""
 
     epochs: int = Field(20, ge=1, description="epochs over the training classes")
     batch_size: int = Field(64, ge=4, description="largest global batch")
-    lr: float = tunable(3e-3, log_uniform(3e-4, 1e-2), "learning rate of all layers", gt=0)
+    lr: float | None = tunable(None, log_uniform(1e-5, 1e-2), "learning rate of all layers; null: by the weights", gt=0)
     scale: float = tunable(10.0, choice(5.0, 10.0, 20.0), "factor of the cosines", gt=0)
     steps: int = Field(
         100, ge=0, description="steps of an episode's classifier; with 0 its directions are the class means"
@@ -52,7 +53,8 @@ def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingEpisodeLearner:
     """Train the backbone on the training classes."""
-    train_base_classifier(backbone, task.train, cfg, cfg.lr, "cosine", cfg.scale, ctx)
+    recipe = base_classifier_recipe(cfg.lr, cfg.batch_norm, backbone.info, ctx)
+    train_base_classifier(backbone, task.train, cfg, recipe, "cosine", cfg.scale, ctx)
     learner = CosineClassifierLearner(backbone, cfg)
     validate_on_episodes(learner, task.info, task.val, _VALIDATION_EPISODES, ctx)
     return learner

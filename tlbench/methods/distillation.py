@@ -29,7 +29,7 @@ from tlbench.training.distillation_losses import decoupled_kl, softened_kl
 from tlbench.training.frozen_features import embed
 from tlbench.training.parameter_groups import parameter_groups
 from tlbench.training.predictor import ModulePredictor, Predictor
-from tlbench.training.recipe import usual_epochs
+from tlbench.training.recipe import usual_augmentation, usual_epochs
 from tlbench.training.supervised_loop import LoopOptions, smoothed_cross_entropy, train_classifier
 
 PROTOCOLS = ("classification",)
@@ -112,11 +112,18 @@ class DistillationLoss:
             self._soft = min(1.0, (epoch + 1) / max(self._rising, 1))
 
     def __call__(self, student: Tensor, batch: Batch) -> Tensor:
-        """Return the losses (b,) of the student's logits (b, classes)."""
-        cfg = self._cfg
+        """Return the losses (b,) of the student's logits (b, classes); of mixed inputs, the mean over both labels."""
         teacher = self._teacher_logits(batch).to(student.dtype)
-        labelled = batch.y != _UNKNOWN
-        targets = torch.where(labelled, batch.y, teacher.argmax(1))
+        losses = self._losses(student, teacher, batch.y)
+        if batch.mixed is None:
+            return losses
+        return batch.mixed.mean(losses, self._losses(student, teacher, batch.mixed.y))
+
+    def _losses(self, student: Tensor, teacher: Tensor, y: Tensor) -> Tensor:
+        """Return the losses (b,) of logits (b, classes) beside labels (b,)."""
+        cfg = self._cfg
+        labelled = y != _UNKNOWN
+        targets = torch.where(labelled, y, teacher.argmax(1))
         if cfg.loss == "kd":
             soft = softened_kl(teacher, student, cfg.temperature)
         else:
@@ -128,12 +135,12 @@ class DistillationLoss:
 def _teacher_logits(train: Split, cfg: Config, ctx: Context) -> Callable[[Batch], Tensor]:
     """Return a function from a batch to the teacher's logits (b, classes).
 
-    Without augmentation, the logits of all examples are computed once. The teacher is no submodule of the student, so
-    that it stays in evaluation mode.
+    Where images stay as they are, the logits of all examples are computed once. The teacher is no submodule of the
+    student, so that it stays in evaluation mode.
     """
     teacher = ctx.teacher
     assert teacher is not None, "a suite names a teacher wherever a method declares TEACHER"
-    if cfg.augment == "none":
+    if not usual_augmentation(cfg, [train], ctx).changes_images:
         with ctx.autocast():
             logits = embed(teacher, train.x, None, ctx.device).to(ctx.device)
         return lambda batch: logits[batch.rows.to(logits.device)]

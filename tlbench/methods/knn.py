@@ -20,6 +20,7 @@ from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import MethodConfig, log_uniform, tunable
 from tlbench.data.dataset import Task
 from tlbench.training.context import Context
+from tlbench.training.nearest_neighbours import find_neighbours, neighbour_logits, vote_logits
 from tlbench.training.predictor import FeaturePredictor, Predictor
 from tlbench.training.validation_scores import ValidationScores, by_likelihood, score_logits
 
@@ -27,7 +28,6 @@ PROTOCOLS = ("classification",)
 FROZEN_BACKBONE = True
 _GRID = (1, 3, 5, 10, 20, 50, 100, 200)
 _UNTUNED = 1  # k where there is nothing to choose it by, which is the case at one shot
-_CHUNK = 2**25  # similarities in memory at once
 
 
 class Config(MethodConfig):
@@ -41,15 +41,15 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Store the normalised features of the training examples, and choose k."""
     bank = normalize(ctx.frozen_features(task.train), dim=1)
     labels = torch.from_numpy(task.train.labels).to(bank.device)
-    vote = partial(_vote, classes=task.info.classes, temperature=cfg.temperature)
+    vote = partial(vote_logits, classes=task.info.classes, temperature=cfg.temperature)
     k = min(cfg.k or int(ctx.fixed.get("k", _UNTUNED)), len(bank))
     grid = (k,) if cfg.k or "k" in ctx.fixed else _GRID
     scores = _scores(task, bank, labels, grid, vote, ctx)
     if scores:
         k = ctx.choose("k", scores, by_likelihood)
-        ctx.validation.update(scores[k]._asdict())
+        ctx.report_validation(scores[k])
     ctx.selected["k"] = k
-    head = partial(_head, bank=bank, labels=labels, k=k, vote=vote)
+    head = partial(neighbour_logits, bank=bank, labels=labels, k=k, vote=vote)
     return FeaturePredictor(backbone, head, trainable=0, stored=bank.numel() + len(labels))
 
 
@@ -58,39 +58,21 @@ def _scores(
 ) -> dict[int, ValidationScores]:
     """Return the scores of each k, over all folds of the bank (n, D) or on validation; empty where there is neither."""
     pairs: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []  # what neighbours are taken from, and what votes are on
-    if task.folds is not None:
-        folds = torch.from_numpy(task.folds).to(bank.device)
-        others = [(folds == each) for each in range(int(task.folds.max()) + 1)]
-        pairs = [(bank[~own], labels[~own], bank[own], labels[own]) for own in others]
-    elif task.val is not None:
-        truth = torch.from_numpy(task.val.labels).to(bank.device)
-        pairs = [(bank, labels, ctx.frozen_features(task.val), truth)]
+    for fitted, scored in task.choosing():
+        given = torch.from_numpy(fitted).to(bank.device)
+        if scored is not None:
+            own = torch.from_numpy(scored).to(bank.device)
+            pairs.append((bank[given], labels[given], bank[own], labels[own]))
+        elif task.val is not None:
+            truth = torch.from_numpy(task.val.labels).to(bank.device)
+            pairs.append((bank[given], labels[given], ctx.frozen_features(task.val), truth))
     if not pairs:
         return {}
     grid = [count for count in grid if count <= min(len(given) for given, *_ in pairs)]
     votes: dict[int, list[Tensor]] = {count: [] for count in grid}
     for given, of_given, z, _ in pairs if grid else ():
-        similarity, neighbours = _nearest(z, given, of_given, grid[-1])
+        similarity, neighbours = find_neighbours(z, given, of_given, grid[-1])
         for count in grid:
             votes[count].append(vote(similarity[:, :count], neighbours[:, :count]))
     truths = torch.cat([truth for *_, truth in pairs])
-    return {count: score_logits(torch.cat(parts), truths) for count, parts in votes.items()}
-
-
-def _head(z: Tensor, *, bank: Tensor, labels: Tensor, k: int, vote: partial[Tensor]) -> Tensor:
-    pieces = z.split(max(1, _CHUNK // len(bank)))
-    return torch.cat([vote(*_nearest(piece, bank, labels, k)) for piece in pieces])
-
-
-def _nearest(z: Tensor, bank: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k largest cosines (B, k), descending, of features (B, D), and the labels they belong to."""
-    similarity, nearest = (normalize(z.float(), dim=1) @ bank.T).topk(k)
-    return similarity, labels[nearest]
-
-
-def _vote(similarity: Tensor, labels: Tensor, *, classes: int, temperature: float) -> Tensor:
-    """Return log-probabilities (B, classes) from the neighbours' cosines (B, k) and labels (B, k)."""
-    rows, k = similarity.shape
-    weights = (similarity / temperature).softmax(1)
-    votes = weights.new_zeros(rows, classes).scatter_add_(1, labels, weights)
-    return ((k * votes + 1 / classes) / (k + 1)).log()
+    return {count: score_logits(torch.cat(parts), truths, ctx.metric) for count, parts in votes.items()}

@@ -8,10 +8,12 @@ training examples, so that one grid suits every backbone and every number of fea
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any, Literal
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.core.config import MethodConfig
+from tlbench.core.config import MethodConfig, without
 from tlbench.data.dataset import Task
 from tlbench.training.context import Context
 from tlbench.training.linear_probe import fit_probe
@@ -26,13 +28,20 @@ class Config(MethodConfig):
     """Parameters of the linear probe; nothing to search, since C is chosen inside every fit."""
 
     C: float | None = Field(None, gt=0, description="inverse regularisation; null chooses it")
+    balance: Literal["none", "weights"] = Field(
+        "none", description="whether classes of different size count the same, by weights of the loss"
+    )
+
+    @model_serializer(mode="wrap")
+    def _to_stored(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without(handler(self), "balance", "none")
 
 
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Fit the probe on the frozen features of the training examples."""
-    probe = fit_probe(task, ctx, cfg.C)
+    probe = fit_probe(task, ctx, cfg.C, balanced=cfg.balance == "weights")
     ctx.selected["C"] = probe.C
     if probe.scores is not None:
-        ctx.validation.update(probe.scores._asdict())
+        ctx.report_validation(probe.scores)
     trained = probe.weights.numel() + probe.bias.numel()
     return FeaturePredictor(backbone, probe, trainable=trained, stored=trained + probe.mean.numel() + 1)

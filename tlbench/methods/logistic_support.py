@@ -49,7 +49,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingE
         learners = {each: LogisticRegressionLearner(backbone, each, task.info.classes) for each in grid}
         scores = {each: episode_scores(learner, task.val, episodes, ctx) for each, learner in learners.items()}
         c = max(grid, key=lambda each: scores[each].order)
-        ctx.validation.update(scores[c]._asdict())
+        ctx.report_validation(scores[c])
     ctx.selected["C"] = c
     return LogisticRegressionLearner(backbone, c, task.info.classes)
 

@@ -38,7 +38,7 @@ class Config(FineTuningConfig):
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Fit the probe, copy it into the head, and train the whole network."""
     model = Classifier(backbone, task.info.classes).to(ctx.device)
-    ctx.selected["C"] = initialise_head(model, task, ctx).C
+    ctx.selected["C"] = initialise_head(model, task, ctx, balanced=cfg.balance == "weights").C
     recipe = fine_tuning_recipe(cfg, "network", backbone, ctx)
     parts = [(backbone.parameters(), recipe.lr), (model.head.parameters(), recipe.head_lr)]
     groups = parameter_groups(parts, cfg.weight_decay)

@@ -44,6 +44,7 @@ from tlbench.training.fewshot.inner_loop import (
 from tlbench.training.fewshot.vmap_support import supports_vmap
 from tlbench.training.precision import at_least_float32
 from tlbench.training.predictor import AdaptingEpisodeLearner, ModulePredictor
+from tlbench.training.recipe import usual_rate
 from tlbench.training.schedules import warmup_cosine
 
 PROTOCOLS = ("episodic",)
@@ -60,7 +61,9 @@ class Config(FixedWaysConfig):
     episodes: int = Field(4000, ge=1, description="training episodes")
     check_every: int = Field(400, ge=1, description="episodes between two checks on validation")
     per_step: int = tunable(4, choice(4, 16, 32), "episodes per step", ge=1)
-    lr: float = tunable(1e-3, log_uniform(3e-4, 3e-3), "learning rate of Adam, across episodes", gt=0)
+    lr: float | None = tunable(
+        None, log_uniform(1e-5, 3e-3), "learning rate of Adam, across episodes; null: by the weights", gt=0
+    )
     schedule: Literal["constant", "cosine"] = Field("cosine", description="schedule of that learning rate")
     clamp: float | None = Field(
         10.0, gt=0, description="largest absolute value of an entry of the gradient across episodes"
@@ -88,7 +91,8 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> AdaptingEp
     if ctx.device.type == "cuda":
         learner.vectorise(examples.take(torch.arange(2))[0])
     parameters = list(start.parameters())
-    optimizer = torch.optim.Adam([{"params": parameters, "lr": cfg.lr, "base_lr": cfg.lr}], fused=True)
+    lr = usual_rate(cfg.lr, "episodes", backbone.info, ctx)
+    optimizer = torch.optim.Adam([{"params": parameters, "lr": lr, "base_lr": lr}], fused=True)
 
     def backward(batch: EpisodeBatch) -> Tensor:
         own = ctx.shard(torch.arange(len(batch.support)))

@@ -38,6 +38,7 @@ from tlbench.training.fewshot.episodic_loop import (
 from tlbench.training.fewshot.prototypes import prototypes
 from tlbench.training.parameter_groups import make_optimizer, parameter_groups
 from tlbench.training.predictor import EmbeddingEpisodeLearner, ModulePredictor
+from tlbench.training.recipe import base_classifier_recipe, is_published, usual_batch_norm
 
 PROTOCOLS = ("episodic",)
 SEGMENTABLE = ("episodic",)
@@ -49,7 +50,9 @@ class Config(EpisodicConfig, TrainingConfig):
 
     epochs: int = Field(10, ge=0, description="epochs of the classifier's training; 0 starts from the given weights")
     batch_size: int = Field(64, ge=4, description="largest global batch of it")
-    classifier_lr: float = tunable(3e-3, log_uniform(3e-4, 1e-2), "its learning rate", lasting=True, gt=0)
+    classifier_lr: float | None = tunable(
+        None, log_uniform(1e-5, 1e-2), "its learning rate; null: by the weights", lasting=True, gt=0
+    )
     head: Literal["linear", "cosine"] = tunable(
         "linear", choice("linear", "cosine"), "head of the classifier", lasting=True
     )
@@ -71,7 +74,8 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingE
     require_enough_classes(task, cfg)
     if cfg.epochs:
         own = replace(ctx, curves={})
-        train_base_classifier(backbone, task.train, cfg, cfg.classifier_lr, cfg.head, cfg.scale, own)
+        recipe = base_classifier_recipe(cfg.classifier_lr, cfg.batch_norm, backbone.info, ctx, "classifier_lr")
+        train_base_classifier(backbone, task.train, cfg, recipe, cfg.head, cfg.scale, own)
         ctx.curves["classifier_loss"] = own.curves["train_loss"]
     model = ScaledEmbedding(backbone, cfg.scale).to(ctx.device)
     optimizer = make_optimizer("sgd", parameter_groups([(model.parameters(), cfg.lr)], cfg.weight_decay))
@@ -92,7 +96,8 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingE
         backward,
         rate=lambda done: 1.0,
         episodes_per_step=cfg.per_step,
-        score_initial=cfg.epochs > 0,
+        score_initial=cfg.epochs > 0 or is_published(backbone.info),
+        batch_norm=usual_batch_norm(cfg.batch_norm, backbone.info, ctx),
     )
     train_on_episodes(training, task, cfg, ctx)
     ctx.selected["scale"] = model.scale.item()

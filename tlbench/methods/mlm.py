@@ -20,6 +20,7 @@ from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import (
     Augment,
     BatchNorm,
+    Mix,
     Schedule,
     SelfSupervisedConfig,
     choice,
@@ -62,6 +63,7 @@ class Config(SelfSupervisedConfig):
         0.15, choice(0.15, 0.3, 0.4), "probability that a token is selected for prediction", gt=0, lt=1
     )
     augment: Augment = Field("none", description="of images: no effect here")
+    mix: Mix = Field("none", description="of images: no effect here")
     batch_norm: BatchNorm | None = Field(None, description="of image networks: no effect here")
 
 

@@ -12,7 +12,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.config import MethodConfig, choice, tunable
@@ -20,6 +19,7 @@ from tlbench.core.info import BackboneInfo, TaskInfo
 from tlbench.core.record import Footprint
 from tlbench.data.dataset import Task
 from tlbench.training.context import Context
+from tlbench.training.fewshot.centroids import centroid_logits, transform_features
 from tlbench.training.fewshot.episodes import validate_on_episodes
 from tlbench.training.fewshot.prototypes import distance_logits, prototypes
 from tlbench.training.predictor import EmbeddingEpisodeLearner, FeaturePredictor, Predictor
@@ -49,17 +49,17 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor 
     """Compute the class means (classification), or only the mean for centring (episodes)."""
     z = ctx.frozen_features(task.train)
     mean = z.mean(0)
-    transform = partial(_transform, mean=mean, kind=cfg.transform)
+    transform = partial(transform_features, mean=mean, kind=cfg.transform)
     if task.info.protocol == "episodic":
         learner = CentroidLearner(backbone, transform, stored=mean.numel() if cfg.transform == "cl2n" else 0)
         validate_on_episodes(learner, task.info, task.val, _VALIDATION_EPISODES, ctx)
         return learner
     labels = torch.from_numpy(task.train.labels).to(z.device)
     centres = prototypes(transform(z)[None], labels[None], task.info.classes)
-    head = partial(_head, transform=transform, centres=centres)
+    head = partial(centroid_logits, transform=transform, centres=centres)
     if task.val is not None:
         truth = torch.from_numpy(task.val.labels).to(z.device)
-        ctx.validation.update(score_logits(head(ctx.frozen_features(task.val)), truth)._asdict())
+        ctx.report_validation(score_logits(head(ctx.frozen_features(task.val)), truth, ctx.metric))
     stored = centres.numel() + (mean.numel() if cfg.transform == "cl2n" else 0)
     return FeaturePredictor(backbone, head, trainable=centres.numel(), stored=stored)
 
@@ -83,13 +83,3 @@ class CentroidLearner:
         """Return the parameter counts and the storage that a task needs."""
         total = sum(parameter.numel() for parameter in self._backbone.parameters())
         return Footprint(trainable=0, total=total + self._stored, stored_bytes=4 * self._stored)
-
-
-def _transform(z: Tensor, *, mean: Tensor, kind: str) -> Tensor:
-    if kind == "none":
-        return z
-    return normalize(z - mean if kind == "cl2n" else z, dim=-1)
-
-
-def _head(z: Tensor, *, transform: partial[Tensor], centres: Tensor) -> Tensor:
-    return distance_logits(transform(z)[None], centres)[0]

@@ -4,7 +4,8 @@ Snell, Swersky and Zemel 2017, "Prototypical Networks for Few-shot Learning", ar
 squared Euclidean distance, no temperature, as many shots in training as in the test, more ways, Adam with a learning
 rate that is halved every 2000 episodes. Published trainings continue until validation stops improving; the default
 number of episodes takes a CPU minutes. The encoder with the best score on episodes of the validation classes is
-selected; it embeds in evaluation mode, so that predictions do not depend on other queries.
+selected, among them the given weights where they are published; it embeds in evaluation mode, so that predictions do
+not depend on other queries.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tlbench.training.context import Context
 from tlbench.training.fewshot.episodic_loop import EpisodeBatch, EpisodicTraining, embed_episodes, train_on_episodes
 from tlbench.training.fewshot.prototypes import distance_logits, prototypes
 from tlbench.training.predictor import EmbeddingEpisodeLearner, ModulePredictor
+from tlbench.training.recipe import is_published, usual_batch_norm, usual_rate
 from tlbench.training.schedules import step_halving
 
 PROTOCOLS = ("episodic",)
@@ -36,7 +38,9 @@ class Config(EpisodicConfig):
     """Parameters of prototypical networks."""
 
     ways: int = tunable(60, choice(5, 20, 60), "classes in a training episode; fewer where there are fewer", ge=2)
-    lr: float = tunable(1e-3, log_uniform(3e-4, 3e-3), "learning rate of Adam", gt=0)
+    lr: float | None = tunable(
+        None, log_uniform(1e-5, 3e-3), "learning rate of Adam; null: by the weights, 1e-3 for one's own", gt=0
+    )
     halve_every: int = Field(2000, ge=1, description="episodes between two halvings of the learning rate")
     patience: int | None = Field(20, ge=1, description="checks without improvement before stopping early")
 
@@ -49,7 +53,9 @@ def skip(info: TaskInfo, backbone: BackboneInfo, cfg: Config) -> str | None:
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingEpisodeLearner:
     """Train the backbone on episodes of the training classes."""
     backbone.to(ctx.device)
-    optimizer = torch.optim.Adam([{"params": list(backbone.parameters()), "lr": cfg.lr, "base_lr": cfg.lr}], fused=True)
+    lr = usual_rate(cfg.lr, "episodes", backbone.info, ctx)
+    batch_norm = usual_batch_norm(cfg.batch_norm, backbone.info, ctx)
+    optimizer = torch.optim.Adam([{"params": list(backbone.parameters()), "lr": lr, "base_lr": lr}], fused=True)
     learner = PrototypeLearner(backbone)
     encoder, examples = ctx.wrap(backbone), Examples(task.train, ctx.device)
 
@@ -61,7 +67,13 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> EmbeddingE
         return loss.detach()
 
     training = EpisodicTraining(
-        backbone, learner, optimizer, backward, rate=lambda done: step_halving(done, cfg.halve_every)
+        backbone,
+        learner,
+        optimizer,
+        backward,
+        rate=lambda done: step_halving(done, cfg.halve_every),
+        score_initial=is_published(backbone.info),
+        batch_norm=batch_norm,
     )
     train_on_episodes(training, task, cfg, ctx)
     return learner

@@ -17,7 +17,17 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.core.config import MethodConfig, SelfSupervisedConfig, Views, choice, log_uniform, tunable, uniform
+from tlbench.core.config import (
+    Augment,
+    Mix,
+    MixingConfig,
+    SelfSupervisedConfig,
+    Views,
+    choice,
+    log_uniform,
+    tunable,
+    uniform,
+)
 from tlbench.data.dataset import Split, Task
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import train_mode
@@ -34,12 +44,13 @@ from tlbench.training.selfsupervised.views import ViewBatch, ViewBatches
 PROTOCOLS = ("classification",)
 MODALITIES = ("image",)
 READS_LABELS = False  # of the corpus
+VERSION = 2  # views were mirrored of coloured images of characters
 QUICK = {"epochs": 3, "tune_epochs": 10, "tune_lr": 1e-2}
 _REFERENCE = 256  # global batch size for which the learning rates are given
 
 
-class Config(MethodConfig):
-    """Parameters of SimCLR; those that begin with tune are of the fine-tuning that may follow on a task."""
+class Config(MixingConfig):
+    """Parameters of SimCLR; what begins with tune, augments or mixes is of the tuning that may follow on a task."""
 
     epochs: int = Field(20, ge=1, description="epochs over the images, without labels")
     batch_size: int = tunable(128, choice(128, 256, 512, 1024), "largest global batch, in images", ge=2)
@@ -63,7 +74,7 @@ class Config(MethodConfig):
     temperature: float = tunable(0.2, log_uniform(0.05, 1.0), "divides the similarities", gt=0)
     projection: int = tunable(128, choice(64, 128, 256), "width of the embedding in which views are compared", ge=1)
     layers: int = Field(2, ge=1, le=3, description="linear layers of the projection head")
-    views: Views = Field("auto", description="distribution of views; auto: characters where images are greyscale")
+    views: Views = Field("auto", description="distribution of views; auto: by the kind of images")
     strength: float = tunable(
         1.0, uniform(0.5, 2.0), "strength of the colour jitter, relative to that of the views", ge=0
     )
@@ -76,6 +87,18 @@ class Config(MethodConfig):
         when={"then": ("finetune",)},
         gt=0,
     )
+    augment: Augment = tunable(
+        "auto",
+        choice("auto", "none", "affine", "randaugment"),
+        "how images change in fine-tuning; auto: by their kind, so that characters are never mirrored",
+        when={"then": ("finetune",)},
+    )
+    mix: Mix = tunable(
+        "none",
+        choice("none", "mixup", "cutmix"),
+        "how two images and their labels are mixed in fine-tuning",
+        when={"then": ("finetune",)},
+    )
 
 
 def pretrain(corpus: Split, backbone: Backbone, cfg: Config, ctx: Context) -> None:
@@ -87,7 +110,8 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Train on all images of the task, then on its labels."""
     splits = (task.train, task.val, task.unlabeled)
     _train(np.concatenate([split.x for split in splits if split is not None]), backbone, cfg, ctx, "pretrain_loss")
-    tuning = SelfSupervisedConfig(then=cfg.then, tune_epochs=cfg.tune_epochs, tune_lr=cfg.tune_lr)
+    same = {"then", "tune_epochs", "tune_lr", *MixingConfig.model_fields}
+    tuning = SelfSupervisedConfig(**cfg.model_dump(include=same))
     return train_downstream(task, backbone, tuning, ctx)
 
 
@@ -95,7 +119,6 @@ def _train(x: Any, backbone: Backbone, cfg: Config, ctx: Context, curve: str) ->
     """Train on images (n, C, H, W), and log the mean loss and measures of the last batch's embeddings."""
     head = projection_head(backbone.out_dim, cfg.projection, cfg.layers, ctx.generator("pretrain", "head"))
     model = nn.Sequential(backbone, head).to(ctx.device)
-    model.to(memory_format=torch.channels_last)
     images = Examples(Split(x, np.zeros(len(x), np.int64), np.arange(len(x))), ctx.device)
     batches = ViewBatches(images, cfg.batch_size, cfg.views, cfg.strength, ctx, "pretrain")
     optimizer = simclr_optimizer(model, cfg, len(x) / batches.count)

@@ -48,7 +48,7 @@ class Config(FineTuningConfig):
 def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
     """Fine-tune from the probe, then choose a point between the two."""
     model = Classifier(backbone, task.info.classes).to(ctx.device)
-    ctx.selected["C"] = initialise_head(model, task, ctx).C
+    ctx.selected["C"] = initialise_head(model, task, ctx, balanced=cfg.balance == "weights").C
     start = {name: value.detach().clone() for name, value in model.state_dict().items()}
     recipe = fine_tuning_recipe(cfg, "network", backbone, ctx)
     parts = [(backbone.parameters(), recipe.lr), (model.head.parameters(), recipe.head_lr)]
@@ -62,7 +62,7 @@ def fit(task: Task, backbone: Backbone, cfg: Config, ctx: Context) -> Predictor:
             model.load_state_dict(interpolate_states(start, end, candidate))
             scores[candidate] = evaluate(model, held_out, ctx)
         alpha = ctx.choose("alpha", scores)
-        ctx.validation.update(scores[alpha]._asdict())
+        ctx.report_validation(scores[alpha])
     ctx.selected["alpha"] = alpha
     model.load_state_dict(interpolate_states(start, end, alpha))
     if alpha == 0:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from tlbench.core.cell import BackboneChoice, DatasetChoice
 from tlbench.core.class_splits import deal_classes
+from tlbench.core.episode_file import gives_episodes
 from tlbench.core.errors import UserError, together
 from tlbench.core.info import DatasetInfo
-from tlbench.core.label_budget import extra_labels
+from tlbench.core.label_budget import extra_labels, gives_what_it_has
 from tlbench.data.sampling import check_episodes, check_shots
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.resolve import choose_protocol
@@ -54,10 +55,13 @@ def _too_few_examples(grid: Grid, info: DatasetInfo, lines: list[str], catalog: 
     adapting = catalog.declare("protocols", grid.protocol).constants.PAIRS
     for shots, line in zip(grid.shots, lines, strict=True):
         try:
+            if gives_episodes(options):
+                continue  # the file was held against the dataset
             if "ways" in options:
                 check_episodes(info, options["ways"], shots, options["queries"])
             else:
-                check_shots(info, shots, adapting=adapting, extra=extra_labels(options))
+                extra, scarce = extra_labels(options), gives_what_it_has(options)
+                check_shots(info, shots, adapting=adapting, extra=extra, scarce=scarce)
         except UserError as error:
             yield error.at(line)
 

@@ -10,7 +10,7 @@ from tlbench.core.errors import UserError, nearest
 from tlbench.core.validation import Location
 from tlbench.data import catalog as data
 from tlbench.store.artifacts import Artifacts
-from tlbench.suite.domain_pairs import every_pair, expand_datasets, one_pair, split_pair
+from tlbench.suite.domain_pairs import every_pair, expand_datasets, leave_one_out, one_pair, split_pair
 from tlbench.suite.spec import DatasetSpec, Suite
 from tlbench.suite.yaml_source import Source
 
@@ -73,7 +73,7 @@ class DatasetOpener:
             self._lines.setdefault(datasets[-1].key, self._source.at((*here, "pairs", number)))
         return datasets
 
-    def _pairs(self, spec: DatasetSpec, here: Location) -> Iterator[tuple[int, tuple[str, str]]]:
+    def _pairs(self, spec: DatasetSpec, here: Location) -> Iterator[tuple[int, tuple[str | tuple[str, ...], str]]]:
         """Yield the pairs of existing domains that a dataset lists, with their positions in the list."""
         try:
             info = self._open(spec, self._source.at(here)).info
@@ -86,6 +86,9 @@ class DatasetOpener:
             return
         if spec.pairs == "all" or spec.pairs is None:
             yield from enumerate(every_pair(info.domains))
+            return
+        if spec.pairs == "leave_one_out":
+            yield from enumerate(leave_one_out(info.domains))
             return
         for number, pair in enumerate(map(split_pair, spec.pairs)):
             unknown = [domain for domain in pair if domain not in info.domains]

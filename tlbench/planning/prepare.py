@@ -9,11 +9,21 @@ from pathlib import Path
 from tlbench.core.cell import BackboneChoice, DatasetChoice, MethodChoice
 from tlbench.core.errors import UserError, together
 from tlbench.planning.catalog import full_catalog
+from tlbench.planning.check_references import check_references
 from tlbench.planning.check_tasks import check_tasks
+from tlbench.planning.episode_files import with_episodes
+from tlbench.planning.given_names import given_names
 from tlbench.planning.input_notes import input_notes
 from tlbench.planning.open_datasets import DatasetOpener
 from tlbench.planning.resolve_backbones import resolve_backbones
-from tlbench.planning.search_plan import Searches, plan_searches, read_studies, unfolded, with_winners
+from tlbench.planning.search_plan import (
+    Searches,
+    plan_searches,
+    planned_settings,
+    read_studies,
+    unfolded,
+    with_winners,
+)
 from tlbench.search.problem import mark_tuned
 from tlbench.store.artifacts import Artifacts
 from tlbench.store.ledger import Ledger
@@ -39,7 +49,7 @@ class PreparedSuite:
         warnings: What a reader of the results must know of the data and of the search.
         searches: What is searched; cells of the plan that wait for it have no parameters yet.
         path: The whole path of the file, links in it followed; None where there is none.
-        named_at: File and line of its name, as the user wrote the file's path.
+        named_at: File and line of its name, as the user wrote the file's path; without a file, the key.
     """
 
     suite: Suite
@@ -70,16 +80,37 @@ def prepare(path: Path, artifacts: Artifacts, on_open: Callable[[str], None] = l
     Raises:
         UserError: Something in the file, the data or the weights is wrong.
     """
-    catalog, folder, source = full_catalog(), path.absolute().parent, read(path)
+    return replace(
+        prepare_source(read(path), path.absolute().parent, artifacts, on_open),
+        path=path.resolve(),
+    )
+
+
+def prepare_source(
+    source: Source, folder: Path, artifacts: Artifacts, on_open: Callable[[str], None] = lambda name: None
+) -> PreparedSuite:
+    """Do what :func:`prepare` does with a suite that was read before, as one without a file.
+
+    Args:
+        source: What the suite says.
+        folder: Where relative paths start.
+        artifacts: Where decoded data are kept.
+        on_open: Called with the name of each dataset before it is opened.
+
+    Raises:
+        UserError: Something in the suite, the data or the weights is wrong.
+    """
+    catalog = full_catalog()
     opener = DatasetOpener(source, folder, artifacts, on_open)
     suite = opener.expand_pairs(load_source(source, folder, catalog))
     datasets = opener.open_all(suite)
     if opener.errors:
         raise together(opener.errors)
     backbones = resolve_backbones(suite, source, datasets, catalog, artifacts)
+    suite = with_episodes(suite, source, datasets, artifacts)
     check_tasks(suite, source, catalog, datasets, backbones)
     planned = _plan(suite, source, catalog, datasets, backbones)
-    return replace(planned, path=path.resolve(), named_at=source.at(("name",)))
+    return replace(planned, named_at=source.at(("name",)))
 
 
 def _plan(
@@ -100,7 +131,10 @@ def _plan(
     }
     baseline = _baseline(suite, source, methods)
     plan, searches = plan_searches(expand(suite, catalog, datasets, backbones), suite, spaces)
+    if suite.references:
+        check_references(suite, source, planned_settings(plan, searches))
     tuned = {choice.label: mark_tuned(choice).label for _, choice in methods if choice.key in spaces}
+    plan = replace(plan, names=given_names(suite, source, methods, backbones, tuned))
     return PreparedSuite(
         suite=suite,
         text=source.text,

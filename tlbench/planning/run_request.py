@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from tlbench.core.cell import Cell
+from tlbench.core.description import CellDescription
 from tlbench.core.errors import UserError, nearest
 from tlbench.core.paths import shortened
 from tlbench.suite.plan import PlanStatus
@@ -69,7 +71,7 @@ def check_selectors(request: RunRequest, cells: list[Cell]) -> None:
             raise UserError(f"{option} {shortened(text)!r}: no cell of the suite fits all of it")
         raise UserError(
             f"{option} {shortened(text)!r}: no cell of the suite fits {shortened(unmatched)!r}",
-            _nearest_value(unmatched, cells),
+            nearest_value(unmatched, [cell.describe() for cell in cells]),
         )
 
 
@@ -123,11 +125,15 @@ def selected_cells(request: RunRequest, cells: list[Cell]) -> list[Cell]:
     return [cell for cell in read_selector(request.only, STATUS_WORDS).filter(cells) if cell.id not in skipped]
 
 
-def _nearest_value(condition: str, cells: list[Cell]) -> str:
-    """Return a hint that names the value of some cell that is nearest to a condition's."""
+def nearest_value(condition: str, facts: Sequence[CellDescription]) -> str:
+    """Return a hint that names the value of some cell that is nearest to a condition's; empty where there is none.
+
+    Args:
+        condition: One condition of a selector.
+        facts: Of the cells.
+    """
     field, value = re.split(r"[=!<>]+", condition, maxsplit=1)
     if field not in FIELDS or field == "id":
         return ""
-    facts = [cell.describe() for cell in cells]
     values = {str(getattr(fact, key)) for fact in facts for key in _DESCRIBED_AS.get(field, (field,))}
     return f"{field}: {nearest(value.strip('*?'), values).removeprefix('valid: ')}"

@@ -16,13 +16,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-Kind = Literal["methods", "protocols", "datasets", "backbones", "report_sections", "samplers", "search_schedulers"]
+Kind = Literal[
+    "methods", "protocols", "datasets", "backbones", "metrics", "report_sections", "samplers", "search_schedulers"
+]
 
 _FOLDERS: dict[Kind, str] = {
     "methods": "methods",
     "protocols": "protocols",
     "datasets": "data.sources",
     "backbones": "backbones.families",
+    "metrics": "metrics",
     "report_sections": "report.sections",
     "samplers": "search.samplers",
     "search_schedulers": "search.schedulers",

@@ -39,6 +39,9 @@ class MethodConstants(Settings):
     PROTOCOLS: tuple[str, ...] = Field(description="protocols that the method takes part in")
     MODALITIES: tuple[Modality, ...] = Field(get_args(Modality), description="what it reads")
     VERSION: int = Field(1, ge=1, description="raised when the same parameters come to mean something else")
+    BACKBONE: bool = Field(
+        True, description="whether it reads inputs through a backbone; else it reads texts as they are"
+    )
     FROZEN_BACKBONE: bool = Field(False, description="whether it leaves the backbone as it is")
     SEGMENTABLE: tuple[str, ...] = Field((), description="protocols in which its training may be cut into segments")
     TEACHER: bool = Field(False, description="whether it learns from a teacher that the suite names")

@@ -9,6 +9,7 @@ from tlbench.core.cell import Cell, method_mark
 from tlbench.core.errors import UserError
 from tlbench.plugins import registry
 from tlbench.plugins.code_mark import AND, execution_mark
+from tlbench.plugins.metrics import METRIC, USUAL, metric_declaration, metric_names
 from tlbench.plugins.registry import Declare, Kind
 
 
@@ -60,7 +61,9 @@ class InstalledCode:
         protocol = self._declare("protocols", cell.protocol.name).code_mark
         shared = execution_mark(text=cell.backbone.info.modality == "text")
         method = method_mark(cell.method, cell.backbone, lambda name: self._declare("methods", name).code_mark)
-        return Marks(method, f"{protocol}{AND}{shared}")
+        metric = cell.protocol.options.get(METRIC, USUAL)
+        scored_by = "" if metric == USUAL else f"{AND}{metric_declaration(str(metric)).code_mark}"
+        return Marks(method, f"{protocol}{AND}{shared}{scored_by}")
 
     def has_changed(self, method: str, protocol: str, marks: Marks) -> bool:
         """Say whether any code behind a result has changed since.
@@ -79,7 +82,7 @@ class InstalledCode:
             self._changed[known] = (
                 self._is_other("methods", method, own)
                 or self._is_other("protocols", protocol, posed)
-                or not _all_known(shared, lambda: iter(execution_mark(text=True).split(AND)))
+                or not _all_known(shared, _of_all_cells)
                 or not _all_known(learnt_from, self._of_methods)
             )
         return self._changed[known]
@@ -93,6 +96,13 @@ class InstalledCode:
     def _of_methods(self) -> Iterator[str]:
         for name in self._methods():
             yield self._declare("methods", name).code_mark
+
+
+def _of_all_cells() -> Iterator[str]:
+    """Yield the marks of the code that all cells share, and of the metrics."""
+    yield from execution_mark(text=True).split(AND)
+    for name in metric_names():
+        yield metric_declaration(name).code_mark
 
 
 def _all_known(marks: list[str], known: Callable[[], Iterator[str]]) -> bool:

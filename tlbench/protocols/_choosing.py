@@ -49,9 +49,10 @@ def choose_by_fits(tasks: Sequence[Task], fit: Fit, ctx: Context) -> None:
         means = Candidates({value: _mean([each[value] for each in scores], sizes) for value in common}, first.key)
         if means.scores:
             fixed[name] = means.best
-            ctx.validation.update(means.scores[means.best]._asdict())
+            ctx.report_validation(means.scores[means.best])
     ctx.fixed = fixed
 
 
 def _mean(scores: Sequence[ValidationScores], sizes: Sequence[int]) -> ValidationScores:
-    return ValidationScores(*np.average(np.asarray(scores), axis=0, weights=sizes).tolist())
+    columns = [[each for each in values if each is not None] for values in zip(*scores, strict=True)]
+    return ValidationScores(*(float(np.average(values, weights=sizes)) for values in columns if values))

@@ -16,14 +16,14 @@ configuration that a validator chose with the best one by it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from tlbench.core.config import Settings
+from tlbench.core.config import Settings, without
 from tlbench.core.info import TaskInfo
 from tlbench.core.record import Outcome
 from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, Dataset, Task, take
@@ -59,6 +59,11 @@ class Options(Settings):
         "density",
         "last",
     ] = Field("nuclear_norm", description="selects the model that is ranked, without target labels")
+    metric: str = Field("accuracy", description="what is scored on the target, ranked and compared")
+
+    @model_serializer(mode="wrap")
+    def _to_stored(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without(handler(self), "metric", "accuracy")
 
 
 def draw(info: TaskInfo, dataset: Dataset, seed: int, oracle: bool = False) -> Task:
@@ -139,7 +144,8 @@ def _outcome(
     positions[_ORACLE] = best_candidate(accuracy)
     ctx.selected |= {f"step_by/{name}": steps[position] for name, position in positions.items()}
     accuracy_by = {f"accuracy_by/{name}": accuracy[position] for name, position in positions.items()}
-    return scored_outcome(ctx, predictor.footprint(), torch.from_numpy(test_logits[selected]), labels, accuracy_by)
+    chosen = torch.from_numpy(test_logits[selected])
+    return scored_outcome(ctx, predictor.footprint(), chosen, labels, accuracy_by, classes=dataset.info.classes)
 
 
 def _accuracy(logits: NDArray[np.float32], dataset: Dataset, part: int) -> float:

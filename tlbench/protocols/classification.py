@@ -22,17 +22,25 @@ fitted once for each fold of the sample, and validated on the fold that it was n
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor
 
-from tlbench.core.config import Settings
+from tlbench.core.config import Settings, without
 from tlbench.core.hashing import derive_seed
 from tlbench.core.info import TaskInfo
-from tlbench.core.label_budget import MOST_FOLDS, ExtraLabels, Validation, extra_labels, folds_of_choices
+from tlbench.core.label_budget import (
+    MOST_FOLDS,
+    ExtraLabels,
+    Validation,
+    extra_labels,
+    folds_of_choices,
+    gives_what_it_has,
+)
 from tlbench.core.record import Outcome
 from tlbench.data.dataset import TEST, TRAIN, VAL, Dataset, Task, take
 from tlbench.data.folds import Fold, assign_folds
@@ -47,8 +55,6 @@ from tlbench.training.predictor import FeaturePredictor, Predictor
 VERSION = 2  # 1 held a fifth of the labels out and never gave it back
 FOLDS = True
 
-Rows = NDArray[np.int64]
-
 
 class Options(Settings):
     """Options of classification."""
@@ -57,6 +63,10 @@ class Options(Settings):
     refit: bool | None = Field(
         None, description="whether the method is fitted again to all labels, with what was chosen; null: unless extra"
     )
+    scarce: Literal["refuse", "all"] = Field(
+        "refuse", description="of a class with fewer examples than shots; all: it gives all that it has"
+    )
+    metric: str = Field("accuracy", description="what decides on validation, and what is scored, ranked and compared")
 
     @model_validator(mode="after")
     def _refit_fits(self) -> Options:
@@ -65,6 +75,10 @@ class Options(Settings):
         if self.refit and self.validation == "none":
             raise ValueError("refit: true has nothing to fit again with validation: none")
         return self
+
+    @model_serializer(mode="wrap")
+    def _to_stored(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without(without(handler(self), "metric", "accuracy"), "scarce", "refuse")
 
     @property
     def refits(self) -> bool:
@@ -90,6 +104,7 @@ def draw(info: TaskInfo, dataset: Dataset, seed: int, fold: Fold | None = None) 
         source_val=dataset.rows(VAL),
         groups=dataset.group,
         extra=extra_labels(info.options),
+        scarce=gives_what_it_has(info.options),
     )
     if fold is not None:
         labelled = np.sort(np.concatenate([sample.train, sample.val]))
@@ -121,7 +136,8 @@ def run(info: TaskInfo, dataset: Dataset, seed: int, fit: Fit, ctx: Context) -> 
     predictor = fit(_chosen_task(info, dataset, seed, fit, ctx))
     if not ctx.group.is_first:
         return None
-    return scored_outcome(ctx, predictor.footprint(), *_answers(predictor, dataset, dataset.rows(TEST), ctx), {})
+    answers = _answers(predictor, dataset, dataset.rows(TEST), ctx)
+    return scored_outcome(ctx, predictor.footprint(), *answers, {}, classes=dataset.info.classes)
 
 
 def _run_trial(info: TaskInfo, dataset: Dataset, seed: int, fit: Fit, ctx: Context) -> Outcome | None:
@@ -173,7 +189,7 @@ def _ships_validation(info: TaskInfo, dataset: Dataset) -> bool:
     return info.shots == "full" and len(dataset.rows(VAL)) > 0
 
 
-def _fold_of_each(rows: Rows, info: TaskInfo, dataset: Dataset, seed: int) -> Rows | None:
+def _fold_of_each(rows: NDArray[np.int64], info: TaskInfo, dataset: Dataset, seed: int) -> NDArray[np.int64] | None:
     """Return the fold of each labelled example (n,): of several, or of one, outside of which most have -1.
 
     None where a class has one label only.
@@ -187,13 +203,13 @@ def _fold_of_each(rows: Rows, info: TaskInfo, dataset: Dataset, seed: int) -> Ro
     return np.where(_folds(rows, MOST_FOLDS, info, dataset, seed) == 0, 0, -1)
 
 
-def _folds(rows: Rows, count: int, info: TaskInfo, dataset: Dataset, seed: int) -> Rows:
+def _folds(rows: NDArray[np.int64], count: int, info: TaskInfo, dataset: Dataset, seed: int) -> NDArray[np.int64]:
     groups = None if dataset.group is None else dataset.group[rows]
     seed = derive_seed(info.dataset.fingerprint, info.shots, seed, "folds")
     return assign_folds(dataset.y[rows], groups, count, seed)
 
 
-def _answers(predictor: Predictor, dataset: Dataset, rows: Rows, ctx: Context) -> tuple[Tensor, Tensor]:
+def _answers(predictor: Predictor, dataset: Dataset, rows: NDArray[np.int64], ctx: Context) -> tuple[Tensor, Tensor]:
     """Return logits (n, classes) and labels (n,) of some rows of the dataset."""
     labels = torch.from_numpy(np.asarray(dataset.y[rows]))
     if isinstance(predictor, FeaturePredictor) and ctx.features is not None:
@@ -206,11 +222,8 @@ def _notes(task: Task, dataset: Dataset) -> list[str]:
     """Return a note if examples that choose resemble examples that are fitted to, so that scores are too optimistic."""
     if dataset.group is None:
         return []
-    train, pairs = task.train.rows, list[tuple[Rows, Rows]]()
-    if task.folds is not None:
-        pairs = [(train[task.folds != each], train[task.folds == each]) for each in range(int(task.folds.max()) + 1)]
-    elif task.val is not None:
-        pairs = [(train, task.val.rows)]
+    train, val = task.train.rows, np.empty(0, np.int64) if task.val is None else task.val.rows
+    pairs = [(train[fitted], val if scored is None else train[scored]) for fitted, scored in task.choosing()]
     mixed = sorted({int(label) for pair in pairs for label in classes_mixed(dataset.y, dataset.group, *pair)})
     if not mixed:
         return []

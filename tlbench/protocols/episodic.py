@@ -6,27 +6,40 @@ Support examples and queries come in random order, so that their positions carry
 
 The prediction for one query must not depend on the other queries; a method that violates this declares itself
 transductive and is listed separately. That is checked: a few episodes are also solved with half of their queries.
+
+In place of a draw, ``episodes: {file: PATH}`` poses the episodes of a file (:mod:`tlbench.data.episode_file`) as they
+are, whose ways, shots and queries may differ; the accuracy is that over all their queries. Their examples are of test
+classes of the dataset, so that no method is trained on them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
 from tlbench.core.class_splits import deal_classes
 from tlbench.core.config import Settings
+from tlbench.core.episode_file import EpisodesOption, gives_episodes
 from tlbench.core.hashing import derive_seed
 from tlbench.core.info import TaskInfo
 from tlbench.core.record import MOST_CLASSES, Outcome, pack_classes
 from tlbench.data.dataset import Dataset, Split, Task, take
+from tlbench.data.episode_file import GivenEpisode
 from tlbench.data.sampling import Episodes, EpisodeShape, draw_episodes
 from tlbench.training.context import Context
-from tlbench.training.fewshot.episodes import episode_inputs, episode_labels, episode_logits, validation_episodes
+from tlbench.training.fewshot.episodes import (
+    PosedEpisodes,
+    episode_inputs,
+    episode_labels,
+    episode_logits,
+    in_random_order,
+    pose_given,
+    validation_episodes,
+)
 from tlbench.training.outcomes import scored_outcome, validation_outcome
 from tlbench.training.predictor import EmbeddingEpisodeLearner, EpisodeLearner
 
@@ -34,6 +47,7 @@ QUICK = {"ways": 2, "queries": 3, "episodes": 20}
 VERSION = 2  # version 1 had the queries in the order of their classes
 _VALIDATION_EPISODES = 200  # of a trial, whatever its method validates on while it trains
 _CHECKED = 4  # episodes that are also solved with fewer queries, and examples that are also embedded by themselves
+_IMPOSSIBLE = 1e4  # how far the logit of a way that an episode lacks is below its lowest one
 _TOLERANCE = 1e-3  # relative to the largest value: rounding differences between kernels for other batch sizes
 
 
@@ -42,7 +56,9 @@ class Options(Settings):
 
     ways: int = Field(5, ge=2, description="classes in an episode")
     queries: int = Field(15, ge=1, description="test examples of each class in an episode")
-    episodes: int = Field(1000, ge=1, description="test episodes; the field's minimum is 600")
+    episodes: EpisodesOption = Field(
+        1000, description="test episodes, of which the field's minimum is 600; or {file: PATH}, which gives them"
+    )
 
 
 def draw(info: TaskInfo, dataset: Dataset) -> tuple[Task, tuple[int, ...]]:
@@ -86,9 +102,12 @@ def run(
         return None
     if ctx.validation_only:
         return _validated(info, task, learner, ctx)
+    test = _examples(dataset, test_classes)
+    if gives_episodes(info.options):
+        return _given(learner, test, ctx)
     options = Options(**info.options)
     assert isinstance(info.shots, int)
-    test = _examples(dataset, test_classes)
+    assert isinstance(options.episodes, int)
     episodes = draw_episodes(
         test.labels,
         np.arange(len(test)),
@@ -99,8 +118,9 @@ def run(
         names=[info.dataset.classes[label] for label in test_classes],
     )
     inputs = episode_inputs(learner, test, ctx)
-    transductive = _is_transductive(learner, test, inputs, episodes, ctx)
-    logits, labels = score(learner, inputs, episodes, seed, ctx.device)
+    posed = _posed(episodes, seed)
+    transductive = _is_transductive(learner, test, inputs, posed, ctx)
+    logits, labels = _logits(learner, inputs, posed, ctx.device), posed.truth
     correct = (logits.argmax(-1) == labels).double().mean(1)
     further: dict[str, float] = {}
     if len(correct) > 1:
@@ -143,13 +163,7 @@ def _validated(info: TaskInfo, task: Task, learner: EpisodeLearner, ctx: Context
 
 
 def score(
-    learner: EpisodeLearner,
-    inputs: Tensor,
-    episodes: Episodes,
-    seed: int,
-    device: torch.device,
-    *,
-    queries: int | None = None,
+    learner: EpisodeLearner, inputs: Tensor, episodes: Episodes, seed: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Return logits (E, Q, ways) and labels (E, Q) of the queries, in a random order.
 
@@ -159,24 +173,85 @@ def score(
         episodes: Positions of support and queries in ``inputs``.
         seed: Seed of the order of support and queries.
         device: Where to solve the episodes.
-        queries: Number of queries of each episode, the first ones in that order; None is all.
     """
+    posed = _posed(episodes, seed)
+    return _logits(learner, inputs, posed, device), posed.truth
+
+
+def _posed(episodes: Episodes, seed: int) -> PosedEpisodes:
+    """Return drawn episodes as they are put to a learner, support and queries in a random order."""
     (support, labels), (query, truth) = (
-        _shuffled(rows, derive_seed(f"{what} order", seed))
+        in_random_order(torch.from_numpy(rows).flatten(1), episode_labels(rows), derive_seed(f"{what} order", seed))
         for what, rows in (("support", episodes.support), ("query", episodes.query))
     )
-    query, truth, ways = query[:, :queries], truth[:, :queries], episodes.support.shape[1]
-    return episode_logits(learner, inputs, support, labels, query, ways, device), truth
+    return PosedEpisodes(support, labels, query, truth, episodes.support.shape[1])
 
 
-def _shuffled(rows: NDArray[np.int64], seed: int) -> tuple[Tensor, Tensor]:
-    """Return positions and labels (E, ways * n) of rows (E, ways, n), each episode in a random order of its own."""
-    positions, labels = torch.from_numpy(rows).flatten(1), episode_labels(rows)
-    order = torch.rand(positions.shape, generator=torch.Generator().manual_seed(seed)).argsort(1)
-    return positions.gather(1, order), labels.gather(1, order)
+def _logits(learner: EpisodeLearner, inputs: Tensor, posed: PosedEpisodes, device: torch.device) -> Tensor:
+    return episode_logits(learner, inputs, posed.support, posed.labels, posed.query, posed.ways, device)
 
 
-def _is_transductive(learner: EpisodeLearner, test: Split, inputs: Tensor, episodes: Episodes, ctx: Context) -> bool:
+def _given(learner: EpisodeLearner, test: Split, ctx: Context) -> Outcome:
+    """Score the episodes of a file, in its order.
+
+    Of an episode with fewer ways than another, the logits of the ways that it lacks are so low that their probability
+    is 0.
+    """
+    given = ctx.episodes
+    assert given, "the episodes of the file are in the context"
+    inputs, batches = episode_inputs(learner, test, ctx), pose_given(given, test.rows)
+    transductive = [_is_transductive(learner, test, inputs, posed, ctx) for posed, _ in batches]
+    width = max(posed.ways for posed, _ in batches)
+    solved: dict[int, tuple[Tensor, Tensor]] = {}
+    for posed, numbers in batches:
+        logits = _logits(learner, inputs, posed, ctx.device)
+        lacking = (logits.min(-1, keepdim=True).values - _IMPOSSIBLE).expand(-1, -1, width - posed.ways)
+        solved |= dict(
+            zip(numbers.tolist(), zip(torch.cat([logits, lacking], -1), posed.truth, strict=True), strict=True)
+        )
+    logits, labels = (torch.cat([solved[number][part] for number in range(len(given))]) for part in (0, 1))
+    sizes = [len(each.query) for each in given]
+    ctx.notes.append(f"{len(given)} episodes as a file gives them{_range_of(given)}")
+    return scored_outcome(
+        ctx,
+        learner.footprint(),
+        logits,
+        labels,
+        _episode_interval(logits.argmax(-1) == labels, sizes),
+        group=sizes[0] if len(set(sizes)) == 1 else 1,
+        transductive=any(transductive),
+    )
+
+
+def _range_of(given: Sequence[GivenEpisode]) -> str:
+    """Return which ways and shots the episodes of a file have, where these differ."""
+    ways = {int(each.labels.max()) + 1 for each in given}
+    shots = {int(count) for each in given for count in np.bincount(each.labels)}
+    ranges = ((name, min(found), max(found)) for name, found in (("ways", ways), ("shots", shots)))
+    told = [f"{low} to {high} {name}" for name, low, high in ranges if low < high]
+    return f", of {' and '.join(told)}" if told else ""
+
+
+def _episode_interval(correct: Tensor, sizes: Sequence[int]) -> dict[str, float]:
+    """Return the half width of the 95% interval of the accuracy over all queries, by the spread between episodes.
+
+    It is that of a ratio of two sums over episodes (Cochran 1977, Sampling Techniques, section 6.3): with episodes of
+    one size, that of the mean of their accuracies.
+
+    Args:
+        correct: Whether each query is answered right (N,), episode by episode.
+        sizes: Number of queries of each episode.
+    """
+    if len(sizes) < 2:
+        return {}
+    right = torch.stack([part.sum() for part in correct.double().split(list(sizes))])
+    count = torch.tensor(sizes, dtype=torch.float64)
+    residuals = right - right.sum() / count.sum() * count
+    error = (len(sizes) / (len(sizes) - 1) * residuals.square().sum()).sqrt() / count.sum()
+    return {"accuracy_ci95": 1.96 * error.item()}
+
+
+def _is_transductive(learner: EpisodeLearner, test: Split, inputs: Tensor, posed: PosedEpisodes, ctx: Context) -> bool:
     """Return whether the learner declares itself transductive; if it does not, check that it is not.
 
     Raises:
@@ -185,10 +260,12 @@ def _is_transductive(learner: EpisodeLearner, test: Split, inputs: Tensor, episo
     """
     if learner.transductive:
         return True
-    few = Episodes(*(part[:_CHECKED] for part in (episodes.support, episodes.query, episodes.classes)))
-    half = few.query[0].size // 2
-    whole, part = (score(learner, inputs, few, 0, ctx.device, queries=count)[0] for count in (None, half))
-    pairs = [(whole[:, :half], part)]
+    few = posed.first(_CHECKED)
+    half = few.query.shape[1] // 2
+    pairs = []
+    if half:
+        whole, part = (_logits(learner, inputs, each, ctx.device) for each in (few, few.first(_CHECKED, half)))
+        pairs.append((whole[:, :half], part))
     if isinstance(learner, EmbeddingEpisodeLearner) and learner.encoder is not None:
         alone = Split(test.x[:_CHECKED], test.labels[:_CHECKED], test.rows[:_CHECKED])
         pairs.append((inputs[:_CHECKED], episode_inputs(learner, alone, ctx)))

@@ -56,7 +56,7 @@ class BuiltSection:
         template: The template that shows it; None for the default one.
         tables: Its tables, by name.
         figures: Its figures, by name.
-        notes: See :class:`tlbench.report.section.Content`, as of ``footnotes`` and ``context``.
+        notes: See :class:`tlbench.report.section.Content`, as of ``footnotes``, ``context`` and ``is_listed``.
         failure: Why there is nothing to show; None where it was built.
     """
 
@@ -69,6 +69,7 @@ class BuiltSection:
     notes: tuple[str, ...] = ()
     footnotes: tuple[str, ...] = ()
     context: object = None
+    is_listed: bool = True
     failure: SectionFailure | None = None
 
 
@@ -152,6 +153,7 @@ def _built(section: LoadedSection, content: Content) -> BuiltSection:
         notes=content.notes,
         footnotes=content.footnotes,
         context=content.context,
+        is_listed=content.is_listed,
     )
 
 

@@ -14,7 +14,7 @@ LABEL = 460  # pixels after which a name is cut
 MOST_PANELS = 24
 
 _DAY = {"ink": "#1d1f21", "soft": "#5d6166", "line": "#dcd8cf", "low": "#ffffff", "high": "#86bfc3", "bad": "#e9a697"}
-_NIGHT = {"ink": "#e6e4df", "soft": "#a2a5a9", "line": "#3a3f45", "low": "#1b1e22", "high": "#2c777d", "bad": "#8f4437"}
+_NIGHT = {"ink": "#e6e4df", "soft": "#a2a5a9", "line": "#3a3f45", "low": "#1b1e22", "high": "#236a70", "bad": "#8f4437"}
 _HUES = ("#0b6e75", "#d1632b", "#6a58b0", "#b5891f", "#a3305f", "#44823f", "#3a6ea5", "#86644a", "#737a86", "#c75b94")
 _NIGHT_HUES = (
     "#62c3c9", "#f0905a", "#ab9dea", "#e0b65c", "#ea86ae", "#86c67f", "#7fb2e5", "#cfa985", "#a9afba", "#f3a3cb"
@@ -35,7 +35,7 @@ def _config(tones: Mapping[str, str], hues: tuple[str, ...]) -> dict[str, Any]:
                    "symbolBaseFillColor": tones["soft"], "symbolBaseStrokeColor": tones["soft"]},
         "header": {"labelColor": tones["ink"], "labelFontSize": 12, "labelFontWeight": 600, "labelLimit": 340,
                    "labelAnchor": "start", "labelLineHeight": 15},
-        "title": {"color": tones["ink"], "fontSize": 12, "fontWeight": 600, "anchor": "start", "frame": "group",
+        "title": {"color": tones["ink"], "fontSize": 12, "fontWeight": 600, "anchor": "start", "frame": "bounds",
                   "limit": 600},
         "range": {
             "category": list(hues), "ramp": [tones["low"], tones["high"]], "heatmap": [tones["low"], tones["high"]],
@@ -88,8 +88,8 @@ def stack(draw: Callable[[pd.DataFrame], Layer], by: str, frame: pd.DataFrame) -
     return alt.vconcat(*(draw(group).properties(title=str(name)) for name, group in groups))
 
 
-def accuracy(field: str = "mean", title: str = "test accuracy") -> dict[str, Any]:
-    """Return the encoding of an accuracy axis, in percent."""
+def accuracy(field: str = "mean", title: str = "test score") -> dict[str, Any]:
+    """Return the encoding of an axis of scores, larger is better, in percent."""
     return {
         "shorthand": f"{field}:Q",
         "title": title,

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from tlbench.core.planned_setting import PlannedSetting
+from tlbench.plugins.metrics import METRIC, USUAL, metric_declaration
 from tlbench.report.environments import Environment
 from tlbench.report.labels import TRANSDUCTIVE, Labels, labels_of
 from tlbench.report.shared_trainings import SharedTraining, shared_trainings
@@ -22,7 +23,7 @@ Stratum = tuple[str, str]
 """A dataset and a number of shots."""
 Scores = dict[Stratum, dict[int, float]]
 Key = TypeVar("Key")
-_SETTING = ["protocol", "method_label", "backbone_label", "dataset", "shots"]
+_SETTING = ["protocol", "method_row", "backbone_row", "dataset_row", "shots"]
 _EXAMPLES = 3
 _CHOICE = "test/accuracy_by/"
 
@@ -35,9 +36,9 @@ class ComparableCell:
         protocol: Label: the name, the options in which it differs from the suite's other uses of it, and whether it
             is transductive.
         protocol_name: The protocol's file name.
-        method: Label.
+        method: Its name on the page (:mod:`tlbench.report.labels`); likewise ``backbone`` and ``dataset``.
         method_name: The method's file name.
-        accuracy: Test accuracy, a fraction of 1.
+        accuracy: Test score by the metric, larger is better: a fraction of 1, or minus it.
         reach: Half-width of the interval over test episodes.
         nll: Nats.
         seconds: Wall seconds of the cell, as measured.
@@ -55,7 +56,9 @@ class ComparableCell:
         embedding_seconds: The part of it that is for frozen features.
         gpus: GPUs held.
         shared: Trainings whose weights it started or learnt from.
+        metric: Name of the metric that the suite chose.
         pretrain_run: Name of the weights that a pre-training run made for it; empty for random and given weights.
+        method_label: The method in full; likewise ``backbone_label`` and ``dataset_label``.
     """
 
     protocol: str
@@ -90,14 +93,19 @@ class ComparableCell:
     gpus: float | None = None
     shared: tuple[SharedTraining, ...] = ()
     pretrain_run: str = ""
+    metric: str = USUAL
+    method_label: str = ""
+    backbone_label: str = ""
+    dataset_label: str = ""
 
 
 _COLUMNS = (
-    "protocol", "protocol_name", "method_label", "method", "backbone_label", "dataset", "shots", "seed",
-    "test/accuracy", "test/accuracy_ci95", "test/macro_f1", "test/nll", "test/ece", "cost/seconds",
+    "protocol", "protocol_name", "method_row", "method", "backbone_row", "dataset_row", "shots", "seed",
+    "score", "test/accuracy_ci95", "test/macro_f1", "test/nll", "test/ece", "cost/seconds",
     "footprint/trainable", "footprint/stored_bytes", "cost/peak_memory", "transductive",
     "oracle", "validator", "choices", "footprint/total", "cell", "run_id", "protocol_version", "options",
-    "environment", "cost/device_seconds", "cost/embedding_seconds", "cost/gpus", "shared", "pretrain_run",
+    "environment", "cost/device_seconds", "cost/embedding_seconds", "cost/gpus", "shared", "pretrain_run", "metric",
+    "method_label", "backbone_label", "dataset_in_full",
 )  # fmt: skip  # in the order of ComparableCell's fields
 
 
@@ -108,9 +116,10 @@ def comparable_cells(
 
     * A protocol that was run with several options is several: ``episodic (ways=5)`` and ``episodic (ways=20)``.
     * What is transductive is told apart, as if it were another protocol: ``episodic, transductive``.
+    * Methods, backbones and datasets have their short names (:mod:`tlbench.report.labels`).
     * Datasets that share a name but not their content are told apart by their fingerprint.
     * When a setting was run again after its parameters or its protocol changed, only the newest version counts.
-    * A cell without a finite test accuracy counts as missing.
+    * A cell without a finite test score by its metric counts as missing.
 
     Args:
         done: :attr:`tlbench.report.results.Results.done`.
@@ -120,9 +129,10 @@ def comparable_cells(
         The cells, where setting and seed name one, and notes for the reader.
     """
     notes: list[str] = []
-    scored = done[done["test/accuracy"].map(math.isfinite).astype(bool)].copy()
+    scored = _with_scores(done)
+    scored = scored[scored["score"].map(math.isfinite).astype(bool)]
     if len(scored) < len(done):
-        notes.append(f"finished cells without a finite test accuracy, counted as missing: {len(done) - len(scored)}")
+        notes.append(f"finished cells without a finite test score, counted as missing: {len(done) - len(scored)}")
     if scored.empty:
         return (), tuple(notes)
     scored["protocol_name"] = scored["protocol"]
@@ -166,14 +176,18 @@ def scores(cells: Iterable[ComparableCell]) -> Scores:
     return found
 
 
-def accuracy(found: Scores, units: UnitScores = MappingProxyType({})) -> Estimate:
-    """Return the mean accuracy with an interval that stays possible.
+def accuracy(found: Scores, units: UnitScores = MappingProxyType({}), metric: str = USUAL) -> Estimate:
+    """Return the mean score with an interval that stays possible.
 
     Args:
-        found: Accuracy by seed, by (dataset, shots).
+        found: Score by seed, by (dataset, shots).
         units: Scores of test examples, so that the interval contains the error of the finite test sets.
+        metric: Name of the metric.
     """
-    return nested_mean(found, tests=error_of_test_sets(units, found)).clipped(0.0, 1.0)
+    estimate, declared = nested_mean(found, tests=error_of_test_sets(units, found)), metric_declaration(metric)
+    if declared.constants.UNIT != "percent":
+        return estimate
+    return estimate.clipped(0.0, 1.0) if declared.sign > 0 else estimate.clipped(-1.0, 0.0)
 
 
 def bounds(cells: Iterable[ComparableCell]) -> set[str]:
@@ -187,10 +201,24 @@ def _known(value: Any) -> Any:
 
 def _labelled(cells: pd.DataFrame, labels: Labels) -> pd.DataFrame:
     protocols = zip(cells["protocol"], cells["options"], strict=True)
-    datasets = zip(cells["dataset"], cells["dataset_fingerprint"], strict=True)
+    datasets = list(zip(cells["dataset"], cells["dataset_fingerprint"], strict=True))
     return cells.assign(
-        protocol=[labels.protocols[pair] for pair in protocols], dataset=[labels.datasets[pair] for pair in datasets]
+        protocol=[labels.protocols[pair] for pair in protocols],
+        method_row=[labels.methods[label] for label in cells["method_label"]],
+        backbone_row=[labels.backbones[label] for label in cells["backbone_label"]],
+        dataset_row=[labels.datasets[pair] for pair in datasets],
+        dataset_in_full=[labels.datasets_in_full[pair] for pair in datasets],
     )
+
+
+def _with_scores(done: pd.DataFrame) -> pd.DataFrame:
+    """Return cells with the name of their metric, and their test score by it, larger is better."""
+    named = {text: str(json.loads(text).get(METRIC, USUAL)) for text in set(done["options"])}
+    metrics = [named[text] for text in done["options"]]
+    signs = {name: metric_declaration(name).sign for name in set(metrics)}
+    values = {name: done.get(f"test/{name}", pd.Series(math.nan, index=done.index)).tolist() for name in signs}
+    scores = [signs[name] * values[name][position] for position, name in enumerate(metrics)]
+    return done.assign(metric=metrics, score=pd.Series(scores, index=done.index, dtype=float))
 
 
 def _choices(cells: pd.DataFrame) -> pd.Series:

@@ -31,8 +31,11 @@ def unit_scores(cells: Iterable[ComparableCell], details: Mapping[str, RecordDet
 def units_of(record: RecordDetails) -> NDArray[np.float32] | None:
     """Return the scores of examples (n,); of episodes, where classes return, those of test classes (classes,).
 
-    The score of a class is its number of right answers, scaled so that the mean over classes is the accuracy.
+    The score of an example is that by the metric that the suite chose, else 1 for a right answer. That of a class is
+    its number of right answers, scaled so that the mean over classes is the accuracy.
     """
+    if record.packed_scores:
+        return record.example_scores
     correct, classes = record.correct, record.classes
     if correct is None:
         return None

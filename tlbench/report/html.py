@@ -62,7 +62,7 @@ def html(report: Report, sections: Sequence[BuiltSection], script: str = "") -> 
         sections: In their order on the page.
         script: :func:`tlbench.report.vega_bundle.library`, or empty where there is no figure.
     """
-    rendered = [_render(report, section, sections) for section in sections]
+    rendered = [_render(report, section, sections) for section in sections if section.is_listed]
     figures = [figure for each in rendered for figure in each.section.figures.values()]
     specs = {"day": chart_style.DAY, "night": chart_style.NIGHT, "specs": {each.name: each.spec for each in figures}}
     failures = tuple(each.section.failure for each in rendered if each.section.failure is not None)
@@ -119,6 +119,7 @@ def _environment() -> jinja2.Environment:
     environment.filters["name"] = _breakable
     environment.filters["shell"] = lambda suite: shlex.quote(f"{suite}.yaml")
     environment.filters["excerpt"] = _excerpt
+    environment.filters["first_capital"] = lambda words: f"{words[:1].upper()}{words[1:]}"
     environment.tests["bold"] = lambda cell: isinstance(cell, Bold)
     return environment
 

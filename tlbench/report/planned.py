@@ -36,9 +36,10 @@ def planned_cells(
     for each in planned:
         protocol = labels.protocols[each.protocol, each.options]
         dataset = labels.datasets[each.dataset, each.fingerprint]
-        place = (protocol, each.method, each.backbone, dataset, each.shots)
+        method, backbone = labels.methods[each.method], labels.backbones[each.backbone]
+        place = (protocol, method, backbone, dataset, each.shots)
         kinds = next((known[place[:length]] for length in (5, 3, 2) if place[:length] in known), {False})
-        row = (protocol if False in kinds else protocol + TRANSDUCTIVE, each.method, each.backbone)
+        row = (protocol if False in kinds else protocol + TRANSDUCTIVE, method, backbone)
         found.setdefault(row, set()).update((dataset, each.shots, seed) for seed in each.seeds)
     return {row: frozenset(own) for row, own in found.items()}
 

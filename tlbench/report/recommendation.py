@@ -15,7 +15,7 @@ from tlbench.stats.resolution import seeds_needed
 
 MARGIN = 0.01
 """Loss of accuracy, as a fraction of 1, that a cheaper row may have at most to be taken in place of the best mean."""
-_NAMED = 2  # rows that the sentence names beside the recommended one
+_NAMED = 2  # rows that the sentence names beside the leader
 _DATASETS = 3  # fewest datasets for a claim about new ones
 
 
@@ -115,15 +115,20 @@ def _needed(
 
 
 def _standing(found: Recommendation, board: Board, name: Callable[[LeaderRow], str]) -> str:
-    """Say who leads, and whether that is beyond doubt."""
+    """Say who leads, and whether that is beyond doubt; with the row that the advice names, three at most."""
     assert found.leader is not None
-    led = f"{name(found.leader)} {_mean(found.leader)}"
-    rows = len(board.ranked)
+    led = f"{name(found.leader)} {_mean(found.leader, board)}"
     if found.is_best:
-        return f"{led} is the best of {rows} rows"
-    shown = ", ".join(f"{name(row)} {_mean(row)}" for row in found.rivals[:_NAMED])
-    more = f" and {len(found.rivals) - _NAMED} more" if len(found.rivals) > _NAMED else ""
-    return f"{led} has the best mean of {rows} rows, but {shown}{more} cannot be told from it"
+        return f"{led} is the best of {_counted(board)}"
+    advised = found.within_margin[0] if found.within_margin else found.needed[0] if found.needed else None
+    room = _NAMED if advised is None or advised in found.rivals[:_NAMED] else _NAMED - 1
+    shown = [f"{name(row)} {_mean(row, board)}" for row in found.rivals[:room]]
+    more = len(found.rivals) - len(shown)
+    rivals = _listed([*shown, f"{more} more"] if more else shown)
+    return (
+        f"{text.counted(_seeds(board), 'seed')} cannot tell which of {_counted(board)} is best: {led} has the best "
+        f"mean, but {rivals} may be as good"
+    )
 
 
 def _advice(
@@ -135,24 +140,36 @@ def _advice(
 ) -> str:
     """Say which row to take."""
     assert found.choice is not None
+    assert found.leader is not None
     points = _points(margin)
     if found.within_margin:
-        return f"the cheapest shown to be within {points} of it is {name(found.choice)} {_mean(found.choice)}" + _at(
-            found.choice
+        return (
+            f"the cheapest that is shown to lose less than {points} to {name(found.leader)} is {name(found.choice)} "
+            f"{_mean(found.choice, board)}{_at(found.choice)}"
         )
-    take = f"take it{_at(found.choice)}"
+    take = f"take {name(found.choice)}{_at(found.choice)}"
     if not cheaper:
-        return f"it is also the cheapest{_at(found.choice)}"
+        return f"it is also the cheapest{_at(found.choice)}" if found.is_best else f"no row is cheaper: {take}"
     if found.is_best and found.needed is None:
         return f"no cheaper row comes within {points}: {take}"
-    seeds = min(row.seeds for row in board.ranked)
+    seeds = text.counted(_seeds(board), "seed")
     if found.needed is None:
-        return f"{text.counted(seeds, 'seed')} cannot support a cheaper choice within {points}, nor would more: {take}"
+        return f"{seeds} cannot support a cheaper choice within {points}, nor would more: {take}"
     row, number = found.needed
     return (
-        f"{text.counted(seeds, 'seed')} cannot support a cheaper choice within {points} (about {number} would be "
+        f"{seeds} cannot support a cheaper choice within {points} (about {number} would be "
         f"expected to, for {name(row)}): {take}"
     )
+
+
+def _seeds(board: Board) -> int:
+    return min(row.seeds for row in board.ranked)
+
+
+def _counted(board: Board) -> str:
+    """Return the number of rows in words: methods, where all have one backbone."""
+    rows = board.ranked
+    return f"{len(rows)} {'methods' if len({row.backbone for row in rows}) == 1 else 'rows'}"
 
 
 def _points(margin: float) -> str:
@@ -160,8 +177,8 @@ def _points(margin: float) -> str:
     return f"{points} point" if points == "1" else f"{points} points"
 
 
-def _mean(row: LeaderRow) -> str:
-    return f"({text.percent(row.accuracy.mean)}%)"
+def _mean(row: LeaderRow, board: Board) -> str:
+    return f"({board.told.score(row.accuracy.mean)}{'%' * board.told.in_percent})"
 
 
 def _silence(board: Board) -> str:
@@ -175,13 +192,12 @@ def _silence(board: Board) -> str:
             f"nothing is recommended: {few} of {len(rows)} rows are complete but have fewer than {RANKED_SEEDS} seeds, "
             "which cannot tell methods apart"
         )
-    return f"nothing is recommended: none of {len(rows)} rows has all of its cells"
+    return f"nothing is recommended yet: none of {len(rows)} rows has all of its cells"
 
 
 def _scope(board: Board, on_new: Sequence[Row] | None) -> str:
     """Say what the answer rests on, and what it does not say."""
-    rows = board.ranked
-    seeds = min(row.seeds for row in rows)
+    rows, seeds = board.ranked, _seeds(board)
     left_out = f"; {text.counted(len(board.unranked), 'incomplete row')} left out" if board.unranked else ""
     told = f" ({seeds} seeds{left_out})"
     if len(rows) == 1:
@@ -199,20 +215,24 @@ def _namer(board: Board) -> Callable[[LeaderRow], str]:
 
 
 def _at(row: LeaderRow) -> str:
+    """Return what a cell of a row takes, by the first measure that is known; the leaderboard has the others."""
     cost = row.cost
-    parts = [
-        f"{text.device_seconds(cost.device_seconds, cost.device)} a cell" if cost.device_seconds is not None else "",
-        f"{text.count(cost.trainable)} trained parameters" if cost.trainable is not None else "",
-        f"{text.size(cost.stored_bytes)} to store a task" if cost.stored_bytes is not None else "",
-    ]
-    known = [part for part in parts if part]
-    return f", at {_listed(known)}" if known else ""
+    if cost.device_seconds is not None:
+        return f", at {text.device_seconds(cost.device_seconds, cost.device)} a cell"
+    if cost.trainable is not None:
+        return f", with {text.count(cost.trainable)} trained parameters"
+    return f", with {text.size(cost.stored_bytes)} to store a task" if cost.stored_bytes is not None else ""
 
 
 def _budgets(shots: Sequence[str]) -> str:
-    if tuple(shots) == ("1",):
-        return "with 1 label a class"
-    return f"with {_listed(['all' if each == 'full' else each for each in shots])} labels a class"
+    """Return the label budgets in words: ``with 1 and 5 labels a class, and with all labels``."""
+    numbers = [each for each in shots if each not in ("0", "full")]
+    parts = ["without labels"] if "0" in shots else []
+    if numbers:
+        parts.append(f"with {_listed(numbers)} {'label' if numbers == ['1'] else 'labels'} a class")
+    if "full" in shots:
+        parts.append("with all labels")
+    return ", and ".join(parts)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -12,9 +12,11 @@ from pathlib import Path
 from tlbench.audit.results import Audit
 from tlbench.audit.storage import read_audit
 from tlbench.report.comparable_cells import ComparableCell, comparable_cells
+from tlbench.report.labels import labels_of
 from tlbench.report.leading_rows import LeadingRows, leading_rows
 from tlbench.report.planned import planned_and_finished, planned_cells
 from tlbench.report.pretraining_runs import rows_on_one_run
+from tlbench.report.published import PublishedRow, published_rows
 from tlbench.report.results import Results, join, load
 from tlbench.report.rows.leaderboard import Board, leaderboard
 from tlbench.report.rows.settings import SettingRow, settings
@@ -53,6 +55,7 @@ class Report:
         stale: Cells whose code, or that of the search that tuned them, has changed since.
         audit: What the leak checks and the search for copies found; None where the suite was not audited.
         suites: Results of each suite, where several are joined in ``results``; else these alone.
+        published: Published figures that the suites name, beside the rows that they stand for.
     """
 
     results: Results
@@ -63,6 +66,7 @@ class Report:
     stale: frozenset[str] = frozenset()
     audit: Audit | None = None
     suites: tuple[Results, ...] = ()
+    published: tuple[PublishedRow, ...] = ()
 
     @cached_property
     def leading(self) -> LeadingRows:
@@ -109,21 +113,24 @@ def build_report(results: Results, audit: Audit | None = None, suites: Sequence[
     """
     cells, notes = comparable_cells(results.done, results.planned_settings)
     searches = dict(zip(results.done["cell"], results.done["setting"], strict=True))
-    labels = {key: (cell.protocol, cell.dataset) for cell in cells if (key := searches[cell.cell])}
+    places = {key: (cell.protocol, cell.dataset) for cell in cells if (key := searches[cell.cell])}
+    labels = labels_of(results.done, results.planned_settings)
     old = stale(results.done, results.trials)
-    results = replace(results, trials=with_labels(results.trials, labels))
+    results = replace(results, trials=with_labels(results.trials, places, labels))
     planned = results.planned_settings
     asked = None if planned is None else planned_cells(planned, results.done, cells)
     boards = leaderboard(cells, results.baseline, results.details, asked)
+    rows = settings(cells, results.baseline, results.details)
     return Report(
         results=results,
         boards=boards,
-        settings=settings(cells, results.baseline, results.details),
+        settings=rows,
         warnings=(*results.notes, *notes, *_warnings(results, boards), *_on_one_run(cells), *_doubts(old, audit)),
         cells=cells,
         stale=old,
         audit=audit,
         suites=tuple(suites) or (results,),
+        published=published_rows(tuple(suites) or (results,), rows, cells),
     )
 
 

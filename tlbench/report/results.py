@@ -15,8 +15,8 @@ from tlbench.core.info import Shots
 from tlbench.core.not_applicable import NotApplicable
 from tlbench.core.planned_setting import PlannedSetting, merge_settings
 from tlbench.report.environments import Environment
-from tlbench.report.references import mark_kept, split_references
 from tlbench.report.trials import empty_trials, split_trials, trials_of_runs
+from tlbench.report.untuned_cells import mark_kept, split_untuned
 from tlbench.store.addresses import for_pages, without_credentials
 from tlbench.store.mlflow.readers import open_reader
 from tlbench.store.mlflow.record_artifact import RecordDetails
@@ -71,8 +71,8 @@ class Results:
         experiment: MLflow's id of the suite's experiment.
         details: Curves and answers by cell, of the cells whose records were read whole.
         trials: What a search tried, one row a trial (see :mod:`tlbench.report.trials`).
-        references: Cells with the default settings that tuned ones are held against, which are no rows
-            (:func:`tlbench.report.references.split_references`).
+        untuned: Cells with the default settings that tuned ones are held against, which are no rows
+            (:func:`tlbench.report.untuned_cells.split_untuned`).
         unread: Runs whose records were left unread, as too many: ``details`` lacks them.
         planned_settings: The settings of the cells that the suite asks for, with their seeds; None for what was stored
             before they were.
@@ -93,7 +93,7 @@ class Results:
     trials: pd.DataFrame = field(default_factory=empty_trials)
     unread: int = 0
     planned_settings: tuple[PlannedSetting, ...] | None = None
-    references: pd.DataFrame = field(default_factory=pd.DataFrame)
+    untuned: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def load(suite: str, uri: str) -> Results:
@@ -151,7 +151,7 @@ def tidy(suite: str, place: str, stored: StoredExperiment) -> Results:
     done[list(NUMBERS)] = done[list(NUMBERS)].astype("float64")
     plan = stored.plan
     tried = trials_of_runs(trials)
-    done, references = split_references(done, plan.settings, tried)
+    done, untuned = split_untuned(done, plan.settings, tried)
     return Results(
         suite=suite,
         place=place,
@@ -168,7 +168,7 @@ def tidy(suite: str, place: str, stored: StoredExperiment) -> Results:
         trials=mark_kept(tried, plan.settings),
         unread=stored.unread,
         planned_settings=plan.settings,
-        references=references,
+        untuned=untuned,
     )
 
 
@@ -213,7 +213,7 @@ def join(several: Sequence[Results]) -> Results:
         trials=pd.concat([each.trials for each in several], ignore_index=True),
         unread=sum(each.unread for each in several),
         planned_settings=settings,
-        references=pd.concat([each.references for each in several], ignore_index=True),
+        untuned=pd.concat([each.untuned for each in several], ignore_index=True),
     )
 
 

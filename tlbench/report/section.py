@@ -22,6 +22,7 @@ class Content:
             template, ``section.html.j2``; a template of the section's own may show them or not.
         footnotes: Paragraphs of plain text in small print, after the tables.
         context: What the section's own template reads as ``context``: a frozen dataclass of the section's own.
+        is_listed: Whether the section stands on the page; one that nobody asked for need not.
     """
 
     figures: tuple[Figure, ...] = ()
@@ -29,6 +30,7 @@ class Content:
     notes: tuple[str, ...] = ()
     footnotes: tuple[str, ...] = ()
     context: object = None
+    is_listed: bool = True
 
 
 class Section(Protocol):
@@ -46,7 +48,7 @@ class Section(Protocol):
     Attributes:
         TITLE: Heading on the page and in its navigation.
         ORDER: Place on the page, smallest first; equal places are ordered by id. Sections of this package have
-            multiples of ten.
+            multiples of five.
         TABLES: Names of all tables that the section may have: file names without their ending, each in one section
             only. Files of these names that an earlier report left behind are removed.
         FIGURES: The same for its figures.

@@ -61,7 +61,7 @@ class Table:
 
 def csv(table: Table) -> str:
     """Return one line a record."""
-    columns = list(table.records[0] if table.records else table.columns)
+    columns = list(dict.fromkeys(name for record in table.records for name in record)) or list(table.columns)
     return pd.DataFrame(table.records, columns=columns).to_csv(index=False, lineterminator="\n")
 
 

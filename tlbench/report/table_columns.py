@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tlbench.report import number_format as text
+from tlbench.report.metric_text import natural_scores
 from tlbench.report.rows.cost import Cost
 from tlbench.report.rows.differences import Difference
 from tlbench.report.table import Value
@@ -12,6 +13,12 @@ from tlbench.stats.intervals import Estimate
 def estimate_columns(name: str, estimate: Estimate) -> dict[str, Value]:
     """Return the columns ``NAME``, ``NAME_low`` and ``NAME_high`` of an estimate, as fractions of 1."""
     return {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def score_columns(estimate: Estimate, metric: str) -> dict[str, Value]:
+    """Return the columns ``METRIC``, ``METRIC_low`` and ``METRIC_high`` of a score, as the metric itself counts."""
+    mean, low, high = natural_scores(estimate, metric)
+    return {metric: mean, f"{metric}_low": low, f"{metric}_high": high}
 
 
 def difference_columns(difference: Difference) -> dict[str, Value]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from tlbench.core.segments import GENERATIONS, Segment, Segments
+from tlbench.report.labels import Labels
 from tlbench.store.mlflow.stored_experiment import StoredRun
 from tlbench.suite.search_validation import VALIDATOR
 
@@ -116,18 +117,24 @@ def trials_of_runs(runs: Iterable[StoredRun]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS)) if rows else empty_trials()
 
 
-def with_labels(trials: pd.DataFrame, labels: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
-    """Return trials under the labels that tables give to their setting's cells.
+def with_labels(trials: pd.DataFrame, places: Mapping[str, tuple[str, str]], labels: Labels) -> pd.DataFrame:
+    """Return trials under the names that tables give to their setting's cells.
 
     Args:
         trials: As they were stored.
-        labels: Labels of protocol and dataset by the setting's key; where it is not there, the stored names stay.
+        places: Names of protocol and dataset by the setting's key; where it is not there, the stored names stay.
+        labels: Names of methods and backbones.
     """
     if trials.empty:
         return trials
     stored = zip(trials["key"], trials["protocol"], trials["dataset"], strict=True)
-    found = [labels.get(key, (protocol, dataset)) for key, protocol, dataset in stored]
-    renamed = trials.assign(protocol=[protocol for protocol, _ in found], dataset=[dataset for _, dataset in found])
+    found = [places.get(key, (protocol, dataset)) for key, protocol, dataset in stored]
+    renamed = trials.assign(
+        protocol=[protocol for protocol, _ in found],
+        dataset=[dataset for _, dataset in found],
+        method=[labels.methods.get(label, label) for label in trials["method"]],
+        backbone=[labels.backbones.get(label, label) for label in trials["backbone"]],
+    )
     names = zip(*(renamed[name] for name in ("protocol", "method", "backbone", "dataset", "shots")), strict=True)
     return renamed.assign(setting=[setting_name(*each) for each in names])
 

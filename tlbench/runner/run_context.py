@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from tlbench.core.record import Record
 from tlbench.core.resources import Resources
 from tlbench.planning.budget import Budget
 from tlbench.runner.artifact_gate import ArtifactGate
@@ -44,7 +46,14 @@ class RunContext:
             budget: What the suite may use, and has used before the stage.
             resources: What one cell or trial holds.
         """
-        return Attempts(self.ledger, self.owner, budget, resources, self.observer.on_record)
+        return Attempts(self.ledger, self.owner, budget, resources, self._on_record)
+
+    def _on_record(self, record: Record) -> None:
+        """Keep the test's answers beside the ledger, and pass the record on."""
+        if record.outcome is not None and record.outcome.test_answers:
+            with suppress(OSError):  # of a full disk the ledger tells; without these, no result is lost
+                self.workspace.answers.add(record.outcome.logits, record.outcome.test_answers)
+        self.observer.on_record(record)
 
 
 @dataclass(frozen=True)

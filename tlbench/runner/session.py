@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import stat
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -73,10 +74,12 @@ class RaySession:
         """Start or join the cluster, unless this session has done so.
 
         Raises:
-            UserError: No cluster answers at the address, or none could be started here in time.
+            UserError: No cluster answers at the address, none could be started here in time, or Ray runs in this
+                process already.
         """
         if self._free_at_start is not None:
             return
+        _refuse_a_second_ray()
         self._prepare_environment()
         place = None if self._address is None else find_cluster(self._address)
         self._start_attempted = True
@@ -183,6 +186,20 @@ def workers_that_fit(machine: Mapping[str, float], resources: Resources) -> int:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or its type where it has none."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _refuse_a_second_ray() -> None:
+    """Refuse to start where this process, a notebook's for example, has started Ray by itself: it is not ours to end.
+
+    Raises:
+        UserError: It has.
+    """
+    ray = sys.modules.get("ray")  # whoever has started it has imported it
+    if ray is not None and ray.is_initialized():
+        raise UserError(
+            "Ray runs in this process already, and was not started by tlbench",
+            "call ray.shutdown() first, and give `address` to use that cluster",
+        )
 
 
 def _start_cluster() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from tlbench.core.errors import UserError
 from tlbench.planning.prepare import PreparedSuite
 from tlbench.store.ledger import Ledger, SuiteFile
-from tlbench.suite.yaml_source import read
+from tlbench.suite.yaml_source import parse, read
 
 _UNREADABLE = object()
 _WAYS_OUT = (
@@ -21,17 +21,19 @@ def claim_name(prepared: PreparedSuite, ledger: Ledger) -> None:
     """Note in the ledger that a suite file has its name.
 
     It goes on with the results of that name where it is the file of before, edited or not; where that one was moved,
-    removed or given another name; and where it says the same as that one and reads the same data.
+    removed or given another name; and where it says the same as that one and reads the same data. A suite without a
+    file has a name that no file has, or says the same as that file.
 
     Raises:
         UserError: Another suite has the name, in a file that is still there.
     """
+    name = prepared.suite.name
+    owner = ledger.suite_file(name)
+    if owner is not None and _is_taken(prepared, owner):
+        raise UserError(_taken(prepared, owner), _WAYS_OUT)
     if prepared.path is None:
         return
-    name, own = prepared.suite.name, _suite_file(prepared, prepared.path)
-    owner = ledger.suite_file(name)
-    if owner is not None and is_another_suite(own, owner, name):
-        raise UserError(_taken(prepared, owner), _WAYS_OUT)
+    own = _suite_file(prepared, prepared.path)
     if own != owner and (owner is None or own.path == owner.path or not _has_name(owner.path, name)):
         ledger.note_suite_file(name, own)
 
@@ -39,10 +41,9 @@ def claim_name(prepared: PreparedSuite, ledger: Ledger) -> None:
 def note_of_name(prepared: PreparedSuite, ledger: Ledger) -> str:
     """Return why a suite will not run under its name, empty where it will."""
     owner = ledger.suite_file(prepared.suite.name)
-    if owner is None or prepared.path is None:
+    if owner is None or not _is_taken(prepared, owner):
         return ""
-    is_taken = is_another_suite(_suite_file(prepared, prepared.path), owner, prepared.suite.name)
-    return f"{_taken(prepared, owner)}: it cannot run; {_WAYS_OUT}" if is_taken else ""
+    return f"{_taken(prepared, owner)}: it cannot run; {_WAYS_OUT}"
 
 
 def is_another_suite(own: SuiteFile, owner: SuiteFile, name: str) -> bool:
@@ -58,6 +59,13 @@ def is_another_suite(own: SuiteFile, owner: SuiteFile, name: str) -> bool:
     if _value(own.path) != _value(owner.path):
         return True
     return not (own.data <= owner.data or owner.data <= own.data)  # the same words beside other data
+
+
+def _is_taken(prepared: PreparedSuite, owner: SuiteFile) -> bool:
+    name = prepared.suite.name
+    if prepared.path is not None:
+        return is_another_suite(_suite_file(prepared, prepared.path), owner, name)
+    return _has_name(owner.path, name) and _value(owner.path) != parse(prepared.text, prepared.named_at).value
 
 
 def _suite_file(prepared: PreparedSuite, path: Path) -> SuiteFile:

@@ -63,7 +63,7 @@ def _restored(study: Study, rule: StoppingRule) -> StoppingRule:
     for number, record in sorted(study.records.items()):
         for ninth, value in record.outcome.curves.get(VALUE_CURVE, []) if record.outcome is not None else ():
             rule.observe(number, ninth, value)
-        value_at_end = value_of(record.outcome)
+        value_at_end = value_of(record)
         if is_complete(record) and value_at_end is not None:
             rule.complete(number, value_at_end)
     return rule

@@ -17,7 +17,7 @@ from tlbench.core.resources import Resources
 from tlbench.core.segments import WHOLE, epochs_until
 from tlbench.runner.artifact_fetch import fetch_artifacts
 from tlbench.runner.worker_location import WorkerLocation, locate_worker
-from tlbench.search.objective import VALUE_CURVE, validation_value, value_of
+from tlbench.search.objective import VALUE_CURVE, WORST, Criterion, criterion_of, validation_value, value_of
 from tlbench.search.problem import SearchProblem
 from tlbench.worker.artifact_jobs import required_artifacts
 from tlbench.worker.process import limit_threads, start_worker_process
@@ -141,17 +141,18 @@ class TrialReporter:
         """Report at every checkpoint that the training has passed; a training that is resumed reports them again."""
         if self._in_folds:
             return
-        accuracy, nll = (ctx.curves.get(name, []) for name in ("val_accuracy", "val_nll"))
-        if len(accuracy) != done or done == total:  # no validation, or another training of the same cell
+        name, sign = self._criterion
+        scores, nll = (ctx.curves.get(curve, []) for curve in (f"val_{name}", "val_nll"))
+        if len(scores) != done or done == total:  # no validation, or another training of the same cell
             return
         for ninth in self._task.checkpoints[len(self._values) :]:
             epochs = epochs_until(ninth, total)
             if epochs > done or epochs == total:
                 return
-            scores = zip(accuracy[:epochs], nll[:epochs], strict=False)
-            best = max(validation_value({"accuracy": a, "nll": n}) or 0.0 for (_, a), (_, n) in scores)
+            pairs = zip(scores[:epochs], nll[:epochs], strict=False)
+            best = max(self._value({name: score, "nll": n}) for (_, score), (_, n) in pairs)
             self._values.append((ninth, best))
-            outcome = Outcome(scores={}, validation={"accuracy": best}, curves=dict(ctx.curves))
+            outcome = Outcome(scores={}, validation={name: sign * best}, curves=dict(ctx.curves))
             self._send(ninth, self._partial_record(outcome, ninth / WHOLE))
 
     def on_fold(self, done: int, count: int, outcome: Outcome) -> None:
@@ -159,8 +160,16 @@ class TrialReporter:
         for ninth in self._task.checkpoints[len(self._values) :] if done < count else ():
             if ninth * count > done * WHOLE:
                 return
-            self._values.append((ninth, value_of(outcome) or 0.0))
+            self._values.append((ninth, self._value(outcome.validation)))
             self._send(ninth, self._partial_record(outcome, done / count))
+
+    def _value(self, validation: Mapping[str, float]) -> float:
+        found = validation_value(validation, self._criterion)
+        return WORST if found is None else found
+
+    @property
+    def _criterion(self) -> Criterion:
+        return criterion_of(self._cell.protocol.options)
 
     @property
     def _in_folds(self) -> bool:
@@ -195,7 +204,7 @@ class TrialReporter:
         )
 
     def _send(self, ninth: int, record: Record) -> None:
-        value = value_of(record.outcome)
+        value = value_of(record)
         artifacts = self._process.cache.artifacts
         required = required_artifacts(self._cell)
         self._report(

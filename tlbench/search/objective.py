@@ -10,44 +10,68 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlbench.core.record import STOPPED, Outcome, Record, unpack_bits
+from tlbench.core.record import STOPPED, Record, unpack_bits, unpack_scores
+from tlbench.plugins.metrics import METRIC, USUAL, metric_declaration
 
 VALUE_CURVE = "search/value"
 """Name of the curve of a trial's best value at each checkpoint of its scheduler, by ninths of the training."""
-_TIE = 1e-6  # weight of a nat of the loss against accuracy: it decides between equal accuracies only
+WORST = -1e9
+"""Stands for the value of a trial that has none, where a number is needed."""
+_TIE = 1e-6  # weight of a nat of the loss against the score: it decides between equal scores only
 _CLOSE = 0.01  # of accuracy: trials within it compete by cost
 
 
-def validation_value(validation: Mapping[str, float], key: str = "accuracy") -> float | None:
+class Criterion(NamedTuple):
+    """The score on validation that decides between trials.
+
+    Attributes:
+        name: ``accuracy``, the metric that the suite chose, or the validator of an adaptation.
+        sign: What it is multiplied by, so that larger is better: 1 or -1.
+    """
+
+    name: str
+    sign: int = 1
+
+
+def criterion_of(options: Mapping[str, Any]) -> Criterion:
+    """Return what decides between trials under a protocol's options."""
+    if "validator" in options:
+        return Criterion(str(options["validator"]))
+    name = str(options.get(METRIC, USUAL))
+    return Criterion(name, metric_declaration(name).sign)
+
+
+def validation_value(validation: Mapping[str, float], criterion: Criterion) -> float | None:
     """Return the value of validation scores, larger is better; None where there are none.
 
-    Of equal accuracies the smaller loss is better: with few validation examples, equal ones are frequent.
+    Of equal scores the smaller loss is better: with few validation examples, equal ones are frequent.
 
     Args:
         validation: Scores by name.
-        key: The score that decides: ``accuracy``, or the validator of an adaptation.
+        criterion: The one that decides.
     """
-    value = validation.get(key)
-    if value is None or not math.isfinite(value):
+    value = criterion.sign * validation.get(criterion.name, math.nan)
+    if not math.isfinite(value):
         return None
     nll = validation.get("nll", 0.0)
     return value - _TIE * min(max(nll, 0.0) if math.isfinite(nll) else math.inf, 1 / _TIE / 1e4)
 
 
-def value_of(outcome: Outcome | None) -> float | None:
-    """Return the value of an outcome on validation; None where it has none."""
-    if outcome is None:
+def value_of(record: Record) -> float | None:
+    """Return the value of a trial on validation; None where it has none."""
+    if record.outcome is None:
         return None
-    return validation_value(outcome.validation, str(outcome.selected.get("validator", "accuracy")))
+    return validation_value(record.outcome.validation, criterion_of(record.cell.options))
 
 
 def is_complete(record: Record) -> bool:
     """Return whether a trial was trained to its end and has a value."""
-    return record.status == "done" and not is_stopped(record) and value_of(record.outcome) is not None
+    return record.status == "done" and not is_stopped(record) and value_of(record) is not None
 
 
 def is_stopped(record: Record) -> bool:
@@ -80,18 +104,24 @@ def beats_by_standard_error(record: Record, default: Record) -> bool | None:
     Returns:
         None where the two have no answers to the same examples, as under the validators of an adaptation.
     """
-    ours, theirs = (_right_answers(each) for each in (record, default))
+    ours, theirs = (_example_scores(each) for each in (record, default))
     if ours is None or theirs is None or ours.shape != theirs.shape:
         return None
     more = (ours - theirs).sum(1)
     return bool(more.sum() > 0 and more.sum() ** 2 > (more**2).sum())
 
 
-def _right_answers(record: Record) -> NDArray[np.int64] | None:
-    """Return whether each answer on validation was right, 0 or 1, by group (groups, answers); None without answers."""
+def _example_scores(record: Record) -> NDArray[np.int64] | NDArray[np.float64] | None:
+    """Return the score of each answer on validation by group (groups, answers); None without answers.
+
+    Where accuracy decides, whether it was right, 0 or 1.
+    """
     answers = None if record.outcome is None else record.outcome.answers
     if answers is None:
         return None
+    if answers.scores:
+        scores = np.frombuffer(unpack_scores(answers.scores, answers.count), "<f4")
+        return scores.astype(np.float64).reshape(-1, answers.group)
     packed = np.frombuffer(unpack_bits(answers.correct, answers.count), np.uint8)
     return np.unpackbits(packed, count=answers.count).astype(np.int64).reshape(-1, answers.group)
 
@@ -119,5 +149,5 @@ def cheapest_record(records: Iterable[Record], of: Record, price: Callable[[Reco
 
 
 def _value(record: Record) -> float:
-    value = value_of(record.outcome)
+    value = value_of(record)
     return -math.inf if value is None else value

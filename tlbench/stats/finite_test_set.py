@@ -56,7 +56,7 @@ def error_of_test_sets(units: UnitScores, cells: Mapping[tuple[str, str], Mappin
         sums = np.stack([sum(weight * values for values, weight in parts) for parts in seeds.values()])
         if sums.shape[1] < 2:
             return None
-        sources.append(ErrorSource(_error(sums / weights[:, None], weights), sums.shape[1] - 1))
+        sources.append(ErrorSource(_error(sums / weights[:, None], weights), _degrees_of_freedom(sums.sum(0))))
     return _sum(sources)
 
 
@@ -88,6 +88,21 @@ def _error(units: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
         interaction = float((residuals**2).sum()) / ((seeds - 1) * (count - 1))
         variance -= interaction * float((weights**2).sum())
     return float((max(0.0, variance) / count) ** 0.5)
+
+
+def _degrees_of_freedom(values: NDArray[np.float64]) -> float:
+    """Return the degrees of freedom of a variance of values (units,): those of a normal sample, fewer with heavy tails.
+
+    The variance of a variance is about ``(kurtosis - 1) / n`` of its square, which is ``2 / dof`` of a normal sample
+    (B. L. Welch 1947, Biometrika 34:28, matches moments alike). Where a few units decide, as examples of a rare class
+    do, it is known far less well than by the number of units.
+    """
+    centred = values - values.mean()
+    variance = float((centred**2).mean())
+    if variance == 0.0:
+        return len(values) - 1
+    kurtosis = float((centred**4).mean()) / variance**2
+    return float(min(len(values) - 1, max(1.0, 2 * len(values) / max(kurtosis - 1, 1e-12))))
 
 
 def _sum(sources: list[ErrorSource]) -> ErrorSource:

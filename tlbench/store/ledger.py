@@ -302,6 +302,12 @@ class Ledger:
         with self._database.read() as connection:
             return dict(connection.execute("SELECT suite, tags FROM suites ORDER BY suite"))
 
+    def suites_of(self, cell: str) -> list[str]:
+        """Return the names of the suites that have a cell."""
+        with self._database.read() as connection:
+            rows = connection.execute("SELECT suite FROM suite_cells WHERE cell = ? ORDER BY suite", (cell,))
+            return [suite for (suite,) in rows]
+
     def tracking_state(self, suite: str, tracking: str) -> TrackingState:
         """Return what a tracking store has of a suite.
 

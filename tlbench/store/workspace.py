@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlbench.core.paths import expand
+from tlbench.store.answers import AnswerFiles
 from tlbench.store.artifacts import Artifacts, artifact_folder
 from tlbench.store.ledger import Ledger
 
@@ -38,6 +39,11 @@ class Workspace:
     def artifacts(self) -> Artifacts:
         """Decoded datasets, pre-trained weights and features; ``$TLBENCH_ARTIFACTS`` puts them elsewhere."""
         return Artifacts(artifact_folder(self.root / "artifacts"))
+
+    @property
+    def answers(self) -> AnswerFiles:
+        """Test logits of finished cells, by which other metrics can be computed later."""
+        return AnswerFiles(self.root / "answers")
 
     @property
     def has_ledger(self) -> bool:

@@ -32,8 +32,17 @@ def check_grid(grid: dict[str, Any], here: Location, folder: Path, catalog: Cata
     for d, dataset in enumerate(mappings_in(grid.get("datasets"))):
         yield from check_dataset(dataset, (*here, "datasets", d), catalog)
         yield from _check_pairs(dataset, grid, (*here, "datasets", d), catalog)
+    if grid.get("backbones") == [] and any(
+        _reads_backbone(method, catalog) for method in mappings_in(grid.get("methods"))
+    ):
+        yield Problem((*here, "backbones"), "backbones: must not be empty")
     for b, backbone in enumerate(mappings_in(grid.get("backbones"))):
         yield from check_backbone(backbone, (*here, "backbones", b), folder, catalog)
+
+
+def _reads_backbone(method: dict[str, Any], catalog: Catalog) -> bool:
+    name = method.get("name")
+    return name not in catalog.methods or catalog.declare("methods", str(name)).constants.BACKBONE
 
 
 def _check_options(grid: dict[str, Any], here: Location, catalog: Catalog) -> Iterator[Problem]:
@@ -99,4 +108,6 @@ def _check_teacher(method: dict[str, Any], here: Location, folder: Path, catalog
         hint = nearest(teacher["method"], catalog.teachers())
         yield Problem((*here, "method"), f"{teacher['method']} cannot train a teacher", hint)
     if isinstance(teacher.get("backbone"), dict):
+        if "label" in teacher["backbone"]:
+            yield Problem((*here, "backbone", "label"), "label: a teacher has no row that would be called so")
         yield from check_backbone(teacher["backbone"], (*here, "backbone"), folder, catalog)

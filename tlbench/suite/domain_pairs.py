@@ -16,8 +16,8 @@ def split_pair(text: str) -> tuple[str, str]:
     return source.strip(), target.strip()
 
 
-def one_pair(spec: DatasetSpec, source: str, target: str) -> DatasetSpec:
-    """Return the dataset that is made of two domains of one that lists pairs."""
+def one_pair(spec: DatasetSpec, source: str | tuple[str, ...], target: str) -> DatasetSpec:
+    """Return the dataset that is made of a source domain, or several, and a target of one that lists pairs."""
     side = {"name": spec.name, "params": spec.params}
     return DatasetSpec(name=_PAIR, params={"source": {**side, "domain": source}, "target": {**side, "domain": target}})
 
@@ -25,6 +25,11 @@ def one_pair(spec: DatasetSpec, source: str, target: str) -> DatasetSpec:
 def every_pair(domains: tuple[str, ...]) -> list[tuple[str, str]]:
     """Return all pairs of different domains, each in both directions."""
     return list(permutations(domains, 2))
+
+
+def leave_one_out(domains: tuple[str, ...]) -> list[tuple[str | tuple[str, ...], str]]:
+    """Return each domain as a target whose source are all the others together."""
+    return [(tuple(name for name in domains if name != target), target) for target in domains]
 
 
 def expand_datasets(suite: Suite, datasets_of: Callable[[DatasetSpec, int, int], list[DatasetSpec]]) -> Suite:

@@ -11,6 +11,7 @@ from tlbench.core.cell import (
     MethodChoice,
     Setting,
     cell_id,
+    no_backbone,
     task_info,
 )
 from tlbench.plugins.staleness import InstalledCode
@@ -65,17 +66,30 @@ def _settings(
     backbones: Iterable[Sequence[BackboneChoice]],
     candidates: Sequence[Candidate],
 ) -> Iterator[tuple[list[Setting], str | None]]:
-    """Yield every setting of a grid, once for each run of its backbone, and why it is not applicable, if so."""
+    """Yield every setting of a grid, once for each run of its backbone, and why it is not applicable, if so.
+
+    Methods that read no backbone come once, after all others.
+    """
     protocol = choose_protocol(grid, catalog)
+    bare = [candidate for candidate in candidates if not candidate.declared.constants.BACKBONE]
+    backed = [candidate for candidate in candidates if candidate.declared.constants.BACKBONE]
     forbids = catalog.declare("protocols", protocol.name).skip
     for backbone, *others in backbones:
         for dataset in (datasets[spec.key] for spec in grid.datasets):
             for shots in grid.shots:
                 task = task_info(protocol, dataset.info, shots)
                 obstacle = backbone_obstacle(task, backbone) or (forbids(task) if forbids is not None else None)
-                for candidate in candidates:
+                for candidate in backed:
                     runs = [Setting(protocol, candidate.choice, run, dataset, shots) for run in (backbone, *others)]
                     yield runs, obstacle or candidate.obstacle(task, backbone)
+    for dataset in (datasets[spec.key] for spec in grid.datasets):
+        absent = no_backbone(dataset.info.modality)
+        for shots in grid.shots:
+            task = task_info(protocol, dataset.info, shots)
+            obstacle = forbids(task) if forbids is not None else None
+            for candidate in bare:
+                setting = Setting(protocol, candidate.choice, absent, dataset, shots)
+                yield [setting], obstacle or candidate.obstacle(task, absent)
 
 
 def _candidates(grid: Grid, backbones: Mapping[str, BackboneChoice], catalog: Catalog) -> list[Candidate]:

@@ -11,6 +11,7 @@ from tlbench.plugins.registry import ProtocolConstants
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.spec import BackboneSpec, Grid, PretrainSpec, Suite, TeacherSpec
 
+_DOMAIN = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 _MODELS: tuple[type[BaseModel], ...] = (Suite, Grid, BackboneSpec, PretrainSpec, TeacherSpec)
 
 
@@ -20,7 +21,7 @@ def schema(catalog: Catalog) -> dict[str, Any]:
     parts: dict[str, Any] = combined["$defs"]
     suite = parts.pop("Suite")
     parts |= {
-        "MethodSpec": _listed(catalog),
+        "MethodSpec": _listed(catalog, parts["MethodSpec"]["properties"]["label"]),
         "TeacherSpec": _teacher(catalog, parts["TeacherSpec"]["properties"]),
         "DatasetSpec": _dataset(catalog, parts["DatasetSpec"]["properties"]["pairs"]),
         "BackboneSpec": _backbone(parts["BackboneSpec"], catalog),
@@ -48,9 +49,9 @@ def _params(name: str) -> dict[str, Any]:
     return {"params": {"$ref": f"#/$defs/{name} parameters"}}
 
 
-def _listed(catalog: Catalog) -> dict[str, Any]:
+def _listed(catalog: Catalog, label: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a method in a grid; one that learns from a teacher names it, and no other does."""
-    full = _method(catalog.methods, "name", {"teacher": {"$ref": "#/$defs/TeacherSpec"}})
+    full = _method(catalog.methods, "name", {"teacher": {"$ref": "#/$defs/TeacherSpec"}, "label": label})
     taught = [name for name in catalog.methods if catalog.learns_from_teacher(name)]
     among = {"properties": {"name": {"enum": taught}}}
     full["allOf"].append({"if": among, "then": {"required": ["teacher"]}, "else": {"properties": {"teacher": False}}})
@@ -75,7 +76,7 @@ def _open(names: tuple[str, ...], properties: dict[str, Any] | None = None) -> d
 def _dataset(catalog: Catalog, pairs: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a dataset: one, pairs of the domains of one, or several that are joined."""
     single = _open(tuple(name for name in catalog.datasets if name not in catalog.joined_datasets), {"pairs": pairs})
-    member = _open(tuple(single["anyOf"][0]["enum"]), {"domain": {"type": "string"}})
+    member = _open(tuple(single["anyOf"][0]["enum"]), {"domain": _DOMAIN})
     joined = [
         {
             "type": "object",
@@ -91,7 +92,7 @@ def _dataset(catalog: Catalog, pairs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _backbone(model: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
-    own = {key: model["properties"][key] for key in ("weights", "pretrain")}
+    own = {key: model["properties"][key] for key in ("weights", "pretrain", "label")}
     own["weights"] |= {"anyOf": [{"enum": ["random", *catalog.publishers]}, *_weights(catalog)]}
     spec = _open(catalog.backbones, own)
     known = {"anyOf": [{"enum": list(catalog.backbones)}, *({"pattern": f"^{p}."} for p in catalog.backbone_prefixes)]}

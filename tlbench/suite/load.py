@@ -10,6 +10,7 @@ from tlbench.core.errors import UserError, nearest
 from tlbench.core.validation import Problem, check
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.check_grid import check_grid
+from tlbench.suite.check_metric import check_metric
 from tlbench.suite.check_pretrain_seeds import check_pretrain_seeds
 from tlbench.suite.check_search import check_search
 from tlbench.suite.normal_form import list_of, mappings_in, normal_form
@@ -83,6 +84,7 @@ def _check_names(suite: dict[str, Any], folder: Path, catalog: Catalog) -> Itera
         catalog: What a suite may name.
     """
     yield from check_pretrain_seeds(suite)
+    yield from check_metric(suite, catalog)
     listed: set[str] = set()
     for position, grid in enumerate(list_of(suite.get("grids"))):
         if isinstance(grid, dict):
@@ -93,6 +95,12 @@ def _check_names(suite: dict[str, Any], folder: Path, catalog: Catalog) -> Itera
     baseline = suite.get("baseline")
     if isinstance(baseline, str) and baseline.partition("(")[0] not in listed:
         yield Problem(("baseline",), f"baseline {baseline!r}: no grid lists it", nearest(baseline, listed))
+    for position, reference in enumerate(mappings_in(suite.get("references"))):
+        row = reference.get("row")
+        method = row.get("method") if isinstance(row, dict) else None
+        if isinstance(method, str) and method.partition("(")[0] not in listed:
+            where = ("references", position, "row", "method")
+            yield Problem(where, f"row: no grid lists the method {method!r}", nearest(method, listed))
     yield from check_search(suite.get("search"), listed, catalog)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from tlbench.plugins.metrics import METRIC, metric_names
 from tlbench.plugins.registry import ProtocolConstants
 from tlbench.suite.catalog import Catalog
 from tlbench.suite.spec import BackboneSpec, DatasetSpec, Grid
@@ -29,7 +30,16 @@ def normal_form(suite: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
     """
     if not isinstance(suite.get("grids"), list):
         return dict(suite)
-    return {**suite, "grids": [_grid(grid, catalog) for grid in suite["grids"]]}
+    grids = [_grid(grid, catalog) for grid in suite["grids"]]
+    if suite.get("metric") in metric_names():
+        grids = [_scored_by(grid, suite["metric"], catalog) for grid in grids]
+    return {**suite, "grids": grids}
+
+
+def takes_metric(grid: Mapping[str, Any], catalog: Catalog) -> bool:
+    """Say whether the protocol of a grid lets the suite choose the metric."""
+    name = grid.get("protocol")
+    return name in catalog.protocols and METRIC in catalog.declare("protocols", str(name)).settings.model_fields
 
 
 def protocol_constants(grid: Mapping[str, Any], catalog: Catalog) -> ProtocolConstants:
@@ -64,6 +74,14 @@ def _grid(value: Any, catalog: Catalog) -> Any:
         if isinstance(grid.get(key), list):
             grid[key] = [form(item) for item in grid[key]]
     return grid
+
+
+def _scored_by(grid: Any, metric: str, catalog: Catalog) -> Any:
+    """Return a grid with the suite's metric, where its protocol takes one and the grid names none."""
+    if not isinstance(grid, dict) or not takes_metric(grid, catalog):
+        return grid
+    options = grid.get("options", {})
+    return {**grid, "options": {METRIC: metric} | options} if isinstance(options, dict) else grid
 
 
 def _method(value: Any, catalog: Catalog) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tlbench.core.cell import Cell
 from tlbench.core.hashing import canonical
@@ -12,6 +12,7 @@ from tlbench.core.not_applicable import NotApplicable
 from tlbench.core.planned_setting import PlannedSetting, merge_settings
 from tlbench.core.record import ResultInfo
 from tlbench.plugins.staleness import InstalledCode, Marks
+from tlbench.suite.row_names import GivenNames
 
 _NAMED = 3  # backbones, datasets and shots that a line about what is not applicable names
 
@@ -59,11 +60,13 @@ class Plan:
         cells: Unique by id; cells that share weights, then a dataset, stand together.
         not_applicable: Settings that make no sense, with reasons.
         code: The methods and protocols as they are installed.
+        names: What the suite calls its rows.
     """
 
     cells: list[Cell]
     not_applicable: list[NotApplicableSetting]
     code: InstalledCode
+    names: GivenNames = field(default_factory=GivenNames)
 
     def status(self, results: Mapping[str, ResultInfo], badly_tuned: Collection[str] = ()) -> PlanStatus:
         """Sort the cells by their results.
@@ -104,6 +107,8 @@ class Plan:
                 seeds=(cell.seed,),
                 fingerprint=cell.dataset.info.fingerprint,
                 execution=executions[cell.execution],
+                method_name=self.names.methods.get(cell.method.label, ""),
+                backbone_name=self.names.backbones.get(cell.backbone.info.label, ""),
             )
             for cell in self.cells
         )

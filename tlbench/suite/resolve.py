@@ -9,6 +9,7 @@ from typing import Any
 from tlbench.core.cell import BackboneChoice, DatasetChoice, MethodChoice, Pretrain, ProtocolChoice, Teacher
 from tlbench.core.config import Settings
 from tlbench.core.description import DEFAULT_EXECUTION, Execution
+from tlbench.core.episode_file import given_file
 from tlbench.core.errors import UserError
 from tlbench.core.hashing import canonical, digest
 from tlbench.core.info import WeightsContents
@@ -44,7 +45,11 @@ def choose_protocol(grid: Grid, catalog: Catalog) -> ProtocolChoice:
     """
     declared = catalog.declare("protocols", grid.protocol)
     options = resolve(declared, grid.options).model_dump(mode="json")
-    return ProtocolChoice(declared.name, declared.version, options)
+    given = given_file(options)
+    if given is None:
+        return ProtocolChoice(declared.name, declared.version, options)
+    known_by_content = {**options, "episodes": {"sha256": given.sha256}}
+    return ProtocolChoice(declared.name, declared.version, known_by_content, episodes_file=given.file)
 
 
 def choose_method(name: str, params: dict[str, Any], catalog: Catalog, teacher: Teacher | None = None) -> MethodChoice:

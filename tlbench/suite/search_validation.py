@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import get_args
 
 from tlbench.core.validation import Problem
+from tlbench.plugins.metrics import METRIC, USUAL, metric_declaration
 from tlbench.search.scheduler import scheduler
 from tlbench.search.space import Space, space_of
 from tlbench.suite.catalog import Catalog
@@ -39,6 +40,13 @@ def searched_space(spec: MethodSpec, suite: Suite, catalog: Catalog) -> Space | 
 def undecided(suite: Suite, catalog: Catalog) -> Iterator[Problem]:
     """Yield why a search could not choose: a validator tells no trials apart, or has no points to weigh cost by."""
     cost = suite.search is not None and suite.search.objective == "accuracy_and_cost"
+    for position, grid in enumerate(suite.grids if cost else ()):
+        name = str(choose_protocol(grid, catalog).options.get(METRIC, USUAL))
+        if metric_declaration(name).constants.UNIT != "percent":
+            what = (
+                f"objective: accuracy_and_cost is for trials within a point, but {name} decides in grid {position + 1}"
+            )
+            yield Problem(("search", "objective"), what, "objective: accuracy takes the best by it")
     for position, grid, validator in _validated(suite, catalog):
         if validator in _BLIND:
             names = get_args(catalog.declare("protocols", grid.protocol).settings.model_fields[VALIDATOR].annotation)

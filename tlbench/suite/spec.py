@@ -6,7 +6,7 @@ import re
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, field_validator
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, field_validator, model_validator
 
 from tlbench.core.config import Settings
 from tlbench.core.hashing import canonical
@@ -14,6 +14,7 @@ from tlbench.core.info import Shots
 from tlbench.core.resources import Limits, Resources
 from tlbench.core.validation import show
 from tlbench.search.spec import Search
+from tlbench.suite.published import Reference
 
 MAX_SEEDS = 10_000
 Name = Annotated[str, StringConstraints(min_length=1)]
@@ -37,7 +38,7 @@ def check_shots(value: Any, least: int = 0) -> Shots:
 
 
 def _pairs(value: Any) -> Any:
-    if value is None or value == "all":
+    if value in (None, "all", "leave_one_out"):
         return value
     if (
         isinstance(value, (list, tuple))
@@ -45,7 +46,7 @@ def _pairs(value: Any) -> Any:
         and all(isinstance(pair, str) and _PAIR.match(pair) for pair in value)
     ):
         return tuple(value)
-    raise ValueError(f'must be all, or a list like ["A -> B", "B -> A"], not {show(value)}')
+    raise ValueError(f'must be all, leave_one_out, or a list like ["A -> B", "B -> A"], not {show(value)}')
 
 
 def read_seeds(value: Any) -> tuple[int, ...]:
@@ -54,7 +55,7 @@ def read_seeds(value: Any) -> tuple[int, ...]:
     Raises:
         ValueError: It is neither, or lists a seed twice.
     """
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, range)):
         if not value or not all(_whole(seed) and 0 <= seed < 2**31 for seed in value):
             raise ValueError("must be whole numbers of 0 or more, at least one")
         if len(set(value)) < len(value):
@@ -101,18 +102,31 @@ def read_weights(value: Any) -> Weights:
     raise ValueError(f"must be random, LIBRARY, {{LIBRARY: NAME}} or {{file: PATH}}, not {show(value)}")
 
 
-class DatasetSpec(Settings):
-    """A dataset source, with the parameters that open it (flat keys beside ``name`` in the file)."""
+class NamedSpec(Settings):
+    """What suites may write as a name alone."""
 
     name: Name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class DatasetSpec(NamedSpec):
+    """A dataset source, with the parameters that open it (flat keys beside ``name`` in the file)."""
+
     params: dict[str, Any] = Field(default_factory=dict)
     pairs: Annotated[
-        Literal["all"] | tuple[str, ...] | None,
+        Literal["all", "leave_one_out"] | tuple[str, ...] | None,
         BeforeValidator(_pairs),
         WithJsonSchema(
             {
                 "description": "pairs of its domains, each a dataset of its own for adaptation",
-                "anyOf": [{"const": "all"}, {"type": "array", "items": {"pattern": _PAIR.pattern}, "minItems": 1}],
+                "anyOf": [
+                    {"enum": ["all", "leave_one_out"]},
+                    {"type": "array", "items": {"pattern": _PAIR.pattern}, "minItems": 1},
+                ],
             }
         ),
     ] = None
@@ -143,13 +157,19 @@ class PretrainSpec(Settings):
         return PretrainSpec(method=self.method, dataset=self.dataset, params=self.params, seed=seed, after=after)
 
 
-class BackboneSpec(Settings):
+RowName = Annotated[
+    str,
+    StringConstraints(pattern=r"^\S([^\n\r\t]*\S)?$", max_length=60),
+    Field(description="what reports call its rows"),
+]
+
+
+class BackboneSpec(NamedSpec):
     """An architecture with its options (flat keys beside ``name`` in the file) and where its weights come from.
 
-    Pre-training starts from ``weights``.
+    Pre-training starts from ``weights``. The ``label`` is for people, and decides nothing.
     """
 
-    name: Name
     weights: Annotated[
         Weights,
         BeforeValidator(read_weights),
@@ -157,11 +177,12 @@ class BackboneSpec(Settings):
     ] = Weights()
     pretrain: PretrainSpec | None = None
     params: dict[str, Any] = Field(default_factory=dict)
+    label: RowName | None = None
 
     @cached_property
     def key(self) -> str:
         """Canonical text, by which a resolved backbone is found."""
-        return canonical(self.model_dump(mode="json"))
+        return canonical(self.model_dump(mode="json", exclude={"label"}))
 
     @property
     def runs(self) -> tuple[PretrainSpec, ...]:
@@ -182,12 +203,15 @@ class TeacherSpec(Settings):
     params: dict[str, Any] = Field(default_factory=dict)
 
 
-class MethodSpec(Settings):
-    """A method, with the parameters that differ from its defaults and, where it reads one, its teacher."""
+class MethodSpec(NamedSpec):
+    """A method, with the parameters that differ from its defaults and, where it reads one, its teacher.
 
-    name: Name
+    The ``label`` is for people, and decides nothing.
+    """
+
     params: dict[str, Any] = Field(default_factory=dict)
     teacher: TeacherSpec | None = None
+    label: RowName | None = None
 
 
 ShotsField = Annotated[
@@ -233,7 +257,7 @@ class Grid(Settings):
 
     protocol: Name
     methods: tuple[MethodSpec, ...] = Field(min_length=1)
-    backbones: tuple[BackboneSpec, ...] = Field(min_length=1)
+    backbones: tuple[BackboneSpec, ...] = Field(description="may be empty where no method reads a backbone")
     datasets: tuple[DatasetSpec, ...] = Field(min_length=1)
     shots: tuple[ShotsField, ...] = Field(
         ("full",), min_length=1, description="labelled examples a class, validation included, or full"
@@ -261,11 +285,13 @@ class Suite(Settings):
 
     name: FileName
     baseline: str | None = None
+    metric: str | None = Field(None, description="of all grids that name none and whose protocol takes one")
     pretrain_seeds: PretrainSeedsField = None
     grids: tuple[Grid, ...] = Field(min_length=1)
     search: Search | None = None
     resources: Resources = Resources()
     limits: Limits = Limits()
+    references: tuple[Reference, ...] = Field((), description="published figures that its rows are held against")
 
     @property
     def datasets(self) -> dict[str, DatasetSpec]:

@@ -25,8 +25,8 @@ from tlbench.core.paths import kind_of_file
 from tlbench.core.validation import Location, Problem
 from tlbench.suite.yaml_errors import in_words
 
-_MAX_DEPTH = 40
-_MAX_VALUES = 200_000
+MAX_DEPTH = 40
+MAX_VALUES = 200_000
 _MAX_BYTES = 32 * 2**20
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -183,7 +183,7 @@ class _Composer:
             return shared
         if event.tag is not None:
             raise self._refuse(f"the tag {event.tag} is not understood", "write plain values without tags")
-        if len(here) > _MAX_DEPTH:
+        if len(here) > MAX_DEPTH:
             raise self._refuse("nested too deeply")
         value: Any
         if isinstance(event, ScalarEvent):
@@ -198,8 +198,8 @@ class _Composer:
 
     def _grow(self, by: int) -> None:
         self._count += by
-        if self._count > _MAX_VALUES:
-            raise self._refuse(f"more than {_MAX_VALUES:,} values")
+        if self._count > MAX_VALUES:
+            raise self._refuse(f"more than {MAX_VALUES:,} values")
 
     def _mapping(self, here: Location) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -228,7 +228,7 @@ class _Composer:
 
     def _scalar(self, event: ScalarEvent) -> str | int | float | bool | None:
         text = event.value
-        if any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in text):
+        if not is_plain_text(text):
             raise self._refuse("half a character, or a character 0, in a text")
         if event.style:
             return str(text)
@@ -246,6 +246,11 @@ class _Composer:
                 raise self._refuse("a number too large to be meant")
             return float(text)
         return str(text)
+
+
+def is_plain_text(text: str) -> bool:
+    """Say whether a text holds whole characters only, and no character 0."""
+    return not any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in text)
 
 
 def refuse(problems: Iterable[Problem], source: Source) -> UserError:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tlbench.backbones.backbone import Backbone
+from tlbench.backbones.backbone import Backbone, absent_backbone
 from tlbench.backbones.catalog import build, describe
+from tlbench.core.cell import no_backbone
 from tlbench.core.info import DatasetInfo, Modality, TaskInfo
 from tlbench.data.dataset import SOURCE, SOURCE_VAL, TEST, TRAIN, Dataset, Split, Task, take
 from tlbench.protocols import adaptation, classification, episodic
@@ -67,6 +68,13 @@ def fake_texts(classes: int = 10, each: int = 20, length: int = 20, seed: int = 
         words = np.where(rng.random(size) < 0.5, own, 5 + rng.integers(0, _SHARED, size))
         row[: size + 2] = [2, *words, 3]
     return _divided("text", f"fake-texts-{classes}-{each}-{length}-{seed}", x, classes, each)
+
+
+def fake_words() -> Dataset:
+    """Return the fake texts as they are before they become token ids: words between blanks."""
+    tokens = fake_texts()
+    words = [" ".join(f"word{token}" for token in row if token > 3) for row in np.asarray(tokens.x).tolist()]
+    return replace(tokens, x=words)
 
 
 def _divided(modality: Modality, name: str, x: Any, classes: int, each: int) -> Dataset:
@@ -190,12 +198,19 @@ class FakeTask:
     test: Split
 
 
-def fake_task(protocol: str, modality: Modality = "image", shots: int | None = None, oracle: bool = False) -> FakeTask:
+def fake_absent_backbone() -> Backbone:
+    """Return what a method is given that reads no backbone."""
+    return absent_backbone(no_backbone("text").info)
+
+
+def fake_task(
+    protocol: str, modality: Modality | Literal["words"] = "image", shots: int | None = None, oracle: bool = False
+) -> FakeTask:
     """Return the fake task of a protocol: 10 classes, or 2-way episodes.
 
     Args:
         protocol: The protocol.
-        modality: What its inputs are.
+        modality: What its inputs are; ``words`` are texts before they become token ids.
         shots: Labelled examples a class; by default 5, and none of the target in ``adaptation``.
         oracle: In ``adaptation``, whether the labels of all the target's training examples are given.
 
@@ -203,13 +218,13 @@ def fake_task(protocol: str, modality: Modality = "image", shots: int | None = N
         ValueError: There is no fake of this protocol.
     """
     if protocol == "adaptation":
-        dataset = fake_pair(modality)
+        dataset = fake_pair("image" if modality == "image" else "text")
         task_info = TaskInfo(protocol, dataset.info, shots or 0, 10, adaptation.Options().model_dump())
         rows = dataset.rows(TEST)
         task = adaptation.draw(task_info, dataset, 0, oracle)
         return FakeTask(task, dataset, take(dataset, rows, dataset.y[rows]))
     shots = 5 if shots is None else shots
-    dataset = fake_dataset() if modality == "image" else fake_texts()
+    dataset = {"image": fake_dataset, "text": fake_texts, "words": fake_words}[modality]()
     make = partial(TaskInfo, protocol=protocol, dataset=dataset.info, shots=shots)
     if protocol == "classification":
         task = classification.draw(make(classes=10, options={}), dataset, seed=0)

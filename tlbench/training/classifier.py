@@ -26,15 +26,25 @@ class Classifier(nn.Module):
     def __init__(self, backbone: Backbone, classes: int) -> None:
         super().__init__()
         self.backbone = backbone
-        head = nn.Linear(backbone.out_dim, classes)
-        nn.init.zeros_(head.weight)
-        nn.init.zeros_(head.bias)
-        self.head = head
+        self.head = zero_head(backbone.out_dim, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, classes) of raw inputs (B, ...)."""
         logits: Tensor = self.head(self.backbone(x))
         return logits
+
+
+def zero_head(width: int, outputs: int) -> nn.Linear:
+    """Return a linear head of zeros, so that training starts from uniform predictions.
+
+    Args:
+        width: Width of the features.
+        outputs: Number of outputs.
+    """
+    head = nn.Linear(width, outputs)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
 
 
 def random_head(width: int, outputs: int, generator: torch.Generator) -> nn.Linear:

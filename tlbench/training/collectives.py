@@ -53,7 +53,8 @@ def all_reduce_gradients(parameters: Sequence[Tensor], group: ProcessGroup) -> N
     flat = all_reduce_sum(torch.cat([gradient.flatten() for gradient in gradients]), group)
     sums = flat.split([gradient.numel() for gradient in gradients])
     for parameter, gradient in zip(parameters, sums, strict=True):
-        parameter.grad = gradient.view_as(parameter)
+        # In the parameter's own layout: fused optimisers read both in the order of memory.
+        parameter.grad = torch.empty_like(parameter).copy_(gradient.view_as(parameter))
 
 
 def gather_rows(shard: Tensor, count: int, group: ProcessGroup) -> Tensor:

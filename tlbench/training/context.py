@@ -15,6 +15,7 @@ from tlbench.core.config import Precision
 from tlbench.core.hashing import derive_seed
 from tlbench.core.segments import epochs_until
 from tlbench.data.dataset import Split
+from tlbench.data.episode_file import GivenEpisode
 from tlbench.data.folds import Fold
 from tlbench.training.data_parallel import data_parallel
 from tlbench.training.epoch_loop import (
@@ -27,8 +28,9 @@ from tlbench.training.epoch_loop import (
     TrainingState,
 )
 from tlbench.training.frozen_features import FrozenFeatures
+from tlbench.training.metric import Metric
 from tlbench.training.process_group import SINGLE_PROCESS, ProcessGroup
-from tlbench.training.validation_scores import Candidates, Choice, Key, ValidationScores, by_accuracy
+from tlbench.training.validation_scores import Candidates, Choice, Key, ValidationScores, by_metric
 
 C = TypeVar("C", float, int, str)
 
@@ -45,6 +47,7 @@ class Context:
         features: Frozen features of the task's dataset under the given backbone; None where there are none.
         teacher: The trained teacher: maps raw inputs (B, ...) to logits (B, classes); on the device, in evaluation
             mode, without gradients. None where the method has none.
+        metric: What the suite is scored by, and by which everything is chosen on validation; None is accuracy.
         precision: Precision of matrix products and convolutions in training steps. Losses, distances, optimiser and
             evaluation are in float32 in either case.
         group: The processes that train together, and this one's rank among them.
@@ -53,6 +56,7 @@ class Context:
             in the next segment; None trains to the end.
         on_epoch: Called with (epochs done, total) after each epoch of any training.
         on_candidate: Called with (step, model) for each candidate for model selection; set by the protocol.
+        characters: Whether images are known to show characters or signs, which a mirrored one may turn into others.
         oracle: Whether the method sees the target's training labels, so that its results are never ranked.
         validation_only: Whether the test split stays unread and only validation scores are reported, as in a search.
         validation_root: The root of the seeds of validation draws, as of episodes; empty is ``random_root``. All trials
@@ -60,6 +64,7 @@ class Context:
         fold: The fold of the label budget to validate on, in place of the part that is held out; None where it is that.
         followed: Labelled examples whose scores a training logs after each epoch, and by which it chooses nothing; set
             by the protocol. None follows the task's own validation examples, if there are any.
+        episodes: Test episodes that a file gives; None where the protocol draws them, or poses none.
         fixed: Choices that were made before, by name, and that the method does not make again: ``C`` of a probe, the
             ``epoch`` after which the training named ``fit`` ends; set by the protocol.
         candidates: The validation scores of all candidates of each choice; filled by :meth:`choose`.
@@ -73,17 +78,20 @@ class Context:
     device: torch.device
     features: FrozenFeatures | None = None
     teacher: nn.Module | None = None
+    metric: Metric | None = None
     precision: Precision = "float32"
     group: ProcessGroup = SINGLE_PROCESS
     checkpoints: Checkpoints | None = None
     segment_end: int | None = None
     on_epoch: Callable[[int, int], None] | None = None
     on_candidate: Callable[[int, Callable[[Tensor], Tensor]], None] | None = None
+    characters: bool = False
     oracle: bool = False
     validation_only: bool = False
     validation_root: str = ""
     fold: Fold | None = None
     followed: Split | None = None
+    episodes: tuple[GivenEpisode, ...] | None = None
     fixed: Mapping[str, Choice] = field(default_factory=dict)
     candidates: dict[str, Candidates] = field(default_factory=dict)
     curves: Curves = field(default_factory=dict)
@@ -109,7 +117,7 @@ class Context:
             if math.isfinite(value):
                 self.curves.setdefault(name, []).append((step, float(value)))
 
-    def choose(self, name: str, scores: Mapping[C, ValidationScores], key: Key = by_accuracy) -> C:
+    def choose(self, name: str, scores: Mapping[C, ValidationScores], key: Key = by_metric) -> C:
         """Return the candidate with the best validation score, the first of equals, and keep the scores of all.
 
         Args:
@@ -119,6 +127,12 @@ class Context:
         """
         self.candidates[name] = Candidates({value: scores[value] for value in scores}, key)
         return max(scores, key=lambda value: key(scores[value]))
+
+    def report_validation(self, scores: ValidationScores) -> None:
+        """Put scores into :attr:`validation`, the metric that the suite chose under its name."""
+        self.validation.update(accuracy=scores.accuracy, nll=scores.nll)
+        if self.metric is not None and scores.chosen is not None:
+            self.validation[self.metric.name] = self.metric.declared.sign * scores.chosen
 
     def for_choice(self, number: int) -> Context:
         """Return a context for a fit that only serves to choose something for this one.

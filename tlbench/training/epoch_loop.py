@@ -17,6 +17,9 @@ from tlbench.training.collectives import broadcast_from_rank_zero
 from tlbench.training.process_group import SINGLE_PROCESS, ProcessGroup
 from tlbench.training.seeding import reseed
 
+_SAVING_SHARE = 0.02  # of the time goes into writing checkpoints
+_LONGEST_PAUSE = 12.0  # intervals, however long writing takes
+
 Curves = dict[str, list[tuple[int, float]]]
 """Values logged by step, by name."""
 
@@ -37,13 +40,21 @@ class Checkpoint:
 
     Attributes:
         file: The checkpoint file.
-        interval: Seconds of work between two checkpoints.
+        interval: Least seconds of work between two checkpoints.
         on_save: Called after each of them.
     """
 
     file: Path
     interval: float
     on_save: Callable[[], None] = lambda: None
+
+    def pause(self, seconds: float) -> float:
+        """Return the seconds of work until the next checkpoint, after one that took so long to write.
+
+        Writing takes a small share of the time: large networks are saved less often, but not less than every minute at
+        the usual interval.
+        """
+        return min(max(self.interval, seconds / _SAVING_SHARE), _LONGEST_PAUSE * self.interval)
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ class Checkpoints:
 
     Attributes:
         folder: Folder of the checkpoint files, one for each training.
-        interval: Seconds of work between two checkpoints of a training.
+        interval: Least seconds of work between two checkpoints of a training.
         on_save: Called after each checkpoint.
     """
 
@@ -120,7 +131,7 @@ class Epochs:
 
     The global torch generator is re-seeded at the start of every epoch from the plan's seed and the epoch's number, so
     an epoch's randomness does not depend on what ran before it. A checkpoint holds model, optimiser, curves and the
-    best weights so far. It is written at the end of an epoch if at least ``interval`` seconds have passed since the
+    best weights so far. It is written at the end of an epoch if :meth:`Checkpoint.pause` seconds have passed since the
     last one, and at the end of a segment. A restored optimiser has the moments of the checkpoint, but keeps the
     learning rates and weight decays that it was created with, since a new segment may have others.
 
@@ -159,6 +170,7 @@ class Epochs:
     def __iter__(self) -> Iterator[int]:
         self._resume()
         first, saved = self._epoch, time.monotonic()
+        pause = 0.0 if self._checkpoint is None else self._checkpoint.interval
         segment_end = self._plan.segment_end
         last = self._plan.total if segment_end is None else segment_end
         while self._epoch < last and not self._patience_exhausted():
@@ -167,9 +179,11 @@ class Epochs:
             self._epoch += 1
             if self._on_epoch is not None:
                 self._on_epoch(self._epoch, self._plan.total)
-            if self._checkpoint is not None and time.monotonic() - saved >= self._checkpoint.interval:
+            if self._checkpoint is not None and time.monotonic() - saved >= pause:
+                began = time.monotonic()
                 self._save()
                 saved = time.monotonic()
+                pause = self._checkpoint.pause(saved - began)
         if segment_end is not None and self._epoch > first:
             self._save()
 

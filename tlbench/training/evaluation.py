@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench.training.batches import IndexedExamples
-from tlbench.training.collectives import all_reduce_sum
+from tlbench.training.collectives import all_reduce_sum, gather_rows
 from tlbench.training.context import Context
 from tlbench.training.validation_scores import ValidationScores
 
@@ -31,9 +31,17 @@ def evaluate(model: nn.Module, examples: IndexedExamples, ctx: Context) -> Valid
     own = ctx.shard(torch.arange(len(examples)))
     if examples.lengths is not None:
         own = own[examples.lengths[own].argsort(stable=True)]
+    answers: list[Tensor] = []
     for rows in own.split(_BATCH_SIZE):
         x, y = examples.take(rows)
         logits = model(x).double()
         sums += torch.stack([(logits.argmax(1) == y).sum(), cross_entropy(logits, y, reduction="sum")])
+        if ctx.metric is not None:
+            answers.append(torch.cat([logits, y[:, None]], 1))
     accuracy, nll = (all_reduce_sum(sums, ctx.group) / len(examples)).tolist()
-    return ValidationScores(accuracy, nll)
+    if ctx.metric is None:
+        return ValidationScores(accuracy, nll)
+    shard = torch.cat(answers)[own.argsort()]  # in the order of rows, so that no metric depends on that of the texts
+    gathered = gather_rows(shard, len(examples), ctx.group).cpu()
+    chosen = ctx.metric.value(gathered[:, :-1], gathered[:, -1].long())
+    return ValidationScores(accuracy, nll, ctx.metric.declared.sign * chosen)

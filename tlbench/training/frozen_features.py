@@ -29,19 +29,22 @@ EMBED_BATCH_SIZE = 256
 
 
 @torch.no_grad()
-def embed(encode: Callable[[Tensor], Tensor], x: Any, rows: NDArray[np.int64] | None, device: torch.device) -> Tensor:
+def embed(encode: Callable[[Any], Tensor], x: Any, rows: NDArray[np.int64] | None, device: torch.device) -> Tensor:
     """Return the outputs of a function for raw inputs, in the order of the inputs, on the CPU in float32.
 
     Inputs pass in batches of a fixed size; texts in the order of their length, which reduces padding.
 
     Args:
         encode: A function of raw inputs (B, ...); a module is put into evaluation mode first.
-        x: ``uint8`` images (N, C, H, W) or ``int32`` token ids (N, L), memory-mapped or not.
+        x: ``uint8`` images (N, C, H, W) or ``int32`` token ids (N, L), memory-mapped or not; or N texts, which pass
+            all at once.
         rows: The rows to take, or None for all.
         device: Where to run.
     """
     if isinstance(encode, nn.Module):
         encode.eval().to(device)
+    if not hasattr(x, "ndim"):
+        return encode([x[row] for row in (range(len(x)) if rows is None else rows.tolist())]).float().cpu()
     order = _length_order(x, rows)
     taken = rows if order is None else order if rows is None else rows[order]
     count = len(x) if taken is None else len(taken)

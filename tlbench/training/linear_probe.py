@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from tlbench.data.dataset import Split, Task
+from tlbench.training.batches import class_weights
 from tlbench.training.classifier import Classifier
 from tlbench.training.collectives import broadcast_from_rank_zero
 from tlbench.training.context import Context
 from tlbench.training.logistic_regression import Array, LogisticProblem
+from tlbench.training.metric import Metric
 from tlbench.training.validation_scores import ValidationScores, by_likelihood, score_logits
 
 C_GRID = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e4, 1e5)
@@ -81,6 +83,8 @@ def fit_probe(
     ctx: Context,
     C: float | None = None,  # noqa: N803 - the field's name
     features: Callable[[Split], Tensor] | None = None,
+    *,
+    balanced: bool = False,
 ) -> LinearProbe:
     """Fit a probe to convergence on the features of all training examples.
 
@@ -90,6 +94,7 @@ def fit_probe(
         C: Inverse regularisation; None chooses it from :data:`C_GRID`, in ascending order, each fit starting from the
             solution of the last: by the task's folds, or its validation examples.
         features: Returns the features (n, out_dim) of a split; by default those of the backbone as given.
+        balanced: Whether all classes count the same in the loss, whatever their size.
     """
     features = features or ctx.frozen_features
     train = _Labelled(features(task.train), task.train.labels)
@@ -98,21 +103,28 @@ def fit_probe(
     if c is None and "C" in ctx.fixed:
         c = float(ctx.fixed["C"])
     if c is None:
-        pairs = _pairs(train, val, task.folds)
-        by_c = _scores(pairs, task.info.classes) if pairs else {}
+        pairs = [(train.where(fitted), _scored(train, scored, val)) for fitted, scored in task.choosing()]
+        by_c = _scores(pairs, task.info.classes, ctx.metric, balanced) if pairs else {}
         c = ctx.choose("C", by_c, by_likelihood) if by_c else DEFAULT_C
         scores = by_c.get(c)
     mean, scale = _moments(train.z)
-    problem = LogisticProblem(_numpy((train.z - mean) / scale), train.y, task.info.classes)
+    weights_of_examples = _weights(train.y) if balanced else None
+    problem = LogisticProblem(_numpy((train.z - mean) / scale), train.y, task.info.classes, weights_of_examples)
     weights, bias = (torch.from_numpy(part).to(train.z) for part in problem.linear(problem.solve(c)))
     probe = LinearProbe(c, mean, scale, weights, bias, scores)
     if val is None:
         return probe
-    return replace(probe, scores=score_logits(probe(val.z), torch.from_numpy(val.y).to(val.z.device)))
+    return replace(probe, scores=score_logits(probe(val.z), torch.from_numpy(val.y).to(val.z.device), ctx.metric))
 
 
 def initialise_head(
-    model: Classifier, task: Task, ctx: Context, features: Callable[[Split], Tensor] | None = None
+    model: Classifier,
+    task: Task,
+    ctx: Context,
+    features: Callable[[Split], Tensor] | None = None,
+    C: float | None = None,  # noqa: N803 - the field's name
+    *,
+    balanced: bool = False,
 ) -> LinearProbe:
     """Fit a probe, and copy it into the linear head of a classifier, so that the classifier has the probe's logits.
 
@@ -123,11 +135,13 @@ def initialise_head(
         task: Training examples; validation examples or folds.
         ctx: Provides the frozen features.
         features: As of :func:`fit_probe`.
+        C: As of :func:`fit_probe`.
+        balanced: As of :func:`fit_probe`.
 
     Returns:
         The probe, on the CPU.
     """
-    probe = fit_probe(task, ctx, features=features)
+    probe = fit_probe(task, ctx, C, features, balanced=balanced)
     probe = replace(
         probe, mean=probe.mean.cpu(), scale=probe.scale.cpu(), weights=probe.weights.cpu(), bias=probe.bias.cpu()
     )
@@ -141,28 +155,35 @@ def initialise_head(
     return probe
 
 
-def _pairs(
-    train: _Labelled, val: _Labelled | None, folds: NDArray[np.int64] | None
-) -> list[tuple[_Labelled, _Labelled]]:
-    """Return pairs of examples to fit on and to score on, by which C is chosen."""
-    if folds is not None:
-        return [(train.where(folds != each), train.where(folds == each)) for each in range(int(folds.max()) + 1)]
-    return [] if val is None else [(train, val)]
+def _scored(train: _Labelled, scored: NDArray[np.bool_] | None, val: _Labelled | None) -> _Labelled:
+    """Return the examples that a choice is scored on: some that are trained on in the end, or the validation's."""
+    if scored is not None:
+        return train.where(scored)
+    assert val is not None, "without folds it is the validation examples that choose"
+    return val
 
 
-def _scores(pairs: Sequence[tuple[_Labelled, _Labelled]], classes: int) -> dict[float, ValidationScores]:
+def _scores(
+    pairs: Sequence[tuple[_Labelled, _Labelled]], classes: int, metric: Metric | None, balanced: bool = False
+) -> dict[float, ValidationScores]:
     """Return the scores of each C over all examples that are scored, from approximate solutions."""
     logits: dict[float, list[Tensor]] = {c: [] for c in C_GRID}
     for fitted, scored in pairs:
         mean, scale = _moments(fitted.z)
-        problem = LogisticProblem(_numpy((fitted.z - mean) / scale), fitted.y, classes)
+        weights_of_examples = _weights(fitted.y) if balanced else None
+        problem = LogisticProblem(_numpy((fitted.z - mean) / scale), fitted.y, classes, weights_of_examples)
         inputs, solution = _numpy((scored.z - mean) / scale), None
         for c in C_GRID:
             solution = problem.solve(c, solution, tolerance=SELECTION_TOLERANCE)
             weights, bias = problem.linear(solution)
             logits[c].append(torch.from_numpy(inputs @ weights.T + bias))
     labels = torch.from_numpy(np.concatenate([scored.y for _, scored in pairs]))
-    return {c: score_logits(torch.cat(parts), labels) for c, parts in logits.items()}
+    return {c: score_logits(torch.cat(parts), labels, metric) for c, parts in logits.items()}
+
+
+def _weights(labels: NDArray[np.int64]) -> Array:
+    weights: Array = class_weights(torch.from_numpy(labels)).double().numpy()[labels]
+    return weights
 
 
 def _moments(z: Tensor) -> tuple[Tensor, Tensor]:

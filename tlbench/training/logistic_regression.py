@@ -18,16 +18,18 @@ Array = NDArray[np.float64]
 class LogisticProblem:
     """The problem: minimise mean cross-entropy + ||W||^2 / (2 C n) over W and an unpenalised bias.
 
-    This is scikit-learn's ``LogisticRegression(C=C)`` up to the factor C n. With n < d the solution lies in the span of
-    the examples, so the problem is solved there, exactly, in n instead of d dimensions.
+    This is scikit-learn's ``LogisticRegression(C=C)`` up to the factor C n, with weights its ``sample_weight``. With
+    n < d the solution lies in the span of the examples, so the problem is solved there, exactly, in n instead of d
+    dimensions.
 
     Args:
         z: Inputs (n, d).
         y: Labels (n,), 0 ... classes - 1.
         classes: Number of classes, including any without examples.
+        weights: Weight of each example's cross-entropy (n,); None weighs all the same.
     """
 
-    def __init__(self, z: Array, y: NDArray[np.int64], classes: int) -> None:
+    def __init__(self, z: Array, y: NDArray[np.int64], classes: int, weights: Array | None = None) -> None:
         self._n = len(z)
         self._basis: Array | None = None
         if z.shape[0] < z.shape[1]:
@@ -37,7 +39,8 @@ class LogisticProblem:
         self._columns = np.ascontiguousarray(self._z.T)
         self._shape = (classes, self._z.shape[1])
         self._target = np.zeros(self._shape)
-        np.add.at(self._target, y, self._z)
+        self._weights = weights
+        np.add.at(self._target, y, self._z if weights is None else weights[:, None] * self._z)
         self._target /= self._n
 
     def solve(self, c: float, start: Array | None = None, tolerance: float = 1e-7) -> Array:
@@ -71,9 +74,10 @@ class LogisticProblem:
         s -= top
         np.exp(s, out=s)
         norm = s.sum(0)
-        value = (np.log(norm).sum() + top.sum()) / self._n - np.vdot(coefficients, self._target)
+        share = 1 / self._n if self._weights is None else self._weights / self._n
+        value = float(((np.log(norm) + top) * share).sum()) - np.vdot(coefficients, self._target)
         value += 0.5 * penalty * np.vdot(weights, weights)
-        s *= 1 / (norm * self._n)
+        s *= share / norm
         gradient = s @ self._z
         gradient -= self._target
         gradient[:, :-1] += penalty * weights

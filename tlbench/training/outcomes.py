@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +12,17 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_f1_score
 
-from tlbench.core.record import Footprint, Outcome, ValidationAnswers, pack_bits, unpack_bits
+from tlbench.core.record import (
+    Confusion,
+    Footprint,
+    Outcome,
+    ValidationAnswers,
+    pack_bits,
+    pack_scores,
+    unpack_bits,
+    unpack_scores,
+)
+from tlbench.store.answers import logits_hash, pack_answers
 from tlbench.training.context import Context
 from tlbench.training.validation_scores import score_logits
 
@@ -41,6 +50,7 @@ def scored_outcome(
     labels: Tensor,
     further_scores: Mapping[str, float],
     *,
+    classes: Sequence[str] = (),
     group: int = 1,
     transductive: bool = False,
 ) -> Outcome:
@@ -52,6 +62,7 @@ def scored_outcome(
         logits: Logits (N, classes).
         labels: Labels (N,).
         further_scores: Scores besides :func:`classification_scores`.
+        classes: Names of the classes of the dataset; none where a class is only a position, as in an episode.
         group: Number of consecutive predictions that belong together (queries of one episode).
         transductive: Whether a prediction may depend on the others of its group.
 
@@ -61,6 +72,8 @@ def scored_outcome(
     scores = classification_scores(logits, labels) | dict(further_scores)
     if not torch.isfinite(logits).all():
         raise FloatingPointError("the fitted model gives logits that are not finite")
+    if ctx.metric is not None:
+        scores[ctx.metric.name] = ctx.metric.value(logits, labels)
     correct = (logits.argmax(1) == labels).numpy()
     return Outcome(
         scores=scores,
@@ -72,10 +85,27 @@ def scored_outcome(
         group=group,
         transductive=transductive,
         oracle=ctx.oracle,
-        logits=hashlib.sha256(np.ascontiguousarray(logits.numpy(), dtype="<f4").tobytes()).hexdigest()[:32],
+        logits=logits_hash(logits.numpy()),
         footprint=footprint,
         notes=tuple(ctx.notes),
+        example_scores=_example_scores(logits, labels, ctx),
+        confusion=_confusion(logits, labels, classes).pack() if classes else "",
+        test_answers=pack_answers(logits.numpy(), labels.numpy()) if classes else b"",
     )
+
+
+def _confusion(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Confusion:
+    """Return how often each class was answered with each."""
+    pairs, counts = torch.stack([labels, logits.argmax(1)], 1).unique(dim=0, return_counts=True)
+    found = torch.cat([pairs, counts[:, None]], 1).tolist()
+    return Confusion(classes=tuple(classes), counts=tuple((truth, answer, n) for truth, answer, n in found))
+
+
+def _example_scores(logits: Tensor, labels: Tensor, ctx: Context) -> str:
+    """Return the score of each example by the metric that the suite chose; empty where that is accuracy."""
+    if ctx.metric is None:
+        return ""
+    return pack_scores(ctx.metric.example_scores(logits, labels).astype("<f4").tobytes())
 
 
 def validation_outcome(
@@ -96,9 +126,10 @@ def validation_outcome(
     stored = None
     if answers is not None:
         logits, labels = answers
-        ctx.validation.update(score_logits(logits, labels)._asdict())
+        ctx.report_validation(score_logits(logits, labels, ctx.metric))
         bits = pack_bits(np.packbits((logits.argmax(1) == labels).numpy()).tobytes())
-        stored = ValidationAnswers(count=len(labels), correct=bits, group=group)
+        own = _example_scores(logits, labels, ctx)
+        stored = ValidationAnswers(count=len(labels), correct=bits, group=group, scores=own)
     if not all(map(math.isfinite, ctx.validation.values())):
         raise FloatingPointError("validation scores of the fitted model are not finite")
     return Outcome(
@@ -129,10 +160,12 @@ def pool_folds(outcomes: Sequence[Outcome]) -> Outcome:
         raise ValueError("folds are pooled by their answers, which some fold lacks")
     validation = {
         name: float(np.average([each.validation[name] for each in outcomes], weights=counts))
-        for name in ("accuracy", "nll")
+        for name in first.validation
     }
     bits = np.concatenate([_bits(each) for each in answers])
-    pooled = ValidationAnswers(count=len(bits), correct=pack_bits(np.packbits(bits).tobytes()))
+    own = b"".join(unpack_scores(each.scores, each.count) for each in answers if each.scores)
+    correct = pack_bits(np.packbits(bits).tobytes())
+    pooled = ValidationAnswers(count=len(bits), correct=correct, scores=pack_scores(own) if own else "")
     notes = tuple(dict.fromkeys(note for each in outcomes for note in each.notes))
     return first.model_copy(update={"validation": validation, "answers": pooled, "notes": notes})
 

@@ -135,3 +135,8 @@ class AdaptingEpisodeLearner(Protocol):
 
 EpisodeLearner = EmbeddingEpisodeLearner | AdaptingEpisodeLearner
 """What the ``fit`` of an episodic method returns."""
+
+
+def stored_tensors(predictor: ModulePredictor) -> list[Tensor]:
+    """Return the tensors that a task needs beside the network that was given."""
+    return list(predictor._stored)

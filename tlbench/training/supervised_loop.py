@@ -10,17 +10,19 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench.core.config import BatchNorm, TrainingConfig
+from tlbench.core.errors import UserError
 from tlbench.data.dataset import Split
-from tlbench.training.batches import Batch, Batches, Examples, IndexedExamples
+from tlbench.training.augmentation.policy import UNCHANGED
+from tlbench.training.batches import Batch, Batches, Examples, IndexedExamples, class_weights
 from tlbench.training.classifier import Classifier, train_mode
 from tlbench.training.collectives import all_reduce_sum
 from tlbench.training.context import Context
 from tlbench.training.epoch_loop import EarlyStopping, Epochs
 from tlbench.training.evaluation import evaluate
-from tlbench.training.frozen_prefix import cache_prefix, frozen_depth, frozen_modules
+from tlbench.training.frozen_prefix import PrefixOutputs, cache_prefix, frozen_depth, frozen_modules
 from tlbench.training.parameter_groups import ParameterGroup, check_coverage, make_optimizer, scale_rates
 from tlbench.training.precision import at_least_float32
-from tlbench.training.recipe import usual_epochs
+from tlbench.training.recipe import usual_augmentation, usual_epochs
 from tlbench.training.schedules import rate_factor
 from tlbench.training.validation_scores import ValidationScores
 
@@ -42,6 +44,7 @@ class LoopOptions:
             made before the first call.
         patience_start: First epoch that counts for the recipe's patience.
         score_initial: Whether the initial weights take part in selection on validation, as epoch -1.
+        features: Returns the features (n, out_dim) of a split, where what is trained is a head on a frozen backbone.
         name: Name of the training, unique within the cell.
     """
 
@@ -51,6 +54,7 @@ class LoopOptions:
     begin_epoch: Callable[[int], None] | None = None
     patience_start: int = 0
     score_initial: bool = False
+    features: Callable[[Split], Tensor] | None = None
     name: str = "fit"
 
 
@@ -58,7 +62,7 @@ DEFAULT_OPTIONS = LoopOptions()
 
 
 def train_classifier(
-    model: Classifier,
+    model: nn.Module,
     groups: list[ParameterGroup],
     train: Split,
     val: Split | None,
@@ -76,18 +80,21 @@ def train_classifier(
     ``selected``, ``validation`` and ``candidates``.
 
     Args:
-        model: Maps raw inputs (B, ...) to logits (B, classes).
+        model: A :class:`Classifier` of raw inputs; with the option ``features``, a head (B, out_dim) -> (B, classes).
         groups: Parameter groups with ``lr`` and ``weight_decay``; they cover each trained parameter once.
         train: Labelled examples to train on.
         val: Labelled examples to select by, or None.
         recipe: Epochs, batch size, optimiser, schedule and regularisation.
         ctx: Device, randomness, epochs and processes.
         options: Changes to the loop.
+
+    Raises:
+        UserError: The recipe weighs classes, but the loss is not cross-entropy.
     """
+    if recipe.balance == "weights" and options.loss is not None:
+        raise UserError("balance: weights has no meaning for a loss other than cross-entropy", "balance: sampling has")
     check_coverage(model, groups)
     model.to(ctx.device)
-    if ctx.device.type == "cuda":
-        model.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(recipe.optimizer, groups)
     stages = _Stages(model, train, val if ctx.followed is None else ctx.followed, recipe, ctx, options)
     total = usual_epochs(recipe.epochs, len(train), recipe.batch_size)
@@ -112,7 +119,7 @@ def train_classifier(
         ctx.log(epoch, train_loss=_train_epoch(stage, optimizer, epoch, total, recipe, ctx, options) / len(train))
         if stage.val is not None:
             scores = evaluate(stage.module, stage.val, ctx)
-            ctx.log(epoch, val_accuracy=scores.accuracy, val_nll=scores.nll)
+            _log(epoch, scores, ctx)
             if val is not None:
                 epochs.score(*scores.order)
         del stage  # or its cached outputs would still be in memory when those of the next stage are computed
@@ -120,12 +127,21 @@ def train_classifier(
     _report_choice(epochs, before, ctx)
 
 
+def _log(epoch: int, scores: ValidationScores, ctx: Context) -> None:
+    """Log the scores on validation after an epoch."""
+    ctx.log(epoch, val_accuracy=scores.accuracy, val_nll=scores.nll)
+    if ctx.metric is not None and scores.chosen is not None:
+        ctx.log(epoch, **{f"val_{ctx.metric.name}": ctx.metric.declared.sign * scores.chosen})
+
+
 def _report_choice(epochs: Epochs, before: ValidationScores | None, ctx: Context) -> None:
     """Tell the context which epoch was chosen and by what scores; ``before`` are those of the initial weights."""
     if epochs.best_epoch is not None and epochs.best_score is not None:
         ctx.selected["epoch"] = epochs.best_epoch
-        ctx.validation.update(accuracy=epochs.best_score[0], nll=-epochs.best_score[1])
-        ctx.choose("epoch", ({-1: before} if before is not None else {}) | _scores_by_epoch(ctx))
+        candidates = ({-1: before} if before is not None else {}) | _scores_by_epoch(ctx)
+        value, likelihood = epochs.best_score
+        ctx.report_validation(candidates.get(epochs.best_epoch, ValidationScores(value, -likelihood)))
+        ctx.choose("epoch", candidates)
     elif "epoch" in ctx.fixed:
         ctx.selected["epoch"] = ctx.fixed["epoch"]
 
@@ -133,7 +149,12 @@ def _report_choice(epochs: Epochs, before: ValidationScores | None, ctx: Context
 def _scores_by_epoch(ctx: Context) -> dict[int, ValidationScores]:
     """Return the validation scores after each epoch, those before a resumed training was killed included."""
     nll = dict(ctx.curves.get("val_nll", []))
-    return {e: ValidationScores(a, nll[e]) for e, a in ctx.curves.get("val_accuracy", []) if e in nll}
+    chosen: dict[int, float] = {}
+    if ctx.metric is not None:
+        sign = ctx.metric.declared.sign
+        chosen = {epoch: sign * value for epoch, value in ctx.curves.get(f"val_{ctx.metric.name}", [])}
+    accuracy = ctx.curves.get("val_accuracy", [])
+    return {epoch: ValidationScores(a, nll[epoch], chosen.get(epoch)) for epoch, a in accuracy if epoch in nll}
 
 
 def _train_epoch(
@@ -156,17 +177,38 @@ def _train_epoch(
             with ctx.autocast():
                 logits = stage.wrapped(part.x)
             logits = at_least_float32(logits)
-            if options.loss is None:
-                losses = smoothed_cross_entropy(logits, part.y, recipe.smoothing)
-            else:
-                losses = options.loss(logits, part)
+            losses = (
+                label_losses(logits, part, recipe.smoothing, stage.weights)
+                if options.loss is None
+                else options.loss(logits, part)
+            )
             mean = ctx.global_mean(losses, part.size)
             (mean + options.penalty() if part is last and options.penalty is not None else mean).backward()
             loss_sum += losses.detach().sum()
         if recipe.clip_norm is not None:
-            nn.utils.clip_grad_norm_(stage.module.parameters(), recipe.clip_norm)
+            nn.utils.clip_grad_norm_(stage.parameters, recipe.clip_norm)
         optimizer.step()
     return all_reduce_sum(loss_sum, ctx.group).item()
+
+
+def label_losses(logits: Tensor, batch: Batch, smoothing: float, weights: Tensor | None = None) -> Tensor:
+    """Return the cross-entropy (b,) of a batch with label smoothing; of mixed inputs, with the mixed labels.
+
+    Args:
+        logits: Logits (b, classes).
+        batch: Its labels.
+        smoothing: Of the labels.
+        weights: Weight of each class (classes,) in the loss; None weighs all the same.
+    """
+    losses = _weighted(smoothed_cross_entropy(logits, batch.y, smoothing), batch.y, weights)
+    if batch.mixed is None:
+        return losses
+    others = smoothed_cross_entropy(logits, batch.mixed.y, smoothing)
+    return batch.mixed.mean(losses, _weighted(others, batch.mixed.y, weights))
+
+
+def _weighted(losses: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+    return losses if weights is None else losses * weights[labels]
 
 
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
@@ -181,16 +223,26 @@ class _Stage:
     Attributes:
         module: The classifier, or its part above the frozen layer groups.
         wrapped: The form of it to call in training (:meth:`Context.wrap`).
+        parameters: Those of the module that are trained.
         frozen: Submodules that run in evaluation mode.
         batches: What to train on: inputs of ``module``.
         val: What to select by, likewise.
+        weights: Weight of each class in the loss (classes,); None weighs all the same.
     """
 
     module: nn.Module
     wrapped: nn.Module
+    parameters: list[nn.Parameter]
     frozen: list[nn.Module]
     batches: Batches
     val: IndexedExamples | None
+    weights: Tensor | None = None
+
+
+def _examples(split: Split, options: LoopOptions, ctx: Context) -> IndexedExamples:
+    if options.features is None:
+        return Examples(split, ctx.device)
+    return PrefixOutputs(options.features(split), torch.from_numpy(split.labels).to(ctx.device))
 
 
 class _Stages:
@@ -198,7 +250,7 @@ class _Stages:
 
     def __init__(
         self,
-        model: Classifier,
+        model: nn.Module,
         train: Split,
         val: Split | None,
         recipe: TrainingConfig,
@@ -206,12 +258,15 @@ class _Stages:
         options: LoopOptions,
     ) -> None:
         self._model = model
-        self._splits = [Examples(split, ctx.device) for split in (train, val) if split is not None]
+        self._splits = [_examples(split, options, ctx) for split in (train, val) if split is not None]
         self._recipe = recipe
         self._ctx = ctx
         self._name = options.name
-        inputs_fixed = recipe.augment == "none" or len(self._splits[0].shape) != 3
-        self._cacheable = options.loss is None and inputs_fixed  # a given loss may read the raw inputs
+        self._augmentation = UNCHANGED
+        if options.features is None:
+            self._augmentation = usual_augmentation(recipe, [train], ctx)
+        # A given loss may read the raw inputs. What is cached may have the shape of images, but none then changes.
+        self._cacheable = options.loss is None and not self._augmentation.changes_images
         self._trained: list[bool] | None = None
         self._stage: _Stage | None = None
 
@@ -229,12 +284,17 @@ class _Stages:
         splits: list[IndexedExamples] = list(self._splits)
         module: nn.Module = self._model
         frozen: list[nn.Module] = []
-        augment = self._recipe.augment
-        cached = cache_prefix(self._model, self._splits) if self._cacheable else None
+        whole = self._model if isinstance(self._model, Classifier) else None  # else a head on features
+        cached = cache_prefix(whole, self._splits) if self._cacheable and whole is not None else None
         if cached is not None:
-            module, splits, augment = cached[0], list(cached[1]), "none"  # cached outputs may have the shape of images
-        else:
-            backbone = self._model.backbone
+            module, splits = cached[0], list(cached[1])
+        elif whole is not None:
+            backbone = whole.backbone
             frozen = list(frozen_modules(backbone, frozen_depth(backbone)).values())
-        batches = Batches(splits[0], self._recipe.batch_size, augment, self._ctx, self._name)
-        return _Stage(module, self._ctx.wrap(module), frozen, batches, splits[1] if len(splits) > 1 else None)
+        balance = self._recipe.balance
+        size = self._recipe.batch_size
+        batches = Batches(splits[0], size, self._augmentation, self._ctx, self._name, balanced=balance == "sampling")
+        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        val = splits[1] if len(splits) > 1 else None
+        weights = class_weights(splits[0].y) if balance == "weights" else None
+        return _Stage(module, self._ctx.wrap(module), parameters, frozen, batches, val, weights)

@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from tlbench.backbones.backbone import Backbone
+from tlbench.backbones.backbone import Backbone, absent_backbone
 from tlbench.backbones.catalog import build
 from tlbench.backbones.image_recipe import framing
 from tlbench.backbones.weights_metadata import read_tokenizer
@@ -92,14 +92,14 @@ class WorkerCache:
         return self._cached(self._datasets, choice.info.fingerprint, open_and_check)
 
     def tokenizer(self, backbone: BackboneChoice, dataset: DatasetChoice, *, episodic: bool = False) -> str | None:
-        """Return the tokeniser, as JSON, with which a backbone reads a dataset; None unless it reads text.
+        """Return the tokeniser, as JSON, with which a backbone reads a dataset; None unless a network reads text.
 
         Args:
             backbone: The backbone.
             dataset: The dataset.
             episodic: Whether it is read for episodes, whose test classes nothing may have been trained on.
         """
-        if backbone.info.modality != "text":
+        if backbone.info.modality != "text" or backbone.is_absent:
             return None
         key = digest([backbone.artifact, dataset.info.fingerprint, episodic])
         return self._cached(self._tokenizers, key, lambda: tokenizer_for(backbone, dataset, episodic, self))
@@ -194,6 +194,8 @@ class WorkerCache:
 
     def _build(self, choice: BackboneChoice, seed: int) -> Backbone:
         weights: Path | None = None
+        if choice.is_absent:
+            return absent_backbone(choice.info)
         if choice.pretrain is not None:
             weights = self.pretrained_weights(choice)
         elif choice.weights_file is not None:

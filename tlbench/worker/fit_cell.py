@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +13,7 @@ from torch import nn
 
 from tlbench.backbones.backbone import Backbone
 from tlbench.core.cell import Cell, task_info
+from tlbench.core.image_kind import shows_characters
 from tlbench.core.record import Outcome
 from tlbench.core.segments import WHOLE
 from tlbench.data.dataset import Dataset, Task
@@ -20,9 +22,11 @@ from tlbench.plugins import registry
 from tlbench.training.context import Context
 from tlbench.training.epoch_loop import Checkpoints
 from tlbench.training.frozen_features import FrozenFeatures
+from tlbench.training.metric import chosen_metric
 from tlbench.training.outcomes import pool_folds
 from tlbench.training.seeding import reseed
 from tlbench.worker.cost_meter import CostMeter
+from tlbench.worker.episodes import episodes_of
 from tlbench.worker.paired_tokens import join_tokens
 from tlbench.worker.pretrain import pretraining_notes
 from tlbench.worker.segment_states import remaining_segments, store_state
@@ -41,6 +45,24 @@ class FitResult:
 
     outcome: Outcome | None
     fitted: object
+
+
+@dataclass(frozen=True)
+class FitHooks:
+    """How somebody follows the fits of a cell, or takes the place of its protocol.
+
+    Attributes:
+        context: Makes the context of the fit; None is :class:`Context` itself.
+        on_fit: Called after each fit with its task, its context and what it returned.
+        run: Takes the place of the protocol's ``run``; None is the protocol's own.
+    """
+
+    context: Callable[..., Context] | None = None
+    on_fit: Callable[[Task, Context, object], None] | None = None
+    run: Callable[..., Outcome | None] | None = None
+
+
+NO_HOOKS = FitHooks()
 
 
 @dataclass(frozen=True)
@@ -66,6 +88,7 @@ def fit_cell(
     scratch: Path,
     meter: CostMeter | None = None,
     observer: TrainingObserver | None = None,
+    hooks: FitHooks = NO_HOOKS,
 ) -> FitResult:
     """Fit and score a cell; in a group, every process calls this.
 
@@ -79,10 +102,11 @@ def fit_cell(
         scratch: Folder of checkpoints; the first process creates it where the method trains a backbone.
         meter: Measures what it takes.
         observer: Follows the fits.
+        hooks: For a cell that is no trial.
     """
     count = 1 if cell.trial is None else cell.trial.folds
     if count == 1:
-        return _fit(cell, resources, scratch, meter, observer)
+        return _fit(cell, resources, scratch, meter, observer, hooks=hooks)
     outcomes: list[Outcome] = []
     for number in range(count):
         one = _fit(cell, resources, scratch / f"fold{number}", meter, observer, Fold(number, count))
@@ -100,6 +124,7 @@ def _fit(
     meter: CostMeter | None,
     observer: TrainingObserver | None,
     fold: Fold | None = None,
+    hooks: FitHooks = NO_HOOKS,
 ) -> FitResult:
     """Fit and score a cell once, on the part of its labels that is held out or on a fold of them."""
     declared = registry.declaration("methods", cell.method.name)
@@ -116,19 +141,22 @@ def _fit(
     if saves:
         scratch.mkdir(parents=True, exist_ok=True)
     *earlier, (last, params) = remaining_segments(cell, resources.artifacts, scratch)
-    ctx = Context(
+    ctx = (hooks.context or Context)(
         random_root=cell.random_root if fold is None else f"{cell.random_root}/{fold.number}",
         device=resources.device,
         features=inputs.features,
         teacher=inputs.teacher,
+        metric=chosen_metric(cell.protocol.options),
         precision=resources.precision,
         group=group,
         checkpoints=_checkpoints(scratch, meter) if saves else None,
         segment_end=None if last == WHOLE else last,
+        characters=shows_characters(cell.dataset.info),
         oracle=declared.constants.ORACLE,
         validation_only=cell.trial is not None,
         validation_root="" if cell.trial is None else cell.trial.setting,
         fold=fold,
+        episodes=episodes_of(cell, resources.artifacts),
     )
     if observer is not None:
         ctx.on_epoch = partial(observer.on_epoch, ctx)
@@ -144,12 +172,14 @@ def _fit(
             reseed(own.seed("global"))
             backbone = inputs.backbone if choosing is None or frozen else copy.deepcopy(inputs.backbone)
             fitted = method.fit(task, backbone, method.Config(**params), own)
+        if hooks.on_fit is not None:
+            hooks.on_fit(task, own, fitted)
         if choosing is None:
             results.append(fitted)
         return fitted
 
     task = task_info(cell.protocol, cell.dataset.info, cell.shots)
-    outcome: Outcome | None = protocol.run(task, inputs.dataset, cell.seed, fit, ctx)
+    outcome: Outcome | None = (hooks.run or protocol.run)(task, inputs.dataset, cell.seed, fit, ctx)
     if outcome is not None:
         notes = (*pretraining_notes(cell.backbone, resources.artifacts), *inputs.dataset.notes, *outcome.notes)
         outcome = outcome.model_copy(update={"notes": notes})

@@ -14,6 +14,7 @@ from tlbench.backbones.weights import save_weights
 from tlbench.backbones.weights_metadata import read_notes
 from tlbench.core.cell import BackboneChoice, Pretrain
 from tlbench.core.hashing import derive_seed
+from tlbench.core.image_kind import shows_characters
 from tlbench.data.dataset import TRAIN, Dataset, Split, take
 from tlbench.plugins import registry
 from tlbench.store.artifacts import Artifacts
@@ -89,6 +90,7 @@ def _train(run: Pretrain, key: str, resources: WorkerResources, folder: Path | N
         precision=resources.precision,
         group=resources.group,
         checkpoints=None if folder is None else Checkpoints(scratch, on_save=meter.keep),
+        characters=shows_characters(run.dataset.info),
     )
     reseed(derive_seed(ctx.random_root, "global"))
     with meter.training():

@@ -78,7 +78,10 @@ def _state(cell: Cell, fitted: object, resources: WorkerResources) -> dict[str, 
     """Return the weights and buffers of a fitted network, after making sure that it can be rebuilt from them."""
     if not isinstance(fitted, ModulePredictor):
         raise _unusable(cell, f"it returns a {type(fitted).__name__}")
-    state = {name: tensor.detach().cpu().clone() for name, tensor in fitted.module.state_dict().items()}
+    state = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in fitted.module.state_dict().items()
+    }
     try:
         rebuilt = _rebuilt(cell, state, resources.device)
     except RuntimeError as error:

@@ -9,6 +9,7 @@ does that for suites that name such an encoder, and for no other.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -142,12 +143,44 @@ def construct(info: BackboneInfo) -> Backbone:
         return assemble(info, library().AutoModel.from_config(_planned(info).config, dtype="float32"))
 
 
+def architecture(info: BackboneInfo) -> dict[str, Any]:
+    """Return the library's configuration of a network.
+
+    Raises:
+        UserError: It is not the one that the recipe was made with.
+    """
+    config = (_planned_image(info) if info.modality == "image" else _planned(info)).config
+    stored: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
+    return {key: value for key, value in stored.items() if not key.startswith("_")}  # a path of this machine
+
+
+def construct_stored(info: BackboneInfo, architecture: dict[str, Any]) -> Backbone:
+    """Return the network of a stored configuration.
+
+    Raises:
+        UserError: transformers is not installed, or knows no such network.
+    """
+    given = {key: value for key, value in architecture.items() if key != "model_type"}
+    with quiet():
+        try:
+            config = library().AutoConfig.for_model(architecture["model_type"], **given)
+        except (KeyError, ValueError, TypeError) as error:
+            raise UserError(f"{info.label}: transformers does not know it: {error}", "install a newer one") from error
+        if info.modality == "image":
+            return _image_backbone(info, config)
+        return assemble(info, library().AutoModel.from_config(config, dtype="float32"))
+
+
 def _construct_image(info: BackboneInfo) -> Backbone:
+    return _image_backbone(info, _planned_image(info).config)
+
+
+def _image_backbone(info: BackboneInfo, config: Any) -> Backbone:
     from tlbench.backbones.backbone import Backbone, BodyParts, Prepare, image_input
     from tlbench.backbones.huggingface_body import find_all_sublayers, image_block_classes
     from tlbench.backbones.layer_groups import find_blocks, layer_groups
 
-    config, size = _planned_image(info).config, info.recipe["image_size"]
+    size = info.recipe["image_size"]
     with quiet():
         body = image_body(library().AutoModel.from_config(config, dtype="float32"), size)
     kinds = image_block_classes(body)

@@ -77,6 +77,12 @@ def content(params: Params) -> Any:
         return tree.content()
 
 
+def example_names(params: Params) -> Sequence[str]:
+    """Return the path of each image within the folder or zip; copies that are turned have no name."""
+    with Tree(Path(params.path)) as tree:
+        return ["/".join(example.entry.parts) for example in arrange(tree, params.layout)[1]]
+
+
 def decode(params: Params, folder: Path) -> Decoded:
     """Return the images, in the order of their paths.
 

@@ -8,7 +8,7 @@ TEST) are the target's: to them a pair is its target.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +26,7 @@ from tlbench.data.decoded import Decoded, canvas
 from tlbench.data.image_decoding import fit
 from tlbench.data.mixed_images import MixedImages, to_image
 from tlbench.data.source import Member, Opener
+from tlbench.data.subsets import Domain, domain_names, domain_rows, with_domain
 
 VERSION = 2
 JOINS = ("source", "target")
@@ -43,7 +44,7 @@ def _names_as_texts(value: Any) -> Any:
 
 
 class Side(Member):
-    """A dataset, or one domain of it, with names for its classes."""
+    """A dataset, or some domains of it, with names for its classes."""
 
     classes: Annotated[dict[str, str], BeforeValidator(_names_as_texts)] = Field(
         default_factory=dict,
@@ -59,11 +60,13 @@ class Params(Settings):
 
 
 def check(params: Params) -> None:
-    """Refuse other names for the classes of the target.
+    """Refuse other names for the classes of the target, and a target of several domains.
 
     Raises:
         UserError: Naming the target.
     """
+    if not isinstance(params.target.domain, str | None):
+        raise UserError("domain of the 'target': several", "a target is one domain; a source may have several")
     if params.target.classes:
         raise UserError("classes of the target keep their names, as 'target'", "give classes to the source")
 
@@ -82,15 +85,18 @@ def open(params: Params, opener: Opener) -> Dataset:
     dataset = opener.decode_once(
         label(source, target, params), [content], lambda folder: join(source, target, params, folder)
     )
-    return with_origin(dataset, within(target.info.origin, params.target.domain))
+    return with_origin(dataset, within(target.info.origin, _only(params.target.domain)))
 
 
 def label(source: Dataset, target: Dataset, params: Params) -> str:
     """Return how people call the pair: by the two names, or by the one name and the two domains."""
     domains = params.source.domain, params.target.domain
     if source.info.name == target.info.name and None not in domains:
-        return f"{source.info.name}: {domains[0]} -> {domains[1]}"
-    return f"{_name(source, params.source)} -> {_name(target, params.target)}"
+        sources = domain_names(params.source.domain)
+        others = len(sources) > 1 and {*sources, domains[1]} == set(target.info.domains)
+        return f"{source.info.name}: {'others' if others else '+'.join(sources)} -> {domains[1]}"
+    names = with_domain(source.info.name, params.source.domain), with_domain(target.info.name, params.target.domain)
+    return " -> ".join(names)
 
 
 def join(source: Dataset, target: Dataset, params: Params, folder: Path) -> Decoded:
@@ -109,8 +115,9 @@ def join(source: Dataset, target: Dataset, params: Params, folder: Path) -> Deco
         UserError: A domain or class is unknown, the two are the same, differ in their classes or in what they hold, a
             class has no example to learn it from in the source, or the target has too few examples.
     """
-    ours, theirs = _rows(source, params.source), _rows(target, params.target)
-    if labels_shared(_facts(source, params.source), _facts(target, params.target)):
+    ours, theirs = domain_rows(source, params.source.domain), domain_rows(target, params.target.domain)
+    (own,) = _facts(target, params.target)
+    if any(labels_shared(facts, own) for facts in _facts(source, params.source)):
         raise UserError(f"{source.info.name}: source and target share examples", "give each side a domain of its own")
     if source.info.modality != target.info.modality:
         raise UserError(
@@ -120,7 +127,7 @@ def join(source: Dataset, target: Dataset, params: Params, folder: Path) -> Deco
     y = np.concatenate([label_in_target[source.y[ours]], target.y[theirs]])
     part = np.concatenate([np.where(source.part[ours] == TRAIN, SOURCE, SOURCE_VAL), target.part[theirs]])
     classes = target.info.classes
-    names = _name(source, params.source), _name(target, params.target)
+    names = with_domain(source.info.name, params.source.domain), with_domain(target.info.name, params.target.domain)
     _refuse_unlearnable(names[0], y[part == SOURCE], classes)
     for side, name, number in (
         ("source", names[0], SOURCE_VAL),
@@ -151,42 +158,31 @@ def join(source: Dataset, target: Dataset, params: Params, folder: Path) -> Deco
         domains=("source", "target"),
         class_splits=target.info.class_splits,
         warnings=tuple(dict.fromkeys(warnings)),
-        target=within(target.info.fingerprint, params.target.domain),
+        target=within(target.info.fingerprint, _only(params.target.domain)),
         group=None if target.group is None else _beside(target.group[theirs], len(ours)),
     )
 
 
-def _facts(dataset: Dataset, side: Side) -> DatasetInfo:
-    """Return the facts of one side: of all classes of its domain."""
-    facts, domain = dataset.info, side.domain
-    return replace(
-        facts,
-        class_splits={},
-        fingerprint=within(facts.fingerprint, domain),
-        origin=within(facts.origin, domain),
-    )
+def _facts(dataset: Dataset, side: Side) -> Iterator[DatasetInfo]:
+    """Yield the facts of each domain of one side: of all its classes."""
+    facts = dataset.info
+    for domain in domain_names(side.domain) or (None,):
+        yield replace(
+            facts,
+            class_splits={},
+            fingerprint=within(facts.fingerprint, domain),
+            origin=within(facts.origin, domain),
+        )
 
 
-def _name(dataset: Dataset, side: Side) -> str:
-    """Return how people call one side: by the dataset's name, and the domain if there is one."""
-    return dataset.info.name if side.domain is None else f"{dataset.info.name}/{side.domain}"
+def _only(domain: Domain) -> str | None:
+    """Return the domain of a target, which has one or none (:func:`check`)."""
+    return domain if isinstance(domain, str) else None
 
 
 def _beside(groups: Rows, count: int) -> Rows:
     """Return the target's groups behind those of the source's examples, each of which stands alone."""
     return np.concatenate([groups.max() + 1 + np.arange(count), groups])
-
-
-def _rows(dataset: Dataset, side: Side) -> Rows:
-    """Return the rows of a side's domain, or all."""
-    domain = side.domain
-    if domain is None:
-        return np.arange(len(dataset.y))
-    known = dataset.info.domains
-    if domain not in known:
-        hint = nearest(domain, known) if known else "it has no domains: leave domain out"
-        raise UserError(f"{dataset.info.name} has no domain {domain!r}", hint)
-    return np.flatnonzero(dataset.domain == known.index(domain))
 
 
 def _match_classes(source: Dataset, target: Dataset, other_names: Mapping[str, str]) -> Rows:

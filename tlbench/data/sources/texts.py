@@ -1,4 +1,4 @@
-"""The user's own texts: a table (CSV, TSV) or JSONL file with text, label and, optionally, split and domain."""
+"""The user's own texts: a table (CSV, TSV, Parquet) or JSONL file with text, label and, if there are, split, domain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +24,12 @@ from tlbench.data.example_splits import divide
 from tlbench.data.file_marks import content_hash
 from tlbench.data.source import DataPath
 from tlbench.data.split_names import SPLITS, split_of
+from tlbench.data.text_columns import USUAL_NAMES
 
 VERSION = 3
 _REQUIRED, _OPTIONAL = ("text", "label"), ("split", "domain")
 _FIELDS = _REQUIRED + _OPTIONAL
 _DELIMITERS = {";": ";", "\t": "tab", "|": "|"}  # what else lies between columns, and how a suite writes it
-_USUAL = {  # what others call the columns
-    "text": (
-        "sentence",
-        "review",
-        "comment",
-        "content",
-        "message",
-        "tweet",
-        "document",
-        "body",
-        "utterance",
-        "question",
-    ),
-    "label": ("category", "target", "class", "sentiment", "intent", "topic", "labels", "tag", "y"),
-}
 _LONGEST_SHOWN = 60  # characters of a value in an error
 _WHERE = "path is relative to the suite file"
 _LONGEST = 2**31 - 1  # characters of a field; more than a C long holds is refused on some machines
@@ -52,7 +38,7 @@ _LONGEST = 2**31 - 1  # characters of a field; more than a C long holds is refus
 class Params(Settings):
     """Where the texts are."""
 
-    path: DataPath = Field(description="a .csv, .tsv or .jsonl file with text, label[, split][, domain]")
+    path: DataPath = Field(description="a .csv, .tsv, .jsonl or .parquet file with text, label[, split][, domain]")
     text_column: str = Field("text", min_length=1, description="the column (or key of JSONL) with the texts")
     label_column: str = Field("label", min_length=1, description="the column (or key of JSONL) with the classes")
     delimiter: str | None = Field(
@@ -96,12 +82,15 @@ def decode(params: Params, folder: Path) -> Decoded:
     """Return the texts in the order of the file; a split column is the official split, else a fifth is held out."""
     path = _file(params)
     kind, columns = path.suffix.lower(), _columns(params)
-    if kind not in (".csv", ".tsv", ".jsonl", ".ndjson"):
-        raise UserError(f"{path}: texts are read from .csv, .tsv or .jsonl files", "give the file one of these endings")
+    if kind not in (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"):
+        raise UserError(
+            f"{path}: texts are read from .csv, .tsv, .jsonl or .parquet files", "give the file one of these endings"
+        )
     try:
         table = kind in (".csv", ".tsv")
         columns = {name: column.strip().lower() for name, column in columns.items()} if table else columns
-        lines = partial(_csv, path, columns, _delimiter(params)) if table else partial(_jsonl, path)
+        whole = _parquet if kind == ".parquet" else _jsonl
+        lines = partial(_csv, path, columns, _delimiter(params)) if table else partial(whole, path)
         records = [_record(line, columns) for line in lines()]
     except UnicodeDecodeError as error:
         raise UserError(f"{path}:{_undecodable(path)}: not UTF-8", "save the file as UTF-8") from error
@@ -234,7 +223,7 @@ def _hint(name: str, given: Iterable[str], columns: dict[str, str]) -> str:
         return "the first line names the columns"
     free = [column for column in there if column not in columns.values()]
     usual = {
-        key: next((column for column in free if column.lower() in _USUAL[key]), "")
+        key: next((column for column in free if column.lower() in USUAL_NAMES[key]), "")
         for key in _REQUIRED
         if columns[key] not in there
     }
@@ -269,6 +258,22 @@ def _jsonl(path: Path) -> Iterator[Line]:
                     'e.g. {"text": "as it is", "label": "its class"}',
                 )
             yield Line(at, value)
+
+
+def _parquet(path: Path) -> Iterator[Line]:
+    """Yield the rows of a Parquet file, whole numbers and truth values as the texts that a table would have."""
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        with ParquetFile(path) as file:
+            rows = chain.from_iterable(batch.to_pylist() for batch in file.iter_batches())
+            for number, row in enumerate(rows, 1):
+                value = {key: str(item) if isinstance(item, int) else item for key, item in row.items()}
+                yield Line(f"{path}: row {number}", value)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path}: is no Parquet file that can be read: {reason}", "save it anew") from error
 
 
 def _record(line: Line, columns: dict[str, str]) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ class _SettingScores:
 
 
 def snapshot_changes(first: Snapshot, second: Snapshot) -> Changes:
-    """Compare two snapshots setting by setting, under the same labels.
+    """Compare two snapshots setting by setting, under labels in full, which mean the same in both.
 
     Args:
         first: The earlier one, or the one to measure from.
@@ -111,7 +111,7 @@ def snapshot_changes(first: Snapshot, second: Snapshot) -> Changes:
 def _scores(snapshot: Snapshot) -> dict[Setting, _SettingScores]:
     seeds: dict[Setting, dict[int, float]] = {}
     for cell in comparable_cells(snapshot.records)[0]:
-        setting = (cell.protocol, cell.dataset, cell.shots, cell.method, cell.backbone)
+        setting = (cell.protocol, cell.dataset_label, cell.shots, cell.method_label, cell.backbone_label)
         seeds.setdefault(setting, {})[cell.seed] = cell.accuracy
     return {setting: _SettingScores(fmean(own.values()), own) for setting, own in seeds.items()}
 

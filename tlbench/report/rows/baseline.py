@@ -33,9 +33,9 @@ def find(cells: Sequence[ComparableCell], wanted: str) -> Baseline:
     """
     if not wanted:
         return Baseline("", "the suite names no baseline")
-    labels = {cell.method for cell in cells}
-    if wanted in labels:
-        return Baseline(wanted)
+    labelled = next((cell.method for cell in cells if (cell.method_label or cell.method) == wanted), None)
+    if labelled is not None:
+        return Baseline(labelled)
     variants = sorted({cell.method for cell in cells if cell.method_name == wanted})
     if len(variants) == 1:
         return Baseline(variants[0])

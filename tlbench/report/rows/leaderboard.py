@@ -8,10 +8,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from tlbench.plugins.metrics import USUAL
 from tlbench.report import number_format as text
 from tlbench.report.comparable_cells import ComparableCell, Scores, Stratum, accuracy, bounds, by_shots, grouped, scores
 from tlbench.report.environments import Mixture, mixtures
 from tlbench.report.example_scores import unit_scores
+from tlbench.report.metric_text import MetricText, metric_text
 from tlbench.report.planned import PlannedCell
 from tlbench.report.planned import Row as PlannedRow
 from tlbench.report.rows import baseline as baselines
@@ -54,6 +56,8 @@ class LeaderRow:
         scores: By (dataset, shots) and seed.
         units: Scores of test examples, by (dataset, shots) and seed, as far as they were stored.
         mixtures: In what the environments of its cells differ.
+        method_label: The method with all that differs from the defaults, which its name may leave out.
+        backbone_label: The same of the backbone.
     """
 
     rank: int | None
@@ -74,6 +78,13 @@ class LeaderRow:
     scores: Scores = field(default_factory=dict, repr=False)
     units: UnitScores = field(default_factory=dict, repr=False)
     mixtures: tuple[Mixture, ...] = ()
+    method_label: str = ""
+    backbone_label: str = ""
+
+    @property
+    def in_full(self) -> str:
+        """The row with all that its names may leave out."""
+        return " on ".join(filter(None, (self.method_label, self.backbone_label)))
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,7 @@ class Board:
         against_leader: The same of the row with the best mean against each other; None where there is no other.
         floor: The smallest true difference to the baseline that so many seeds are likely to show; None where no
             difference has an error.
+        metric: Name of the metric that its scores are of.
         names_shots: Whether the title names the shots, because another board differs in nothing else.
     """
 
@@ -102,12 +114,18 @@ class Board:
     against_leader: Pairwise[Row] | None = None
     floor: float | None = None
     names_shots: bool = False
+    metric: str = USUAL
 
     @property
     def title(self) -> str:
         """Return the protocol and what it was asked on, datasets by number where their names are many or long."""
         shots = f", {', '.join(self.shots)} shots" if self.names_shots else ""
         return f"{self.protocol}: {text.datasets(self.datasets, ', '.join(self.datasets))}{shots}"
+
+    @property
+    def told(self) -> MetricText:
+        """How its scores are told."""
+        return metric_text(self.metric)
 
     @property
     def ranked(self) -> tuple[LeaderRow, ...]:
@@ -217,6 +235,7 @@ def _board(
         strata=block.strata,
         comparison=comparison,
         against_leader=against_leader,
+        metric=of_protocol[0].metric,
         floor=resolution_floor(row.difference.contrast for row in rows if not row.remark),
     )
 
@@ -237,7 +256,7 @@ def _row(
         method=row.label,
         backbone=group[0].backbone,
         is_baseline=row.label == baseline.label,
-        accuracy=accuracy(row.ours, row.our_units),
+        accuracy=accuracy(row.ours, row.our_units, group[0].metric),
         seeds=fewest_seeds(row.ours),
         difference=difference,
         have=len(group),
@@ -250,6 +269,8 @@ def _row(
         scores=row.ours,
         units=row.our_units,
         mixtures=mixtures(cell.environment for cell in group),
+        method_label=group[0].method_label,
+        backbone_label=group[0].backbone_label,
     )
 
 

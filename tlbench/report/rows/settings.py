@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from types import MappingProxyType
 
+from tlbench.plugins.metrics import USUAL
 from tlbench.report.comparable_cells import ComparableCell, accuracy, bounds, by_shots, grouped, scores
 from tlbench.report.example_scores import unit_scores
+from tlbench.report.metric_text import MetricText, metric_text
 from tlbench.report.rows import baseline as baselines
 from tlbench.report.rows.baseline import Baseline
 from tlbench.report.rows.cost import Cost, cost
@@ -26,6 +28,7 @@ class SettingRow:
             stores one.
         macro_f1: Mean over seeds; None where the protocol has none. Likewise ``nll`` (nats) and ``ece``.
         is_bound: Whether the method saw labels that all others are denied: an upper bound.
+        metric: Name of the metric that the score is of; larger is better, so that losses are negative.
     """
 
     protocol: str
@@ -42,6 +45,12 @@ class SettingRow:
     ece: float | None
     cost: Cost
     is_bound: bool = False
+    metric: str = USUAL
+
+    @property
+    def told(self) -> MetricText:
+        """How its score is told."""
+        return metric_text(self.metric)
 
 
 def settings(
@@ -84,7 +93,7 @@ def _rows(
             dataset=group[0].dataset,
             shots=group[0].shots,
             is_baseline=method == baseline.label,
-            accuracy=accuracy(found[method], units[method]),
+            accuracy=accuracy(found[method], units[method], group[0].metric),
             episodes=_pooled(pooled_episode_half_width, [cell.reach for cell in group]),
             difference=difference,
             macro_f1=_pooled(fmean, [cell.macro_f1 for cell in group]),
@@ -92,6 +101,7 @@ def _rows(
             ece=_pooled(fmean, [cell.ece for cell in group]),
             cost=cost(group),
             is_bound=group[0].oracle,
+            metric=group[0].metric,
         )
         for (method, group), difference in zip(
             groups.items(), differences(compared, baseline, bounds(together)), strict=True

@@ -10,21 +10,23 @@ import pandas as pd
 from tlbench.report import chart_style as look
 from tlbench.report import number_format as text
 from tlbench.report.comparable_cells import by_shots
+from tlbench.report.labels import row_texts
 from tlbench.report.rows.settings import SettingRow
 
-CAPTION = "Mean test accuracy in percent. The deeper the colour, the nearer to the best of the column."
+CAPTION = "Mean test score in percent. The deeper the colour, the nearer to the best of the column."
 COLUMNS = ("panel", "row", "column", "mean", "percent", "shade", "seeds")
 
 
 def frame(rows: Iterable[SettingRow]) -> pd.DataFrame:
     """Return one row a setting; ``shade`` is 1 for the best of its column and 0 for the worst."""
     rows = sorted(rows, key=lambda row: (row.protocol, row.dataset, by_shots(row.shots)))
+    told = row_texts((row.method, row.backbone) for row in rows)
     names = text.short(dict.fromkeys(row.dataset for row in rows))
     found = pd.DataFrame(
         [
             (
                 row.protocol,
-                f"{row.method} · {row.backbone}",
+                told[row.method, row.backbone],
                 f"{names[row.dataset]}, {text.shots(row.shots)}",
                 row.accuracy.mean,
                 100 * row.accuracy.mean,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from tlbench.report import number_format as text
 from tlbench.report.rows.settings import SettingRow
 from tlbench.report.table import Table, TablePart, Value
-from tlbench.report.table_columns import cost_columns, difference_columns, difference_texts, estimate_columns
+from tlbench.report.table_columns import cost_columns, difference_columns, difference_texts, score_columns
 
 
 def settings_table(rows: Iterable[SettingRow]) -> Table:
@@ -27,8 +27,8 @@ def settings_table(rows: Iterable[SettingRow]) -> Table:
             row.shots,
             row.method,
             row.backbone,
-            text.percent(row.accuracy.mean),
-            text.percent_interval(row.accuracy),
+            row.told.score(row.accuracy.mean),
+            row.told.interval(row.accuracy),
             *difference_texts(row.difference),
             str(row.accuracy.n),
             text.device_seconds(row.cost.device_seconds, row.cost.device),
@@ -58,7 +58,8 @@ def _record(row: SettingRow) -> dict[str, Value]:
         "backbone": row.backbone,
         "is_baseline": row.is_baseline,
         "upper_bound": row.is_bound,
-        **estimate_columns("accuracy", row.accuracy),
+        "metric": row.metric,
+        **score_columns(row.accuracy, row.metric),
         "accuracy_episodes": row.episodes,
         "seeds": row.accuracy.n,
         **difference_columns(row.difference),

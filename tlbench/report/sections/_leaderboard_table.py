@@ -14,7 +14,7 @@ from tlbench.report.table_columns import (
     cost_columns,
     difference_columns,
     difference_texts,
-    estimate_columns,
+    score_columns,
     shared_text,
 )
 
@@ -40,7 +40,8 @@ def leaderboard_table(
 
 
 def _part(board: Board, trainings: Mapping[RowKey, int], searches: Mapping[RowKey, SearchCost]) -> TablePart:
-    head = ("rank", "method", "backbone", "mean %", "95% interval", "to baseline", "95% interval", "p (Holm)",
+    scores = board.told.heading + " %" * board.told.in_percent
+    head = ("rank", "method", "backbone", scores, "95% interval", "to baseline", "95% interval", "p (Holm)",
             "win/tie/loss", "seeds", "cells", "a cell", "wall", "shared", "search", "trainable", "stored",
             "peak memory", "trials", "remark")  # fmt: skip
     body = [
@@ -48,8 +49,8 @@ def _part(board: Board, trainings: Mapping[RowKey, int], searches: Mapping[RowKe
             text.ranks(row.rank, row.ranks),
             row.method,
             row.backbone,
-            text.percent(row.accuracy.mean),
-            text.percent_interval(row.accuracy),
+            board.told.score(row.accuracy.mean),
+            board.told.interval(row.accuracy),
             *difference_texts(row.difference),
             text.win_tie_loss(row.wins),
             str(row.seeds),
@@ -84,9 +85,12 @@ def _record(
         "shots": " ".join(board.shots),
         "method": row.method,
         "backbone": row.backbone,
+        "method_label": row.method_label,
+        "backbone_label": row.backbone_label,
         "is_baseline": row.is_baseline,
         "upper_bound": row.is_bound,
-        **estimate_columns("accuracy", row.accuracy),
+        "metric": board.metric,
+        **score_columns(row.accuracy, board.metric),
         "seeds": row.seeds,
         **difference_columns(row.difference),
         "new_datasets_low": new.low if new else None,

@@ -8,6 +8,7 @@ import altair as alt
 import pandas as pd
 
 from tlbench.report import chart_style as look
+from tlbench.report.labels import row_texts
 from tlbench.report.rows.leaderboard import Board
 
 CAPTION = (
@@ -26,13 +27,13 @@ def frame(boards: Iterable[Board]) -> pd.DataFrame:
         if board.comparison is None:
             continue
         names = board.comparison.names[:_MOST]
+        told = row_texts(names)
         for place, ours in enumerate(names, start=1):
             for column, theirs in enumerate(names, start=1):
                 pair = board.comparison.pairs.get((ours, theirs))
                 if pair is not None:
-                    told = pair.contrast.estimate
-                    label = f"{place}. {ours[0]} · {ours[1]}"
-                    rows.append((board.title, label, str(column), 100 * told.mean, told.low, told.high, pair.verdict))
+                    gap, label = pair.contrast.estimate, f"{place}. {told[ours]}"
+                    rows.append((board.title, label, str(column), 100 * gap.mean, gap.low, gap.high, pair.verdict))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tlbench.report import chart_style as look
+from tlbench.report.labels import row_texts
 from tlbench.report.rows.leaderboard import Board
 from tlbench.stats.scores import common_cells, dataset_means
 from tlbench.stats.wilcoxon import critical_difference_diagram, required_datasets
@@ -28,7 +29,8 @@ def frame(boards: Iterable[Board]) -> pd.DataFrame:
     """
     rows: list[tuple[str, str, float | None, float | None, int]] = []
     for board in boards:
-        leading = {f"{row.method} · {row.backbone}": row.scores for row in board.ranked[:_MOST]}
+        told = row_texts((row.method, row.backbone) for row in board.ranked[:_MOST])
+        leading = {told[row.method, row.backbone]: row.scores for row in board.ranked[:_MOST]}
         means = {name: dataset_means(scores) for name, scores in common_cells(leading).rows.items()}
         datasets = sorted(set.intersection(*map(set, means.values()))) if means else []
         table = np.array([[means[name][dataset] for name in means] for dataset in datasets])

@@ -21,6 +21,7 @@ class Reproduction:
 
     Attributes:
         suite: Name.
+        method: Name on the page, ``method_label`` in full; likewise the backbone's.
         command: For a shell, beside the suite's file.
         runs: Address of its runs in MLflow's pages.
     """
@@ -29,6 +30,8 @@ class Reproduction:
     protocol: str
     method: str
     backbone: str
+    method_label: str
+    backbone_label: str
     command: str
     runs: str
 
@@ -53,6 +56,8 @@ def reproductions(suites: Iterable[Results], cells: Iterable[ComparableCell]) ->
                 protocol=cell.protocol,
                 method=cell.method,
                 backbone=cell.backbone,
+                method_label=cell.method_label,
+                backbone_label=cell.backbone_label,
                 command=_command(results.suite, cell),
                 runs=f"{base}/runs?searchFilter={quote(_filter(cell), safe='')}",
             )
@@ -69,7 +74,8 @@ def reproduction_table(found: Iterable[Reproduction]) -> Table:
     return Table(
         name="reproduction",
         records=[
-            {"protocol": each.protocol, "method": each.method, "backbone": each.backbone, "command": each.command,
+            {"protocol": each.protocol, "method": each.method, "backbone": each.backbone,
+             "method_label": each.method_label, "backbone_label": each.backbone_label, "command": each.command,
              "mlflow": each.runs}
             for each in found
         ],
@@ -80,7 +86,7 @@ def reproduction_table(found: Iterable[Reproduction]) -> Table:
 
 def _command(suite: str, cell: ComparableCell) -> str:
     file = f"{suite}.yaml"
-    wanted = {"protocol": cell.protocol_name, "label": cell.method, "backbone": cell.backbone}
+    wanted = {"protocol": cell.protocol_name, "label": cell.method_label, "backbone": cell.backbone_label}
     quoted = [_quoted(value) for value in wanted.values()]
     if not all(quoted):
         return shlex.join(["tlbench", "run", file])
@@ -95,5 +101,5 @@ def _quoted(value: str) -> str:
 
 
 def _filter(cell: ComparableCell) -> str:
-    wanted = {"method_label": cell.method, "backbone_label": cell.backbone}
+    wanted = {"method_label": cell.method_label, "backbone_label": cell.backbone_label}
     return " and ".join(f"params.{name} = {_quoted(value)}" for name, value in wanted.items() if _quoted(value))

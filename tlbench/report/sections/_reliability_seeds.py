@@ -9,8 +9,9 @@ import pandas as pd
 
 from tlbench.report import chart_style as look
 from tlbench.report.comparable_cells import ComparableCell
+from tlbench.report.labels import row_texts
 
-CAPTION = "Test accuracy of every cell minus the mean of its setting, in points. A wide row rests on luck."
+CAPTION = "Test score of every cell minus the mean of its setting, in points. A wide row rests on luck."
 COLUMNS = ("panel", "row", "dataset", "shots", "seed", "accuracy", "deviation")
 
 
@@ -21,9 +22,10 @@ def frame(cells: Iterable[ComparableCell], rows: Collection[tuple[str, str, str]
         cells: See :func:`tlbench.report.comparable_cells.comparable_cells`.
         rows: Protocol, method and backbone of the rows to look at.
     """
+    told = row_texts((method, backbone) for _, method, backbone in rows)
     found = pd.DataFrame(
         [
-            (cell.protocol, f"{cell.method} · {cell.backbone}", cell.dataset, cell.shots, cell.seed, cell.accuracy, 0.0)
+            (cell.protocol, told[cell.method, cell.backbone], cell.dataset, cell.shots, cell.seed, cell.accuracy, 0.0)
             for cell in cells
             if (cell.protocol, cell.method, cell.backbone) in rows
         ],

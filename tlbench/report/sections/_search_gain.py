@@ -57,7 +57,7 @@ class SearchGain:
 
 def search_gains(
     cells: Iterable[ComparableCell],
-    references: pd.DataFrame,
+    untuned: pd.DataFrame,
     searches: Iterable[SearchRow],
     details: Mapping[str, RecordDetails] = MappingProxyType({}),
 ) -> tuple[SearchGain, ...]:
@@ -65,22 +65,22 @@ def search_gains(
 
     Args:
         cells: From :func:`tlbench.report.comparable_cells.comparable_cells`.
-        references: :attr:`tlbench.report.results.Results.references`.
+        untuned: :attr:`tlbench.report.results.Results.untuned`.
         searches: From :func:`tlbench.report.sections._search_rows.search_rows`.
-        details: Answers by cell, of tuned cells and references, as far as they were read.
+        details: Answers by cell, of tuned and untuned cells, as far as they were read.
     """
-    if references.empty:
+    if untuned.empty:
         return ()
     names = ("of", "of_method", "cell", "test/accuracy")
     known = {
         (str(of), str(method)): (str(cell), float(accuracy))
-        for of, method, cell, accuracy in zip(*(references[name] for name in names), strict=True)
+        for of, method, cell, accuracy in zip(*(untuned[name] for name in names), strict=True)
         if pd.notna(accuracy)
     }
     spent: dict[tuple[str, ...], list[SearchRow]] = {}
     for row in searches:
         spent.setdefault((row.protocol, row.dataset, row.shots, row.backbone, row.method), []).append(row)
-    paired = [cell for cell in cells if (cell.cell, cell.method) in known]
+    paired = [cell for cell in cells if (cell.cell, cell.method_label) in known]
 
     def place(cell: ComparableCell) -> tuple[str, str, str, str, str]:
         return cell.protocol, cell.dataset, cell.shots, cell.backbone, cell.method
@@ -88,7 +88,9 @@ def search_gains(
     found = []
     for (protocol, dataset, shots, backbone, method), group in grouped(paired, place).items():
         defaults = [
-            replace(cell, cell=of, accuracy=score) for cell in group for of, score in [known[cell.cell, cell.method]]
+            replace(cell, cell=of, accuracy=score)
+            for cell in group
+            for of, score in [known[cell.cell, cell.method_label]]
         ]
         rows = spent.get((protocol, dataset, shots, backbone, method), [])
         found.append(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tlbench.core.episode_file import given_file
 from tlbench.core.label_budget import extra_labels
 from tlbench.report import number_format as text
 from tlbench.report.comparable_cells import ComparableCell, by_shots, grouped
+from tlbench.report.labels import read_options
 from tlbench.stats.validators import KINDS, counterpart
 
 _SELECTION = {
@@ -66,7 +67,7 @@ def protocol_boxes(cells: Iterable[ComparableCell]) -> tuple[ProtocolBox, ...]:
 
 def _box(name: str, group: Sequence[ComparableCell]) -> ProtocolBox:
     first = group[0]
-    options = json.loads(first.options)
+    options = read_options(first.options)
     rule = _SELECTION.get(first.protocol_name, "as the protocol says")
     if first.protocol_name == "classification":
         rule = _classification_rule(options)
@@ -87,6 +88,8 @@ def _box(name: str, group: Sequence[ComparableCell]) -> ProtocolBox:
 def _options(options: Mapping[str, Any]) -> str:
     """Return options but the validator, which has a line of its own, and those that are left open."""
     shown = {key: value for key, value in options.items() if key != "validator" and value is not None}
+    if given := given_file(options):
+        shown["episodes"] = f"of the file {given.sha256[:12]}"
     if extra := extra_labels(options):
         shown["validation"] = f"extra {extra}"
     return ", ".join(f"{key} {value}" for key, value in shown.items()) or text.NONE

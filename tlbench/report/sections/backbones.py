@@ -20,7 +20,7 @@ TABLES = ("orderings",)
 FIGURES = ("backbones",)
 
 _CAPTION = (
-    "Mean test accuracy over the same datasets and shots, complete rows only. Lines that cross: the best method hangs "
+    "Mean test score over the same datasets and shots, complete rows only. Lines that cross: the best method hangs "
     "on the backbone. Bars: 95% interval over seeds."
 )
 _COLUMNS = ("panel", "method", "backbone", "mean", "low", "high")

@@ -25,7 +25,7 @@ TABLES = ("costs", "shared")
 FIGURES = ("cost",)
 
 _CAPTION = (
-    "Test accuracy against cost (log axes, medians over cells; 0 is drawn at the left edge). On the line: the rows "
+    "Test score against cost (log axes, medians over cells; 0 is drawn at the left edge). On the line: the rows "
     "that no other row beats at the same cost or less."
 )
 _COLUMNS = ("panel", "axis", "method", "backbone", "mean", "cost", "place", "front")

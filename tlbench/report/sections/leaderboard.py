@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
 from tlbench.report.leading_rows import RowKey
 from tlbench.report.pretraining_runs import rows_on_one_run
+from tlbench.report.published import PublishedRow, marks
 from tlbench.report.report_data import Report
 from tlbench.report.rows.leaderboard import MOST_COMPARED, Board
 from tlbench.report.rows.settings import SettingRow
 from tlbench.report.search_cost import SearchCost, search_costs
 from tlbench.report.section import Content
 from tlbench.report.sections._adaptation_rankings import TwoRankings, two_rankings
+from tlbench.report.sections._interval_axis import Axis, axis
 from tlbench.report.sections._leaderboard_table import leaderboard_table
 from tlbench.report.trials import setting_name
 
@@ -22,18 +24,6 @@ TITLE = "Leaderboard"
 ORDER = 20
 TABLES = ("leaderboard",)
 FIGURES = ()
-
-
-@dataclass(frozen=True)
-class Axis:
-    """The axis on which a board's intervals are drawn; its ends are accuracies, multiples of 5 points."""
-
-    low: float
-    high: float
-
-    def position(self, value: float) -> float:
-        """Return where a value lies on the axis, in percent of its length."""
-        return round(100 * min(1.0, max(0.0, (value - self.low) / (self.high - self.low))), 2)
 
 
 @dataclass(frozen=True)
@@ -47,6 +37,8 @@ class LeaderboardContext:
         searches: What they took.
         on_one_run: Rows that rest on one pre-training run, whose luck their intervals do not contain.
         most_compared: Rows from which on a board has no ranks by pairs.
+        published: How many published figures agree with a row, in words; of rows that have any.
+        figures: The published figures that stand beside rows, one tuple a board.
     """
 
     axes: tuple[Axis, ...]
@@ -55,6 +47,8 @@ class LeaderboardContext:
     searches: Mapping[RowKey, SearchCost]
     on_one_run: frozenset[RowKey] = frozenset()
     most_compared: int = MOST_COMPARED
+    published: Mapping[RowKey, str] = field(default_factory=dict)
+    figures: tuple[tuple[PublishedRow, ...], ...] = ()
 
 
 def build(report: Report) -> Content:
@@ -64,21 +58,28 @@ def build(report: Report) -> Content:
     return Content(
         tables=(leaderboard_table(report.boards, trainings, searches),),
         context=LeaderboardContext(
-            tuple(map(axis, report.boards)),
+            tuple(axis(board.rows) for board in report.boards),
             trainings,
             {each.key: each for each in two_rankings(report.boards, report.cells)},
             searches,
             rows_on_one_run(report.cells),
+            published=marks(report.published),
+            figures=tuple(figures_beside(board, report.published) for board in report.boards),
         ),
     )
 
 
-def axis(board: Board) -> Axis:
-    """Return the axis of a board, which all its intervals fit on."""
-    lows = [row.accuracy.mean if row.accuracy.low is None else row.accuracy.low for row in board.rows]
-    highs = [row.accuracy.mean if row.accuracy.high is None else row.accuracy.high for row in board.rows]
-    low, high = int(20 * min(lows)) / 20, -int(-20 * max(highs) // 1) / 20
-    return Axis(low, max(high, low + 0.05))
+def figures_beside(board: Board, published: Iterable[PublishedRow]) -> tuple[PublishedRow, ...]:
+    """Return the published figures of a dataset and number of shots of a board that stand beside one of its rows."""
+    rows = {(row.method, row.backbone) for row in board.rows}
+    return tuple(
+        each
+        for each in published
+        if each.ours is not None
+        and each.ours.protocol == board.protocol
+        and (each.ours.dataset, each.ours.shots) in board.strata
+        and (each.ours.method, each.ours.backbone) in rows
+    )
 
 
 def trainings_of_rows(rows: Iterable[SettingRow], trials: pd.DataFrame) -> dict[RowKey, int]:

@@ -99,7 +99,7 @@ class SearchContext:
 def build(report: Report) -> Content:
     """Return the figure and the tables of all searched settings."""
     rows = search_rows(report.cells, report.results.trials)
-    gains = gain_table(search_gains(report.cells, report.results.references, rows, report.results.details))
+    gains = gain_table(search_gains(report.cells, report.results.untuned, rows, report.results.details))
     return Content(
         figures=(Figure("search", figure.CAPTION, figure.frame(report.results.trials), figure.chart),),
         tables=(gains, search_table(rows)),

@@ -18,7 +18,7 @@ ORDER = 40
 TABLES = ()
 FIGURES = ("shots",)
 
-_CAPTION = "Test accuracy against labelled examples a class (log axis). Bands: 95% interval over seeds."
+_CAPTION = "Test score against labelled examples a class (log axis). Bands: 95% interval over seeds."
 _COLUMNS = ("panel", "method", "shots", "place", "mean", "low", "high", "seeds")
 
 

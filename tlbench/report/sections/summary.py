@@ -6,22 +6,34 @@ from dataclasses import dataclass
 
 from tlbench.report.recommendation import answer
 from tlbench.report.report_data import Report
-from tlbench.report.rows.leaderboard import Board
+from tlbench.report.rows.leaderboard import Board, LeaderRow
 from tlbench.report.section import Content
+from tlbench.report.sections._interval_axis import Axis, axis
 from tlbench.report.sections._summary_protocols import ProtocolBox, protocol_boxes, time_text
 
 TITLE = "Summary"
 ORDER = 10
 TABLES = ()
 FIGURES = ()
+_FIRST = 5  # rows of a board that are drawn under its answer
 
 
 @dataclass(frozen=True)
 class BoardAnswer:
-    """What a board answers, in one sentence."""
+    """What a board answers.
+
+    Attributes:
+        sentence: In words.
+        first: The first rows of the board, which are drawn under it; where none is ranked, those with the best means.
+        axis: On which their intervals are drawn; None where there is no row.
+        several: Whether the board has several backbones, so that each row names its own.
+    """
 
     board: Board
     sentence: str
+    first: tuple[LeaderRow, ...] = ()
+    axis: Axis | None = None
+    several: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,5 +64,15 @@ def build(report: Report) -> Content:
 
 def answers(report: Report) -> tuple[BoardAnswer, ...]:
     """Return what each board answers, as far as it goes."""
-    found = [BoardAnswer(board, answer(board).sentence) for board in report.boards]
-    return tuple(sorted(found, key=lambda each: each.board.transductive))
+    return tuple(sorted(map(_answer, report.boards), key=lambda each: each.board.transductive))
+
+
+def _answer(board: Board) -> BoardAnswer:
+    first = (board.ranked or board.unranked or board.bounds)[:_FIRST]
+    return BoardAnswer(
+        board,
+        answer(board).sentence,
+        first,
+        axis(first) if first else None,
+        several=len({row.backbone for row in board.rows}) > 1,
+    )

@@ -53,6 +53,7 @@
   const form = document.querySelector("form.tools");
   if (form) {
     const fields = ["q", "backbone", "board"].map((name) => form.elements[name]).filter(Boolean);
+    const columns = [...form.querySelectorAll("input[name=columns]")];
     const shown = form.querySelector("output");
     const apply = () => {
       const words = form.elements.q.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -63,26 +64,35 @@
       for (const block of document.querySelectorAll(".board-block")) {
         const there = !board || block.dataset.board === board;
         let here = 0;
-        for (const row of block.querySelectorAll("tbody tr:not(.rule)")) {
+        for (const row of block.querySelectorAll("tbody tr:not(.rule, .published)")) {
           const label = row.querySelector("th").textContent.toLowerCase();
           const kept = there && words.every((word) => label.includes(word)) && (!backbone || row.dataset.backbone === backbone) && !(ranked && row.classList.contains("below"));
           row.hidden = !kept;
           here += kept;
           all += 1;
         }
+        for (const row of block.querySelectorAll("tr.published")) {
+          const label = row.querySelector("th").textContent.toLowerCase();
+          row.hidden = !there || ranked || !words.every((word) => label.includes(word)) || (backbone && row.dataset.backbone !== backbone);
+        }
         for (const body of block.querySelectorAll("tbody")) body.hidden = ![...body.rows].some((row) => !row.hidden && !row.classList.contains("rule"));
         block.hidden = here === 0;
         seen += here;
       }
+      const picked = new Set(columns.filter((field) => field.checked).map((field) => field.value));
+      document.querySelectorAll("#leaderboard [data-column]").forEach((cell) => { cell.hidden = !picked.has(cell.dataset.column); });
       shown.textContent = seen === all ? `${all} rows` : `${seen} of ${all} rows`;
     };
     const changed = () => {
       fields.forEach((field) => remember(field.name, field.value));
       remember("ranked", form.elements.ranked.checked ? "1" : "");
+      remember("columns", columns.filter((field) => field.checked).map((field) => field.value).join(","));
       apply();
     };
     fields.forEach((field) => { field.value = state.get(field.name) || ""; });
     form.elements.ranked.checked = state.get("ranked") === "1";
+    const asked = (state.get("columns") || "").split(",");
+    columns.forEach((field) => { field.checked = asked.includes(field.value); });
     form.addEventListener("input", changed);
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("reset", () => setTimeout(changed));
@@ -133,8 +143,16 @@
       const two = (inner.layer || []).some(({ encoding }) => encoding.shape?.field && encoding.shape.field !== encoding.color?.field);
       config.legend.columns = Math.max(1, Math.min(4, Math.floor(room / 210)) - (two ? 2 : 0));
       config.legend.labelLimit = Math.min(260, room - 40);
-      if (byName && room < 900) for (const view of views) for (const { encoding } of view.layer) {  // method over backbone
+      const lined = byName && Object.values(spec.datasets).flat().some((row) => String(row.row).includes(" · "));
+      if (lined && room < 900) for (const view of views) for (const { encoding } of view.layer) {  // method over backbone
         if (encoding.y) encoding.y.axis = { ...encoding.y.axis, labelExpr: "split(datum.label, ' · ')", labelLineHeight: 10, labelFontSize: 9, labelOffset: -5 };
+      }
+      if (inner.width?.step) for (const view of views) {  // tiles as wide as there is room for; without numbers where these do not fit
+        const tiles = new Set(Object.values(spec.datasets).flat().filter((row) => row.panel === view.title).map((row) => row.column)).size;
+        const step = Math.max(8, Math.min(inner.width.step, Math.floor((room - edge) / Math.max(1, tiles))));
+        view.width = { step };
+        if (step < 34) for (const { encoding } of view.layer) if (encoding.x?.axis) encoding.x.axis = { ...encoding.x.axis, labelAngle: encoding.x.axis.labelAngle && -90, labelFontSize: 10 };
+        if (step < 30) view.layer = view.layer.filter(({ mark }) => (mark.type || mark) !== "text");
       }
       if (typeof inner.width === "number") {
         const most = own ? room / (inner.width + edge) : (room - edge) / (inner.width + 24);

@@ -59,7 +59,7 @@ class TreeParzenSampler:
         proposed = self._proposed.pop(number, None)
         if proposed is not None and canonical(proposed[1]) == canonical(values):
             if state is optuna.trial.TrialState.PRUNED:
-                proposed[0].report(value_of(record.outcome) or 0.0, step=1)
+                proposed[0].report(value_of(record) or 0.0, step=1)
             self._study.tell(proposed[0], scores, state=state)
             return
         if proposed is not None:
@@ -67,7 +67,7 @@ class TreeParzenSampler:
         self._add(values, state, scores, record)
 
     def _ending(self, record: Record) -> tuple[optuna.trial.TrialState, list[float] | None]:
-        value = value_of(record.outcome)
+        value = value_of(record)
         if is_complete(record) and value is not None:
             return optuna.trial.TrialState.COMPLETE, [value, price_of(record)][: 1 + self._both]
         if is_stopped(record) and value is not None and not self._both:
@@ -86,7 +86,7 @@ class TreeParzenSampler:
                 ):
                     return
                 inside[dimension.name] = internal
-        middle = {1: value_of(record.outcome) or 0.0} if state is optuna.trial.TrialState.PRUNED else {}
+        middle = {1: value_of(record) or 0.0} if state is optuna.trial.TrialState.PRUNED else {}
         self._study.add_trial(
             optuna.trial.create_trial(
                 state=state, values=scores, params=inside, distributions=dict(spaces), intermediate_values=middle

@@ -91,7 +91,7 @@ def next_generation(problem: SearchProblem, ended: Sequence[Record]) -> list[Tri
         problem: The search problem.
         ended: The trials of the generation, in order of their numbers.
     """
-    trained = sorted(filter(is_complete, ended), key=lambda record: -(value_of(record.outcome) or 0.0))
+    trained = sorted(filter(is_complete, ended), key=lambda record: -(value_of(record) or 0.0))
     if not trained or ended[0].trial.segments[-1].until == GENERATIONS[-1]:
         return []
     quarter = max(1, len(ended) // QUARTER) if len(ended) > 1 else 0

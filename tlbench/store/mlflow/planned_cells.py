@@ -23,7 +23,7 @@ _FORMAT = 1
 _MOST_BYTES = 1 << 28  # of an unpacked plan: that of ten million cells
 _FIELDS = tuple(field.name for field in fields(PlannedSetting))
 _NUMBERS = ("seeds", "kept")
-_LATER: dict[str, Any] = {"tuned_from": "", "kept": ()}  # plans that were stored before searches had seeds lack them
+_LATER: dict[str, Any] = {"tuned_from": "", "kept": (), "method_name": "", "backbone_name": ""}  # older plans lack them
 
 
 def plan_tags(settings: Sequence[PlannedSetting], length: int) -> dict[str, str]:

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from tlbench.core.record import unpack_bits, unpack_classes
+from tlbench.core.record import Confusion, unpack_bits, unpack_classes, unpack_scores
 from tlbench.store.mlflow.schema import ARTIFACT
 
 Curve = tuple[tuple[int, float], ...]
@@ -30,6 +30,11 @@ class RecordDetails:
         group: Consecutive test predictions that belong together.
         traceback: Of a failure.
         notes: Warnings that the method or the protocol raised.
+        packed_scores: The score of each test prediction by the metric that the suite chose, packed as the record holds
+            it; empty where that is accuracy.
+        packed_confusion: How often each class was taken for each, packed as the record holds it; empty where it was not
+            stored.
+        logits: Hash of the test logits, by which they are found where they are kept.
     """
 
     curves: Mapping[str, Curve] = field(default_factory=dict)
@@ -39,6 +44,32 @@ class RecordDetails:
     traceback: str = ""
     notes: tuple[str, ...] = ()
     test_classes: str = ""
+    packed_scores: str = ""
+    packed_confusion: str = ""
+    logits: str = ""
+
+    @property
+    def example_scores(self) -> NDArray[np.float32] | None:
+        """The score of each test prediction (tests,) by the metric that the suite chose, larger is better.
+
+        None where that is accuracy, or where what was stored is damaged.
+        """
+        if not self.packed_scores:
+            return None
+        try:
+            return np.frombuffer(unpack_scores(self.packed_scores, self.tests), dtype="<f4")
+        except ValueError:
+            return None
+
+    @property
+    def confusion(self) -> Confusion | None:
+        """How often each class was answered with each; None where that was not stored, or is damaged."""
+        if not self.packed_confusion:
+            return None
+        try:
+            return Confusion.unpack(self.packed_confusion)
+        except ValueError:
+            return None
 
     @property
     def correct(self) -> NDArray[np.bool_] | None:
@@ -98,6 +129,9 @@ def parse_details(record: bytes) -> RecordDetails | None:
             traceback=str(error.get("traceback", "")),
             notes=tuple(map(str, outcome.get("notes", ()))),
             test_classes=str(outcome.get("test_classes", "")),
+            packed_scores=str(outcome.get("example_scores", "")),
+            packed_confusion=str(outcome.get("confusion", "")),
+            logits=str(outcome.get("logits", "")),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

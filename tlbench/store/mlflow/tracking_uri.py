@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -15,6 +17,7 @@ from tlbench.store.addresses import SQLITE, sqlite_address, sqlite_file, without
 from tlbench.store.database import WAIT_S, sqlite_errors_of
 
 _SERVERS = ("http", "https", "databricks")
+_LEVEL = "MLFLOW_LOGGING_LEVEL"
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -22,7 +25,7 @@ _ENVIRONMENT = {
     "MLFLOW_TRUNCATE_LONG_VALUES": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # errors are reported once, by the background writer
+    _LEVEL: "CRITICAL",  # errors are reported once, by the background writer
     "PGCONNECT_TIMEOUT": "30",
 }
 
@@ -40,6 +43,8 @@ def prepare_tracking(uri: str | None, workspace: Path) -> str:
         UserError: The URI names a plain folder, or a file that is no database; or it is no address of a PostgreSQL
             database, or the driver for it is missing.
     """
+    if "mlflow" in sys.modules and _LEVEL not in os.environ:  # somebody imported it before: its level stands already
+        logging.getLogger("mlflow").setLevel(_ENVIRONMENT[_LEVEL])
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_address(f"{workspace.absolute() / 'mlflow.db'}")

@@ -16,16 +16,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tlbench.core.config import AdaptationConfig, Augment, BatchNorm
+from tlbench.core.config import AdaptationConfig, BatchNorm
 from tlbench.data.dataset import Split, Task
 from tlbench.training.adaptation.bottleneck_classifier import BottleneckClassifier
-from tlbench.training.augmentation import apply_transforms, natural_augmentation, sample_transforms
+from tlbench.training.augmentation.policy import UNCHANGED, Augmentation, apply_changes
 from tlbench.training.batches import Examples
 from tlbench.training.classifier import train_mode
 from tlbench.training.collectives import gather_rows
 from tlbench.training.context import Context
 from tlbench.training.parameter_groups import ParameterGroup, check_coverage, make_optimizer, scale_rates
 from tlbench.training.precision import at_least_float32
+from tlbench.training.recipe import usual_augmentation
 from tlbench.training.schedules import inverse_decay, warmup_cosine
 
 Part = Literal["source", "shots", "target"]
@@ -33,7 +34,6 @@ PARTS: tuple[Part, ...] = ("source", "shots", "target")
 """The parts of a task: labelled source, labelled target (``task.train``) and unlabelled target examples."""
 
 _UNKNOWN = -1
-_SHOWN = 64  # images of a domain by which the usual augmentation is found
 
 
 class DomainOutputs(NamedTuple):
@@ -132,8 +132,6 @@ def train_on_domains(
     modules = {"model": model} | ({} if options.auxiliary is None else {"auxiliary": options.auxiliary})
     trained = nn.ModuleDict(modules).to(ctx.device)
     check_coverage(trained, groups)
-    if ctx.device.type == "cuda":
-        model.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(cfg.optimizer, groups)
     forward = _Forward(model, _streams(task, cfg, ctx, options), ctx)
     checks = min(cfg.checks, cfg.steps)
@@ -191,15 +189,17 @@ class _Stream:
     Args:
         split: The part.
         size: Largest batch.
-        augment: Augmentation of images.
+        augmentation: Augmentation of images.
         ctx: Device and randomness.
         purpose: Purpose of the stream's randomness.
     """
 
-    def __init__(self, split: Split, size: int, augment: Augment, ctx: Context, purpose: tuple[str, str]) -> None:
+    def __init__(
+        self, split: Split, size: int, augmentation: Augmentation, ctx: Context, purpose: tuple[str, str]
+    ) -> None:
         labels = split.y if split.y is not None else np.full(len(split), _UNKNOWN)
         self._examples = Examples(Split(lambda: split.x, labels, split.rows), ctx.device)
-        self._augment: Augment = augment if len(self._examples.shape) == 3 else "none"
+        self._augmentation = augmentation if len(self._examples.shape) == 3 else UNCHANGED
         self._size = min(size, len(split))
         self._ctx = ctx
         self._purpose = purpose
@@ -220,10 +220,11 @@ class _Stream:
     def inputs(self, rows: Tensor, step: int, own: slice) -> Tensor:
         """Return the augmented inputs of this process's slice of a step's positions."""
         x, _ = self._examples.take(rows[own])
-        if self._augment == "none":
+        if not self._augmentation.changes_images:
             return x
         generator = self._ctx.generator(*self._purpose, "moves", step)
-        return apply_transforms(x, sample_transforms(self._augment, len(rows), self._examples.shape, generator)[own])
+        changes = self._augmentation.sample(len(rows), self._examples.shape, generator)
+        return apply_changes(x, changes.map(lambda drawn: drawn[own]))
 
 
 def _streams(task: Task, cfg: AdaptationConfig, ctx: Context, options: DomainOptions) -> dict[Part, _Stream]:
@@ -232,19 +233,16 @@ def _streams(task: Task, cfg: AdaptationConfig, ctx: Context, options: DomainOpt
     read = {
         part: split for part in PARTS if part in options.parts and (split := splits[part]) is not None and len(split)
     }
-    augment = augmentation(task, cfg)
-    return {part: _Stream(split, cfg.batch_size, augment, ctx, (options.name, part)) for part, split in read.items()}
+    augmentation = domain_augmentation(task, cfg, ctx)
+    return {
+        part: _Stream(split, cfg.batch_size, augmentation, ctx, (options.name, part)) for part, split in read.items()
+    }
 
 
-def augmentation(task: Task, cfg: AdaptationConfig) -> Augment:
-    """Return how a method's training images are moved, whichever parts it reads: ``auto`` depends on both domains."""
-    if cfg.augment != "auto":
-        return cfg.augment
+def domain_augmentation(task: Task, cfg: AdaptationConfig, ctx: Context) -> Augmentation:
+    """Return how a method's training images change, whichever parts it reads: ``auto`` depends on both domains."""
     domains = [split for split in (task.source, task.unlabeled) if split is not None and len(split)]
-    if any(split.x.ndim != 4 for split in domains):
-        return "none"
-    shown = [split.x[np.linspace(0, len(split) - 1, _SHOWN).round().astype(int)] for split in domains]
-    return natural_augmentation(shown, task.info.dataset.classes)
+    return usual_augmentation(cfg, domains, ctx)
 
 
 class _Forward:

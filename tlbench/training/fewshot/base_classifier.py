@@ -11,14 +11,15 @@ from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.fewshot.cosine_head import CosineHead
 from tlbench.training.parameter_groups import parameter_groups
+from tlbench.training.recipe import Recipe
 from tlbench.training.supervised_loop import LoopOptions, train_classifier
 
 
 def train_base_classifier(
     backbone: Backbone,
     train: Split,
-    recipe: TrainingConfig,
-    lr: float,
+    cfg: TrainingConfig,
+    recipe: Recipe,
     head: Literal["linear", "cosine"],
     scale: float,
     ctx: Context,
@@ -30,8 +31,8 @@ def train_base_classifier(
     Args:
         backbone: Maps raw inputs (B, ...) to features (B, out_dim).
         train: The examples of the training classes, labels 0 ... classes - 1.
-        recipe: Epochs, batch size, optimiser, schedule and regularisation.
-        lr: Learning rate of all layers.
+        cfg: Epochs, batch size, optimiser, schedule and regularisation.
+        recipe: Learning rates, and whether running statistics move.
         head: Linear, or scaled cosines to one direction per class.
         scale: Factor of the cosines.
         ctx: Device, randomness, epochs and processes.
@@ -40,6 +41,7 @@ def train_base_classifier(
     model = Classifier(backbone, classes)
     if head == "cosine":
         model.head = CosineHead(backbone.out_dim, classes, scale, ctx.generator("cosine head"))
-    groups = parameter_groups([(model.parameters(), lr)], recipe.weight_decay)
-    train_classifier(model, groups, train, None, recipe, ctx, LoopOptions(name="classes"))
+    parts = [(backbone.parameters(), recipe.lr), (model.head.parameters(), recipe.head_lr)]
+    options = LoopOptions(batch_norm=recipe.batch_norm, name="classes")
+    train_classifier(model, parameter_groups(parts, cfg.weight_decay), train, None, cfg, ctx, options)
     ctx.release_wrapped()

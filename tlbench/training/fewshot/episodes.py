@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tlbench.core.hashing import derive_seed
 from tlbench.core.info import TaskInfo
 from tlbench.data.dataset import Split
+from tlbench.data.episode_file import GivenEpisode
 from tlbench.data.sampling import Episodes, EpisodeShape, draw_episodes
 from tlbench.training.collectives import all_reduce_sum
 from tlbench.training.context import Context
@@ -19,6 +24,68 @@ from tlbench.training.validation_scores import ValidationScores, score_logits
 # Input values of the support and query examples that are passed to a learner at once: as many as fit into a CPU's cache
 # for one that reads embeddings; more for one that trains on them for long.
 _EMBEDDED_VALUES, _RAW_VALUES = 2**20, 2**24
+
+
+class PosedEpisodes(NamedTuple):
+    """Episodes of one shape, by positions of examples, as they are put to a learner.
+
+    Attributes:
+        support: Positions of the support (E, S).
+        labels: Their labels (E, S), 0 ... ways - 1.
+        query: Positions of the queries (E, Q).
+        truth: Their labels (E, Q).
+        ways: Number of classes in each episode.
+    """
+
+    support: Tensor
+    labels: Tensor
+    query: Tensor
+    truth: Tensor
+    ways: int
+
+    def first(self, episodes: int, queries: int | None = None) -> PosedEpisodes:
+        """Return the first episodes, with their first queries; None is all of these."""
+        return PosedEpisodes(
+            self.support[:episodes],
+            self.labels[:episodes],
+            self.query[:episodes, :queries],
+            self.truth[:episodes, :queries],
+            self.ways,
+        )
+
+
+def pose_given(given: Sequence[GivenEpisode], rows: NDArray[np.int64]) -> list[tuple[PosedEpisodes, NDArray[np.int64]]]:
+    """Return episodes of a file in batches of one shape, with the numbers of the episodes in each.
+
+    Support and queries of an episode come in a random order, so that positions carry no information on labels. It is
+    the same for every cell.
+
+    Args:
+        given: The episodes, by rows of the dataset.
+        rows: Rows of the examples that positions refer to, in ascending order.
+    """
+    shapes: dict[tuple[int, int, int], list[int]] = {}
+    for number, each in enumerate(given):
+        shape = int(each.labels.max()) + 1, len(each.support), len(each.query)
+        shapes.setdefault(shape, []).append(number)
+    posed = []
+    for (ways, _, _), numbers in shapes.items():
+        support, labels, query, truth = (
+            torch.from_numpy(np.stack(part)) for part in zip(*(given[number] for number in numbers), strict=True)
+        )
+        places = (torch.from_numpy(np.searchsorted(rows, part)) for part in (support, query))
+        (support, labels), (query, truth) = (
+            in_random_order(positions, of, derive_seed("given episodes", what))
+            for what, positions, of in zip(("support", "query"), places, (labels, truth), strict=True)
+        )
+        posed.append((PosedEpisodes(support, labels, query, truth, ways), np.array(numbers)))
+    return posed
+
+
+def in_random_order(positions: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Return positions and labels (E, n), each episode in a random order of its own."""
+    order = torch.rand(positions.shape, generator=torch.Generator().manual_seed(seed)).argsort(1)
+    return positions.gather(1, order), labels.gather(1, order)
 
 
 def classes_with_examples(split: Split, examples: int) -> NDArray[np.int64]:
@@ -130,7 +197,8 @@ def episode_scores(learner: EpisodeLearner, val: Split, episodes: Episodes, ctx:
     support, query = (torch.from_numpy(part).flatten(1) for part in (episodes.support, episodes.query))
     inputs, ways = episode_inputs(learner, val, ctx), episodes.support.shape[1]
     logits = episode_logits(learner, inputs, support, episode_labels(episodes.support), query, ways, ctx.device)
-    own = torch.tensor(score_logits(logits, episode_labels(episodes.query)), dtype=torch.float64, device=ctx.device)
+    scores = score_logits(logits, episode_labels(episodes.query))
+    own = torch.tensor([scores.accuracy, scores.nll], dtype=torch.float64, device=ctx.device)
     means = all_reduce_sum(own, ctx.group) / ctx.group.world_size
     return ValidationScores(*means.tolist())
 
@@ -149,4 +217,4 @@ def validate_on_episodes(
     """
     episodes = validation_episodes(task_info, val, count, ctx)
     if episodes is not None and val is not None:
-        ctx.validation.update(episode_scores(learner, val, episodes, ctx)._asdict())
+        ctx.report_validation(episode_scores(learner, val, episodes, ctx))

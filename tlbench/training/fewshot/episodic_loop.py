@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tlbench.core.class_splits import too_few
-from tlbench.core.config import EpisodicConfig, FixedWaysConfig
+from tlbench.core.config import BatchNorm, EpisodicConfig, FixedWaysConfig
 from tlbench.core.errors import UserError
 from tlbench.data.dataset import Split, Task
 from tlbench.data.sampling import Episodes, EpisodeShape, draw_episodes
@@ -64,6 +64,7 @@ class EpisodicTraining:
         rate: Maps the number of episodes before a step to the factor of the learning rates.
         episodes_per_step: Number of episodes of one step; the last before a check may have fewer.
         score_initial: Whether the initial weights take part in selection on validation, as episode 0.
+        batch_norm: Whether running statistics move.
     """
 
     model: nn.Module
@@ -73,6 +74,7 @@ class EpisodicTraining:
     rate: Callable[[int], float]
     episodes_per_step: int = 1
     score_initial: bool = False
+    batch_norm: BatchNorm = "train"
 
 
 def train_on_episodes(
@@ -107,7 +109,7 @@ def train_on_episodes(
         epochs.score_initial(*episode_scores(training.learner, task.val, validation, ctx).order)
     for check in epochs:
         first, last = check * cfg.check_every, min((check + 1) * cfg.check_every, cfg.episodes)
-        train_mode(training.model, "train")
+        train_mode(training.model, training.batch_norm)
         episodes = _sample(task, classes, cfg, last - first, ctx.seed("episodes", check))
         loss_sum = torch.zeros((), device=ctx.device)
         for batch in _steps(episodes, training.episodes_per_step, first, ctx.device):

@@ -60,7 +60,8 @@ class SupportFineTuner:
 
     def _solve(self, x: Tensor, y: Tensor, query: Tensor, ways: int) -> Tensor:
         model = Classifier(self._backbone, ways)
-        ctx = Context(self._ctx.random_root, self._ctx.device, precision=self._ctx.precision)
+        known = self._ctx
+        ctx = Context(known.random_root, known.device, precision=known.precision, characters=known.characters)
         self._fine_tune(model, Split(x.cpu().numpy(), y.cpu().numpy(), np.arange(len(y))), ctx)
         model.eval()
         with torch.no_grad():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -253,3 +253,54 @@ def _channels_first(block: nn.Module, shape: torch.Size) -> bool:
         return False
     sizes = {parameter.shape[0] for parameter in block.parameters()}
     return shape[1] in sizes or shape[-1] not in sizes
+
+
+@dataclass(frozen=True)
+class AdapterFacts:
+    """What decides an adapter's function beside its weights; a module with it can be made again.
+
+    Attributes:
+        module: Name of the module that it adapts.
+        inputs: Width of what it reads.
+        outputs: Width of what it writes.
+        width: Width of the bottleneck.
+        scale: Factor of its output.
+        activation: Between its two layers.
+        parallel: Whether it reads the module's input.
+        channels_first: Whether it works on maps.
+        tap: Name of the module whose input it reads in place of the module's own; empty for none.
+    """
+
+    module: str
+    inputs: int
+    outputs: int
+    width: int
+    scale: float
+    activation: Activation
+    parallel: bool
+    channels_first: bool
+    tap: str
+
+
+def adapter_facts(backbone: Backbone) -> list[AdapterFacts]:
+    """Return the facts of all adapters inside a backbone, outer modules before those in them."""
+    taps = {id(module): name for name, module in backbone.body.named_modules() if isinstance(module, InputTap)}
+    names = {function: name for name, function in _ACTIVATIONS.items()}
+    found = []
+    for name, module in backbone.body.named_modules():
+        if isinstance(module, AdaptedModule):
+            adapter = cast("Bottleneck", module.adapter)
+            outputs, width = adapter.up.weight.shape[:2]
+            facts = AdapterFacts(
+                module=name,
+                inputs=adapter.down.weight.shape[1],
+                outputs=outputs,
+                width=width,
+                scale=module._scale,
+                activation=cast("Activation", names[adapter._activation]),
+                parallel=module._parallel,
+                channels_first=isinstance(adapter.down, nn.Conv2d),
+                tap=taps[id(module._tap[0])] if module._tap else "",
+            )
+            found.append(facts)
+    return found

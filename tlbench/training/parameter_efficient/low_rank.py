@@ -134,3 +134,49 @@ def _usage(backbone: Backbone, layers: Mapping[str, LowRank], x: Tensor) -> tupl
     used = influences(outputs[0], [layer.lora_b for layer in layers.values()])
     unused = [name for name, is_used in zip(layers, used, strict=True) if not is_used]
     return {name for name, layer in layers.items() if id(layer) in called}, unused
+
+
+@torch.no_grad()
+def fold_low_rank(backbone: Backbone) -> None:
+    """Replace the weights by their sums with the updates and remove the updates, in place; the function stays."""
+    for _, layer in list(_updated_layers(backbone)):
+        weight = layer.effective_weight().clone()
+        layer._buffers.pop("merged", None)
+        layer._non_persistent_buffers_set.discard("merged")
+        name = layer.weight_name
+        remove_update(layer)
+        layer._parameters[name] = nn.Parameter(weight, requires_grad=False)
+
+
+@dataclass(frozen=True)
+class LayerUpdate:
+    """The update of a layer's whole weight, as one pair of matrices.
+
+    Attributes:
+        layer: Name of the layer in the backbone's body.
+        a: A (r, columns).
+        b: B (rows, r).
+        scale: The weight is W + scale * B A.
+        weight_shape: Shape of W.
+    """
+
+    layer: str
+    a: Tensor
+    b: Tensor
+    scale: float
+    weight_shape: tuple[int, ...]
+
+
+@torch.no_grad()
+def layer_updates(backbone: Backbone) -> list[LayerUpdate]:
+    """Return the updates of all layers; those of the blocks of a packed weight are put together into one."""
+    updates = []
+    for name, layer in _updated_layers(backbone):
+        own, pairs = layer.base(layer.weight_name), layer.pairs()
+        height, rank = len(own) // layer.blocks.parts, layer.design.rank
+        b = own.new_zeros(len(own), rank * len(pairs))
+        for number, (part, _, up) in enumerate(pairs):
+            b[part * height : (part + 1) * height, number * rank : (number + 1) * rank] = up
+        a = torch.cat([down for _, down, _ in pairs])
+        updates.append(LayerUpdate(name, a, b, layer.design.scale, tuple(own.shape)))
+    return updates

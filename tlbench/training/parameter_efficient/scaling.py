@@ -179,3 +179,23 @@ def _remove_unused(backbone: Backbone, x: Tensor) -> None:
         if id(layer.gamma) in unused:
             layer.__class__ = layer.plain  # type: ignore[assignment]  # the layer is an instance of both
             del layer.gamma, layer.beta
+
+
+@torch.no_grad()
+def fold_scales(backbone: Backbone) -> None:
+    """Replace weights and biases by their products with the scales and remove these, in place; the function stays.
+
+    Layers that had no weight or no bias have one afterwards, where it is not neutral.
+    """
+    for layer in list(_scaled_layers(backbone)):
+        weight, bias = layer.effective_weight().clone(), layer.effective_bias()
+        bias = None if bias is None else bias.clone()
+        for name in ("merged_weight", "merged_bias"):
+            layer._buffers.pop(name, None)
+            layer._non_persistent_buffers_set.discard(name)
+        names = layer.weight_name, layer.bias_name
+        layer.__class__ = layer.plain  # type: ignore[assignment]  # the layer is an instance of both
+        del layer.gamma, layer.beta
+        for name, value in zip(names, (weight, bias), strict=True):
+            if value is not None:
+                layer._parameters[name] = nn.Parameter(value, requires_grad=False)

@@ -26,20 +26,42 @@ def train_downstream(task: Task, backbone: Backbone, cfg: SelfSupervisedConfig, 
         cfg: Which of the two, and the recipe of fine-tuning.
         ctx: Device, randomness, epochs and processes.
     """
-    model = Classifier(backbone, task.info.classes).to(ctx.device)
     if cfg.then == "probe":
+        return fit_downstream_probe(task, backbone, ctx)
+    model = Classifier(backbone, task.info.classes)
+    recipe = cfg.model_copy(update={"epochs": cfg.tune_epochs})
+    tuning = fine_tuning_recipe(cfg.model_copy(update={"lr": cfg.tune_lr}), "network", backbone, ctx, "tune_lr")
+    parts = [(backbone.parameters(), tuning.lr), (model.head.parameters(), tuning.head_lr)]
+    groups = parameter_groups(parts, cfg.weight_decay)
+    train_classifier(model, groups, task.train, task.val, recipe, ctx, LoopOptions(batch_norm=tuning.batch_norm))
+    return ModulePredictor(model, list(model.parameters()))
 
-        def features(split: Split) -> Tensor:
-            return embed(backbone, split.x, None, ctx.device).to(ctx.device)
 
-        probe = initialise_head(model, task, ctx, features)
-        ctx.selected["C"] = probe.C
-        if probe.scores is not None:
-            ctx.validation.update(probe.scores._asdict())
-    else:
-        recipe = cfg.model_copy(update={"epochs": cfg.tune_epochs})
-        tuning = fine_tuning_recipe(cfg.model_copy(update={"lr": cfg.tune_lr}), "network", backbone, ctx, "tune_lr")
-        parts = [(backbone.parameters(), tuning.lr), (model.head.parameters(), tuning.head_lr)]
-        groups = parameter_groups(parts, cfg.weight_decay)
-        train_classifier(model, groups, task.train, task.val, recipe, ctx, LoopOptions(batch_norm=tuning.batch_norm))
+def fit_downstream_probe(
+    task: Task,
+    backbone: Backbone,
+    ctx: Context,
+    C: float | None = None,  # noqa: N803 - the field's name
+    *,
+    labels_seen: bool = False,
+) -> ModulePredictor:
+    """Fit a linear probe on the features of a backbone as it is now.
+
+    Args:
+        task: Training examples; validation examples or folds, which choose C.
+        backbone: The backbone after a training; the context's frozen features are those before it.
+        ctx: Device, choices and processes.
+        C: Inverse regularisation; None chooses it.
+        labels_seen: Whether the backbone was trained on the training labels. Folds of them then still choose C, but
+            their scores are not reported, since no example of a fold is new to the backbone.
+    """
+
+    def features(split: Split) -> Tensor:
+        return embed(backbone, split.x, None, ctx.device).to(ctx.device)
+
+    model = Classifier(backbone, task.info.classes).to(ctx.device)
+    probe = initialise_head(model, task, ctx, features, C)
+    ctx.selected["C"] = probe.C
+    if probe.scores is not None and not (labels_seen and task.val is None):
+        ctx.report_validation(probe.scores)
     return ModulePredictor(model, list(model.parameters()))

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from tlbench.core.config import Views
-from tlbench.training.augmentation import affine_matrices, apply_transforms, crop_matrices
+from tlbench.training.augmentation.colour import jitter, luma
+from tlbench.training.augmentation.placement import affine_matrices, apply_transforms, crop_matrices
 from tlbench.training.batches import IndexedExamples
 from tlbench.training.context import Context
 from tlbench.training.selfsupervised.blur import blur
-from tlbench.training.selfsupervised.colour_jitter import jitter, luma
 
 _JITTER_PROBABILITY, _STRENGTH = 0.8, (0.8, 0.8, 0.8, 0.2)  # strength: brightness, contrast, saturation, hue
 _SIGMA = (0.1, 2.0)  # range of the blur's width, in pixels
@@ -53,16 +53,20 @@ arXiv:2002.05709, appendices A and B.9). Under ``characters`` images are not fli
 since flips and small crops change which character it is."""
 
 
-def view_policy(views: Views, shape: torch.Size | tuple[int, ...]) -> ViewPolicy:
+def view_policy(views: Views, shape: torch.Size | tuple[int, ...], characters: bool = False) -> ViewPolicy:
     """Return the policy of a name.
 
     Args:
-        views: The name. ``auto`` is ``characters`` for images of one channel, ``small_objects`` for colour images of up
-            to 64 x 64 pixels, and ``objects`` for larger ones; a heuristic, since a photograph may be greyscale.
+        views: The name. ``auto`` is ``characters`` for what is known to show such and for images of one channel,
+            ``small_objects`` for other images of up to 64 x 64 pixels, and ``objects`` for larger ones; a heuristic,
+            since a photograph may be greyscale.
         shape: Shape of an image (C, H, W).
+        characters: Whether images are known to show characters or signs.
     """
     if views == "auto":
-        views = "characters" if shape[0] == 1 else "small_objects" if max(shape[1:]) <= _SMALL else "objects"
+        views = (
+            "characters" if characters or shape[0] == 1 else "small_objects" if max(shape[1:]) <= _SMALL else "objects"
+        )
     return VIEW_POLICIES[views]
 
 
@@ -166,7 +170,7 @@ class ViewBatches:
         self, images: IndexedExamples, size: int, views: Views, strength: float, ctx: Context, name: str
     ) -> None:
         self._images = images
-        self._policy = view_policy(views, images.shape)
+        self._policy = view_policy(views, images.shape, ctx.characters)
         self._strength = strength
         self._ctx = ctx
         self._name = name

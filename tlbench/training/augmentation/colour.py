@@ -1,4 +1,4 @@
-"""Colour jitter of image batches on their device, with amounts per image."""
+"""Changes of the colours of image batches on their device, with amounts per image."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def jitter(x: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, 
         hue: Hue shifts, in turns of the colour circle (B,).
     """
     x = (x * _per_image(brightness, x)).clamp(0, MAX_VALUE)
-    x = _blend(x, luma(x).mean((1, 2, 3), keepdim=True), contrast)
+    x = blend(x, luma(x).mean((1, 2, 3), keepdim=True), contrast)
     if x.shape[1] == 1:
         return x
-    return shift_hue(_blend(x, luma(x), saturation), hue)
+    return shift_hue(blend(x, luma(x), saturation), hue)
 
 
 def luma(x: Tensor) -> Tensor:
@@ -58,7 +58,8 @@ def shift_hue(x: Tensor, turns: Tensor) -> Tensor:
     return value[:, None] - chroma[:, None] * torch.minimum(position, 4 - position).clamp_(0, 1)
 
 
-def _blend(x: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+def blend(x: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    """Return images (B, C, H, W) whose difference from others is multiplied by factors (B,), within [0, 255]."""
     return torch.lerp(other.expand_as(x), x, _per_image(factor, x)).clamp(0, MAX_VALUE)
 
 

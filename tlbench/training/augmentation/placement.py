@@ -1,47 +1,26 @@
-"""Augmentation of image batches on their device; all random numbers come from a given generator."""
+"""Where the pixels of moved, turned, cropped and mirrored images come from; whole batches, on their device."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from tlbench.core.config import Augment
+from tlbench.core.config import Moves
 
-_SMALL = 64  # pixels; larger colour images are cropped as photographs are
 _SHIFT_FRACTION = 8  # images shift by at most 1/8 of their height and width
 _ANGLE, _ZOOM, _SHEAR, _TRANSLATION = math.radians(15), 0.2, 0.3, 0.125  # maxima of the affine policy
 _AREA, _ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)  # ranges of a random crop
 
 
-def natural_augmentation(images: Sequence[NDArray[Any]], classes: Sequence[str]) -> Augment:
-    """Return the augmentation that is usual for the kind of images: ``crop_flip``, ``shift_flip`` or ``shift``.
-
-    Colour images are cropped and flipped; those of up to 64 x 64 pixels are shifted and flipped, as is usual for them.
-    What may be characters is shifted only: images without colour, and images whose classes are called by one letter or
-    digit each. A heuristic, since a photograph may be greyscale.
-
-    Args:
-        images: Some images (n, C, H, W) of each domain.
-        classes: Names of the classes.
-    """
-    if all(len(name) == 1 for name in classes) or not any(map(_is_coloured, images)):
-        return "shift"
-    return "shift_flip" if max(max(x.shape[2:]) for x in images) <= _SMALL else "crop_flip"
-
-
-def _is_coloured(x: NDArray[Any]) -> bool:
-    """Say whether any image (n, C, H, W) has channels that differ."""
-    return x.shape[1] > 1 and bool((x != x[:, :1]).any())
-
-
 def sample_transforms(
-    policy: Augment, count: int, shape: torch.Size | tuple[int, ...], generator: torch.Generator
+    policy: Moves,
+    count: int,
+    shape: torch.Size | tuple[int, ...],
+    generator: torch.Generator,
+    min_area: float = _AREA[0],
 ) -> Tensor:
     """Sample the transforms of a batch of images, for :func:`apply_transforms`.
 
@@ -54,6 +33,7 @@ def sample_transforms(
         count: Number of images.
         shape: Shape of one image (..., H, W).
         generator: A CPU generator; under ``none`` nothing is drawn from it.
+        min_area: Smallest area of a crop, as a fraction of the image's.
 
     Returns:
         For the first three policies rows down, columns to the right and 1 if flipped (count, 3). For the others affine
@@ -63,7 +43,7 @@ def sample_transforms(
     if policy == "affine":
         return affine_matrices(torch.rand(count, 6, generator=generator) * 2 - 1)
     if policy == "crop_flip":
-        return crop_matrices(torch.rand(count, 5, generator=generator))
+        return crop_matrices(torch.rand(count, 5, generator=generator), min_area)
     shifts = torch.zeros(count, 3, dtype=torch.int64)
     if policy == "none":
         return shifts

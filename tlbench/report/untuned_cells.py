@@ -14,7 +14,7 @@ _PLACE = ["protocol", "options", "method_label", "backbone_label", "dataset", "d
 _TRIAL_PLACE = ["protocol", "method", "backbone", "dataset", "shots"]
 
 
-def split_references(
+def split_untuned(
     done: pd.DataFrame, planned: Sequence[PlannedSetting] | None, trials: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the finished cells of a suite's rows, and the cells that these are held against.
@@ -29,8 +29,8 @@ def split_references(
         trials: See :data:`tlbench.report.trials.COLUMNS`.
 
     Returns:
-        The rows, in their order; and references, with the further columns ``of``, the id of the cell that is held
-        against it, and ``of_method``, the label of that cell's row.
+        The rows, in their order; and the untuned cells, with the further columns ``of``, the id of the cell that is
+        held against it, and ``of_method``, the label of that cell's row.
     """
     searched = {(*_place(each), each.tuned_from): each for each in planned or () if each.tuned_from}
     if not searched:
@@ -40,7 +40,7 @@ def split_references(
     columns = [done[name].tolist() for name in (*_PLACE, "seed", "cell")]
     rows: list[int] = []
     changes: dict[int, dict[str, Any]] = {}  # of the copies, by their place in ``rows``
-    references: list[tuple[int, tuple[Any, ...], str]] = []
+    held_against: list[tuple[int, tuple[Any, ...], str]] = []
     cells: dict[tuple[Any, ...], str] = {}
     for number, (protocol, options, method, backbone, dataset, content, shots, seed, cell) in enumerate(
         zip(*columns, strict=True)
@@ -52,7 +52,7 @@ def split_references(
             rows.append(number)
         if setting is None or seed not in setting.seeds:
             continue
-        references.append((number, (*place, setting.method, seed), setting.method))
+        held_against.append((number, (*place, setting.method, seed), setting.method))
         if seed in setting.kept:
             key = keys.get((protocol, setting.method, backbone, dataset, shots, seed), "")
             changes[len(rows)] = {"method_label": setting.method, "setting": key}
@@ -64,7 +64,7 @@ def split_references(
         for number, change in changes.items():
             column[number] = change[name]
         kept[name] = column
-    known = [(number, cells[place], method) for number, place, method in references if place in cells]
+    known = [(number, cells[place], method) for number, place, method in held_against if place in cells]
     found = done.iloc[[number for number, _, _ in known]].reset_index(drop=True)
     return kept, found.assign(of=[cell for _, cell, _ in known], of_method=[method for _, _, method in known])
 
