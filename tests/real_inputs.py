@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-DATA = Path(os.environ.get("TLBENCH_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("TLBENCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
 """The folder of public data sets, beside this repository unless the environment says otherwise."""
 
 

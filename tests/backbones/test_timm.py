@@ -158,6 +158,7 @@ def test_features_are_what_timm_pools_bit_for_bit_and_every_group_learns(name: s
     sized = {"img_size": recipe["image_size"]} if timm.get_pretrained_cfg(name).fixed_input_size else {}
     reference = timm.create_model(name, num_classes=0, **sized)
     reference.load_state_dict(backbone.body.state_dict())
+    reference.to(memory_format=torch.channels_last)
     x = images(recipe["image_size"])
     backbone.eval(), reference.eval()
     with torch.no_grad():

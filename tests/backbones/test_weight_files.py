@@ -99,7 +99,7 @@ def test_files_that_are_cut_off_are_refused_whatever_is_missing(
 
 def write(file: Path, state: dict[str, Tensor]) -> Path:
     if file.suffix == ".safetensors":
-        save_file(state, file)
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, file)
     else:
         torch.save({"state_dict": state}, file, _use_new_zipfile_serialization=file.name != "old.pt")
     return file

@@ -1,12 +1,21 @@
-"""What rates and policies of batch normalisation suit published weights: a study on development tasks.
+"""What rates a recipe may leave open: a study on development tasks, which no shipped suite of classification reads.
 
-    uv run --extra timm python tests/benchmarks/defaults.py PACS.zip RESULTS.jsonl [--shots 5 20] [--seeds 2]
+    uv run --all-extras python tests/benchmarks/defaults.py RESULTS.jsonl [--tasks photos texts own] [--seeds 2]
 
-The tasks are the cartoons and the sketches of PACS, at most 120 images of each class, 50 of them for testing; no
-shipped suite of ``classification`` reads these two domains. The network is EfficientNet-Lite0 with its ImageNet weights
-at 64 pixels. Every configuration is trained by the product's own cells, one after another on one thread; a line is
-appended to the results for each, so that a study that is stopped goes on. At the end, the table: test accuracy in % as
-a mean over tasks and seeds, and the difference to the linear probe on the same draws.
+Every method is trained at its defaults, and with the learning rate that its default came to times 1/3 and 3;
+fine-tuning of published images also with running statistics that move, and it and LoRA with each of the usual moves.
+The tasks, which read public files below ``TLBENCH_DATA``:
+
+* ``photos``: cartoons and sketches of PACS, by EfficientNet-Lite0 with its ImageNet weights at 64 pixels (a
+  convolutional network with batch normalisation).
+* ``texts``: the intents of two domains of CLINC150, by MiniLM (a transformer).
+* ``own``: printed digits, by networks that the study pre-trains itself on printed characters: with batch normalisation
+  (conv4), without (ConvNeXt), and a vision transformer.
+
+Every configuration is trained by the product's own cells, one after another on one thread; a line is appended to the
+results for each, so that a study that is stopped goes on. At the end, the table: for each task, budget and method the
+test accuracy in % at its defaults, the difference to the linear probe on the same draws, and what a third and three
+times the rate change.
 """
 
 from __future__ import annotations
@@ -14,11 +23,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -27,91 +34,107 @@ import torch
 
 from tlbench.planning.prepare import prepare
 from tlbench.store.workspace import Workspace
+from tlbench.training.recipe import RATES, Trained
 from tlbench.worker.cache import WorkerCache
 from tlbench.worker.run_cell import run_cell
 
-DOMAINS = ("cartoon", "sketch")
-NETWORK = {"name": "timm:tf_efficientnet_lite0", "weights": "timm", "image_size": 64}
-IMAGES, TESTED = 120, 50  # of each class
-
 PROBE = "linear_probe"
-RATES = {
-    "finetune": (3e-5, 1e-4, 3e-4, 1e-3),
-    "lp_ft": (3e-5, 1e-4, 3e-4),
-    "discriminative_lr": (1e-4, 3e-4, 1e-3),
-    "lora": (3e-4, 1e-3, 3e-3),
-    "adapter": (3e-4, 1e-3, 3e-3),
-    "bitfit": (1e-3, 3e-3, 1e-2),
-    "ssf": (3e-4, 1e-3, 3e-3),
-    "linear_head": (3e-3, 1e-2, 3e-2),
+TRAINED: dict[str, Trained] = {
+    "finetune": "network",
+    "discriminative_lr": "network",
+    "lp_ft": "network",
+    "lora": "low_rank",
+    "adapter": "adapters",
+    "bitfit": "biases",
+    "ssf": "scales",
+    "linear_head": "head",
+    "setfit": "embedding",
 }
-MOVING = (1e-4, 1e-3)  # rates of fine-tuning with running statistics that move
+FACTORS = (1 / 3, 3.0)
+AUGMENTS = ("none", "shift", "shift_flip", "crop_flip")  # of fine-tuning and LoRA
 
 
-def configurations() -> Iterator[dict[str, Any]]:
-    """Yield the methods of the suite: the probe, every rate, and fine-tuning with moving statistics."""
+def _pacs(domain: str) -> dict[str, Any]:
+    member = {"name": "folder", "path": "$TLBENCH_DATA/pacs/pacs160.zip", "domain": domain}
+    return {"of": member, "per_class": {"train": 70, "test": 50}}
+
+
+def _clinc(domain: str) -> dict[str, Any]:
+    return {"of": {"name": "texts", "path": "$TLBENCH_DATA/clinc150/clinc150.csv", "domain": domain}}
+
+
+def _learnt(name: str, **own: Any) -> dict[str, Any]:
+    return {"name": name, "pretrain": {"method": "supervised", "dataset": "glyphs", **own}}
+
+
+TASKS: dict[str, dict[str, Any]] = {
+    "photos": {
+        "backbones": [{"name": "timm:tf_efficientnet_lite0", "weights": "timm", "image_size": 64}],
+        "datasets": [_pacs("cartoon"), _pacs("sketch")],
+        "shots": [1, 5, 20],
+    },
+    "texts": {
+        "backbones": [{"name": "hf:sentence-transformers/all-MiniLM-L6-v2", "weights": "hf"}],
+        "datasets": [_clinc("banking"), _clinc("travel")],
+        "shots": [1, 5, 20],
+    },
+    "own": {
+        "backbones": [
+            {**_learnt("conv4"), "width": 32},
+            {**_learnt("timm:test_convnext", params={"epochs": 40, "lr": 0.002}), "image_size": 32, "channels": 1},
+            {**_learnt("timm:test_vit", params={"epochs": 80, "lr": 0.002}), "image_size": 64, "channels": 1},
+        ],
+        "datasets": [{"name": "rendered_digits", "images": 2100}],
+        "shots": [1, 5, 20],
+    },
+}
+
+
+def configurations(task: str) -> Iterator[dict[str, Any]]:
+    """Yield the methods of a task's suite."""
     yield {"name": PROBE}
-    for name, rates in RATES.items():
-        yield from ({"name": name, "params": {"lr": rate}} for rate in rates)
-    yield from ({"name": "finetune", "params": {"lr": rate, "batch_norm": "train"}} for rate in MOVING)
+    for name, trained in TRAINED.items():
+        rates = RATES[trained]
+        usual = rates.own if task == "own" else rates.published
+        yield {"name": name}
+        yield from ({"name": name, "params": {"lr": float(f"{usual * factor:.3g}")}} for factor in FACTORS)
+    if task == "photos":
+        yield {"name": "finetune", "params": {"batch_norm": "train"}}
+        moves = [(name, augment) for name in ("finetune", "lora") for augment in AUGMENTS]
+        yield from ({"name": name, "params": {"augment": augment}} for name, augment in moves)
 
 
-def unpack(archive: Path, folder: Path) -> None:
-    """Write a fixed sample of the images of both domains as split folders of class folders."""
-    with ZipFile(archive) as pacs:
-        for domain in DOMAINS:
-            if (folder / domain).exists():
-                continue
-            members = defaultdict(list)
-            for name in sorted(pacs.namelist()):
-                parts = name.split("/")
-                if domain in parts and name.lower().endswith((".jpg", ".png")):
-                    members[parts[-2]].append(name)
-            generator = np.random.default_rng(0)
-            for label, names in members.items():
-                for place, row in enumerate(generator.permutation(len(names))[:IMAGES]):
-                    split = "test" if place < TESTED else "train"
-                    file = folder / domain / split / label / f"{place:03}.jpg"
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    file.write_bytes(pacs.read(names[row]))
-
-
-def suite(folder: Path, shots: list[int], seeds: int) -> Path:
-    """Write the suite of the study."""
-    grid = {
-        "protocol": "classification",
-        "methods": list(configurations()),
-        "backbones": [NETWORK],
-        "datasets": [{"name": "folder", "path": str(folder / domain), "layout": "classes"} for domain in DOMAINS],
-        "shots": shots,
-        "seeds": seeds,
-    }
-    path = folder / "defaults.yaml"
-    path.write_text(json.dumps({"name": "defaults", "baseline": PROBE, "grids": [grid]}))
+def suite(task: str, folder: Path, seeds: int) -> Path:
+    """Write the suite of a task."""
+    grid = {"protocol": "classification", "methods": list(configurations(task)), **TASKS[task], "seeds": seeds}
+    path = folder / f"defaults-{task}.yaml"
+    path.write_text(json.dumps({"name": path.stem, "baseline": PROBE, "grids": [grid]}))
     return path
 
 
 def run(path: Path, results: Path, workspace: Workspace) -> None:
-    """Run the cells that have no line yet."""
+    """Run the cells that have no line yet, seed by seed."""
     done = {line["id"] for line in lines(results)}
     cache = WorkerCache(workspace.artifacts, torch.device("cpu"))
-    for cell in prepare(path, workspace.artifacts).plan.cells:
+    for cell in sorted(prepare(path, workspace.artifacts).plan.cells, key=lambda cell: cell.seed):
         if cell.id in done:
             continue
         record = run_cell(cell, cache)
         line = {
             "id": cell.id,
-            "method": cell.method.label,
+            "method": cell.method.name,
+            "params": cell.method.label.removeprefix(cell.method.name),
+            "backbone": cell.backbone.info.label,
             "dataset": cell.dataset.info.name,
             "shots": cell.shots,
             "seed": cell.seed,
             "accuracy": None if record.outcome is None else 100 * record.outcome.scores["accuracy"],
-            "seconds": None if record.cost is None else record.cost.seconds,
+            "cpu_seconds": None if record.cost is None else record.cost.cpu_seconds,
             "error": record.error,
         }
         with results.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        print(line["method"], line["dataset"], line["shots"], line["seed"], line["accuracy"], flush=True)
+        print(*(line[key] for key in ("method", "params", "dataset", "shots", "seed", "accuracy")), flush=True)
 
 
 def lines(results: Path) -> list[dict[str, Any]]:
@@ -120,31 +143,33 @@ def lines(results: Path) -> list[dict[str, Any]]:
 
 
 def table(results: Path) -> None:
-    """Print the means over tasks and seeds."""
-    found = {(e["method"], e["dataset"], e["shots"], e["seed"]): e["accuracy"] for e in lines(results)}
-    methods = list(dict.fromkeys(method for method, *_ in found))
-    for shots in sorted({key[2] for key in found}):
-        print(f"\n{shots} labels of each class: accuracy, difference to the probe, trainings")
-        for method in methods:
-            keys = [key for key in found if key[0] == method and key[2] == shots and found[key] is not None]
-            pairs = [(found[key], found[PROBE, *key[1:]]) for key in keys if found.get((PROBE, *key[1:])) is not None]
-            if pairs:
-                own, probe = np.mean(pairs, axis=0)
-                print(f"  {own:5.1f} {own - probe:+6.1f} {len(pairs):3d}  {method}")
+    """Print the means over datasets and seeds."""
+    found: dict[tuple[str, int], dict[tuple[str, str], dict[tuple[str, int], float]]] = {}
+    for line in lines(results):
+        if line["accuracy"] is not None:
+            methods = found.setdefault((line["backbone"], line["shots"]), {})
+            methods.setdefault((line["method"], line["params"]), {})[line["dataset"], line["seed"]] = line["accuracy"]
+    for (backbone, shots), methods in sorted(found.items()):
+        print(f"\n{backbone}, {shots} labels of each class: default, minus the probe; minus the default; draws")
+        for (name, params), scores in methods.items():
+            other = methods.get((name, ""), {}) if params else methods.get((PROBE, ""), {})
+            both = [draw for draw in scores if draw in other]
+            if both:
+                own, less = (float(np.mean([side[draw] for draw in both])) for side in (scores, other))
+                print(f"  {own:5.1f} {own - less:+6.1f} {len(both):3d}  {'  ' if params else ''}{name}{params}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("archive", type=Path)
     parser.add_argument("results", type=Path)
-    parser.add_argument("--shots", type=int, nargs="+", default=[5, 20])
+    parser.add_argument("--tasks", choices=list(TASKS), nargs="+", default=list(TASKS))
     parser.add_argument("--seeds", type=int, default=2)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    folder = asked.results.parent / "defaults"
+    folder = asked.results.absolute().parent / "defaults"
     folder.mkdir(parents=True, exist_ok=True)
-    unpack(asked.archive, folder)
-    run(suite(folder, asked.shots, asked.seeds), asked.results, Workspace.at(folder / "workspace"))
+    for task in asked.tasks:
+        run(suite(task, folder, asked.seeds), asked.results, Workspace.at(folder / "workspace"))
     table(asked.results)
 
 

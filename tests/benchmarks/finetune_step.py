@@ -74,8 +74,6 @@ def main() -> None:
 
 
 def _bare(model: Classifier, x: np.ndarray, y: np.ndarray, epochs: int, device: torch.device) -> None:
-    if device.type == "cuda":
-        model.to(memory_format=torch.channels_last)
     images, labels = torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=1e-2, fused=True)
     count = -(-len(y) // BATCH)
@@ -106,7 +104,7 @@ def _tlbench(info: object, x: np.ndarray, y: np.ndarray, epochs: int, device: to
     )
     precision = "bfloat16" if device.type == "cuda" else "float32"
     ctx = Context(random_root="benchmark", device=device, precision=precision)
-    config = method.Config(epochs=epochs, batch_size=BATCH, lr=RATE, head_multiplier=1.0)
+    config = method.Config(epochs=epochs, batch_size=BATCH, lr=RATE, head_multiplier=1.0, augment="none")
     method.fit(task, build(info, 0, None).to(device), config, ctx)
 
 

@@ -78,7 +78,7 @@ def _thaw(info: BackboneInfo, task: Task, pace: int, device: torch.device) -> fl
     epochs = (len(backbone.layer_groups) + 1) * pace
     precision = "bfloat16" if device.type == "cuda" else "float32"
     ctx = Context(random_root="benchmark", device=device, precision=precision)
-    config = method.Config(epochs=epochs, epochs_per_stage=pace)
+    config = method.Config(epochs=epochs, epochs_per_stage=pace, augment="none")
     clock = time.perf_counter if device.type == "cuda" else time.process_time
     start = clock()
     method.fit(task, backbone, config, ctx)

@@ -65,7 +65,7 @@ def ours(backbone: Backbone, views: Tensor, optimizer: str, ctx: Context) -> Cal
     method = registry.declaration("methods", "simclr").load()
     cfg = method.Config(optimizer=optimizer, lr=RATE, lars_lr=RATE, weight_decay=DECAY, temperature=TEMPERATURE)
     head = projection_head(backbone.out_dim, OUT, 2, torch.Generator().manual_seed(0))
-    model = nn.Sequential(backbone, head).to(ctx.device, memory_format=torch.channels_last).train()
+    model = nn.Sequential(backbone, head).to(ctx.device).train()
     stepper = method.simclr_optimizer(model, cfg, method._REFERENCE)
     batch = ViewBatch(views, len(views) // 2)
 

@@ -36,6 +36,7 @@ from tlbench.data.dataset import TRAIN, Split
 from tlbench.data.tokenizer import PAD, Design, encode, train
 from tlbench.store.artifacts import Artifacts
 from tlbench.training import batches
+from tlbench.training.augmentation.policy import UNCHANGED
 from tlbench.training.batches import Batches, Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
@@ -118,7 +119,7 @@ def main() -> None:
     torch.testing.assert_close(fitted[0], fitted[1], rtol=1e-2, atol=1e-4)
     medians = {name: statistics.median(values) for name, values in times.items()}
     lengths = torch.from_numpy((scored.x != PAD).sum(1))
-    whole = Batches(Examples(split, device), asked.batch, "none", ctx, "fit")
+    whole = Batches(Examples(split, device), asked.batch, UNCHANGED, ctx, "fit")
     drawn = list(whole.epoch(0))
     told = {
         "backbone": info.label,

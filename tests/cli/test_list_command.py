@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 
-@pytest.mark.parametrize("what", ["methods", "protocols", "backbones", "datasets"])
+@pytest.mark.parametrize("what", ["methods", "protocols", "backbones", "datasets", "metrics"])
 def test_lists_name_everything_once_with_a_line_each(command: Any, what: str) -> None:
     rows = json.loads(command("list", what, "--json").out)
     names = [row["name"] for row in rows]

@@ -103,6 +103,20 @@ def test_domains_of_one_dataset(tmp_path: Path) -> None:
     assert label(dataset, side("b"), ALL) == "a -> b"
 
 
+def test_a_source_of_several_domains(tmp_path: Path) -> None:
+    dataset = side("a", domains=("photo", "sketch", "toy"), each=36)
+    params = Params(source={"name": "a", "domain": ["toy", "photo"]}, target={"name": "a", "domain": "sketch"})
+    found = join(dataset, dataset, params, tmp_path)
+    rows = np.concatenate([np.flatnonzero(dataset.domain != 1), np.flatnonzero(dataset.domain == 1)])
+    np.testing.assert_array_equal(found.x[:, 0, 0, 0], rows)
+    assert label(dataset, dataset, params) == "a: others -> sketch"
+    wider = replace(dataset, info=replace(dataset.info, domains=("photo", "sketch", "toy", "clay")))
+    assert label(wider, wider, params) == "a: toy+photo -> sketch"
+    both = Params(source={"name": "a", "domain": ["toy", "sketch"]}, target={"name": "a", "domain": "sketch"})
+    with pytest.raises(UserError, match="source and target share examples"):
+        join(dataset, dataset, both, tmp_path)
+
+
 def test_images_are_brought_to_the_targets_shape(tmp_path: Path) -> None:
     source, target = side("a", shape=(3, 12, 8)), side("b", shape=(1, 6, 6))
     source.x[:] = 200
@@ -243,6 +257,10 @@ def test_what_is_no_pair_is_refused(
         ({"source": {"path": "x"}, "target": "digits"}, "dataset pair: 'name' is missing"),
         ({"source": 3, "target": "digits"}, "dataset pair: source: must be a name or a mapping"),
         ({"source": "pair", "target": "digits"}, "a pair of pairs, as 'source'"),
+        (
+            {"source": "digits", "target": {"name": "glyphs", "domain": ["a", "b"]}},
+            "domain of the 'target': several\n  a target is one domain; a source may have several",
+        ),
         (
             {"source": "digits", "target": {"name": "MNIST", "classes": {"3": "8"}}},
             "classes of the target keep their names, as 'target'\n  give classes to the source",

@@ -104,6 +104,31 @@ def test_too_few_examples_name_class_and_count() -> None:
     check_shots(info((1, 1, 1), counts={"train": (1, 1, 1), "val": (1, 1, 1)}), "full")
 
 
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_scarce_class_gives_all_that_it_has(grouped: bool) -> None:
+    pool = np.setdiff1d(POOL, np.flatnonzero(LABELS == 4)[2:])
+    few = LABELS[pool] == 4
+    groups = np.arange(len(LABELS)) if grouped else None
+    draw, usual = (draw_shots(LABELS, rows, 10, 0, FP, groups=groups, scarce=True) for rows in (pool, POOL))
+    labelled = np.concatenate([draw.train, draw.val])
+    assert set(pool[few]) <= set(labelled)
+    counts = np.bincount(LABELS[labelled], minlength=6)
+    assert counts[4] == few.sum() < 10
+    assert set(np.delete(counts, 4)) == {10}
+    assert np.bincount(LABELS[draw.train], minlength=6)[4] >= 1
+    for part in ("train", "val"):
+        got, expected = getattr(draw, part), getattr(usual, part)
+        assert set(got[LABELS[got] != 4]) == set(expected[LABELS[expected] != 4]), "others are drawn as ever"
+    plain = draw_shots(LABELS, POOL, 10, 0, FP, groups=groups)
+    assert (plain.train.tolist(), plain.val.tolist()) == (usual.train.tolist(), usual.val.tolist())
+    check_shots(info((9, 1, 9)), 5, scarce=True)
+    with pytest.raises(UserError, match="'class1' has 0 training examples"):
+        check_shots(info((9, 0, 9)), 5, scarce=True)
+    with pytest.raises(UserError) as caught:
+        check_shots(info((9, 4, 9)), 5)
+    assert "scarce: all" in caught.value.hint
+
+
 def test_where_a_source_validates_all_is_for_training_and_no_label_is_needed() -> None:
     check_shots(info((1, 1, 1)), "full", adapting=True)
     check_shots(info((1, 0, 1)), 0, adapting=True)

@@ -137,7 +137,7 @@ def test_numbers_serve_as_labels(tmp_path: Path) -> None:
         ("a.csv", "text,label,split,split\nhi,x,train,test\n", "a.csv:1: 2 columns are called 'split'"),
         ("a.csv", 'text,label\nhi,x\n\n"two\nlines,x\nhi,y\n', "a.csv:4: the record that begins here"),
         ("a.csv", 'text,label\n"two\nlines\nthree",x,y\n', "a.csv:2: 3 fields"),
-        ("a.txt", "hi\n", "a.txt: texts are read from .csv, .tsv or .jsonl files"),
+        ("a.txt", "hi\n", "a.txt: texts are read from .csv, .tsv, .jsonl or .parquet files"),
     ],
 )
 def test_mistakes_are_named_with_file_and_line(tmp_path: Path, name: str, content: str | bytes, said: str) -> None:

@@ -13,6 +13,7 @@ from tlbench.plugins import registry
 from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.context import Context
 from tlbench.training.fewshot.cosine_head import CosineHead, cosine_logits
+from tlbench.training.recipe import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +113,12 @@ def test_the_body_learns_under_a_cosine_head_over_all_training_classes(
 ) -> None:
     asked = {}
 
-    def note(backbone: object, train: object, recipe: object, lr: float, head: str, scale: float, ctx: object) -> None:
-        asked.update(train=train, lr=lr, head=head, scale=scale)
+    def note(
+        backbone: object, train: object, cfg: object, recipe: Recipe, head: str, scale: float, ctx: object
+    ) -> None:
+        asked.update(train=train, rates=(recipe.lr, recipe.head_lr), head=head, scale=scale)
 
     monkeypatch.setattr(method, "train_base_classifier", note)
     fake = fake_task("episodic")
     method.fit(fake.task, fake_backbone(), method.Config(lr=0.01, scale=7.0), Context(random_root="b", device=CPU))
-    assert asked == {"train": fake.task.train, "lr": 0.01, "head": "cosine", "scale": 7.0}
+    assert asked == {"train": fake.task.train, "rates": (0.01, 0.01), "head": "cosine", "scale": 7.0}

@@ -23,6 +23,7 @@ from tlbench.plugins import registry
 from tlbench.testing import contract
 from tlbench.testing.contract import Case, run
 from tlbench.testing.fakes import CPU, FakeTask, FakeTeacher, fake_backbone, fake_task
+from tlbench.training.batches import Batch, Mixed
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
 from tlbench.training.distillation_losses import decoupled_kl, softened_kl
@@ -211,6 +212,22 @@ def test_a_step_follows_the_loss_written_out_example_by_example(transfer: str) -
         optimizer.step()
     for own, by_hand in zip(predictor.module.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(own, by_hand, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("params", [{}, {"loss": "dkd"}], ids=str)
+def test_of_mixed_images_the_loss_is_the_mean_over_both_labels(params: dict[str, Any]) -> None:
+    """Kept answers are of images as they are, so the teacher is asked about mixed ones; some labels are unknown."""
+    fake, _, teacher = _double_task()
+    loss = _method().DistillationLoss(
+        fake.task.train, _method().Config(mix="mixup", **params), _context(teacher=teacher)
+    )
+    x = torch.from_numpy(fake.task.train.x[:4]).double()
+    z = torch.randn(4, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    y, other, shares = torch.tensor([0, 1, -1, 3]), torch.tensor([2, -1, 4, 3]), torch.tensor([0.2, 0.5, 0.7, 1.0])
+    found = loss(z, Batch(torch.arange(4), x, y, 4, Mixed(other, shares)))
+    first, second = (loss(z, Batch(torch.arange(4), x, labels, 4)) for labels in (y, other))
+    torch.testing.assert_close(found, shares * first + (1 - shares) * second, rtol=1e-6, atol=1e-8)
+    assert (first != second).sum() == 3
 
 
 def test_the_labels_alone_make_it_training_from_scratch_bit_for_bit() -> None:

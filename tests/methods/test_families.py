@@ -86,6 +86,7 @@ def _methods(modality: str) -> list[str]:
     for name in registry.names("methods"):
         declared = registry.declaration("methods", name)
         trains = modality == "text" or not declared.constants.FROZEN_BACKBONE
+        trains = trains and declared.constants.BACKBONE
         found += [name] if trains and "classification" in declared.protocols and modality in declared.modalities else []
     return found
 
@@ -101,6 +102,11 @@ SHORT: dict[str, dict[str, Any]] = {
 }
 
 
+SOLVED = ("setfit",)
+HUGE_FEATURES = ("efficientnet_b0", "mobilenet_v2", "mobilenet_v3_small")
+"""Untrained, these tell inputs apart by the last bits of large features, on which a solved head cannot rest."""
+
+
 def _short(method: str) -> dict[str, Any]:
     trains = "epochs" in registry.declaration("methods", method).settings.model_fields
     return SHORT.get(method, {"epochs": 3} if trains else {})
@@ -111,6 +117,7 @@ CASES = [
     for modality, families in (("image", IMAGES), ("text", TEXTS))
     for family in families
     for method in _methods(modality)
+    if method not in SOLVED or family not in HUGE_FEATURES
 ]
 
 

@@ -136,7 +136,9 @@ def test_examples_that_are_scored_decide_nothing_of_how_they_are_scored(problem:
     far, fitted = z * 30, linear_probe._Labelled(z[problem.train], y[problem.train])
     some, others = (linear_probe._Labelled(far[rows], y[rows]) for rows in (problem.val[:5], problem.val[5:]))
     both = linear_probe._Labelled(far[problem.val], y[problem.val])
-    of_some, of_others, of_both = (linear_probe._scores([(fitted, each)], CLASSES) for each in (some, others, both))
+    of_some, of_others, of_both = (
+        linear_probe._scores([(fitted, each)], CLASSES, None) for each in (some, others, both)
+    )
     for c in linear_probe.C_GRID:
         mean = (5 * of_some[c].nll + len(others.y) * of_others[c].nll) / len(both.y)
         assert of_both[c].nll == pytest.approx(mean, rel=1e-9)

@@ -62,7 +62,8 @@ def test_c_is_chosen_on_episodes_of_the_validation_classes(
     best = max(method._GRID, key=lambda c: scores[c].order)
     assert len(set(scores.values())) == 3
     assert ctx.selected == {"C": best}
-    assert ctx.validation == scores[best]._asdict() == tried[best][1].validation
+    told = {"accuracy": scores[best].accuracy, "nll": scores[best].nll}
+    assert ctx.validation == told == tried[best][1].validation
     support, labels, query = _episodes()
     chosen = tried[best][0]
     assert torch.equal(learner.classify(support, labels, query, 5), chosen.classify(support, labels, query, 5))

@@ -110,7 +110,7 @@ def test_what_is_returned_scores_exactly_what_it_was_chosen_by(tmp_path: Path) -
         fitted = run(Case("lp_ft", "classification", params=params), tmp_path / name)
         assert fitted.fake.task.val is not None
         again = evaluate(fitted.result.module, Examples(fitted.fake.task.val, CPU), fitted.ctx)
-        assert fitted.ctx.validation == again._asdict()
+        assert fitted.ctx.validation == {"accuracy": again.accuracy, "nll": again.nll}
         epochs = zip(fitted.ctx.curves["val_accuracy"], fitted.ctx.curves["val_nll"], strict=True)
         assert all((accuracy, -nll) <= again.order for (_, accuracy), (_, nll) in epochs)
         assert (fitted.ctx.selected["epoch"] == -1) is (name == "start"), "this test needs one of each"
@@ -130,7 +130,11 @@ def test_the_start_stays_the_best_across_a_kill(tmp_path: Path) -> None:
         run(case, tmp_path / "killed", checkpoints=Checkpoints(scratch, interval=0.0), on_epoch=kill)
     assert list(scratch.glob("*.ckpt"))
     resumed = run(case, tmp_path / "again", checkpoints=Checkpoints(scratch, interval=0.0))
-    assert resumed.ctx.selected == straight.ctx.selected == {"C": straight.ctx.selected["C"], "epoch": -1}
+    assert (
+        resumed.ctx.selected
+        == straight.ctx.selected
+        == {"augment": "none", "C": straight.ctx.selected["C"], "epoch": -1}
+    )
     assert torch.equal(resumed.logits, straight.logits)
     assert resumed.result.footprint() == straight.result.footprint()
 
@@ -144,7 +148,7 @@ def test_without_validation_the_last_epoch_stays(fake: FakeTask, tmp_path: Path)
     ctx, backbone = fake_context(tmp_path, fake.dataset, fake_backbone()), fake_backbone()
     task: Task = replace(fake.task, val=None)
     predictor = _method().fit(task, backbone, _method().Config(epochs=2), ctx)
-    assert ctx.selected == {"C": probes.DEFAULT_C, "lr": 1e-3}
+    assert ctx.selected == {"C": probes.DEFAULT_C, "lr": 1e-3, "augment": "none"}
     assert ctx.notes == []
     total = sum(p.numel() for p in predictor.module.parameters())
     assert predictor.footprint().trainable == total

@@ -22,7 +22,10 @@ from tlbench.testing.contract import PRETRAIN, Case
 from tlbench.training.process_group import ProcessGroup
 
 WORLD = 2
-SHORT: dict[str, dict[str, Any]] = {"gradual_unfreezing": {"epochs": 3, "order": "head_first"}}
+SHORT: dict[str, dict[str, Any]] = {
+    "gradual_unfreezing": {"epochs": 3, "order": "head_first"},
+    "setfit": {"iterations": 2, "C": 1.0},  # a large one magnifies the rounding of features
+}
 
 
 FEW = {"epochs": 2, "episodes": 4, "steps": 4, "check_every": 2, "checks": 5}

@@ -138,7 +138,7 @@ def test_protonet_returns_the_encoder_that_was_best_on_validation(monkeypatch: p
     monkeypatch.setattr(meta, "episode_scores", score)
     ctx = _context()
     learner = method.fit(fake.task, fake_backbone(), method.Config(episodes=5, check_every=1), ctx)
-    assert ctx.selected == {"episode": 3}, "larger accuracy, then smaller nll, then earlier"
+    assert ctx.selected.items() >= {"episode": 3}.items(), "larger accuracy, then smaller nll, then earlier"
     assert ctx.validation == {"accuracy": 0.8, "nll": 0.7}
     kept = learner.encoder.state_dict()
     assert all(torch.equal(kept[name], value) for name, value in seen[2].items())
@@ -181,7 +181,7 @@ def test_protonet_stops_when_its_patience_is_spent(monkeypatch: pytest.MonkeyPat
     ctx = _context()
     method.fit(fake.task, fake_backbone(), method.Config(episodes=5, check_every=1, patience=2), ctx)
     assert [step for step, _ in ctx.curves["val_accuracy"]] == [1, 2, 3, 4]
-    assert ctx.selected == {"episode": 2}
+    assert ctx.selected.items() >= {"episode": 2}.items()
 
 
 def test_validation_episodes_are_scored_as_by_hand() -> None:

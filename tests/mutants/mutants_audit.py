@@ -272,7 +272,7 @@ MUTANTS = (
     Mutant(
         "code: a change of the code that all cells share is none",
         "tlbench.plugins.staleness:InstalledCode.has_changed",
-        "or not _all_known(shared, lambda: iter(execution_mark(text=True).split(AND)))",
+        "or not _all_known(shared, _of_all_cells)",
         "or False",
         "tests/plugins/test_staleness.py",
     ),

@@ -11,8 +11,30 @@ REGRESSION, SUPPORT = "tests/training/test_support_logistic.py", "tests/methods/
 TUNED, PROTOCOLS = "tests/methods/test_finetuning_in_episodes.py", "tests/protocols/test_protocols.py"
 CLASSES, OF_CLASSES = "tests/core/test_class_splits.py", "tests/methods/test_training_classes.py"
 ALONE, SAMPLING = "tests/methods/test_solving_alone.py", "tests/data/test_sampling.py"
+GIVEN, RECIPE = "tests/protocols/test_given_episodes.py", "tests/training/test_recipe.py"
 
 MUTANTS = (
+    Mutant(
+        "given episodes: an example of a training class is taken",
+        "tlbench.data.episode_file:find_rows",
+        "not allowed[rows[each.example]]",
+        "False",
+        GIVEN,
+    ),
+    Mutant(
+        "given episodes: the path is part of the cell",
+        "tlbench.suite.resolve:choose_protocol",
+        '{"sha256": given.sha256}',
+        '{"sha256": given.sha256, "file": given.file}',
+        GIVEN,
+    ),
+    Mutant(
+        "given episodes: a file that changed is read",
+        "tlbench.data.given_episodes:given_episodes",
+        "table.sha256 != sha256",
+        "False",
+        GIVEN,
+    ),
     Mutant(
         "protonet: distance that is not squared",
         "tlbench.training.fewshot.prototypes:distance_logits",
@@ -92,27 +114,27 @@ MUTANTS = (
     ),
     Mutant(
         "episodes: support in the order of classes",
-        "tlbench.protocols.episodic:score",
-        "query, truth, ways = query[:, :queries], truth[:, :queries], episodes.support.shape[1]",
+        "tlbench.protocols.episodic:_posed",
+        "return PosedEpisodes(support, labels, query, truth, episodes.support.shape[1])",
         (
             "support, labels = torch.from_numpy(episodes.support).flatten(1), episode_labels(episodes.support)\n"
-            "query, truth, ways = query[:, :queries], truth[:, :queries], episodes.support.shape[1]"
+            "return PosedEpisodes(support, labels, query, truth, episodes.support.shape[1])"
         ),
         PROTOCOLS,
     ),
     Mutant(
         "episodes: queries in the order of classes",
-        "tlbench.protocols.episodic:score",
-        "query, truth, ways = query[:, :queries], truth[:, :queries], episodes.support.shape[1]",
+        "tlbench.protocols.episodic:_posed",
+        "return PosedEpisodes(support, labels, query, truth, episodes.support.shape[1])",
         (
             "query, truth = torch.from_numpy(episodes.query).flatten(1), episode_labels(episodes.query)\n"
-            "query, truth, ways = query[:, :queries], truth[:, :queries], episodes.support.shape[1]"
+            "return PosedEpisodes(support, labels, query, truth, episodes.support.shape[1])"
         ),
         PROTOCOLS,
     ),
     Mutant(
         "episodes: support and labels in two orders",
-        "tlbench.protocols.episodic:_shuffled",
+        "tlbench.training.fewshot.episodes:in_random_order",
         "labels.gather(1, order)",
         "labels",
         PROTOCOLS,
@@ -179,6 +201,34 @@ MUTANTS = (
         "if training.score_initial and validation is not None and task.val is not None:",
         "if False:",
         META,
+    ),
+    *(
+        Mutant(
+            f"{name}: running statistics of published weights move",
+            f"tlbench.methods.{name}:fit",
+            old,
+            'batch_norm="train"',
+            f"{RECIPE}::test_training_for_episodes_goes_by_the_weights",
+        )
+        for name, old in (
+            ("protonet", "batch_norm=batch_norm"),
+            ("anil", "batch_norm=batch_norm"),
+            ("meta_baseline", "batch_norm=usual_batch_norm(cfg.batch_norm, backbone.info, ctx)"),
+        )
+    ),
+    Mutant(
+        "base classifier: its random head learns at the rate of published weights",
+        "tlbench.training.recipe:base_classifier_recipe",
+        'lr if given is not None else RATES["base_classifier"].own',
+        "lr",
+        f"{RECIPE}::test_the_head_over_the_base_classes_keeps_the_rate_of_random_weights",
+    ),
+    Mutant(
+        "base classifier: running statistics of published weights move",
+        "tlbench.training.fewshot.base_classifier:train_base_classifier",
+        "batch_norm=recipe.batch_norm",
+        'batch_norm="train"',
+        f"{RECIPE}::test_training_for_episodes_goes_by_the_weights",
     ),
     Mutant("meta_baseline: one stage", "tlbench.methods.meta_baseline:fit", "if cfg.epochs:", "if False:", META),
     Mutant(
@@ -276,7 +326,7 @@ MUTANTS = (
     Mutant(
         "fine-tune: episodes fill the cell's curves",
         "tlbench.training.fewshot.support_finetuning:SupportFineTuner._solve",
-        "Context(self._ctx.random_root, self._ctx.device, precision=self._ctx.precision)",
+        "Context(known.random_root, known.device, precision=known.precision, characters=known.characters)",
         "self._ctx",
         TUNED,
     ),

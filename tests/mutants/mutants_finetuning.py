@@ -73,7 +73,7 @@ MUTANTS = (
     Mutant(
         "prefix: images that move are kept",
         "tlbench.training.supervised_loop:_Stages.__init__",
-        'recipe.augment == "none"',
+        "not self._augmentation.changes_images",
         "True",
         PREFIX,
     ),

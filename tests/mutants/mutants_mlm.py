@@ -259,7 +259,7 @@ MUTANTS = (
     ),
     Mutant(
         "mlm: a probe of the backbone as it was given",
-        f"{THEN}:train_downstream",
+        f"{THEN}:fit_downstream_probe",
         "features",
         "",
         THEN_TESTS,

@@ -6,9 +6,39 @@ from mutant import Mutant
 
 FIGURES = "tests/report/test_figures.py"
 PAPER = "tests/report/test_paper.py"
+NAMES = "tests/suite/test_row_names.py"
+READABLE = "tests/report/test_readable_page.py"
 GATHERED = "tests/report/test_report_data.py"
 
 MUTANTS = [
+    Mutant(
+        "published: the tolerance in fractions",
+        "tlbench.report.published:_beside",
+        "abs(100 * difference)",
+        "abs(difference)",
+        "tests/report/test_published.py",
+    ),
+    Mutant(
+        "published: what is not comparable agrees",
+        "tlbench.report.published:_beside",
+        "if reference.differs:",
+        "if False:",
+        "tests/report/test_published.py",
+    ),
+    Mutant(
+        "published: the first of several rows counts",
+        "tlbench.suite.published:the_row",
+        "len(found) == 1",
+        "found",
+        "tests/report/test_published.py",
+    ),
+    Mutant(
+        "published: what is not comparable counts as compared",
+        "tlbench.report.published:_mark",
+        "each in ('agrees', 'differs')",
+        "True",
+        "tests/report/test_published.py",
+    ),
     Mutant(
         "report: the front of costs is of dear rows",
         "tlbench.report.sections.cost:_front",
@@ -274,5 +304,124 @@ MUTANTS = [
         'remember("ranked", form.elements.ranked.checked ? "1" : "");',
         "",
         "tests/report/test_browser.py::test_search_filter_and_address",
+    ),
+    Mutant(
+        "names: parameters that differ are left out too",
+        "tlbench.suite.row_names:_shortened",
+        "len(items) == len(group) and len(set(items)) == 1",
+        "len(items) == len(group)",
+        NAMES,
+    ),
+    Mutant(
+        "names: what some labels lack is left out",
+        "tlbench.suite.row_names:_shortened",
+        "len(items) == len(group) and len(set(items)) == 1",
+        "len(set(items)) == 1",
+        NAMES,
+    ),
+    Mutant(
+        "names: two rows may have one",
+        "tlbench.suite.row_names:_unique",
+        "names[label] if counts[names[label]] == 1 else label",
+        "names[label]",
+        NAMES,
+    ),
+    Mutant(
+        "names: a comma within a value ends it",
+        "tlbench.suite.row_names:_items",
+        'letter == "," and depth == 0',
+        'letter == ","',
+        NAMES,
+    ),
+    Mutant(
+        "names: weights are never told",
+        "tlbench.suite.row_names:_backbones",
+        "len(weights) > 1",
+        "len(weights) > 9",
+        NAMES,
+    ),
+    Mutant(
+        "names: what a suite gives is not shown",
+        "tlbench.report.labels:_given",
+        "found.setdefault(label, name)",
+        "found.setdefault(name, name)",
+        "tests/report/test_names_on_pages.py",
+    ),
+    Mutant(
+        "label: it is part of what a backbone is",
+        "tlbench.suite.spec:BackboneSpec.key",
+        'self.model_dump(mode="json", exclude={"label"})',
+        'self.model_dump(mode="json")',
+        "tests/planning/test_given_names.py",
+    ),
+    Mutant(
+        "label: two rows may have one",
+        "tlbench.planning.given_names:_clashes",
+        "other != row.label",
+        "False",
+        "tests/planning/test_given_names.py",
+    ),
+    Mutant(
+        "compare: kept tags are held against each other by short names",
+        "tlbench.report.comparison.snapshot_changes:_scores",
+        "cell.backbone_label",
+        "cell.backbone",
+        "tests/report/test_snapshots.py::test_settings_are_the_same_under_names_that_differ",
+    ),
+    Mutant(
+        "answer: four rows are named",
+        "tlbench.report.recommendation:_standing",
+        "_NAMED - 1",
+        "_NAMED",
+        "tests/report/test_recommendation.py",
+    ),
+    Mutant(
+        "answer: all labels, as if there were so many a class",
+        "tlbench.report.recommendation:_budgets",
+        'each not in ("0", "full")',
+        'each != "0"',
+        "tests/report/test_recommendation.py",
+    ),
+    Mutant(
+        "page: the address forgets the columns",
+        "tlbench/report/templates/page.js",
+        "columns.forEach((field) => { field.checked = asked.includes(field.value); });",
+        "",
+        READABLE,
+    ),
+    Mutant(
+        "page: all columns are shown",
+        "tlbench/report/templates/page.js",
+        "cell.hidden = !picked.has(cell.dataset.column);",
+        "cell.hidden = false;",
+        READABLE,
+    ),
+    Mutant(
+        "page: a heat map is as wide as it likes",
+        "tlbench/report/templates/page.js",
+        "Math.max(8, Math.min(inner.width.step,",
+        "Math.max(46, Math.min(inner.width.step,",
+        READABLE,
+    ),
+    Mutant(
+        "page: soft text that cannot be read by day",
+        "tlbench/report/templates/style.css",
+        "--soft: #5d6166;",
+        "--soft: #9a9da0;",
+        READABLE,
+    ),
+    Mutant(
+        "page: published figures are rows of the suite",
+        "tlbench/report/templates/page.js",
+        'block.querySelectorAll("tbody tr:not(.rule, .published)")',
+        'block.querySelectorAll("tbody tr:not(.rule)")',
+        READABLE,
+    ),
+    Mutant(
+        "page: a section that nobody asked for",
+        "tlbench.report.html:html",
+        "section.is_listed",
+        "True",
+        READABLE,
     ),
 ]

@@ -51,13 +51,6 @@ MUTANTS = (
         PREFIX,
     ),
     Mutant(
-        "prefix: kept maps are moved like images",
-        "tlbench.training.supervised_loop:_Stages._build",
-        '"none"',
-        "augment",
-        PREFIX,
-    ),
-    Mutant(
         "prefix: frozen layers run in training mode",
         "tlbench.training.supervised_loop:train_classifier",
         ("for module in stage.frozen:\n    module.eval()"),

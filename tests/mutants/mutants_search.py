@@ -140,18 +140,18 @@ MUTANTS = (
         OF_STUDIES,
     ),
     Mutant(
-        "report: references are rows",
-        "tlbench.report.references:split_references",
+        "report: untuned cells are rows",
+        "tlbench.report.untuned_cells:split_untuned",
         "(*place, method, seed) in listed",
         "True",
-        "tests/report/test_references.py",
+        "tests/report/test_untuned_cells.py",
     ),
     Mutant(
         "report: a kept default is no row",
-        "tlbench.report.references:split_references",
+        "tlbench.report.untuned_cells:split_untuned",
         "seed in setting.kept",
         "False",
-        "tests/report/test_references.py",
+        "tests/report/test_untuned_cells.py",
     ),
     Mutant(
         "setting: budget decides the trials",
@@ -368,8 +368,8 @@ MUTANTS = (
     Mutant(
         "population: the best are replaced",
         f"{POPULATION}:next_generation",
-        "-(value_of(record.outcome) or 0.0)",
-        "value_of(record.outcome) or 0.0",
+        "-(value_of(record) or 0.0)",
+        "value_of(record) or 0.0",
         OF_POPULATIONS,
     ),
     Mutant(

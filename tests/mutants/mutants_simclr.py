@@ -170,7 +170,7 @@ MUTANTS = (
     Mutant("views: grey characters", "tlbench.training.selfsupervised.views:VIEW_POLICIES", "grey=0.0", "", VIEWS),
     Mutant(
         "views: the policy's flips are not read",
-        "tlbench.training.augmentation:crop_matrices",
+        "tlbench.training.augmentation.placement:crop_matrices",
         "& flips",
         "",
         VIEWS,
@@ -233,14 +233,14 @@ MUTANTS = (
     ),
     Mutant(
         "views: contrast about the batch's mean",
-        "tlbench.training.selfsupervised.colour_jitter:jitter",
+        "tlbench.training.augmentation.colour:jitter",
         "luma(x).mean((1, 2, 3), keepdim=True)",
         "luma(x).mean()",
         VIEWS,
     ),
     Mutant(
         "views: hue turns back",
-        "tlbench.training.selfsupervised.colour_jitter:shift_hue",
+        "tlbench.training.augmentation.colour:shift_hue",
         "sixth + 6 * turns.to(x)[:, None, None]",
         "sixth - 6 * turns.to(x)[:, None, None]",
         VIEWS,

@@ -72,7 +72,7 @@ MUTANTS = (
         "",
         OF_PRESENCE,
     ),
-    Mutant("names: any copy may run", f"{NAMES}:claim_name", "is_another_suite(own, owner, name)", "False", OF_NAMES),
+    Mutant("names: any copy may run", f"{NAMES}:claim_name", "_is_taken(prepared, owner)", "False", OF_NAMES),
     Mutant(
         "names: a moved file is another suite",
         f"{NAMES}:is_another_suite",

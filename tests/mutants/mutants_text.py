@@ -31,6 +31,41 @@ def _cells(test: str) -> str:
 
 
 MUTANTS = (
+    Mutant(
+        "bag of words: words of the fold that is scored",
+        "tlbench.training.bag_of_words:_parts",
+        "where(task.folds != each)",
+        "(texts, labels)",
+        "tests/methods/test_tfidf.py",
+    ),
+    Mutant(
+        "bag of words: C by accuracy",
+        "tlbench.training.bag_of_words:fit_bag_of_words",
+        "by_metric if kind.classifier == 'svm' else by_likelihood",
+        "by_metric",
+        "tests/methods/test_tfidf.py",
+    ),
+    Mutant(
+        "bag of words: counts in the place of TF-IDF",
+        "tlbench.training.bag_of_words:BagOfWords._vectorizer",
+        "TfidfVectorizer if self.weighting == 'tfidf' else CountVectorizer",
+        "CountVectorizer",
+        "tests/methods/test_tfidf.py",
+    ),
+    Mutant(
+        "bag of words: a row for each backbone",
+        "tlbench.suite.expand:_settings",
+        "[candidate for candidate in candidates if candidate.declared.constants.BACKBONE]",
+        "list(candidates)",
+        "tests/methods/test_tfidf.py",
+    ),
+    Mutant(
+        "bag of words: a class without examples is answered",
+        "tlbench.training.bag_of_words:TextPredictor.logits",
+        "- _UNSEEN",
+        "+ _UNSEEN",
+        "tests/methods/test_tfidf.py",
+    ),
     Mutant("text: ignored padding mask", f"{ENCODER}:Attention.forward", "real[:, None, None, :]", "None", NETS),
     Mutant(
         "text: pads pooled", f"{ENCODER}:Encoder.forward", "is_real(h)[..., None]", "torch.ones_like(h[..., :1])", NETS

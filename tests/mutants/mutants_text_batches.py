@@ -21,16 +21,16 @@ MUTANTS = (
     ),
     Mutant(
         "text batches: pieces of any lengths",
-        f"{BATCHES}:Batches.micro_batches",
-        "lengths[batch.rows].argsort(stable=True)",
-        "torch.arange(len(batch.rows))",
+        f"{BATCHES}:length_pieces",
+        "lengths[rows].argsort(stable=True)",
+        "torch.arange(len(rows))",
         TESTS,
     ),
     Mutant(
         "text batches: places for rows",
         f"{BATCHES}:Batches.micro_batches",
-        "[batch.rows[positions] for positions in order.tensor_split(count)]",
-        "list(order.tensor_split(count))",
+        "[batch.rows[piece] for piece in pieces]",
+        "pieces",
         TESTS,
     ),
     Mutant(
@@ -42,15 +42,13 @@ MUTANTS = (
     ),
     Mutant(
         "text batches: shares are cut, too",
-        f"{BATCHES}:Batches.micro_batches",
-        "or self._ctx.group.is_distributed",
+        f"{BATCHES}:length_pieces",
+        "or ctx.group.is_distributed",
         "",
         TESTS,
     ),
-    Mutant(
-        "text batches: cut on a GPU", f"{BATCHES}:Batches.micro_batches", 'or self._ctx.device.type != "cpu"', "", TESTS
-    ),
-    Mutant("text batches: tiny pieces", f"{BATCHES}:Batches.micro_batches", "// _MIN_MICRO_BATCH", "", TESTS),
+    Mutant("text batches: cut on a GPU", f"{BATCHES}:length_pieces", 'or ctx.device.type != "cpu"', "", TESTS),
+    Mutant("text batches: tiny pieces", f"{BATCHES}:length_pieces", "// _MIN_MICRO_BATCH", "", TESTS),
     Mutant(
         "text batches: gradients of the last piece only",
         f"{LOOP}:_train_epoch",

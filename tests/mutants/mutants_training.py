@@ -111,8 +111,8 @@ MUTANTS = (
     Mutant(
         "evaluation: likelihood before accuracy",
         "tlbench.training.validation_scores:ValidationScores.order",
-        "self.accuracy, -self.nll",
-        "-self.nll, self.accuracy",
+        "(self.accuracy if self.chosen is None else self.chosen, -self.nll)",
+        "(-self.nll, self.accuracy)",
         TRAINED,
     ),
     Mutant(
@@ -131,9 +131,9 @@ MUTANTS = (
     ),
     Mutant(
         "probe: solved on the examples that chose",
-        "tlbench.training.linear_probe:_pairs",
-        "folds != each",
-        "folds != -2",
+        "tlbench.data.dataset:Task",
+        "self.folds != each",
+        "self.folds != -2",
         FEATURES,
     ),
     Mutant(
@@ -146,7 +146,7 @@ MUTANTS = (
     Mutant(
         "knn: neighbours of the fold itself",
         "tlbench.methods.knn:_scores",
-        "(bank[~own], labels[~own], bank[own], labels[own])",
+        "(bank[given], labels[given], bank[own], labels[own])",
         "(bank, labels, bank[own], labels[own])",
         FEATURES,
     ),
@@ -180,16 +180,41 @@ MUTANTS = (
     ),
     Mutant(
         "knn: no temperature",
-        "tlbench.methods.knn:_vote",
+        "tlbench.training.nearest_neighbours:vote_logits",
         "similarity / temperature",
         "similarity / 1.0",
         FEATURES,
     ),
     Mutant(
         "centroid: no centring",
-        "tlbench.methods.nearest_centroid:_transform",
+        "tlbench.training.fewshot.centroids:transform_features",
         'z - mean if kind == "cl2n" else z',
         "z",
         FEATURES,
+    ),
+    *(
+        Mutant(f"balance: {name}", where, old, new, "tests/training/test_class_balance.py")
+        for name, where, old, new in (
+            (
+                "absent classes count",
+                "tlbench.training.batches:class_weights",
+                "(counts > 0).sum() * counts",
+                "len(counts) * counts",
+            ),
+            ("no weights", "tlbench.training.supervised_loop:_weighted", "losses * weights[labels]", "losses"),
+            (
+                "the other label's weight of mixed inputs",
+                "tlbench.training.supervised_loop:label_losses",
+                "_weighted(others, batch.mixed.y, weights)",
+                "_weighted(others, batch.y, weights)",
+            ),
+            ("no sampling", "tlbench.training.batches:Batches._order", "self._chances is None", "True"),
+            (
+                "the probe's target is not weighted",
+                "tlbench.training.logistic_regression:LogisticProblem.__init__",
+                "self._z if weights is None else weights[:, None] * self._z",
+                "self._z",
+            ),
+        )
     ),
 )

@@ -16,8 +16,8 @@ MUTANTS = (
     ),
     Mutant(
         "recipe: running statistics always move",
-        "tlbench.training.recipe:fine_tuning_recipe",
-        '"frozen" if is_published(backbone.info) else "train"',
+        "tlbench.training.recipe:usual_batch_norm",
+        '"frozen" if is_published(info) else "train"',
         '"train"',
         RECIPE,
     ),
@@ -69,5 +69,19 @@ MUTANTS = (
         '{**options, "validation": "held_out", "refit": False}',
         "dict(options)",
         VALIDATION,
+    ),
+    Mutant(
+        "shots: a scarce class is held out whole",
+        "tlbench.data.sampling:draw_shots",
+        "np.maximum(budget - 1, 0)",
+        "budget",
+        "tests/data/test_sampling.py::test_a_scarce_class_gives_all_that_it_has",
+    ),
+    Mutant(
+        "shots: scarce classes are refused",
+        "tlbench.data.sampling:_refuse_few",
+        'scarce and shots != "full"',
+        "False",
+        "tests/data/test_sampling.py::test_a_scarce_class_gives_all_that_it_has",
     ),
 )

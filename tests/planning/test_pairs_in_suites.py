@@ -56,6 +56,20 @@ def test_each_pair_is_a_dataset_with_cells_of_its_own(tmp_path: Path, decoded: P
     assert {cell.shots for cell in cells} == {0}
 
 
+def test_each_domain_is_left_out_once(tmp_path: Path, decoded: Path) -> None:
+    cells = prepared(TEXT.replace("PAIRS", "leave_one_out"), tmp_path, decoded).plan.cells
+    whole = prepared(
+        TEXT.replace(", pairs: PAIRS", "").replace("adaptation", "classification").replace("source_only", "knn"),
+        tmp_path,
+        decoded,
+    )
+    domains = whole.plan.cells[0].dataset.info.domains
+    assert len(domains) > 2
+    assert [cell.dataset.info.name for cell in cells] == [
+        f"rendered_digits(images=2100): others -> {name}" for name in domains
+    ]
+
+
 LISTED = """\
 name: rendered_digits
         pairs:

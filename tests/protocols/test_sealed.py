@@ -14,7 +14,7 @@ from tlbench.core.record import Outcome
 from tlbench.data.dataset import TEST, Dataset, Task
 from tlbench.plugins import registry
 from tlbench.protocols import adaptation
-from tlbench.search.objective import value_of
+from tlbench.search.objective import criterion_of, validation_value
 from tlbench.testing.fakes import fake_backbone, fake_context, fake_task
 from tlbench.training.context import Context
 
@@ -84,9 +84,8 @@ def test_an_adaptation_is_worth_what_its_validator_says(tmp_path: Path) -> None:
     sealed = outcome("adaptation", tmp_path, validation_only=True)
     assert sealed.selected["validator"] == adaptation.Options().validator
     assert sealed.selected["validator"] in sealed.validation
-    assert (
-        value_of(sealed) == sealed.validation[adaptation.Options().validator] != sealed.validation["oracle_on_target"]
-    )
+    value = validation_value(sealed.validation, criterion_of(adaptation.Options().model_dump()))
+    assert value == sealed.validation[adaptation.Options().validator] != sealed.validation["oracle_on_target"]
 
 
 def test_what_is_not_a_number_is_a_failure(tmp_path: Path) -> None:

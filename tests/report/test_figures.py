@@ -14,6 +14,7 @@ import pytest
 from made_results import results, run
 from scipy.stats import rankdata
 
+from tlbench.core.record import Confusion
 from tlbench.report import chart_style as look
 from tlbench.report import number_format as text
 from tlbench.report import trials
@@ -183,7 +184,7 @@ def test_the_diagram_waits_for_enough_datasets() -> None:
         if (frame["clique"] == 0).all()
         else {row.row: row.rank for row in frame[frame["clique"] == 0].itertuples()}
     )
-    assert [told[f"{row.method} · {row.backbone}"] for row in board.ranked] == pytest.approx(expected.tolist())
+    assert [told[row.method] for row in board.ranked] == pytest.approx(expected.tolist())
 
 
 def _trials(report: Report) -> pd.DataFrame:
@@ -412,7 +413,9 @@ def test_figures_show_the_best_and_the_baseline() -> None:
 
 
 def test_every_figure_is_drawn_and_its_specification_is_light(report: Report) -> None:
-    told = {cell.cell: RecordDetails({"train_loss": ((0, 1.0), (1, 0.5))}) for cell in report.cells}
+    confusion = Confusion(classes=("ant", "bee"), counts=((0, 0, 5), (0, 1, 2), (1, 1, 3))).pack()
+    details = RecordDetails({"train_loss": ((0, 1.0), (1, 0.5))}, packed_confusion=confusion)
+    told = {cell.cell: details for cell in report.cells}
     whole = build_report(replace(report.results, trials=_trials(report), details=told))
     of_choices = Figure("adaptation", adaptation.CAPTION, adaptation.frame(_choices()), adaptation.chart)
     found = figures(whole) | {"adaptation": of_choices}

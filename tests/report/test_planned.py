@@ -42,7 +42,7 @@ def rows(plan: list[PlannedSetting], *runs: Any) -> tuple[dict[Row, frozenset[Pl
 def test_each_row_has_what_was_planned_for_it() -> None:
     plan = [planned("probe"), planned("probe", dataset="glyphs", shots="1", seeds=(7,)), planned("lora", seeds=(0,))]
     found, have = rows(plan, finished("probe"))
-    probe, lora = (("episodic", name, "resnet18/random") for name in ("probe", "lora"))
+    probe, lora = (("episodic", name, "resnet18") for name in ("probe", "lora"))
     assert have == [probe]
     assert found == {
         probe: {("digits", "5", 0), ("digits", "5", 1), ("digits", "5", 2), ("glyphs", "1", 7)},
@@ -52,7 +52,7 @@ def test_each_row_has_what_was_planned_for_it() -> None:
 
 def test_options_have_the_same_label_before_and_after_they_are_run() -> None:
     plan = [planned("probe", ways=ways) for ways in ("5", "20")]
-    five, twenty = ((f"episodic (ways={ways})", "probe", "resnet18/random") for ways in ("5", "20"))
+    five, twenty = ((f"episodic (ways={ways})", "probe", "resnet18") for ways in ("5", "20"))
     for runs in ([finished("probe")], [finished("probe"), finished("probe", ways="20")]):
         found, have = rows(plan, *runs)
         assert list(found) == [five, twenty]
@@ -63,7 +63,7 @@ def test_options_have_the_same_label_before_and_after_they_are_run() -> None:
 
 def test_results_that_nobody_plans_any_more_are_told_apart_too() -> None:
     found, have = rows([planned("probe")], finished("probe"), finished("probe", ways="20"))
-    assert list(found) == [("episodic (ways=5)", "probe", "resnet18/random")]
+    assert list(found) == [("episodic (ways=5)", "probe", "resnet18")]
     assert [protocol for protocol, *_ in have] == ["episodic (ways=5)", "episodic (ways=20)"]
 
 
@@ -79,17 +79,17 @@ def test_what_is_planned_of_a_transductive_method_is_transductive() -> None:
     found, have = rows(plan, finished("maml", apart=True), finished("probe"))
     apart = "episodic, transductive"
     assert {row: len(own) for row, own in found.items()} == {
-        (apart, "maml", "resnet18/random"): 6,
+        (apart, "maml", "resnet18"): 6,
         (apart, "maml", "conv4"): 3,
-        ("episodic", "probe", "resnet18/random"): 3,
+        ("episodic", "probe", "resnet18"): 3,
     }
-    assert have[0] == (apart, "maml", "resnet18/random")
+    assert have[0] == (apart, "maml", "resnet18")
 
 
 def test_a_setting_goes_with_its_own_cells_first() -> None:
     plan = [planned("maml"), planned("maml", dataset="glyphs"), planned("maml", dataset="faces")]
     found, _ = rows(plan, finished("maml", apart=True), finished("maml", dataset="glyphs"))
-    apart, plain = (found[protocol, "maml", "resnet18/random"] for protocol in ("episodic, transductive", "episodic"))
+    apart, plain = (found[protocol, "maml", "resnet18"] for protocol in ("episodic, transductive", "episodic"))
     assert {dataset for dataset, *_ in apart} == {"digits"}
     assert {dataset for dataset, *_ in plain} == {"glyphs", "faces"}, "of faces nothing is known"
 
@@ -102,6 +102,6 @@ def test_the_same_data_in_another_folder_are_called_as_the_suite_calls_them() ->
     read = tidy("valid", "memory", StoredExperiment(plan_tags(plan, 5000) | {"tlbench.plan": '{"cells": 3}'}, ran))
     assert read.planned_settings == tuple(plan)
     cells, _ = comparable_cells(read.done, read.planned_settings)
-    assert {(cell.dataset, cell.seed) for cell in cells} == {("folder(valid)", 0), ("folder(valid)", 1), ("digits", 2)}
+    assert {(cell.dataset, cell.seed) for cell in cells} == {("valid", 0), ("valid", 1), ("digits", 2)}
     ((_, asked),) = planned_cells(plan, read.done, cells).items()
-    assert ("folder(valid)", "5", 0) in asked
+    assert ("valid", "5", 0) in asked

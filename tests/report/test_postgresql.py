@@ -34,8 +34,8 @@ def demo(postgresql: PostgreSQL, store: str) -> str:
 def test_database_and_file_tell_the_same(demo: str, store: str, scheme: str) -> None:
     by_server = data.load("demo", demo.replace("postgresql", scheme, 1))
     by_file = data.load("demo", store)
-    frames = ("done", "trials", "references")
-    for name in ("done", "references"):
+    frames = ("done", "trials", "untuned")
+    for name in ("done", "untuned"):
         own = [getattr(each, name).sort_values("run_id", ignore_index=True) for each in (by_server, by_file)]
         pd.testing.assert_frame_equal(*own)
     same = [each.name for each in dataclasses.fields(data.Results) if each.name not in (*frames, "place")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -50,9 +52,9 @@ def test_a_cheaper_row_is_taken_where_it_is_shown_to_be_within_the_margin() -> N
     assert found.choice is not None
     assert [row.method for row in found.within_margin] == [found.choice.method] == ["quick"]
     assert found.sentence == (
-        "On digits, with 5 labels a class, slow (91.5%) is the best of 2 rows; the cheapest shown to be within 1 point "
-        "of it is quick (91.4%), at 500 CPU-ms a cell, 1 k trained parameters and 2 KiB to store a task (4 seeds); "
-        "that holds for this dataset, new ones may differ."
+        "On digits, with 5 labels a class, slow (91.5%) is the best of 2 methods; the cheapest that is shown to lose "
+        "less than 1 point to slow is quick (91.4%), at 500 CPU-ms a cell (4 seeds); that holds for this dataset, new "
+        "ones may differ."
     )
 
 
@@ -65,8 +67,9 @@ def test_a_row_that_may_be_far_worse_is_not_taken_for_want_of_significance() -> 
     assert found.within_margin == ()
     assert found.needed is None
     assert [row.method for row in found.rivals] == ["quick"]
-    assert "quick (86.8%) cannot be told from it" in found.sentence
-    assert "4 seeds cannot support a cheaper choice within 1 point, nor would more: take it, at 1.5" in found.sentence
+    assert "4 seeds cannot tell which of 2 methods is best: slow (91.5%) has" in found.sentence
+    assert "but quick (86.8%) may be as good" in found.sentence
+    assert "cannot support a cheaper choice within 1 point, nor would more: take slow, at 1.5" in found.sentence
 
 
 def test_how_many_seeds_would_be_needed_is_said() -> None:
@@ -84,7 +87,7 @@ def test_how_many_seeds_would_be_needed_is_said() -> None:
 def test_the_best_is_said_only_where_it_is_better_than_each() -> None:
     clear = told(cells("good", GOOD), cells("poor", BAD), cells("poorer", tuple(each - 0.1 for each in BAD)))
     assert clear.is_best
-    assert clear.sentence.startswith("On digits, with 5 labels a class, good (91.5%) is the best of 3 rows; ")
+    assert clear.sentence.startswith("On digits, with 5 labels a class, good (91.5%) is the best of 3 methods; ")
     doubtful = told(cells("good", GOOD), cells("off", OFF), cells("poor", BAD))
     assert not doubtful.is_best
     assert [row.method for row in doubtful.rivals] == ["off"]
@@ -93,7 +96,7 @@ def test_the_best_is_said_only_where_it_is_better_than_each() -> None:
 def test_two_equal_rows_have_no_best_one() -> None:
     found = told(cells("one", GOOD), cells("two", GOOD))
     assert not found.is_best
-    assert "cannot be told from it" in found.sentence
+    assert "one (91.5%) has the best mean, but two (91.5%) may be as good; no row is cheaper: take" in found.sentence
     assert found.within_margin == (), "equal cost is no cheaper"
 
 
@@ -152,8 +155,8 @@ def test_at_most_three_rows_are_named_with_their_backbones() -> None:
     rows = [cells(f"m{place}", GOOD, backbone=f"b{place % 2}", seconds=None) for place in range(6)]
     found = told(*rows)
     assert len(found.rivals) == 5
-    assert "m0 on b0 (91.5%) has the best mean of 6 rows" in found.sentence
-    assert "and 3 more cannot be told from it" in found.sentence
+    assert "which of 6 rows is best: m0 on b0 (91.5%) has the best mean" in found.sentence
+    assert "and 3 more may be as good" in found.sentence
     assert sum(f"m{place} on" in found.sentence for place in range(6)) <= 3
 
 
@@ -166,3 +169,34 @@ def test_boards_of_any_size_have_an_answer(rows: int) -> None:
     assert found.leader is not None
     assert found.leader.method == "good"
     assert found.is_best
+
+
+def test_the_row_that_is_advised_is_one_of_the_three_that_are_named() -> None:
+    """Two rivals have better means than a cheap third, of which it is said how many seeds would show it."""
+    spreads = ((-0.05, 0.04, -0.03, 0.038), (0.05, -0.06, 0.03, -0.022))
+    noisy = [tuple(round(v + shift, 4) for v, shift in zip(GOOD, spread, strict=True)) for spread in spreads]
+    found = told(
+        cells("slow", GOOD, seconds=90.0),
+        *(cells(f"n{place}", each, seconds=95.0) for place, each in enumerate(noisy)),
+        cells("quick", tuple(v - 0.002 for v in GOOD), seconds=0.5),
+    )
+    assert [row.method for row in found.rivals] == ["n0", "n1", "quick"]
+    assert found.needed is not None
+    assert found.needed[0].method == "quick"
+    assert "slow (91.5%) has the best mean, but n0 (91.5%) and 2 more may be as good" in found.sentence
+    assert "for quick" in found.sentence
+    assert "n1" not in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("shots", "words"),
+    [
+        (("full",), "with all labels"),
+        (("1",), "with 1 label a class"),
+        (("1", "5", "full"), "with 1 and 5 labels a class, and with all labels"),
+        (("0", "5"), "without labels, and with 5 labels a class"),
+    ],
+)
+def test_label_budgets_are_plain_english(shots: tuple[str, ...], words: str) -> None:
+    rows = [replace(cell, shots=each) for each in shots for cell in (*cells("good", GOOD), *cells("poor", BAD))]
+    assert told(rows).sentence.startswith(f"On digits, {words}, ")

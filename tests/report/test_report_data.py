@@ -111,7 +111,7 @@ def test_each_board_answers_for_its_own_cells() -> None:
     report = report_data.build_report(results([*image, *text, *apart]))
     told = {each.board.title: each.sentence for each in answers(report)}
     assert list(told) == ["classification: digits", "classification: pydocs", "classification, transductive: digits"]
-    assert "b (81.3%) is the best of 2 rows" in told["classification: digits"]
+    assert "b (81.3%) is the best of 2 methods" in told["classification: digits"]
     assert "only c was measured" in told["classification: pydocs"]
 
 
@@ -139,7 +139,7 @@ def test_a_large_board_answers_for_all_its_rows() -> None:
     runs = [run(f"m{n}", 0.2 + n / 1000 + seed * n / 10_000, seed) for n in range(100) for seed in range(3)]
     (answer,) = answers(report_data.build_report(results(runs)))
     assert "m99" in answer.sentence
-    assert " of 100 rows" in answer.sentence
+    assert " of 100 methods" in answer.sentence
 
 
 def test_an_audit_that_failed_and_copies_are_warned_of() -> None:

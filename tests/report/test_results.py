@@ -219,7 +219,7 @@ def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError("the server does not answer")
 
 
-_FRAMES = ("done", "place", "trials", "references")
+_FRAMES = ("done", "place", "trials", "untuned")
 
 
 @pytest.mark.usefixtures("no_credentials")

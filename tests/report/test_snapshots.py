@@ -211,3 +211,14 @@ def test_the_command_freezes_joins_and_compares(command: Any, store: str, tmp_pa
     assert found["compared"] == 18
     code, _, err = command("compare", "v1", "v3")
     assert (code, "'v3' is none" in err) == (2, True)
+
+
+def test_settings_are_the_same_under_names_that_differ(tmp_path: Path) -> None:
+    """Beside a second backbone of its kind, a backbone has a longer name on the page."""
+    runs = [run("probe", 0.5 + seed / 100, seed) for seed in range(3)]
+    wide = [run("probe", 0.5 + seed / 100, seed, backbone_label="resnet18(width=2)/random") for seed in range(3)]
+    freeze(report_data.build_report(results(runs)), "one", tmp_path)
+    freeze(report_data.build_report(results([*runs, *wide])), "two", tmp_path)
+    found = snapshot_changes(read("one", tmp_path), read("two", tmp_path))
+    assert (found.compared, found.changed, found.only_first) == (1, (), ())
+    assert [setting[4] for setting in found.only_second] == ["resnet18(width=2)/random"]

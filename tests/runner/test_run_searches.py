@@ -173,15 +173,15 @@ def check_what_mlflow_has(workspace: Path) -> None:
     tuned = sum(record.cell.winner is not None for record in stored(workspace))
     assert len(crowned) == tuned
     results = load("searched", uri)
-    assert len(results.done) == results.planned == 12, "references are no rows"
-    assert len(results.references) == 8
+    assert len(results.done) == results.planned == 12, "untuned cells are no rows"
+    assert len(results.untuned) == 8
     assert set(results.done["method_label"]) == {
         "finetune(epochs=18, tuned)",
         "gradual_unfreezing(epochs=6, tuned)",
         "linear_probe",
     }
     assert results.trials.loc[results.trials["winner"], "key"].nunique() == 8
-    kept = results.references["of"] == results.references["cell"]
+    kept = results.untuned["of"] == results.untuned["cell"]
     assert kept.sum() == 8 - tuned
     assert len(results.trials) == len(children)
     assert set(results.trials["status"]) == {"done", "stopped", "failed"}

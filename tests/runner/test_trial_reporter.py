@@ -13,7 +13,7 @@ from tlbench.core.record import STOPPED, Footprint, Outcome, Record
 from tlbench.core.resources import Resources
 from tlbench.runner.tune_trial import TrialProcess, TrialReporter, TrialTask
 from tlbench.runner.worker_location import WorkerLocation
-from tlbench.search.objective import VALUE_CURVE, is_complete, value_of
+from tlbench.search.objective import VALUE_CURVE, Criterion, is_complete, validation_value
 from tlbench.search.scheduler import scheduler
 from tlbench.store.artifacts import Artifacts
 from tlbench.worker.cache import WorkerCache
@@ -74,5 +74,7 @@ def test_a_scheduler_looks_at_a_trial_between_folds(
             return
         if len(reports) > before:
             seen[fold] = [told["share"] for told in reports[before:]]
-            assert {told["value"] for told in reports[before:]} == {value_of(so_far)}
+            assert {told["value"] for told in reports[before:]} == {
+                validation_value(so_far.validation, Criterion("accuracy"))
+            }
     assert seen == looked_at

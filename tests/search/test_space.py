@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 import statistics
+from itertools import product
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from one_process import new_cache
+from searched_suites import prepared
 
 from tlbench.core.config import MethodConfig, choice, log_uniform, tunable, uniform
 from tlbench.plugins import registry
 from tlbench.search.space import Dimension, Space, space_of
+from tlbench.worker.run_cell import run_cell
 
 
 class Config(MethodConfig):
@@ -158,9 +163,30 @@ def test_what_has_no_effect_is_not_searched() -> None:
         return set(space.draw(Random(0)))
 
     tuning = {"tune_lr", "head_multiplier", "smoothing"}
+    images = {"augment", "magnitude", "mix", "mix_alpha"}
     assert drawn("simclr") >= {"lr", "tune_lr"}
     assert drawn("simclr") - drawn("simclr", optimizer="lars") == {"lr"}
     assert drawn("simclr", optimizer="lars") - drawn("simclr") == {"lars_lr"}
-    assert drawn("simclr") - drawn("simclr", then="probe") == {"tune_lr"}
+    assert drawn("simclr") - images - drawn("simclr", then="probe") == {"tune_lr"}
+    assert images.isdisjoint(drawn("simclr", then="probe"))
+    assert drawn("finetune", augment="randaugment", mix="cutmix") >= {"magnitude", "mix_alpha"}
+    assert {"magnitude", "mix_alpha"}.isdisjoint(drawn("finetune", augment="affine", mix="none"))
     assert drawn("mlm") - drawn("mlm", then="probe") == tuning
     assert drawn("mlm") == tuning | {"lr", "weight_decay", "warmup", "mask_probability"}, "nothing of images"
+
+
+def test_a_search_tries_every_way_in_which_images_may_change(tmp_path: Path, decoded: Path) -> None:
+    """What a suite adds to the declared values too; each trial trains, and says what auto came to."""
+    names = ["auto", "none", "crop_flip", "randaugment"]
+    given = {"augment": {"choice": names}, "mix": {"choice": ["none", "cutmix"]}}
+    grid = {"methods": [{"name": "from_scratch", "params": {"epochs": 1}}], "shots": [5], "seeds": 1}
+    space = {"declared": False, "space": {"from_scratch": given}, "trials": 8, "searcher": "grid"}
+    (setting,) = prepared(tmp_path, decoded, grid, **space).searches.problems.values()
+    configurations = list(setting.space.grid())
+    assert [(each["augment"], each["mix"]) for each in configurations] == list(product(names, ["none", "cutmix"]))
+    told, cache = [], new_cache(decoded)
+    for number, values in enumerate(configurations, start=1):
+        record = run_cell(setting.trial(number, values), cache)
+        assert record.outcome is not None, record.error
+        told.append(record.outcome.selected.get("augment"))
+    assert told == ["none", "none", *[None] * 6], "digits"

@@ -35,6 +35,8 @@ GOOD = [
     "{name: pair, source: glyphs, target: {name: folder, path: a, domain: b}}",
     "{name: glyphs, pairs: all}",
     "{name: folder, path: a, pairs: ['day -> night', 'night -> day']}",
+    "{name: folder, path: a, pairs: leave_one_out}",
+    "{source: {name: folder, path: a, domain: [b, c]}, target: {name: folder, path: a, domain: d}}",
 ]
 
 
@@ -86,10 +88,10 @@ def test_listed_pairs_become_datasets_of_their_own(read_suite: Callable[[str], S
     ("given", "line", "said"),
     [
         ({"dataset": "digits"}, 7, "adaptation needs a source and a target, but digits is one dataset\n  write {"),
-        ({"dataset": "{name: glyphs, pairs: some}"}, 7, "pairs: must be all, or a list like [\"A -> B\", \"B -> A\"]"),
-        ({"dataset": "{name: glyphs, pairs: [A->B]}"}, 7, "pairs: must be all, or a list like"),
-        ({"dataset": "{name: glyphs, pairs: []}"}, 7, "pairs: must be all, or a list like"),
-        ({"dataset": "{name: glyphs, pairs: [[A, B]]}"}, 7, "pairs: must be all, or a list like"),
+        ({"dataset": "{name: glyphs, pairs: some}"}, 7, "pairs: must be all, leave_one_out, or a list like [\"A -> "),
+        ({"dataset": "{name: glyphs, pairs: [A->B]}"}, 7, "pairs: must be all, leave_one_out, or a list like"),
+        ({"dataset": "{name: glyphs, pairs: []}"}, 7, "pairs: must be all, leave_one_out, or a list like"),
+        ({"dataset": "{name: glyphs, pairs: [[A, B]]}"}, 7, "pairs: must be all, leave_one_out, or a list like"),
         ({"dataset": "{source: glyphs, target: digits, pairs: all}"}, 7, "pairs: what has a source and a target is"),
         ({"dataset": "{name: glyph, pairs: all}"}, 7, "unknown dataset 'glyph'\n  did you mean 'glyphs'?"),
         ({"more": "shots: [0, -1]"}, 8, "shots: must be a whole number of 0 or more, or full, not -1"),

@@ -20,7 +20,7 @@ from tlbench.testing.fakes import CPU, fake_backbone, fake_task
 from tlbench.training.adaptation.adaptation_loop import (
     AdaptationStep,
     DomainOptions,
-    augmentation,
+    domain_augmentation,
     supervised_loss,
     train_on_domains,
 )
@@ -276,10 +276,14 @@ def test_images_are_moved_where_that_is_asked_for(task: Task) -> None:
 def test_photographs_are_cropped_or_flipped_in_both_domains_and_characters_are_not(task: Task) -> None:
     """Whatever the parts that a method reads: a step on the source alone moves it in the same way."""
     auto = settings(augment="auto")
-    assert augmentation(task, settings()) == "none"
-    assert augmentation(task, auto) == "shift"
+
+    def moves(given: Task, cfg: AdaptationConfig, **known: bool) -> str:
+        return domain_augmentation(given, cfg, replace(context(), **known)).moves
+
+    assert moves(task, settings()) == "none"
+    assert moves(task, auto) == "none"
     named = replace(task, info=replace(task.info, dataset=replace(task.info.dataset, classes=("dog", "cat"))))
-    assert augmentation(named, auto) == "shift"
+    assert moves(named, auto) == "none"
 
     def coloured(split: Any) -> Any:
         x = np.repeat(split.x, 3, 1)
@@ -290,8 +294,9 @@ def test_photographs_are_cropped_or_flipped_in_both_domains_and_characters_are_n
     assert task.unlabeled is not None
     grey = type(task.unlabeled)(np.repeat(task.unlabeled.x, 3, 1), None, task.unlabeled.rows)
     photographs = replace(named, source=coloured(task.source), unlabeled=grey)
-    assert augmentation(photographs, auto) == "shift_flip"
-    assert augmentation(photographs, settings(augment="affine")) == "affine"
+    assert moves(photographs, auto) == "shift_flip"
+    assert moves(photographs, auto, characters=True) == "none"
+    assert moves(photographs, settings(augment="affine")) == "affine"
 
 
 @pytest.mark.parametrize("width", [12, None])

@@ -9,7 +9,8 @@ import pytest
 import torch
 import torchvision.transforms.v2.functional as reference
 
-from tlbench.training.augmentation import apply_transforms, natural_augmentation, sample_transforms
+from tlbench.training.augmentation.nature import natural_moves
+from tlbench.training.augmentation.placement import apply_transforms, sample_transforms
 
 
 def test_images_move_as_told_and_repeat_their_edge() -> None:
@@ -100,20 +101,19 @@ def test_a_batch_of_crops_is_torchvisions_one_by_one() -> None:
 
 
 COLOURED = np.random.default_rng(0).integers(0, 255, (3, 3, 96, 96), dtype=np.uint8)
-ANIMALS = ("dog", "cat")
 
 
 @pytest.mark.parametrize(
-    ("images", "classes", "expected"),
+    ("images", "characters", "expected"),
     [
-        ([COLOURED, COLOURED], ANIMALS, "crop_flip"),
-        ([COLOURED[..., :32, :32]], ANIMALS, "shift_flip"),
-        ([COLOURED[:, :1], COLOURED[:, :1]], ANIMALS, "shift"),
-        ([COLOURED[:, :1].repeat(3, 1)], ANIMALS, "shift"),
-        ([COLOURED, COLOURED[:, :1].repeat(3, 1)], ANIMALS, "crop_flip"),
-        ([COLOURED], tuple("0123456789"), "shift"),
+        ([COLOURED, COLOURED], False, "crop_flip"),
+        ([COLOURED[..., :32, :32]], False, "shift_flip"),
+        ([COLOURED[:, :1], COLOURED[:, :1]], False, "shift"),
+        ([COLOURED[:, :1].repeat(3, 1)], False, "shift"),
+        ([COLOURED, COLOURED[:, :1].repeat(3, 1)], False, "crop_flip"),
+        ([COLOURED], True, "shift"),
     ],
     ids=["photographs", "small", "grey", "grey in three channels", "photographs and sketches", "digits"],
 )
-def test_what_is_usual_for_the_kind_of_images(images: list[Any], classes: tuple[str, ...], expected: str) -> None:
-    assert natural_augmentation(images, classes) == expected
+def test_what_is_usual_for_the_kind_of_images(images: list[Any], characters: bool, expected: str) -> None:
+    assert natural_moves(images, characters) == expected

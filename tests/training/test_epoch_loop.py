@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tlbench.core.config import Optimizer
 from tlbench.testing.fakes import CPU
 from tlbench.training.context import Context
-from tlbench.training.epoch_loop import Checkpoints
+from tlbench.training.epoch_loop import Checkpoint, Checkpoints
 from tlbench.training.parameter_groups import make_optimizer, parameter_groups, scale_rates
 
 TOTAL = 7
@@ -102,3 +102,11 @@ def test_groups_that_are_not_those_of_the_leg_before_are_refused(tmp_path: Path)
                     )
                 )
             )
+
+
+@pytest.mark.parametrize(
+    ("interval", "seconds", "pause"),
+    [(5.0, 0.01, 5.0), (5.0, 0.25, 12.5), (5.0, 30.0, 60.0), (0.0, 1.0, 0.0)],
+)
+def test_large_networks_are_saved_less_often(interval: float, seconds: float, pause: float, tmp_path: Path) -> None:
+    assert Checkpoint(tmp_path / "x", interval).pause(seconds) == pytest.approx(pause)

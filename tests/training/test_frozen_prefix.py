@@ -134,7 +134,7 @@ def test_training_the_rest_equals_training_the_whole(name: str, monkeypatch: pyt
 
         monkeypatch.setattr(loop, "cache_prefix", keep)
         groups = parameter_groups([(model.parameters(), 1e-2)], 0.0)
-        recipe = TrainingConfig(epochs=3, batch_size=4, optimizer="sgd")
+        recipe = TrainingConfig(epochs=3, batch_size=4, optimizer="sgd", augment="none")
         train_classifier(model, groups, _split(), _split(6), recipe, Context(random_root="prefix", device=CPU))
         states.append(model.state_dict())
     assert used == [True, False]

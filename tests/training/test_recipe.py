@@ -7,16 +7,20 @@ from pathlib import Path
 from random import Random
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 
 from tlbench.backbones.backbone import Backbone
-from tlbench.core.config import FineTuningConfig
+from tlbench.core.config import AdaptationConfig, FineTuningConfig, TrainingConfig
 from tlbench.core.info import BackboneInfo
+from tlbench.data.dataset import Split
 from tlbench.plugins import registry
 from tlbench.search.space import space_of
 from tlbench.testing.fakes import CPU, fake_backbone, fake_context, fake_task
 from tlbench.training import recipe
+from tlbench.training.augmentation.policy import Augmentation
 from tlbench.training.context import Context
+from tlbench.training.fewshot.episodic_loop import EpisodicTraining, train_on_episodes
 
 RUN = {"kind": "pretrain", "method": "simclr", "dataset": "f"}
 OWN: list[dict[str, Any]] = [{"kind": "random"}, RUN, {**RUN, "after": RUN}]
@@ -68,6 +72,52 @@ def test_running_statistics_stay_with_published_weights_unless_the_suite_says_ot
     ctx = context()
     assert recipe.fine_tuning_recipe(cfg, "network", backbone(PUBLISHED[0]), ctx).batch_norm == "train"
     assert ctx.selected == {}
+
+
+def test_the_head_over_the_base_classes_keeps_the_rate_of_random_weights() -> None:
+    rates = recipe.RATES["base_classifier"]
+    for weights, lr, policy in ((PUBLISHED[0], rates.published, "frozen"), (OWN[0], rates.own, "train")):
+        ctx = context()
+        found = recipe.base_classifier_recipe(None, None, info(weights), ctx, "classifier_lr")
+        assert found == recipe.Recipe(lr, rates.own, policy)
+        assert ctx.selected == {"classifier_lr": lr, "batch_norm": policy}
+    ctx = context()
+    found = recipe.base_classifier_recipe(0.5, "train", info(PUBLISHED[0]), ctx)
+    assert found == recipe.Recipe(0.5, 0.5, "train")
+    assert ctx.selected == {}
+
+
+EPISODIC = {"protonet": ("lr", "batch_norm"), "meta_baseline": ("classifier_lr", "batch_norm"),
+            "baseline_pp": ("lr", "batch_norm"), "anil": ("lr", "batch_norm"), "maml": ("lr",)}  # fmt: skip
+QUICK = {"episodes": 2, "check_every": 1, "checks": 2, "epochs": 1, "ways": 2, "queries": 2}
+
+
+@pytest.mark.parametrize("name", EPISODIC)
+@pytest.mark.parametrize("weights", [PUBLISHED[0], OWN[0]])
+def test_training_for_episodes_goes_by_the_weights(
+    name: str, weights: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, given = registry.declaration("methods", name).load(), backbone(weights)
+    published, policies = recipe.is_published(info(weights)), []
+
+    def note(training: EpisodicTraining, *rest: Any) -> None:
+        policies.append(training.batch_norm)
+        train_on_episodes(training, *rest)
+
+    if name != "baseline_pp":
+        monkeypatch.setattr(method, "train_on_episodes", note)
+    before = {key: value.clone() for key, value in given.state_dict().items() if "running" in key}
+    assert before
+    ctx = context()
+    cfg = method.Config(**{key: value for key, value in QUICK.items() if key in method.Config.model_fields})
+    method.fit(fake_task("episodic").task, given, cfg, ctx)
+    assert set(EPISODIC[name]) <= set(ctx.selected)
+    trained: recipe.Trained = "base_classifier" if name in ("meta_baseline", "baseline_pp") else "episodes"
+    rates = recipe.RATES[trained]
+    assert ctx.selected[EPISODIC[name][0]] == (rates.published if published else rates.own)
+    if name != "maml":
+        assert set(policies) <= {"frozen" if published else "train"}
+        assert all(given.state_dict()[key].equal(value) for key, value in before.items()) is published
 
 
 @pytest.mark.parametrize(
@@ -126,3 +176,61 @@ def test_a_search_starts_from_what_is_open() -> None:
     near = space.near(space.start, Random(0))
     assert 1e-5 <= near["lr"] <= 1e-2
     assert near["batch_norm"] in ("train", "frozen")
+
+
+RNG = np.random.default_rng(0)
+SMALL, LARGE = (RNG.integers(0, 255, (5, 3, size, size), dtype=np.uint8) for size in (32, 96))
+GREY, FEATURES = SMALL[:, :1].repeat(3, 1), SMALL.reshape(5, -1)
+
+
+def split(x: Any) -> Split:
+    return Split(x, np.zeros(len(x), np.int64), np.arange(len(x)))
+
+
+@pytest.mark.parametrize(
+    ("x", "characters", "auto", "usual"),
+    [
+        (LARGE, False, "crop_flip", "crop_flip"),
+        (SMALL, False, "shift_flip", "shift_flip"),
+        (GREY, False, "none", "shift"),
+        (LARGE, True, "none", "shift"),
+    ],
+    ids=["photographs", "small photographs", "grey", "characters"],
+)
+def test_images_change_by_their_kind(x: Any, characters: bool, auto: str, usual: str) -> None:
+    """Characters are mirrored neither by ``auto`` nor under RandAugment; what ``auto`` came to is recorded."""
+    ctx = replace(context(), characters=characters)
+    assert recipe.usual_augmentation(TrainingConfig(), [split(x)], ctx) == Augmentation(auto, magnitude=9.0)
+    assert ctx.selected == {"augment": auto}
+    ctx = replace(context(), characters=characters)
+    cfg = TrainingConfig(augment="randaugment", operations=3, magnitude=5.0, crop_area=0.3)
+    assert recipe.usual_augmentation(cfg, [split(x)], ctx) == Augmentation(usual, 0.3, 3, 5.0)
+    assert recipe.usual_augmentation(TrainingConfig(augment="crop_flip"), [split(x)], ctx).moves == "crop_flip"
+    assert ctx.selected == {}, "what the suite says is nothing that was found"
+
+
+def test_what_is_no_image_never_changes() -> None:
+    for cfg in (TrainingConfig(), TrainingConfig(augment="randaugment", mix="mixup")):
+        ctx = context()
+        assert not recipe.usual_augmentation(cfg, [split(FEATURES)], ctx).changes_images
+        assert ctx.selected == {}
+
+
+def test_one_coloured_domain_makes_photographs_of_both() -> None:
+    ctx = context()
+    assert recipe.usual_augmentation(AdaptationConfig(augment="auto"), [split(GREY), split(LARGE)], ctx).moves == (
+        "crop_flip"
+    )
+
+
+@pytest.mark.parametrize(
+    ("params", "alpha"),
+    [({"mix": "mixup"}, 0.2), ({"mix": "cutmix"}, 1.0), ({"mix": "mixup", "mix_alpha": 0.7}, 0.7)],
+    ids=str,
+)
+def test_the_weights_of_mixtures_are_the_papers_unless_the_suite_says_otherwise(
+    params: dict[str, Any], alpha: float
+) -> None:
+    found = recipe.usual_augmentation(TrainingConfig(augment="none", **params), [split(LARGE)], context())
+    assert (found.mix, found.alpha) == (params["mix"], alpha)
+    assert found.changes_images, "a frozen part of the network sees other images in every epoch"

@@ -18,6 +18,7 @@ from tlbench.core.info import BackboneInfo
 from tlbench.data.dataset import Split
 from tlbench.testing.fakes import CPU, FakeTask, fake_backbone, fake_task
 from tlbench.training import supervised_loop as loop
+from tlbench.training.augmentation.policy import UNCHANGED, Augmentation
 from tlbench.training.batches import Batch, Batches, Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
@@ -101,7 +102,7 @@ def test_the_returned_model_is_the_best_one_and_scores_exactly_what_was_logged(f
     nll = [value for _, value in ctx.curves["val_nll"]]
     best = max(range(12), key=lambda epoch: (accuracy[epoch], -nll[epoch]))
     assert best < 11, "this test needs a last epoch that is not the best"
-    assert ctx.selected == {"epoch": best}
+    assert ctx.selected == {"augment": "none", "epoch": best}
     assert ctx.validation == {"accuracy": accuracy[best], "nll": nll[best]}
     again = evaluate(model, Examples(fake.task.val, CPU), ctx)
     assert (again.accuracy, again.nll) == (accuracy[best], nll[best])
@@ -175,7 +176,7 @@ def test_patience_stops_early(fake: FakeTask) -> None:
         LoopOptions(batch_norm="frozen"),
     )
     assert [step for step, _ in ctx.curves["val_accuracy"]] == [0, 1, 2]
-    assert ctx.selected == {"epoch": 0}
+    assert ctx.selected == {"augment": "none", "epoch": 0}
 
 
 def test_the_logged_loss_is_the_mean_over_all_examples(fake: FakeTask) -> None:
@@ -198,7 +199,7 @@ def test_evaluation_covers_every_example_once_whatever_the_batches() -> None:
 @pytest.mark.parametrize(("count", "size"), [(33, 32), (64, 32), (5, 4), (100, 7)])
 def test_batches_hold_every_example_once_and_none_is_tiny(count: int, size: int) -> None:
     split = Split(np.arange(count)[:, None], np.zeros(count, np.int64), np.arange(count))
-    batches = Batches(Examples(split, CPU), size, "none", _context(), "fit")
+    batches = Batches(Examples(split, CPU), size, UNCHANGED, _context(), "fit")
     seen = [batch.x.flatten() for batch in batches.epoch(0)]
     assert sorted(torch.cat(seen).tolist()) == list(range(count))
     assert len(seen) == batches.count == -(-count // size)
@@ -211,7 +212,7 @@ def test_batches_hold_every_example_once_and_none_is_tiny(count: int, size: int)
 def test_shards_of_all_processes_make_up_the_batches_of_one(fake: FakeTask) -> None:
     def batches(**place: int) -> list[Batch]:
         examples = Examples(fake.task.train, CPU)
-        return list(Batches(examples, 16, "shift_flip", _context(**place), "fit").epoch(2))
+        return list(Batches(examples, 16, Augmentation("shift_flip"), _context(**place), "fit").epoch(2))
 
     whole, shards = batches(), [batches(group=ProcessGroup(rank, 3)) for rank in range(3)]
     for step, batch in enumerate(whole):

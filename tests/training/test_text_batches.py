@@ -17,6 +17,7 @@ from tlbench.core.config import TrainingConfig
 from tlbench.data.dataset import Split
 from tlbench.testing.fakes import CPU, fake_dataset, fake_text_backbone, fake_texts
 from tlbench.training import supervised_loop as loop
+from tlbench.training.augmentation.policy import UNCHANGED
 from tlbench.training.batches import Batch, Batches, Examples
 from tlbench.training.classifier import Classifier
 from tlbench.training.context import Context
@@ -88,7 +89,7 @@ def test_lengths_are_told_by_the_ends() -> None:
 @pytest.mark.parametrize(("size", "count"), [(40, 4), (20, 2), (15, 1), (4, 1)])
 def test_pieces_are_all_of_a_batch_from_short_to_long(size: int, count: int) -> None:
     split = _split()
-    batches = Batches(Examples(split, CPU), size, "none", _context(), "fit")
+    batches = Batches(Examples(split, CPU), size, UNCHANGED, _context(), "fit")
     for batch in batches.epoch(0):
         pieces = batches.micro_batches(batch)
         assert len(pieces) == count
@@ -109,7 +110,7 @@ def test_what_is_no_text_and_what_others_share_stays_whole() -> None:
         (_split(), {"group": ProcessGroup(0, 2)}),
         (_split(), {"device": torch.device("cuda")}),
     ):
-        batches = Batches(Examples(split, CPU), 40, "none", _context(**changes), "fit")
+        batches = Batches(Examples(split, CPU), 40, UNCHANGED, _context(**changes), "fit")
         (batch, *_) = batches.epoch(0)
         assert batches.micro_batches(batch) == [batch]
 
@@ -119,7 +120,7 @@ def test_kept_states_are_as_long_as_the_texts_of_their_piece() -> None:
     for parameter in model.backbone.group_parameters()[0]:
         parameter.requires_grad_(False)
     _, (states,) = cache_prefix(model, [Examples(_split(), CPU)]) or (None, [])
-    batches = Batches(states, 40, "none", _context(), "fit")
+    batches = Batches(states, 40, UNCHANGED, _context(), "fit")
     (batch,) = batches.epoch(0)
     widths = [piece.x.shape[1] for piece in batches.micro_batches(batch)]
     assert widths == sorted(widths)

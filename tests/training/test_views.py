@@ -13,13 +13,13 @@ from torch import Tensor
 from tlbench.core.config import Views
 from tlbench.data.dataset import Split
 from tlbench.testing.fakes import CPU
-from tlbench.training.augmentation import affine_matrices, crop_matrices
+from tlbench.training.augmentation.colour import jitter, luma, shift_hue
+from tlbench.training.augmentation.placement import affine_matrices, crop_matrices
 from tlbench.training.batches import Examples
 from tlbench.training.context import Context
 from tlbench.training.process_group import ProcessGroup
 from tlbench.training.selfsupervised import views
 from tlbench.training.selfsupervised.blur import blur
-from tlbench.training.selfsupervised.colour_jitter import jitter, luma, shift_hue
 from tlbench.training.selfsupervised.views import (
     VIEW_POLICIES,
     ViewBatch,
@@ -201,6 +201,7 @@ def test_the_policy_is_guessed_from_channels_and_size() -> None:
     ):
         assert view_policy("auto", shape) is VIEW_POLICIES[name]
     assert view_policy("objects", (1, 28, 28)) is VIEW_POLICIES["objects"]
+    assert view_policy("auto", (3, 224, 224), characters=True) is VIEW_POLICIES["characters"]
 
 
 def _colour(x: Tensor, work: Callable[[Tensor, float], Tensor], amounts: Tensor) -> Tensor:

@@ -89,7 +89,7 @@ class Epochs:
 def others(setting: SearchProblem) -> list[Values]:
     """The default configuration, and two that differ from it in all that may change."""
     start = setting.space.start
-    moved = [start | {"lr": (start["lr"] or 1e-3) * factor, "weight_decay": 0.05} for factor in (3, 0.1)]
+    moved = [start | {"lr": (start["lr"] or 1e-3) * factor, "weight_decay": 0.05} for factor in (10, 0.3)]
     return [start, *moved]
 
 

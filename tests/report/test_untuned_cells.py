@@ -71,18 +71,18 @@ def test_a_reference_is_no_row_and_a_kept_default_is_a_cell_of_the_tuned_row() -
         ("lora(tuned)", 1): (0.65, "key 1"),
         ("lora(tuned)", 2): (0.8, "key 2"),
     }
-    assert results.references["test/accuracy"].tolist() == list(DEFAULTS)
+    assert results.untuned["test/accuracy"].tolist() == list(DEFAULTS)
     winners = results.trials[results.trials["winner"]]
     assert dict(zip(winners["seed"], winners["trial"], strict=True)) == {0: 2, 1: 1, 2: 2}
     report = build_report(results)
-    assert {row.method for board in report.boards for row in board.rows} == {"linear_probe", "lora(tuned)"}
-    assert sum(cell.method == "lora(tuned)" for cell in report.cells) == 3, "each seed has its own parameters"
+    assert {row.method for board in report.boards for row in board.rows} == {"linear_probe", "lora"}
+    assert sum(cell.method == "lora" for cell in report.cells) == 3, "each seed has its own parameters"
 
 
 def test_the_gain_is_the_mean_paired_difference_over_seeds() -> None:
     report = build_report(read(PROBE, TUNED))
-    (gain,) = search_gains(report.cells, report.results.references, search_rows(report.cells, report.results.trials))
-    assert (gain.method, gain.seeds, gain.kept, gain.trainings) == ("lora(tuned)", 3, 1, 3 * 2 * 5)
+    (gain,) = search_gains(report.cells, report.results.untuned, search_rows(report.cells, report.results.trials))
+    assert (gain.method, gain.seeds, gain.kept, gain.trainings) == ("lora", 3, 1, 3 * 2 * 5)
     assert gain.default == pytest.approx(0.65)
     assert gain.tuned == pytest.approx(0.65 + 0.2 / 3)
     usual = mean_interval([0.7 - 0.6, 0.0, 0.8 - 0.7])
@@ -103,8 +103,8 @@ def test_the_interval_of_a_gain_contains_the_error_of_the_test_set() -> None:
     ]
     results = read(two, found=found)
     cells = build_report(results).cells
-    (plain,) = search_gains(cells, results.references, ())
-    (whole,) = search_gains(cells, results.references, (), results.details)
+    (plain,) = search_gains(cells, results.untuned, ())
+    (whole,) = search_gains(cells, results.untuned, (), results.details)
     assert plain.gain.mean == whole.gain.mean == pytest.approx(0.2)
     assert plain.gain.low == plain.gain.high, "both seeds gain two answers"
     assert whole.gain.low is not None
@@ -118,24 +118,24 @@ def test_a_row_that_the_suite_lists_stays_one() -> None:
     assert len(found) == 9
     assert [found["lora", seed] for seed in range(3)] == [(accuracy, "") for accuracy in DEFAULTS]
     assert found["lora(tuned)", 1] == (0.65, "key 1")
-    assert len(results.references) == 3
+    assert len(results.untuned) == 3
 
 
 def test_suites_that_share_a_default_keep_their_rows_when_joined() -> None:
     plain = read(PROBE, LORA, found=[*runs()[:6]], suite="plain")
-    assert plain.references.empty
+    assert plain.untuned.empty
     for both in (join([plain, read(PROBE, TUNED)]), join([read(PROBE, TUNED), plain])):
         assert len(rows(both)) == len(both.done) == 9
-        assert len(both.references) == 3
+        assert len(both.untuned) == 3
         assert {c.method for c in build_report(both).cells} == {"linear_probe", "lora", "lora(tuned)"}
 
 
-def test_results_of_before_have_no_references() -> None:
+def test_results_of_before_have_no_untuned_cells() -> None:
     results = tidy("made", "memory", StoredExperiment({}, tuple(runs())))
     assert len(results.done) == 8
-    assert results.references.empty
+    assert results.untuned.empty
     report = build_report(results)
-    assert search_gains(report.cells, results.references, ()) == ()
+    assert search_gains(report.cells, results.untuned, ()) == ()
     assert [table.name for table in build(report).tables if table] == ["search"]
 
 
@@ -143,4 +143,4 @@ def test_a_search_under_way_has_no_gain_yet() -> None:
     waiting = [each for each in runs() if each.params["method_label"] != "lora(tuned)"]
     results = read(PROBE, replace(TUNED, kept=()), found=waiting)
     assert {method for method, _ in rows(results)} == {"linear_probe"}
-    assert results.references.empty
+    assert results.untuned.empty
