@@ -149,6 +149,7 @@ def run_here(file: Path, workspace: Workspace) -> None:
             assert ledger.commit(run_cell(cells[name], cache), attempt)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_results_of_changed_code_are_listed_marked_and_refreshed(
     here: Path, findable: Path, tlbench: Any, command: Any, write_suite: Callable[[dict[str, Any]], Path]

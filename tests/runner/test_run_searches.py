@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import torch
 from test_kill_and_resume import wait_for
 
@@ -82,6 +83,7 @@ def workers_of(driver: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_search_that_is_killed_again_and_again_finds_the_same(
     tmp_path: Path, environment: dict[str, str], write_suite: Callable[[dict[str, Any]], Path], tlbench: Any
 ) -> None:

@@ -54,6 +54,7 @@ def kinds_of_workers(driver: int) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_searches_and_cells_share_one_session_and_never_the_processors(
     tmp_path: Path,
     environment: dict[str, str],

@@ -85,6 +85,7 @@ def processes(workspace: Path) -> dict[str, str]:
         return {record.id: str(record.provenance["pid"]) for record in ledger.records()}
 
 
+@pytest.mark.slow
 def test_two_machines_make_what_one_makes_and_one_of_them_may_be_lost(
     tmp_path: Path, machines: Machines, write_suite: Callable[[dict[str, Any]], Path]
 ) -> None:

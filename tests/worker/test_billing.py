@@ -30,8 +30,8 @@ from tlbench.worker import cost_meter
 from tlbench.worker.cost_meter import SPENT_FILE, CostMeter
 from tlbench.worker.run_cell import checkpoint_folder, run_cell
 
-SLOW = 0.5
-"""CPU-seconds that embedding a whole dataset takes longer here."""
+SLOW = 2.0
+"""CPU-seconds that embedding a whole dataset takes longer here: several times what the rest of a cell takes."""
 BUSY = 0.2
 """Largest growth of CPU-seconds on a busy core, as a share of the growth of wall seconds: what caches come to."""
 

@@ -197,6 +197,7 @@ def test_a_baseline_with_a_teacher_is_found_by_name_and_by_label(methods: Path, 
             planned(named, tmp_path, own)
 
 
+@pytest.mark.slow
 def test_on_slots_each_teacher_is_trained_by_one_of_them_and_the_end_is_that_of_one_process(
     methods: Path,
     own: Path,
