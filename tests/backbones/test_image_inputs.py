@@ -111,6 +111,7 @@ def test_squares_are_the_middle_of_the_scaled_image_unless_squashed_or_padded() 
     assert Framing(224, 256).scaled(200, 160) == (320, 256)
     assert Framing(224, 256, fit="squash").scaled(160, 200) == (256, 256)
     assert Framing(224, 224, fit="border").scaled(160, 320) == (112, 224)
+    assert (Framing(224, 256).crop_fraction, Framing(224, 224).crop_fraction) == (0.875, 1.0)
     assert [start_of_middle(*pair) for pair in ((320, 224), (256, 224), (224, 224), (5, 2), (112, 224))] == [
         48,
         16,

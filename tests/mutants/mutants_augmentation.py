@@ -7,6 +7,7 @@ from mutant import Mutant
 AUGMENTATION = "tlbench.training.augmentation"
 OPERATIONS, MIXING, RECIPE = f"{AUGMENTATION}.operations", f"{AUGMENTATION}.mixing", "tlbench.training.recipe"
 OF_OPERATIONS, OF_MIXING = "tests/training/test_operations.py", "tests/training/test_mixing.py"
+OF_MOVES = "tests/training/test_augmentation.py"
 OF_RECIPE, OF_KIND = "tests/training/test_recipe.py", "tests/core/test_image_kind.py"
 ONE_BY_ONE = f"{OF_OPERATIONS}::test_each_operation_is_torchvisions_image_by_image"
 BY_KIND = f"{OF_RECIPE}::test_images_change_by_their_kind"
@@ -79,6 +80,20 @@ MUTANTS = (
         "all(len(name) == 1 for name in info.classes)",
         "any(len(name) == 1 for name in info.classes)",
         OF_KIND,
+    ),
+    Mutant(
+        "augment: a crop fills the whole image, of which the network reads the middle",
+        f"{AUGMENTATION}.placement:crop_matrices",
+        "height / crop_fraction",
+        "height",
+        f"{OF_MOVES}::test_a_crop_fills_the_middle_that_the_network_reads",
+    ),
+    Mutant(
+        "augment: what the network reads is forgotten",
+        "tlbench.training.recipe:usual_augmentation",
+        "ctx.crop_fraction",
+        "1.0",
+        f"{OF_RECIPE}::test_images_change_by_their_kind",
     ),
     Mutant(
         "randaugment: turns the other way", f"{OPERATIONS}:_rotate", "amount * _ANGLE", "-amount * _ANGLE", ONE_BY_ONE

@@ -326,7 +326,8 @@ MUTANTS = (
     Mutant(
         "fine-tune: episodes fill the cell's curves",
         "tlbench.training.fewshot.support_finetuning:SupportFineTuner._solve",
-        "Context(known.random_root, known.device, precision=known.precision, characters=known.characters)",
+        "Context(known.random_root, known.device, precision=known.precision, characters=known.characters, "
+        "crop_fraction=known.crop_fraction)",
         "self._ctx",
         TUNED,
     ),

@@ -192,8 +192,9 @@ MUTANTS = (
     Mutant(
         "views: both views alike",
         "tlbench.training.selfsupervised.views:ViewBatches.epoch",
-        "[sample_view_transforms(self._policy, self._strength, len(rows), generator) for _ in range(2)]",
-        "[sample_view_transforms(self._policy, self._strength, len(rows), generator)] * 2",
+        "[\n    sample_view_transforms(self._policy, self._strength, len(rows), generator, ctx.crop_fraction)\n"
+        "    for _ in range(2)\n]",
+        "[sample_view_transforms(self._policy, self._strength, len(rows), generator, ctx.crop_fraction)] * 2",
         VIEWS,
     ),
     Mutant(

@@ -22,6 +22,13 @@ MUTANTS = (
         RECIPE,
     ),
     Mutant(
+        "recipe: a new head is as slow as published weights",
+        "tlbench.training.recipe:usual_head_rate",
+        "max(lr, HEAD_RATE)",
+        "lr * HEAD_MULTIPLIER",
+        RECIPE,
+    ),
+    Mutant(
         "recipe: as few steps as there are",
         "tlbench.training.recipe:usual_epochs",
         "max(EPOCHS, -(-LEAST_STEPS // steps))",

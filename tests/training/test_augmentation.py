@@ -10,7 +10,7 @@ import torch
 import torchvision.transforms.v2.functional as reference
 
 from tlbench.training.augmentation.nature import natural_moves
-from tlbench.training.augmentation.placement import apply_transforms, sample_transforms
+from tlbench.training.augmentation.placement import apply_transforms, crop_matrices, sample_transforms
 
 
 def test_images_move_as_told_and_repeat_their_edge() -> None:
@@ -83,6 +83,21 @@ def test_crops_lie_inside_the_image_and_have_the_sizes_they_should() -> None:
     inside = (width < 1) & (height < 1)
     assert ((width / height)[inside] >= 3 / 4 - 1e-5).all()
     assert ((width / height)[inside] <= 4 / 3 + 1e-5).all()
+
+
+def test_a_crop_fills_the_middle_that_the_network_reads() -> None:
+    """A place of the middle shows what the same place of a whole image would, mirrored or not."""
+    numbers = torch.rand(40, 5, generator=torch.Generator().manual_seed(0))
+    whole, middle = crop_matrices(numbers, 0.3), crop_matrices(numbers, 0.3, crop_fraction=0.875)
+    for place in ([0.0, 0.0], [1.0, -1.0], [-0.3, 0.8]):
+        shown = middle @ torch.tensor([*(0.875 * each for each in place), 1.0])
+        torch.testing.assert_close(shown, whole @ torch.tensor([*place, 1.0]))
+    x = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    all_of_it = crop_matrices(torch.full((3, 5), 0.5), 1.0, crop_fraction=0.5)
+    shown = apply_transforms(x, all_of_it)[:, :, 4:12, 4:12]
+    torch.testing.assert_close(shown, torch.nn.functional.avg_pool2d(x, 2))
+    drawn = [sample_transforms("crop_flip", 9, (1, 8, 8), torch.Generator().manual_seed(2), 0.5, f) for f in (1, 0.5)]
+    torch.testing.assert_close(drawn[0][:, :, :2], drawn[1][:, :, :2] / 2)
 
 
 def test_a_batch_of_crops_is_torchvisions_one_by_one() -> None:

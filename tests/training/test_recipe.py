@@ -68,10 +68,25 @@ def test_running_statistics_stay_with_published_weights_unless_the_suite_says_ot
         found = recipe.fine_tuning_recipe(FineTuningConfig(head_multiplier=10), "network", backbone(weights), ctx)
         assert found.batch_norm == policy == ctx.selected["batch_norm"]
         assert found.head_lr == pytest.approx(10 * found.lr)
-    cfg = FineTuningConfig(batch_norm="train", lr=0.1)
+    cfg = FineTuningConfig(batch_norm="train", lr=0.1, head_multiplier=2)
     ctx = context()
     assert recipe.fine_tuning_recipe(cfg, "network", backbone(PUBLISHED[0]), ctx).batch_norm == "train"
     assert ctx.selected == {}
+
+
+@pytest.mark.parametrize("trained", ["network", "low_rank", "biases"])
+def test_a_new_head_over_published_weights_has_a_rate_of_its_own(trained: recipe.Trained) -> None:
+    """Three times that of what else is trained over other weights; never less than that where the suite gives one."""
+    for cfg, weights, expected in (
+        (FineTuningConfig(), PUBLISHED[0], recipe.HEAD_RATE),
+        (FineTuningConfig(lr=1e-5), PUBLISHED[0], recipe.HEAD_RATE),
+        (FineTuningConfig(lr=0.1), PUBLISHED[0], 0.1),
+        (FineTuningConfig(), OWN[0], 3 * recipe.RATES[trained].own),
+        (FineTuningConfig(lr=0.1), OWN[0], 0.3),
+    ):
+        ctx = context()
+        assert recipe.fine_tuning_recipe(cfg, trained, backbone(weights), ctx).head_lr == pytest.approx(expected)
+        assert ctx.selected["head_lr"] == pytest.approx(expected)
 
 
 def test_the_head_over_the_base_classes_keeps_the_rate_of_random_weights() -> None:
@@ -202,9 +217,9 @@ def test_images_change_by_their_kind(x: Any, characters: bool, auto: str, usual:
     ctx = replace(context(), characters=characters)
     assert recipe.usual_augmentation(TrainingConfig(), [split(x)], ctx) == Augmentation(auto, magnitude=9.0)
     assert ctx.selected == {"augment": auto}
-    ctx = replace(context(), characters=characters)
+    ctx = replace(context(), characters=characters, crop_fraction=0.875)
     cfg = TrainingConfig(augment="randaugment", operations=3, magnitude=5.0, crop_area=0.3)
-    assert recipe.usual_augmentation(cfg, [split(x)], ctx) == Augmentation(usual, 0.3, 3, 5.0)
+    assert recipe.usual_augmentation(cfg, [split(x)], ctx) == Augmentation(usual, 0.3, 3, 5.0, crop_fraction=0.875)
     assert recipe.usual_augmentation(TrainingConfig(augment="crop_flip"), [split(x)], ctx).moves == "crop_flip"
     assert ctx.selected == {}, "what the suite says is nothing that was found"
 

@@ -190,6 +190,13 @@ def test_a_bent_crop_is_cropped_first() -> None:
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_a_view_fills_the_middle_that_the_network_reads() -> None:
+    policy = VIEW_POLICIES["objects"]
+    whole, middle = (sample_view_transforms(policy, 1.0, 30, _generator(9), f).matrices for f in (1.0, 0.8))
+    torch.testing.assert_close(whole[:, :, :2], middle[:, :, :2] * 0.8)
+    torch.testing.assert_close(whole[:, :, 2], middle[:, :, 2])
+
+
 def test_the_policy_is_guessed_from_channels_and_size() -> None:
     for shape, name in (
         ((1, 28, 28), "characters"),
@@ -329,7 +336,7 @@ def test_shards_of_processes_are_the_pieces_of_the_one() -> None:
 def test_batches_follow_the_policy_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[ViewPolicy, float]] = []
 
-    def note(policy: ViewPolicy, strength: float, count: int, generator: torch.Generator) -> ViewTransforms:
+    def note(policy: ViewPolicy, strength: float, count: int, *_: object) -> ViewTransforms:
         seen.append((policy, strength))
         return _still(count)
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tlbench.core.config import Settings
+from tlbench.core.info import BackboneInfo
 from tlbench.data.framing import Fit, Framing, Interpolation
 
 _HALF = (0.5, 0.5, 0.5)
@@ -85,6 +86,11 @@ def framing(recipe: Mapping[str, Any]) -> Framing:
     """Return how a recipe has images scaled and cut."""
     size = recipe["image_size"]
     return Framing(size, recipe.get("resize", size), recipe.get("interpolation", "bilinear"), recipe.get("fit", "crop"))
+
+
+def crop_fraction(info: BackboneInfo) -> float:
+    """Return the sides of the middle of an image that a backbone reads, as a fraction; 1 for what reads no images."""
+    return framing(info.recipe).crop_fraction if info.modality == "image" else 1.0
 
 
 def image_entries(made: MadeFor, options: ImageOptions, size: int) -> dict[str, Any]:

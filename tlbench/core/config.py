@@ -145,7 +145,9 @@ class FineTuningConfig(BatchNormConfig, TrainingConfig):
 
     lr: float | None = Field(None, gt=0, description="learning rate of what is trained besides the head")
     clip_norm: float | None = Field(1.0, gt=0, description="largest norm of the gradient of a step; null: any")
-    head_multiplier: float = tunable(3.0, choice(1.0, 3.0, 10.0), "rate of the head over that of the backbone", gt=0)
+    head_multiplier: float | None = tunable(
+        None, choice(1.0, 3.0, 10.0, 30.0), "rate of the head over that of what is trained besides it", gt=0
+    )
 
 
 class SelfSupervisedConfig(FineTuningConfig):
@@ -163,9 +165,9 @@ class SelfSupervisedConfig(FineTuningConfig):
     tune_lr: float | None = tunable(
         None, log_uniform(1e-5, 1e-2), "rate of the backbone in it", when={"then": ("finetune",)}, gt=0
     )
-    head_multiplier: float = tunable(
-        3.0,
-        choice(1.0, 3.0, 10.0),
+    head_multiplier: float | None = tunable(
+        None,
+        choice(1.0, 3.0, 10.0, 30.0),
         "rate of the head over that of the backbone in it",
         when={"then": ("finetune",)},
         gt=0,

@@ -31,6 +31,11 @@ class Framing:
     interpolation: Interpolation = "bilinear"
     fit: Fit = "crop"
 
+    @property
+    def crop_fraction(self) -> float:
+        """Side of the square that the network reads, over the length that an image is scaled to."""
+        return self.image_size / self.resize
+
     def scaled(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) that an image is scaled to."""
         if self.fit == "squash" or height == width:

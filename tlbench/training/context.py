@@ -57,6 +57,7 @@ class Context:
         on_epoch: Called with (epochs done, total) after each epoch of any training.
         on_candidate: Called with (step, model) for each candidate for model selection; set by the protocol.
         characters: Whether images are known to show characters or signs, which a mirrored one may turn into others.
+        crop_fraction: Sides of the middle of an image that the network reads, as a fraction of the image's.
         oracle: Whether the method sees the target's training labels, so that its results are never ranked.
         validation_only: Whether the test split stays unread and only validation scores are reported, as in a search.
         validation_root: The root of the seeds of validation draws, as of episodes; empty is ``random_root``. All trials
@@ -86,6 +87,7 @@ class Context:
     on_epoch: Callable[[int, int], None] | None = None
     on_candidate: Callable[[int, Callable[[Tensor], Tensor]], None] | None = None
     characters: bool = False
+    crop_fraction: float = 1.0
     oracle: bool = False
     validation_only: bool = False
     validation_root: str = ""

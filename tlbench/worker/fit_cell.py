@@ -12,6 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from tlbench.backbones.backbone import Backbone
+from tlbench.backbones.image_recipe import crop_fraction
 from tlbench.core.cell import Cell, task_info
 from tlbench.core.image_kind import shows_characters
 from tlbench.core.record import Outcome
@@ -152,6 +153,7 @@ def _fit(
         checkpoints=_checkpoints(scratch, meter) if saves else None,
         segment_end=None if last == WHOLE else last,
         characters=shows_characters(cell.dataset.info),
+        crop_fraction=crop_fraction(inputs.backbone.info),
         oracle=declared.constants.ORACLE,
         validation_only=cell.trial is not None,
         validation_root="" if cell.trial is None else cell.trial.setting,

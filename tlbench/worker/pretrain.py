@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tlbench.backbones.image_recipe import crop_fraction
 from tlbench.backbones.weights import save_weights
 from tlbench.backbones.weights_metadata import read_notes
 from tlbench.core.cell import BackboneChoice, Pretrain
@@ -91,6 +92,7 @@ def _train(run: Pretrain, key: str, resources: WorkerResources, folder: Path | N
         group=resources.group,
         checkpoints=None if folder is None else Checkpoints(scratch, on_save=meter.keep),
         characters=shows_characters(run.dataset.info),
+        crop_fraction=crop_fraction(backbone.info),
     )
     reseed(derive_seed(ctx.random_root, "global"))
     with meter.training():

@@ -21,6 +21,7 @@ def sample_transforms(
     shape: torch.Size | tuple[int, ...],
     generator: torch.Generator,
     min_area: float = _AREA[0],
+    crop_fraction: float = 1.0,
 ) -> Tensor:
     """Sample the transforms of a batch of images, for :func:`apply_transforms`.
 
@@ -28,12 +29,13 @@ def sample_transforms(
         policy: ``none``; ``shift`` (by up to 1/8 of the size in each direction); ``shift_flip`` (also a random
             horizontal flip); ``affine`` (rotation by up to 15 degrees, scaling by up to 20%, shear by up to 0.3 and a
             shift by up to 1/8: suitable for characters); ``crop_flip`` (a crop of 8 to 100% of the area and an aspect
-            ratio of 3/4 to 4/3, resized to the whole image, with a random horizontal flip: the standard for
-            photographs, Szegedy et al. 2015, arXiv:1409.4842, section 6). Flips are wrong for characters.
+            ratio of 3/4 to 4/3, resized to what the network reads of an image, with a random horizontal flip: the
+            standard for photographs, Szegedy et al. 2015, arXiv:1409.4842, section 6). Flips are wrong for characters.
         count: Number of images.
         shape: Shape of one image (..., H, W).
         generator: A CPU generator; under ``none`` nothing is drawn from it.
         min_area: Smallest area of a crop, as a fraction of the image's.
+        crop_fraction: Sides of the middle of an image that the network reads, as a fraction of the image's.
 
     Returns:
         For the first three policies rows down, columns to the right and 1 if flipped (count, 3). For the others affine
@@ -43,7 +45,7 @@ def sample_transforms(
     if policy == "affine":
         return affine_matrices(torch.rand(count, 6, generator=generator) * 2 - 1)
     if policy == "crop_flip":
-        return crop_matrices(torch.rand(count, 5, generator=generator), min_area)
+        return crop_matrices(torch.rand(count, 5, generator=generator), min_area, crop_fraction=crop_fraction)
     shifts = torch.zeros(count, 3, dtype=torch.int64)
     if policy == "none":
         return shifts
@@ -95,14 +97,17 @@ def affine_matrices(amounts: Tensor) -> Tensor:
     return torch.cat([rotation @ shear * scale[:, None, None], translation[:, :, None]], 2)
 
 
-def crop_matrices(uniform: Tensor, min_area: float = _AREA[0], flips: bool = True) -> Tensor:
-    """Return affine matrices (B, 2, 3) of random crops.
+def crop_matrices(
+    uniform: Tensor, min_area: float = _AREA[0], flips: bool = True, crop_fraction: float = 1.0
+) -> Tensor:
+    """Return affine matrices (B, 2, 3) of random crops, each of which fills the middle that the network reads.
 
     Args:
         uniform: Random numbers in [0, 1) (B, 5): area, aspect ratio, horizontal and vertical position, flip (below
             0.5).
         min_area: Smallest area of a crop, as a fraction of the image's.
         flips: Whether images are flipped horizontally.
+        crop_fraction: Sides of that middle, as a fraction of the image's.
     """
     area = min_area + uniform[:, 0] * (_AREA[1] - min_area)
     low, high = (math.log(end) for end in _ASPECT)
@@ -110,5 +115,5 @@ def crop_matrices(uniform: Tensor, min_area: float = _AREA[0], flips: bool = Tru
     width, height = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
     right, down = (2 * uniform[:, 2] - 1) * (1 - width), (2 * uniform[:, 3] - 1) * (1 - height)
     flip = torch.where((uniform[:, 4] < 0.5) & flips, -1.0, 1.0)
-    zero = torch.zeros_like(area)
-    return torch.stack([torch.stack([width * flip, zero, right], 1), torch.stack([zero, height, down], 1)], 1)
+    across, along, zero = width * flip / crop_fraction, height / crop_fraction, torch.zeros_like(area)
+    return torch.stack([torch.stack([across, zero, right], 1), torch.stack([zero, along, down], 1)], 1)

@@ -52,6 +52,7 @@ class Augmentation:
         magnitude: Their magnitude, from 0 to 30.
         mix: How two images and their labels are mixed.
         alpha: Both parameters of the beta distribution of the weights.
+        crop_fraction: Sides of the middle of an image that the network reads and a crop fills, as a fraction.
     """
 
     moves: Moves = "none"
@@ -60,6 +61,7 @@ class Augmentation:
     magnitude: float = 0.0
     mix: Mix = "none"
     alpha: float = 1.0
+    crop_fraction: float = 1.0
 
     @property
     def changes_images(self) -> bool:
@@ -76,7 +78,7 @@ class Augmentation:
         """
         transforms = operations = None
         if self.moves != "none":
-            transforms = sample_transforms(self.moves, count, shape, generator, self.crop_area)
+            transforms = sample_transforms(self.moves, count, shape, generator, self.crop_area, self.crop_fraction)
         if self.operations:
             operations = sample_operations(count, self.operations, self.magnitude, generator)
         return Changes(transforms, operations)

@@ -61,7 +61,13 @@ class SupportFineTuner:
     def _solve(self, x: Tensor, y: Tensor, query: Tensor, ways: int) -> Tensor:
         model = Classifier(self._backbone, ways)
         known = self._ctx
-        ctx = Context(known.random_root, known.device, precision=known.precision, characters=known.characters)
+        ctx = Context(
+            known.random_root,
+            known.device,
+            precision=known.precision,
+            characters=known.characters,
+            crop_fraction=known.crop_fraction,
+        )
         self._fine_tune(model, Split(x.cpu().numpy(), y.cpu().numpy(), np.arange(len(y))), ctx)
         model.eval()
         with torch.no_grad():

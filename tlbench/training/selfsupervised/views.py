@@ -109,7 +109,7 @@ class ViewTransforms(NamedTuple):
 
 
 def sample_view_transforms(
-    policy: ViewPolicy, strength: float, count: int, generator: torch.Generator
+    policy: ViewPolicy, strength: float, count: int, generator: torch.Generator, crop_fraction: float = 1.0
 ) -> ViewTransforms:
     """Sample the transforms of ``count`` views.
 
@@ -118,6 +118,7 @@ def sample_view_transforms(
         strength: Strength of the colour jitter relative to the policy's; 0 leaves colours unchanged.
         count: Number of views.
         generator: A CPU generator; the number of values drawn from it does not depend on the policy.
+        crop_fraction: Sides of the middle of an image that the network reads and a crop fills, as a fraction.
     """
     u = torch.rand(count, _NUMBERS, generator=generator)
     crop, affine, amounts = u[:, :5], (2 * u[:, 5:11] - 1) * policy.affine, u[:, 11:15]
@@ -129,7 +130,7 @@ def sample_view_transforms(
     applied = jittered < _JITTER_PROBABILITY
     brightness, contrast, saturation = torch.where(applied[:, None], factors, 1.0).unbind(1)
     return ViewTransforms(
-        matrices=_compose(affine_matrices(affine), crop_matrices(crop, policy.min_area, policy.flips)),
+        matrices=_compose(affine_matrices(affine), crop_matrices(crop, policy.min_area, policy.flips, crop_fraction)),
         brightness=brightness,
         contrast=contrast,
         saturation=saturation,
@@ -182,7 +183,10 @@ class ViewBatches:
         generator = ctx.generator(self._name, "views", epoch)
         order = torch.randperm(len(self._images), generator=generator)
         for rows in order.tensor_split(self.count):
-            views = [sample_view_transforms(self._policy, self._strength, len(rows), generator) for _ in range(2)]
+            views = [
+                sample_view_transforms(self._policy, self._strength, len(rows), generator, ctx.crop_fraction)
+                for _ in range(2)
+            ]
             shards = [each.map(ctx.shard) for each in views]
             transforms = ViewTransforms(*map(torch.cat, zip(*shards, strict=True)))
             x, _ = self._images.take(ctx.shard(rows))
