@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -36,14 +35,6 @@ WORDS = 14  # of a topic
 
 class _KilledError(Exception):
     pass
-
-
-@pytest.fixture
-def double() -> Iterator[None]:
-    """Double precision for all that a test makes."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def _mlm() -> ModuleType:

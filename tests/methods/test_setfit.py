@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import csv
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -33,14 +32,6 @@ from tlbench.training.selfsupervised.downstream import fit_downstream_probe
 
 class _StoppedError(Exception):
     pass
-
-
-@pytest.fixture
-def double() -> Iterator[None]:
-    """Double precision for all that a test makes."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def _setfit() -> ModuleType:

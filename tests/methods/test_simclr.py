@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -63,14 +62,6 @@ def _loss_by_hand(first: Tensor, second: Tensor, temperature: float) -> Tensor:
         target = torch.tensor(others.index((i + len(first)) % count))
         losses.append(cross_entropy(logits[None], target[None]))
     return torch.stack(losses).mean()
-
-
-@pytest.fixture
-def double() -> Iterator[None]:
-    """In double precision no rounding error of a gradient that is zero becomes a step of AdamW."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.usefixtures("double")

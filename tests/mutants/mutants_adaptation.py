@@ -439,8 +439,8 @@ MUTANTS = (
     ),
     Mutant(
         "adaptation: all methods are given the target's labels",
-        "tlbench.worker.fit_cell:_fit",
-        "declared.constants.ORACLE",
+        "tlbench.worker.fit_cell:_context",
+        'registry.declaration("methods", cell.method.name).constants.ORACLE',
         "True",
         OF_SUITES,
     ),

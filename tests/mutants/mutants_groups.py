@@ -86,7 +86,7 @@ MUTANTS = (
     ),
     Mutant(
         "groups: of full a tenth by example",
-        "tlbench.data.sampling:draw_shots",
+        "tlbench.data.sampling:_validation_of_full",
         "(whole > 0) & (whole < count)",
         "whole < 0",
         f"{APART}::test_files_of_documentation_are_its_groups",

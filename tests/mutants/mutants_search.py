@@ -81,7 +81,7 @@ MUTANTS = (
     ),
     Mutant(
         "folds: other ones in each trial",
-        f"{FIT}:_fit",
+        f"{FIT}:_context",
         "fold=fold",
         "fold=fold and Fold(int(cell.id, 16) % fold.count, fold.count)",
         OF_TRIALS,
@@ -91,7 +91,7 @@ MUTANTS = (
     ),
     Mutant(
         "episodes: other ones in each trial",
-        f"{FIT}:_fit",
+        f"{FIT}:_context",
         '"" if cell.trial is None else cell.trial.setting',
         '""',
         OF_TRIALS,
@@ -521,7 +521,7 @@ MUTANTS = (
     ),
     Mutant(
         "fit: segments begin by chance",
-        f"{FIT}:_fit",
+        f"{FIT}:_context",
         'cell.random_root if fold is None else f"{cell.random_root}/{fold.number}"',
         "cell.id",
         OF_SEGMENTS,

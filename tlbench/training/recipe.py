@@ -65,8 +65,11 @@ RATES: dict[Trained, Rates] = {
     "episodes": Rates(3e-5, 1e-3),
 }
 
-HEAD_RATE, HEAD_MULTIPLIER = 3e-3, 3.0
-"""Learning rate of a new head over published weights, and what multiplies the rate of others for theirs."""
+HEAD_MULTIPLIER = 3.0
+"""Learning rate of a new head over that of what else is trained."""
+
+HEAD_REACH = 0.4
+"""Least product of a new head's rate and the width of its features, over published weights."""
 
 EPOCHS, LEAST_STEPS = 40, 200
 """Epochs of a training, and steps up to which epochs are added where there are few labels."""
@@ -100,27 +103,31 @@ def fine_tuning_recipe(
         name: The name of the rate among the method's parameters.
     """
     lr = usual_rate(cfg.lr, trained, backbone.info, ctx, name)
-    head_lr = usual_head_rate(cfg.head_multiplier, lr, backbone.info, ctx)
+    head_lr = usual_head_rate(cfg.head_multiplier, lr, backbone, ctx)
     return Recipe(lr, head_lr, usual_batch_norm(cfg.batch_norm, backbone.info, ctx))
 
 
-def usual_head_rate(multiplier: float | None, lr: float, info: BackboneInfo, ctx: Context) -> float:
-    """Return the learning rate of a head whose weights are random.
+def usual_head_rate(multiplier: float | None, lr: float, backbone: Backbone, ctx: Context) -> float:
+    """Return the learning rate of a new head: three times that of what else is trained, and more over few features.
 
-    Over published weights it is :data:`HEAD_RATE`, unless what else is trained has a larger one: within a few hundred
-    steps a head at three times the small rate of such weights stays short of what a linear probe reaches. With one
-    label of each class, on development tasks, fine-tuning gained 6 points on texts and 3 on photographs by it.
+    A step of Adam moves an output by no more than the rate times the sum of the features' sizes, which grows with their
+    number (G. Yang et al. 2022, arXiv:2203.03466, table 3). At three times the small rate of published weights a head
+    over few features therefore stays short of a linear probe within a few hundred steps. On development tasks, at 3, 10
+    and 30 times: MiniLM (384 features), one label of each class, 76.5, 81.4 and 82.1 (probe 81.4; two draws of each of
+    two sets); EfficientNet-Lite0 (1,280 features), cartoons at 96 pixels, five labels, 70.3, 68.3 and 67.0 (probe 62.7;
+    four seeds).
 
     Args:
         multiplier: What the suite says of the rate, over that of what else is trained; None leaves it open, and what it
             comes to then stands in the context's ``selected``.
         lr: Learning rate of what is trained besides the head.
-        info: Facts of the backbone.
+        backbone: What the head is over.
         ctx: Takes note.
     """
     if multiplier is not None:
         return lr * multiplier
-    found = max(lr, HEAD_RATE) if is_published(info) else lr * HEAD_MULTIPLIER
+    reach = HEAD_REACH / backbone.out_dim if is_published(backbone.info) else 0.0
+    found = max(lr * HEAD_MULTIPLIER, reach)
     ctx.selected["head_lr"] = found
     return found
 

@@ -98,13 +98,8 @@ def train_classifier(
     optimizer = make_optimizer(recipe.optimizer, groups)
     stages = _Stages(model, train, val if ctx.followed is None else ctx.followed, recipe, ctx, options)
     total = usual_epochs(recipe.epochs, len(train), recipe.batch_size)
-    epochs = ctx.epochs(
-        total,
-        model,
-        {"optimizer": optimizer},
-        early_stopping=EarlyStopping(recipe.patience, options.patience_start),
-        name=options.name,
-    )
+    stopping = EarlyStopping(recipe.patience, options.patience_start)
+    epochs = ctx.epochs(total, model, {"optimizer": optimizer}, early_stopping=stopping, name=options.name)
     before: ValidationScores | None = None
     if options.score_initial and val is not None:
         before = evaluate(model, Examples(val, ctx.device), ctx)

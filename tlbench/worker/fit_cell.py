@@ -137,29 +137,12 @@ def _fit(
         inputs = replace(inputs, features=meter.features)  # an example that several folds read is embedded once
     elif meter is not None:
         meter.features = inputs.features
-    group = resources.group
-    saves = group.is_first and (not frozen or bool(cell.segments))
+    saves = resources.group.is_first and (not frozen or bool(cell.segments))
     if saves:
         scratch.mkdir(parents=True, exist_ok=True)
     *earlier, (last, params) = remaining_segments(cell, resources.artifacts, scratch)
-    ctx = (hooks.context or Context)(
-        random_root=cell.random_root if fold is None else f"{cell.random_root}/{fold.number}",
-        device=resources.device,
-        features=inputs.features,
-        teacher=inputs.teacher,
-        metric=chosen_metric(cell.protocol.options),
-        precision=resources.precision,
-        group=group,
-        checkpoints=_checkpoints(scratch, meter) if saves else None,
-        segment_end=None if last == WHOLE else last,
-        characters=shows_characters(cell.dataset.info),
-        crop_fraction=crop_fraction(inputs.backbone.info),
-        oracle=declared.constants.ORACLE,
-        validation_only=cell.trial is not None,
-        validation_root="" if cell.trial is None else cell.trial.setting,
-        fold=fold,
-        episodes=episodes_of(cell, resources.artifacts),
-    )
+    checkpoints, segment_end = _checkpoints(scratch, meter) if saves else None, None if last == WHOLE else last
+    ctx = _context(cell, resources, inputs, fold, checkpoints, segment_end, hooks.context or Context)
     if observer is not None:
         ctx.on_epoch = partial(observer.on_epoch, ctx)
     results: list[object] = []
@@ -188,6 +171,36 @@ def _fit(
     if last != WHOLE:
         store_state(cell, resources.artifacts, scratch)
     return FitResult(outcome, results[0])
+
+
+def _context(
+    cell: Cell,
+    resources: WorkerResources,
+    inputs: _Inputs,
+    fold: Fold | None,
+    checkpoints: Checkpoints | None,
+    segment_end: int | None,
+    make: Callable[..., Context],
+) -> Context:
+    """Return the context of one fit."""
+    return make(
+        random_root=cell.random_root if fold is None else f"{cell.random_root}/{fold.number}",
+        device=resources.device,
+        features=inputs.features,
+        teacher=inputs.teacher,
+        metric=chosen_metric(cell.protocol.options),
+        precision=resources.precision,
+        group=resources.group,
+        checkpoints=checkpoints,
+        segment_end=segment_end,
+        characters=shows_characters(cell.dataset.info),
+        crop_fraction=crop_fraction(inputs.backbone.info),
+        oracle=registry.declaration("methods", cell.method.name).constants.ORACLE,
+        validation_only=cell.trial is not None,
+        validation_root="" if cell.trial is None else cell.trial.setting,
+        fold=fold,
+        episodes=episodes_of(cell, resources.artifacts),
+    )
 
 
 def _checkpoints(scratch: Path, meter: CostMeter | None) -> Checkpoints:

@@ -141,14 +141,6 @@ def join(source: Dataset, target: Dataset, params: Params, folder: Path) -> Deco
         raise UserError(
             f"the target {names[1]} has only one training example", "a distribution needs two or more: give it more"
         )
-    warnings = [f"{side.info.name}: {text}" for side in (source, target) for text in side.info.warnings]
-    if source.info.shape != target.info.shape and all(target.info.shape):
-        shapes = ("x".join(map(str, side.info.shape)) for side in (source, target))
-        warnings.append("images of the source were brought from {} to {}".format(*shapes))
-    for name, number in (("training", TRAIN), ("test", TEST)):
-        absent = len(classes) - len(np.unique(y[part == number]))
-        if absent:
-            warnings.append(f"{absent} of {len(classes)} classes have no {name} example in the target")
     return Decoded(
         x=_join_inputs(source, ours, target, theirs, folder),
         y=y,
@@ -157,10 +149,26 @@ def join(source: Dataset, target: Dataset, params: Params, folder: Path) -> Deco
         domain=np.repeat(np.arange(2), [len(ours), len(theirs)]),
         domains=("source", "target"),
         class_splits=target.info.class_splits,
-        warnings=tuple(dict.fromkeys(warnings)),
+        warnings=_warnings(source, target, y, part),
         target=within(target.info.fingerprint, _only(params.target.domain)),
         group=None if target.group is None else _beside(target.group[theirs], len(ours)),
     )
+
+
+def _warnings(
+    source: Dataset, target: Dataset, y: NDArray[np.int64], part: NDArray[np.integer[Any]]
+) -> tuple[str, ...]:
+    """Return what a reader of results must know of a pair with labels ``y`` (N,) and parts ``part`` (N,)."""
+    warnings = [f"{side.info.name}: {text}" for side in (source, target) for text in side.info.warnings]
+    if source.info.shape != target.info.shape and all(target.info.shape):
+        shapes = ("x".join(map(str, side.info.shape)) for side in (source, target))
+        warnings.append("images of the source were brought from {} to {}".format(*shapes))
+    classes = len(target.info.classes)
+    for name, number in (("training", TRAIN), ("test", TEST)):
+        absent = classes - len(np.unique(y[part == number]))
+        if absent:
+            warnings.append(f"{absent} of {classes} classes have no {name} example in the target")
+    return tuple(dict.fromkeys(warnings))
 
 
 def _facts(dataset: Dataset, side: Side) -> Iterator[DatasetInfo]:
