@@ -97,7 +97,7 @@ def test_nothing_is_kept_of_an_episode(method: ModuleType, tmp_path: Path) -> No
     before = copy.deepcopy(solver.module.state_dict())
     solver.classify(*_episodes(), WAYS)
     assert all(torch.equal(value, before[name]) for name, value in solver.module.state_dict().items())
-    assert (ctx.curves, ctx.selected.keys(), ctx.validation, ctx.notes) == ({}, {"lr", "batch_norm"}, {}, [])
+    assert (ctx.curves, ctx.selected.keys(), ctx.validation, ctx.notes) == ({}, {"lr", "head_lr", "batch_norm"}, {}, [])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -120,7 +120,7 @@ def test_it_is_validated_on_a_few_episodes_of_the_validation_classes(method: Mod
     assert fake.task.val is not None
     method.fit(Task(fake.task.info, _Sealed(), fake.task.val), fake_backbone(), method.Config(epochs=5, lr=5e-3), ctx)
     assert 0.5 < ctx.validation["accuracy"] <= 1
-    assert ctx.selected == {"batch_norm": "train"}
+    assert ctx.selected == {"head_lr": pytest.approx(0.015), "batch_norm": "train"}
 
 
 def test_the_footprint_counts_backbone_and_head(method: ModuleType) -> None:

@@ -90,6 +90,7 @@ def test_what_ships_wins_over_equal_names_and_versions_are_part_of_recipes(outsi
     assert identity.endswith(" 1")
 
 
+@pytest.mark.slow
 def test_they_run_in_a_suite(outside: Run, tmp_path: Path) -> None:
     backbones = ["toy_net", {"name": "toy_net", "weights": "toys"}, {"name": "zoo:lion", "weights": {"zoo": "second"}}]
     datasets = ["stripes", {"name": "brightshade", "each": 16}, {"lower": "stripes", "upper": "stripes"}]

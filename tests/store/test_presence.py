@@ -179,6 +179,7 @@ def test_a_file_restored_from_an_older_copy_gets_what_it_lacks(
     assert place.runs()[cell].data.tags[schema.DIGEST_TAG] == record.digest
 
 
+@pytest.mark.slow
 def test_a_server_restored_from_an_older_copy_gets_what_it_lacks(tmp_path: Path, empty_database: Path) -> None:
     (tmp_path / "server").mkdir()
     server = Server(tmp_path / "server", empty_database)
